@@ -1,0 +1,1 @@
+"""An atlas of what happens inside convolutional LSTMs: clips, networks, recordings, pictures."""

@@ -1,0 +1,11 @@
+"""Where things stand in the tree; no other module spells out a folder."""
+
+from pathlib import Path
+
+LIBRARY = Path(__file__).resolve().parent
+ROOT = LIBRARY.parent.parent
+NOTEBOOKS = ROOT / "notebooks"
+FIGURES = ROOT / "figures"
+MANIFEST = FIGURES / "manifest.json"
+DATA = ROOT / "data"
+CACHE = DATA / "cache"
