@@ -1,0 +1,33 @@
+"""The shape checker goes in before the package is imported; real clips are used where they are found."""
+
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+LIBRARY = REPOSITORY / "lib" / "gatescope"
+# Compiled by numba, which reads the functions themselves and cannot see through a wrapper.
+COMPILED = {"gatescope.loaders.synthetic.raster"}
+
+
+def leaf_modules() -> list[str]:
+    """Every module of the package that is not itself a package, by its dotted name."""
+    paths = (path.relative_to(LIBRARY.parent).with_suffix("") for path in LIBRARY.rglob("*.py"))
+    return sorted(".".join(path.parts) for path in paths if path.name not in {"__init__", "__main__"})
+
+
+# Leaf modules by name: the hook takes all that lies below a name, so a package would bring COMPILED back.
+install_import_hook(
+    [name for name in leaf_modules() if name not in COMPILED],
+    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
+)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real clips and reference numbers, where there is one."""
+    folder = REPOSITORY.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("no folder `shared` with real clips beside the repository")
+    return folder
