@@ -6,13 +6,16 @@ lies on the +x side.
 """
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
-_KNUCKLES = {finger: ("mcp", "pip", "dip", "tip") for finger in FINGERS} | {"thumb": ("cmc", "mcp", "ip", "tip")}
+_KNUCKLES = {finger: ("mcp", "pip", "dip", "tip") for finger in FINGERS} | {
+    "thumb": ("cmc", "mcp", "ip", "tip")
+}
 HAND_JOINTS = ("wrist", *(f"{finger}_{knuckle}" for finger in FINGERS for knuckle in _KNUCKLES[finger]))
 BODY_JOINTS = ("right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "neck", "head")
 JOINTS = HAND_JOINTS + BODY_JOINTS
@@ -99,6 +102,7 @@ def hand_rest(build: Build) -> Float[np.ndarray, "21 3"]:
     return joints
 
 
+@lru_cache(maxsize=512)
 def rest_frames(build: Build) -> tuple[Float[np.ndarray, "bones 3 3"], Float[np.ndarray, "bones 3"]]:
     """Orientation (columns) and origin of every bone in the modelling pose.
 
@@ -158,9 +162,11 @@ def pose(build: Build, performance: Performance) -> Pose:
     shoulder = lean(origin[index["right_upper_arm"]])
     reach = (performance.wrist - SHOULDER) * (upper + fore) / (UPPER_ARM_MM + FOREARM_MM)
     wanted = lean(origin[index["right_upper_arm"]] + reach)
-    elbow, wrist = _reach(shoulder, wanted, upper, fore, performance.elbow_swivel)
+    elbow, wrist = bend_arm(shoulder, wanted, upper, fore, performance.elbow_swivel)
     palm = trunk @ performance.palm
-    bone_rotation[:, index["right_upper_arm"]] = _limb_frame(elbow - shoulder, _bend_axis(shoulder, elbow, wrist))
+    bone_rotation[:, index["right_upper_arm"]] = _limb_frame(
+        elbow - shoulder, _bend_axis(shoulder, elbow, wrist)
+    )
     bone_rotation[:, index["right_forearm"]] = _limb_frame(wrist - elbow, palm[..., 2])
     bone_rotation[:, index["right_hand"]] = palm
     bone_origin[:, index["right_upper_arm"]] = shoulder
@@ -218,7 +224,7 @@ def _bend_axis(shoulder: np.ndarray, elbow: np.ndarray, wrist: np.ndarray) -> np
     return inside + 1e-3 * np.array([0.0, 0.0, 1.0])
 
 
-def _reach(
+def bend_arm(
     shoulder: np.ndarray, wrist: np.ndarray, upper: float, fore: float, swivel: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Elbow and wrist of a two-bone arm, the elbow hanging down turned outwards by `swivel`."""
@@ -232,8 +238,7 @@ def _reach(
     # The elbow hangs down, a little outwards and back.
     hang = np.array([-0.35, -1.0, -0.25])
     down = _unit(hang - (direction @ hang)[:, None] * direction)
-    outward = np.cross(direction, down)
-    outward *= np.where(outward[:, :1] > 0, -1.0, 1.0)
+    outward = np.cross(down, direction)
     side = np.cos(swivel)[:, None] * down + np.sin(swivel)[:, None] * outward
     return shoulder + along * direction + radius * side, wrist
 

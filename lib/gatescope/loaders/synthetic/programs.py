@@ -1,0 +1,376 @@
+"""What the gesturing hand does: one motion program for each kind of gesture."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+
+from gatescope.loaders.synthetic.motion import SHAPES, Hand, blend, bump, hand_frame, plateau, turn
+
+Span = tuple[float, float]  # start and end, s
+
+
+@dataclass(frozen=True)
+class Take:
+    """One clip to be filled: its times, its chance, and how this person moves today."""
+
+    t: Float[np.ndarray, " time"]  # s
+    duration_s: float
+    rng: np.random.Generator
+    amplitude: float  # ratio
+    offset: Float[np.ndarray, "3"]  # of the place gestures are made at, mm
+    tilt: Float[np.ndarray, "3 3"]  # of the palm
+    deviation: Float[np.ndarray, "5 4"]  # of this person's finger angles, rad
+
+    def key(
+        self,
+        wrist: Sequence[float],
+        fingers: Sequence[float],
+        palm: Sequence[float],
+        shape: str,
+        swivel: float,
+    ) -> Hand:
+        """A turning point: where the wrist is, where fingers point and the palm faces, the shape's name."""
+        return Hand(
+            wrist=np.asarray(wrist, dtype=float) + self.offset,
+            palm=self.tilt @ hand_frame(fingers, palm),
+            fingers=SHAPES[shape] + self.deviation,
+            swivel=np.array(swivel + self.rng.normal(0, 0.06)),
+        )
+
+    def rest(self) -> Hand:
+        """The hand on the lap, below the picture."""
+        return Hand(
+            wrist=self.rng.normal((-165, -430, 150), (20, 12, 15)),
+            palm=turn(self.rng.normal(0, 0.12, 3)) @ hand_frame((0.25, -0.2, 0.95), (0.25, -0.95, -0.2)),
+            fingers=SHAPES["relaxed"] + self.deviation,
+            swivel=np.array(self.rng.uniform(0.0, 0.25)),
+        )
+
+    def schedule(self, stroke_s: Span, num_strokes: int = 1) -> list[Span]:
+        """Spans of the rise, each stroke and each way back between, and the fall.
+
+        Front and back of a clip follow the same distribution, so that it can also run backwards. Most of the
+        clip is filled; a little of the rise or of the fall may be cut off by its ends.
+        """
+        parts = [self.rng.uniform(0.55, 0.8)]
+        for k in range(2 * num_strokes - 1):
+            parts.append(self.rng.uniform(*stroke_s) * (1.25 if k % 2 else 1.0))
+        parts.append(self.rng.uniform(0.55, 0.8))
+        lengths = np.array(parts)
+        # Less than nothing between two reaches: they overlap, and the hand rounds the corner.
+        pauses = self.rng.uniform(-0.08, 0.1, len(parts) - 1)
+        filled = self.duration_s * self.rng.uniform(0.84, 1.06)
+        scale = min(1.3, filled / (lengths.sum() + pauses.sum()))
+        lengths, pauses = scale * lengths, scale * pauses
+        spare = self.duration_s - lengths.sum() - pauses.sum()
+        starts = spare * self.rng.uniform(0.2, 0.8) + np.cumsum([0.0, *(lengths[:-1] + pauses)])
+        return list(zip(starts, starts + lengths, strict=True))
+
+
+def _travel(
+    take: Take, start: Hand, end: Hand, stroke_s: Span, arc: Sequence[float], repeats: float = 0.0
+) -> Hand:
+    """From rest to `start`, the stroke to `end`, and back; `repeats` is the chance of a second stroke."""
+    t, rng = take.t, take.rng
+    again = rng.random() < repeats and take.duration_s > 2.8
+    around = (take.rest(), take.rest())
+    spans = take.schedule(stroke_s, 2 if again else 1)
+    hand = blend(t, [around[0], *[start, end] * (2 if again else 1), around[1]], spans)
+    wrist = hand.wrist
+    for span in (spans[0], spans[-1]):
+        wrist = wrist + bump(t, *span)[:, None] * rng.normal((-25, 0, -10), (20, 10, 25))
+    bend = np.zeros((len(t), 3))
+    for k, (begin, finish) in enumerate(spans[1:-1]):
+        if k % 2:  # the way back, nearer to the body
+            wrist = wrist + bump(t, begin, finish)[:, None] * np.array([0.0, -25.0, -70.0])
+            continue
+        wrist = wrist + bump(t, begin, finish)[:, None] * (np.asarray(arc) * rng.uniform(0.3, 1.5))
+        # Winding up before and running on after, a few percent of the stroke.
+        for at, past in ((begin, -1.0), (finish, 1.0)):
+            swing = bump(t, at - 0.25, at + 0.25) * rng.uniform(0.0, 0.06) * past
+            wrist = wrist + swing[:, None] * (end.wrist - start.wrist)
+        # The wrist gives way or leads, whichever.
+        bend = bend + bump(t, begin, finish)[:, None] * rng.normal(0, 0.12, 3)
+    return replace(hand, wrist=wrist, palm=turn(bend) @ hand.palm)
+
+
+def _palm_to_camera(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Fingers and palm directions of an upright hand, its palm to the camera and somewhat to the left."""
+    yaw = rng.uniform(-0.25, 0.85)
+    fingers = np.array([rng.normal(0, 0.1), 1.0, rng.uniform(0.0, 0.35)])
+    return fingers, np.array([np.sin(yaw), -0.2, np.cos(yaw)])
+
+
+def across(take: Take, shape: str, half_way: Span, centre_x: float) -> Hand:
+    """To the performer's left."""
+    rng = take.rng
+    fingers, palm = _palm_to_camera(rng)
+    middle = np.array([centre_x + rng.normal(0, 15), rng.normal(-70, 25), rng.uniform(250, 330)])
+    half = rng.uniform(*half_way) * take.amplitude
+    lean = rng.uniform(0.1, 0.5)  # the forearm swings about the elbow
+    ends = []
+    for side in (-1.0, 1.0):
+        end = take.key(middle + [side * half, 0, 0], fingers + [side * lean, 0, 0], palm, shape, 0.5)
+        ends.append(replace(end, wrist=end.wrist + rng.normal(0, (0, 14, 14))))
+    return _travel(take, *ends, (0.6, 0.95), (0, 12, 35), repeats=0.12)
+
+
+def downwards(take: Take, shape: str, half_way: Span, centre_y: float) -> Hand:
+    """From above to below."""
+    rng = take.rng
+    fingers, palm = _palm_to_camera(rng)
+    fingers = fingers + [rng.uniform(0.0, 0.7), 0, 0]
+    middle = np.array([rng.normal(-95, 25), centre_y + rng.normal(0, 15), rng.uniform(250, 320)])
+    half = rng.uniform(*half_way) * take.amplitude
+    lean = rng.uniform(0.1, 0.4)  # bent back above, forwards below
+    ends = []
+    for side in (1.0, -1.0):
+        end = take.key(middle + [0, side * half, 0], fingers - [0, 0, side * lean], palm, shape, 0.5)
+        ends.append(replace(end, wrist=end.wrist + rng.normal(0, (14, 0, 14))))
+    return _travel(take, *ends, (0.6, 0.95), (-8, 0, 35), repeats=0.12)
+
+
+def away(take: Take, shape: str) -> Hand:
+    """From the chest to the camera."""
+    rng = take.rng
+    fingers, palm = _palm_to_camera(rng)
+    near = np.array([rng.normal(-120, 25), rng.normal(-75, 20), rng.uniform(165, 195)])
+    way = np.array([rng.normal(20, 15), rng.normal(25, 15), rng.uniform(200, 245) * take.amplitude])
+    ends = [take.key(at, fingers, palm, shape, 0.5) for at in (near, near + way)]
+    return _travel(take, *ends, (0.6, 0.95), (0, 8, 0), repeats=0.12)
+
+
+def turning(take: Take) -> Hand:
+    """Clockwise for the performer: about the forearm, from palm down to palm up."""
+    rng = take.rng
+    place = np.array([rng.normal(-130, 25), rng.normal(-110, 25), rng.uniform(270, 330)])
+    shape = rng.choice(["flat", "spread", "claw"])
+    axis = np.array([rng.uniform(0.1, 0.3), rng.uniform(0.25, 0.5), 1.0])
+    axis = axis / np.linalg.norm(axis)
+    first = take.key(place, (0.0, 0.9, 0.75), (0.0, -0.6, 0.9), shape, 0.35)
+    angle, before = rng.uniform(1.9, 2.5) * min(take.amplitude, 1.1), rng.uniform(0.55, 0.85)
+    ends = [
+        replace(first, palm=turn((share * angle - before) * axis) @ first.palm, swivel=first.swivel + swivel)
+        for share, swivel in ((0.0, 0.3), (1.0, -0.3))
+    ]
+    shift = rng.normal(0, 12, 3)
+    ends[1] = replace(ends[1], wrist=ends[1].wrist + shift)
+    return _travel(take, *ends, (0.75, 1.1), (0, 0, 8))
+
+
+def opening(take: Take, closed: Sequence[str], opened: str) -> Hand:
+    """Fingers from together to apart."""
+    rng = take.rng
+    fingers, palm = _palm_to_camera(rng)
+    place = np.array([rng.normal(-115, 25), rng.normal(-80, 25), rng.uniform(270, 330)])
+    first, last = (take.key(place, fingers, palm, shape, 0.5) for shape in (rng.choice(closed), opened))
+    last = replace(last, wrist=last.wrist + rng.normal(0, 12, 3))
+    return _travel(take, first, last, (0.6, 0.95), (0, 0, 6), repeats=0.15)
+
+
+def held(
+    take: Take, shapes: Sequence[str], fingers: Sequence[float], palm: Sequence[float], swivel: float
+) -> Hand:
+    """Shown and held."""
+    rng = take.rng
+    place = np.array([rng.normal(-110, 28), rng.normal(-80, 25), rng.uniform(270, 350)])
+    first = take.key(place, np.asarray(fingers) + rng.normal(0, 0.1, 3), palm, rng.choice(shapes), swivel)
+    last = replace(first, wrist=first.wrist + rng.normal(0, 7, 3))
+    return _travel(take, first, last, (0.9, 1.5), (0, 0, 0))
+
+
+def _oscillating(take: Take, place: Hand, stroke_s: Span) -> tuple[Hand, Span]:
+    """Held at one place, and the span in which something may be done there."""
+    spans = take.schedule(stroke_s)
+    drift = replace(place, wrist=place.wrist + take.rng.normal(0, 8, 3))
+    return blend(take.t, [take.rest(), place, drift, take.rest()], spans), spans[1]
+
+
+def rolling(take: Take) -> Hand:
+    """Forwards: the forearm lies across the chest, the hand goes over the top to the camera."""
+    rng = take.rng
+    centre = np.array([rng.normal(-85, 20), rng.normal(-75, 25), rng.uniform(250, 300)])
+    shape = rng.choice(["flat", "closed", "relaxed"])
+    place = take.key(
+        centre, (0.9, rng.uniform(0.1, 0.5), rng.uniform(0.0, 0.4)), (0.1, -0.35, -0.9), shape, 0.6
+    )
+    hand, (start, end) = _oscillating(take, place, (1.15, 1.6))
+    # Below a third of a turn per frame at 16 frames a clip, or the direction could not be told.
+    turns = rng.uniform(1.4, 2.2) * (end - start) / 1.4
+    angle = rng.uniform(0, 2 * np.pi) + 2 * np.pi * turns * (take.t - start) / (end - start)
+    radius = rng.uniform(48, 68) * take.amplitude * plateau(take.t, start - 0.15, end + 0.15, 0.35)
+    circle = np.stack([np.zeros_like(angle), np.cos(angle), np.sin(angle)], axis=-1)
+    nod = rng.normal(0, 0.2) * np.cos(angle + rng.uniform(0, 2 * np.pi)) * radius / 60
+    bend = np.stack([nod, 0 * nod, 0 * nod], axis=-1)
+    return replace(hand, wrist=hand.wrist + radius[:, None] * circle, palm=turn(bend) @ hand.palm)
+
+
+def shaking(take: Take) -> Hand:
+    """Waving from side to side."""
+    rng = take.rng
+    fingers, palm = _palm_to_camera(rng)
+    place = np.array([rng.normal(-120, 25), rng.normal(-80, 25), rng.uniform(270, 330)])
+    place = take.key(place, fingers, palm, rng.choice(["flat", "spread", "relaxed"]), 0.55)
+    hand, (start, end) = _oscillating(take, place, (1.15, 1.6))
+    angle = rng.uniform(0, 2 * np.pi) + 2 * np.pi * rng.uniform(1.7, 2.6) * take.t
+    size = take.amplitude * plateau(take.t, start - 0.15, end + 0.15, 0.35)
+    sway = rng.uniform(25, 55) * size * np.sin(angle)
+    bend = np.zeros((len(take.t), 3))
+    bend[:, 2] = -rng.uniform(0.2, 0.4) * size * np.sin(angle - rng.normal(0, 0.5))
+    bend[:, 1] = rng.normal(0, 0.1) * size * np.sin(angle)
+    return replace(hand, wrist=hand.wrist + sway[:, None] * [1.0, 0.0, 0.1], palm=turn(bend) @ hand.palm)
+
+
+def drumming(take: Take) -> Hand:
+    """Fingers tapping on nothing, one after the other."""
+    rng = take.rng
+    place = np.array([rng.normal(-115, 25), rng.normal(-70, 25), rng.uniform(260, 330)])
+    fingers = (rng.uniform(-0.1, 0.5), rng.uniform(0.3, 0.9), 0.8)
+    place = take.key(place, fingers, (0.0, -0.8, 0.6), rng.choice(["relaxed", "flat"]), 0.45)
+    hand, (start, end) = _oscillating(take, place, (1.15, 1.6))
+    lags = rng.choice([-1.0, 1.0]) * rng.uniform(0.7, 1.1) * np.array([0.6, 0, 1, 2, 3])
+    angle = 2 * np.pi * rng.uniform(1.5, 2.2) * take.t[:, None] + rng.uniform(0, 2 * np.pi) + lags
+    size = rng.uniform(0.32, 0.45) * take.amplitude * plateau(take.t, start - 0.15, end + 0.15, 0.3)
+    tap = size[:, None] * (1 + np.sin(angle))
+    tap[:, 0] *= 0.35
+    bent = hand.fingers.copy()
+    bent[:, 1:, 0] += tap[:, 1:] - 0.2 * size[:, None]
+    bent[:, :, 2] += 0.5 * tap
+    bent[:, 1:, 3] += 0.3 * tap[:, 1:]
+    return replace(hand, fingers=bent)
+
+
+def nothing(take: Take) -> Hand:
+    """The hand stays on the lap, now and then a little higher."""
+    rng = take.rng
+    first, last = take.rest(), take.rest()
+    if rng.random() < 0.25:
+        lift = np.array([10.0, rng.uniform(60, 120), 30.0])
+        first, last = (replace(key, wrist=key.wrist + lift) for key in (first, last))
+    return blend(take.t, [first, last], [(0.0, take.duration_s)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Act:
+    """Something people also do in front of a camera."""
+
+    wrist: tuple[float, float, float]  # mm
+    fingers: tuple[float, float, float]
+    palm: tuple[float, float, float]
+    shape: str
+    swivel: float = 0.3
+    to: tuple[float, float, float] = (0.0, 0.0, 0.0)  # where it goes meanwhile, mm
+    rub: tuple[float, float, float] = (0.0, 0.0, 0.0)  # to and fro, mm
+    rub_hz: float = 2.5
+    tip: tuple[float, float, float] = (0.0, 0.0, 0.0)  # how it turns meanwhile, rad
+
+
+_ACTS = (
+    # Scratching the head.
+    _Act(
+        wrist=(-188, 112, 142),
+        fingers=(0.4, 0.9, -0.25),
+        palm=(0.8, -0.4, -0.4),
+        shape="claw",
+        swivel=0.6,
+        rub=(4, 10, 8),
+        rub_hz=3.5,
+    ),
+    # Rubbing the face.
+    _Act(
+        wrist=(-82, 22, 232),
+        fingers=(0.25, 0.9, -0.3),
+        palm=(0.3, -0.3, -0.9),
+        shape="relaxed",
+        rub=(3, 10, 2),
+        rub_hz=1.6,
+    ),
+    # Adjusting glasses.
+    _Act(
+        wrist=(-138, 122, 222),
+        fingers=(0.5, 0.75, -0.45),
+        palm=(0.75, -0.3, -0.6),
+        shape="pinch",
+        swivel=0.5,
+        to=(0, 12, -6),
+    ),
+    # Drinking.
+    _Act(
+        wrist=(-75, 50, 225),
+        fingers=(0.85, 0.3, -0.2),
+        palm=(0.3, 0.1, -0.95),
+        shape="cup",
+        swivel=0.5,
+        to=(5, 20, -5),
+        tip=(-0.5, 0.0, 0.0),
+    ),
+    # Stretching.
+    _Act(
+        wrist=(-225, 190, 130),
+        fingers=(-0.2, 0.95, 0.1),
+        palm=(0.8, 0.1, 0.5),
+        shape="fist",
+        swivel=0.5,
+        to=(-10, 60, -10),
+    ),
+    # Smoothing the hair back.
+    _Act(
+        wrist=(-160, 105, 130),
+        fingers=(0.2, 0.85, -0.35),
+        palm=(0.9, -0.25, 0.0),
+        shape="flat",
+        swivel=0.5,
+        to=(-10, 30, -30),
+    ),
+    # Pointing at something beside.
+    _Act(
+        wrist=(-175, -20, 250),
+        fingers=(-0.6, 0.75, 0.25),
+        palm=(0.5, 0.3, 0.8),
+        shape="point",
+        swivel=0.1,
+        rub=(3, 3, 0),
+        rub_hz=1.2,
+    ),
+    # The chin on the hand.
+    _Act(
+        wrist=(-55, -55, 150),
+        fingers=(0.3, 0.75, 0.2),
+        palm=(0.2, 0.35, -0.9),
+        shape="fist",
+        swivel=0.3,
+        rub=(1, 2, 0),
+        rub_hz=0.5,
+    ),
+    # Brushing off the other sleeve.
+    _Act(
+        wrist=(-60, -70, 190),
+        fingers=(0.85, 0.3, -0.45),
+        palm=(0.4, 0.1, -0.9),
+        shape="relaxed",
+        swivel=0.4,
+        to=(25, -25, 0),
+        rub=(3, 6, 0),
+        rub_hz=2.0,
+    ),
+)
+
+
+def other(take: Take) -> Hand:
+    """One of several everyday acts."""
+    rng = take.rng
+    act = _ACTS[rng.integers(len(_ACTS))]
+    # Most touch the head or the chest, which is where it is: no personal place.
+    near = replace(take, offset=take.offset * 0.25, tilt=np.eye(3))
+    first = near.key(act.wrist, act.fingers, act.palm, act.shape, act.swivel)
+    last = replace(first, wrist=first.wrist + np.array(act.to), palm=turn(np.array(act.tip)) @ first.palm)
+    spans = take.schedule((0.9, 1.5))
+    hand = blend(take.t, [take.rest(), first, last, take.rest()], spans)
+    start, end = spans[1]
+    angle = 2 * np.pi * act.rub_hz * rng.uniform(0.8, 1.2) * take.t + rng.uniform(0, 2 * np.pi)
+    rub = (plateau(take.t, start - 0.1, end + 0.1, 0.3) * np.sin(angle))[:, None] * np.array(act.rub)
+    # Round the chest and the chin, not through them.
+    detour = sum(bump(take.t, *span) for span in (spans[0], spans[2]))[:, None] * [-40.0, 0.0, 110.0]
+    return replace(hand, wrist=hand.wrist + rub + detour)
