@@ -1,0 +1,116 @@
+"""SyntheticGestures: the 27 gestures of Jester, performed by rendered people, with the truth in every pixel."""
+
+from collections.abc import Collection
+from functools import lru_cache
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from gatescope.loaders.clip import Clip
+from gatescope.loaders.labels import JESTER_LABELS
+from gatescope.loaders.synthetic.gestures import perform
+from gatescope.loaders.synthetic.person import Person, random_person
+from gatescope.loaders.synthetic.render import render, shutter_times
+from gatescope.loaders.synthetic.scene import random_scene
+
+SPLITS = ("train", "valid", "test")
+NUM_PEOPLE = {"train": 240, "valid": 60, "test": 60}
+DURATION_S = (2.2, 3.4)
+MODALITIES = ("hand_mask", "depth", "flow")
+# One stream of random numbers for each thing a clip is made of, so that one can change without the others.
+_PERSON, _LABEL, _CAST, _MOTION, _SCENE, _PAINT = range(6)
+
+
+class SyntheticGestures(Dataset):
+    """Rendered clips of the 27 gestures, none of them from a recording.
+
+    Clip i is a function of (seed, split, i, size, num_frames, difficulty) alone; nobody appears in two splits. Every
+    27 clips hold each label once. A clip lasts 2.2 to 3.4 s, whatever its number of frames. Masks, depth, flow and
+    joints are exact, of the moment each frame's exposure is centred on. `modalities` names which of `hand_mask`,
+    `depth` and `flow` are rendered: fewer take less time.
+    """
+
+    def __init__(
+        self,
+        split: str = "train",
+        num_clips: int = 2700,
+        size: int = 56,
+        seed: int = 0,
+        *,
+        num_frames: int = 16,
+        difficulty: float = 0.5,
+        modalities: Collection[str] = MODALITIES,
+    ):
+        if split not in SPLITS:
+            raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
+        if num_clips < 0 or size < 8 or num_frames < 1 or seed < 0:
+            raise ValueError(
+                "needed num_clips >= 0, size >= 8 px, num_frames >= 1 and seed >= 0; "
+                f"got {num_clips}, {size}, {num_frames} and {seed}"
+            )
+        if not 0 <= difficulty <= 1:
+            raise ValueError(f"difficulty must lie between 0 (clean) and 1 (cluttered); got {difficulty}")
+        if unknown := set(modalities) - set(MODALITIES):
+            raise ValueError(
+                f"modalities must be among {', '.join(MODALITIES)}; got {', '.join(sorted(unknown))}"
+            )
+        self.split = split
+        self.num_clips = num_clips
+        self.size = size
+        self.seed = seed
+        self.num_frames = num_frames
+        self.difficulty = float(difficulty)
+        self.modalities = tuple(name for name in MODALITIES if name in modalities)
+        self.names = JESTER_LABELS
+
+    def __len__(self) -> int:
+        return self.num_clips
+
+    def __getitem__(self, index: int) -> Clip:
+        if not -self.num_clips <= index < self.num_clips:
+            raise IndexError(f"clip {index} of {self.num_clips} {self.split} clips")
+        return self.clip(int(index) % self.num_clips)
+
+    def label(self, index: int) -> int:
+        """The 0-based class of clip `index`, known without rendering it."""
+        block, place = divmod(index, len(JESTER_LABELS))
+        return int(self._stream(_LABEL, block).permutation(len(JESTER_LABELS))[place])
+
+    def person(self, index: int) -> int:
+        """The number, within the split, of who performs clip `index`."""
+        return int(self._stream(_CAST, index).integers(NUM_PEOPLE[self.split]))
+
+    def clip(self, index: int) -> Clip:
+        """Clip `index` of the endless sequence of which the data set is the beginning."""
+        label, motion = self.label(index), self._stream(_MOTION, index)
+        duration_s = motion.uniform(*DURATION_S)
+        scene = random_scene(self._stream(_SCENE, index), self.difficulty)
+        frame_times = (np.arange(self.num_frames) + 0.5) * duration_s / self.num_frames
+        times = shutter_times(frame_times, scene.shutter_s)
+        images = render(
+            _person(self.seed, SPLITS.index(self.split), self.person(index)),
+            scene,
+            perform(label, times, duration_s, motion),
+            times,
+            self.size,
+            self._stream(_PAINT, index),
+            self.modalities,
+        )
+        return Clip(
+            fps=self.num_frames / duration_s,
+            source=(
+                f"synthetic gestures: {self.split} clip {index}, seed {self.seed}, {self.size} px, "
+                f"{self.num_frames} frames, difficulty {self.difficulty:g}"
+            ),
+            label=label,
+            name=JESTER_LABELS[label],
+            **vars(images),
+        )
+
+    def _stream(self, purpose: int, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, SPLITS.index(self.split), purpose, number])
+
+
+@lru_cache(maxsize=512)
+def _person(seed: int, split: int, number: int) -> Person:
+    return random_person(np.random.default_rng([seed, split, _PERSON, number]))
