@@ -1,0 +1,24 @@
+"""From the world to a Clip: video files, frame folders, data sets, and the batches a network takes."""
+
+from gatescope.loaders.clip import MEANS, Clip, sample_frames, to_batch
+from gatescope.loaders.datasets import IsoGDClips, JesterClips, VideoClips
+from gatescope.loaders.errors import ClipError
+from gatescope.loaders.flow import with_flow
+from gatescope.loaders.labels import JESTER_LABELS
+from gatescope.loaders.reading import read_clip
+from gatescope.loaders.tensors import ClipTensors
+
+__all__ = [
+    "JESTER_LABELS",
+    "MEANS",
+    "Clip",
+    "ClipError",
+    "ClipTensors",
+    "IsoGDClips",
+    "JesterClips",
+    "VideoClips",
+    "read_clip",
+    "sample_frames",
+    "to_batch",
+    "with_flow",
+]

@@ -1,17 +1,43 @@
-"""Clip: the frames of one recording and what else is known of them."""
+"""Clip: the frames of one recording and what else is known of them, and their way into a batch."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float32, UInt8
+from PIL import Image
+from torch import Tensor
+
+# What the authors subtract from the 8-bit frames, per channel, by data set and modality.
+MEANS: dict[tuple[str, str], tuple[float, float, float]] = {
+    ("jester", "rgb"): (114.0, 109.0, 104.0),
+    ("jester", "flow"): (128.0, 128.0, 128.0),
+    ("isogd", "rgb"): (112.0, 112.0, 112.0),
+    ("isogd", "depth"): (127.0, 127.0, 127.0),
+    ("isogd", "flow"): (128.0, 128.0, 128.0),
+}
+MODALITIES = ("rgb", "depth", "flow")
+FULL_FLOW = 1 / 8  # flow that fills the 8-bit range, as a part of the short side per frame
+GREY_TOLERANCE = 8  # grey levels by which the channels of a compressed grey picture may differ
+
+# Shape and dtype of what a clip may carry beside its frames, in terms of time T, height H, width W, joints J.
+_PARTS = {
+    "depth": ("T H W", np.float32),
+    "hand_mask": ("T H W", np.bool_),
+    "flow": ("T-1 H W 2", np.float32),
+    "joints_2d": ("T J 2", np.float32),
+    "joints_3d": ("T J 3", np.float32),
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Clip:
     """One recording in memory.
 
-    Left, right and clockwise are the performer's; the camera is not mirrored. Camera axes: x right, y down, z away
-    from the camera.
+    Left, right and clockwise are the performer's; the camera is not mirrored. Camera axes: x right, y down, z
+    away from the camera. Raises ValueError where the parts do not fit each other.
     """
 
     frames: UInt8[np.ndarray, "time height width 3"]  # RGB; a depth-only clip shows its depth in grey
@@ -21,6 +47,157 @@ class Clip:
     name: str | None = None  # the class's name
     depth: Float32[np.ndarray, "time height width"] | None = None  # mm; 0 where there is no reading
     hand_mask: Bool[np.ndarray, "time height width"] | None = None  # pixels showing the gesturing hand
-    flow: Float32[np.ndarray, "time-1 height width 2"] | None = None  # px/frame, x then y: p in t is p + flow in t+1
+    flow: Float32[np.ndarray, "time-1 height width 2"] | None = None  # px/frame, x y: p in t, p + flow in t+1
     joints_2d: Float32[np.ndarray, "time joints 2"] | None = None  # px
     joints_3d: Float32[np.ndarray, "time joints 3"] | None = None  # mm, camera axes
+
+    def __post_init__(self):
+        frames = self.frames
+        if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or frames.size == 0:
+            raise ValueError(
+                "frames must be (time, height, width, 3) uint8 with at least one frame; "
+                f"got {frames.shape} {frames.dtype}"
+            )
+        if not (math.isfinite(self.fps) and self.fps > 0):
+            raise ValueError(f"fps must be a positive number of frames per second; got {self.fps}")
+        if self.label is not None and self.label < 0:
+            raise ValueError(f"label must be a 0-based class index or None; got {self.label}")
+        sizes = {"T": frames.shape[0], "T-1": frames.shape[0] - 1, "H": frames.shape[1], "W": frames.shape[2]}
+        for name, (shape, dtype) in _PARTS.items():
+            part = getattr(self, name)
+            if part is None:
+                continue
+            axes = shape.split()
+            if "J" in axes and part.ndim == 3:
+                sizes.setdefault("J", part.shape[1])
+            expected = tuple(int(axis) if axis.isdigit() else sizes.get(axis) for axis in axes)
+            if part.shape != expected or part.dtype != dtype:
+                raise ValueError(
+                    f"{name} must be ({', '.join(axes)}) = {expected} {np.dtype(dtype).name}, since "
+                    f"frames are {frames.shape}; got {part.shape} {part.dtype}"
+                )
+
+
+def sample_frames(
+    num_frames: int, length: int, train: bool = False, rng: np.random.RandomState | None = None
+) -> list[int]:
+    """The 0-based numbers of the `length` frames taken from a clip of `num_frames`.
+
+    The authors' arithmetic: floor(n / L k); in training, where floor(n / L) >= 2, each is jittered by up to a
+    quarter of floor(n / L) either way, with `length` draws from `rng`. A clip shorter than `length` repeats
+    its last frame. Flow has one field fewer than the clip has frames: its `num_frames` is the frame count
+    less one.
+
+    Raises:
+        ValueError: if a count is not positive, or training comes without `rng`.
+    """
+    if num_frames < 1 or length < 1:
+        raise ValueError(f"num_frames and length must be at least 1; got {num_frames} and {length}")
+    if train and rng is None:
+        raise ValueError("training needs rng, e.g. numpy.random.RandomState(0); test time takes train=False")
+    step = num_frames // length
+    if step == 0:
+        return [min(k, num_frames - 1) for k in range(length)]
+    places = num_frames / length * np.arange(length)
+    if train and step >= 2:
+        places = places + step / 2 * (rng.random_sample(length) - 0.5)
+        # Only the ends can leave the clip: the jitter is less than half the distance between two places.
+        places[0] = max(places[0], 0)
+        places[-1] = min(places[-1], num_frames - 1)
+    return [int(place) for place in np.floor(places)]
+
+
+def crop_corner(height: int, width: int, u: float | None = None) -> tuple[int, int]:
+    """Top and left of the square of the short side: the centre, or at `u` in [0, 1) of the way in training.
+
+    One `u` per clip serves both axes and every frame, as in the authors' code. Nothing is ever flipped.
+    """
+    side = min(height, width)
+    place = 0.5 if u is None else u
+    return int((height - side) * place), int((width - side) * place)
+
+
+def crop_and_resize(
+    frames: UInt8[np.ndarray, "time height width 3"], size: int, u: float | None = None
+) -> UInt8[np.ndarray, "time size size 3"]:
+    """Frames cropped to the square at `crop_corner`, then resized by Pillow's bilinear filter."""
+    top, left = crop_corner(*frames.shape[1:3], u)
+    side = min(frames.shape[1:3])
+    box = (left, top, left + side, top + side)
+    resized = (
+        Image.fromarray(frame).crop(box).resize((size, size), Image.Resampling.BILINEAR) for frame in frames
+    )
+    return np.stack([np.asarray(frame) for frame in resized])
+
+
+def depth_to_grey(depth: Float32[np.ndarray, "time height width"]) -> UInt8[np.ndarray, "time height width"]:
+    """Depth as grey levels: 255 at the nearest, 1 at the farthest, 0 where there is no reading.
+
+    Nearest and farthest are the 1st and 99th percentile of the whole clip's readings, so that a grey level
+    means one distance throughout a clip, whichever of its frames are sampled. A choice of ours: how the
+    pictures the authors trained on were scaled is not known.
+    """
+    readings = depth[depth > 0]
+    if readings.size == 0:
+        return np.zeros(depth.shape, np.uint8)
+    near, far = np.percentile(readings, (1, 99))
+    level = 1 + 254 * (far - depth) / max(far - near, 1.0)
+    return np.where(depth > 0, level.clip(1, 255).round(), 0).astype(np.uint8)
+
+
+def flow_to_picture(
+    flow: Float32[np.ndarray, "time height width 2"],
+) -> UInt8[np.ndarray, "time height width 3"]:
+    """Flow as 8-bit pictures of x, y and length: 128 is rest, +-127 an eighth of the short side per frame.
+
+    Relative to the frame's size, so that one motion gives one picture at any resolution. A choice of ours:
+    the mapping behind the authors' flow pictures (mean 128) is not known.
+    """
+    scaled = flow / (FULL_FLOW * min(flow.shape[1:3]))
+    channels = np.concatenate([scaled, np.linalg.norm(scaled, axis=-1, keepdims=True)], axis=-1)
+    return (128 + 127 * channels.clip(-1, 1)).round().astype(np.uint8)
+
+
+def to_batch(
+    clip: Clip,
+    *,
+    num_frames: int,
+    size: int,
+    mean: Sequence[float],
+    modality: str = "rgb",
+    rng: np.random.RandomState | None = None,
+) -> Float32[Tensor, "1 3 time height width"]:
+    """The clip as a network's input: sampled, cropped, resized to `size`, `mean` subtracted per channel.
+
+    Depth and flow become three 8-bit channels first (`depth_to_grey`, `flow_to_picture`); a clip whose frames
+    are themselves grey pictures of depth, as IsoGD's are, is taken as it is. `MEANS` holds the authors'
+    means. Values are grey levels, not scaled. With `rng`, frames are jittered and the crop is random, as in
+    training; without it the result depends on the clip alone.
+
+    Raises:
+        ValueError: if the modality is unknown, or the clip does not have it.
+    """
+    pictures = _pictures(clip, modality)
+    chosen = sample_frames(len(pictures), num_frames, train=rng is not None, rng=rng)
+    u = None if rng is None else rng.random_sample()
+    resized = crop_and_resize(pictures[chosen], size, u)
+    values = resized.astype(np.float32) - np.asarray(mean, dtype=np.float32)
+    return torch.from_numpy(np.ascontiguousarray(values.transpose(3, 0, 1, 2)))[None]
+
+
+def _pictures(clip: Clip, modality: str) -> UInt8[np.ndarray, "time height width 3"]:
+    if modality not in MODALITIES:
+        raise ValueError(f"modality must be one of {', '.join(MODALITIES)}; got {modality!r}")
+    if modality == "rgb":
+        return clip.frames
+    if modality == "flow":
+        if clip.flow is None or len(clip.flow) == 0:
+            raise ValueError(
+                f"{clip.source} has no flow; with_flow(clip) estimates it for a clip of two frames or more"
+            )
+        return flow_to_picture(clip.flow)
+    if clip.depth is not None:
+        return np.repeat(depth_to_grey(clip.depth)[..., None], 3, axis=-1)
+    if np.ptp(clip.frames, axis=-1).max() > GREY_TOLERANCE:
+        raise ValueError(f"{clip.source} has no depth and its frames are in colour; give a depth recording")
+    return clip.frames

@@ -1,0 +1,195 @@
+"""ClipList: clips named by a list, read when asked for, with a report of what was left out."""
+
+import itertools
+import operator
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gatescope.loaders.clip import Clip
+from gatescope.loaders.errors import (
+    ClipAccessError,
+    ClipError,
+    DamagedClipError,
+    ListError,
+    MissingClipError,
+)
+from gatescope.loaders.reading import numbered_frames, read_frames
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One clip of a list."""
+
+    path: Path  # a file or a folder of frames
+    line: int  # in the list that names it, from 1
+    label: int | None  # 0-based class index
+    name: str | None = None  # the class's name
+    num_frames: int | None = None  # where the list states it
+
+
+class ClipList:
+    """Clips named by a list file, decoded only when indexed or iterated over.
+
+    `strict=True` raises a `ClipError` at the first fault: of the list and of missing clips when the list is
+    read (by listing folders, no clip is opened), of a clip's content when the clip is. `strict=False` leaves
+    the faulty out and says so in `skipped`, pairs of (where, reason): list faults and missing clips at once;
+    a clip whose content is bad once it is met. Iterating passes it over; indexing raises, since an index must
+    give its own clip; `check` reads everything once and drops what cannot be used, after which every index
+    works. What a worker process meets is reported in its copy only: call `check` before handing the clips to
+    workers.
+    """
+
+    def __init__(self, entries: list[Entry], skipped: list[tuple[str, str]], *, strict: bool):
+        self.strict = strict
+        self.skipped = skipped
+        self._known = set(skipped)
+        self.entries = _present(entries, self._fault)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index: int) -> Clip:
+        return self._read(self.entries[operator.index(index)])
+
+    def __iter__(self) -> Iterator[Clip]:
+        for entry in list(self.entries):
+            try:
+                clip = self._read(entry)
+            except ClipError as error:
+                self._fault(error)
+                continue
+            yield clip
+
+    def check(self) -> list[tuple[str, str]]:
+        """All that was skipped, once every clip has been read and the unusable ones dropped from the list."""
+        usable = []
+        for entry in self.entries:
+            try:
+                self._read(entry)
+            except ClipError as error:
+                self._fault(error)
+            else:
+                usable.append(entry)
+        self.entries = usable
+        return self.skipped
+
+    def _read(self, entry: Entry) -> Clip:
+        raise NotImplementedError
+
+    def _read_numbered(self, entry: Entry, fps: float) -> Clip:
+        """The clip in a folder of colour frames numbered from 1, as many as the list states where it does."""
+        numbered = numbered_frames(entry.path)
+        last = entry.num_frames or max(numbered)
+        missing = last - sum(1 <= number <= last for number in numbered)
+        if missing > 0:
+            first = next(number for number in itertools.count(1) if number not in numbered)
+            reason = f"{missing} of {last} frames are missing, the first is {first}; fetch the clip again"
+            self._fault(MissingClipError(reason, path=entry.path))
+        if len(numbered) > last - missing:
+            surplus = len(numbered) - last + missing
+            reason = f"holds {surplus} frames outside 1 to {last}; remove them or mend the list"
+            self._fault(DamagedClipError(reason, path=entry.path))
+        frames = read_frames(list(numbered.values()))
+        if frames.ndim != 4:
+            raise DamagedClipError("holds 16-bit pictures where colour ones were expected", path=entry.path)
+        return Clip(frames=frames, fps=fps, source=str(entry.path), label=entry.label, name=entry.name)
+
+    def _fault(self, error: ClipError) -> None:
+        if self.strict:
+            raise error
+        fault = as_skipped(error)
+        if fault not in self._known:
+            self._known.add(fault)
+            self.skipped.append(fault)
+
+
+def read_entries(
+    path: Path, parse: Callable[[str, int], Entry], *, obtain: str, strict: bool
+) -> tuple[list[Entry], list[tuple[str, str]]]:
+    """The entries of a list file and, where not strict, the lines skipped. Blank lines carry nothing.
+
+    Raises:
+        ClipError: if the file cannot be read, or (strict) `parse` refuses a line.
+    """
+    entries, skipped = [], []
+    for number, text in enumerate(read_lines(path, obtain), start=1):
+        if not text:
+            continue
+        try:
+            if not text.isprintable() or "\ufffd" in text:
+                raise ListError(f"holds bytes that are no text: {text!r}", path=path, line=number)
+            entries.append(parse(text, number))
+        except ListError as error:
+            if strict:
+                raise
+            skipped.append(as_skipped(error))
+    if not entries and not skipped:
+        raise ListError(f"names no clip; {obtain}", path=path)
+    repeated = _repeated(entries, path)
+    if repeated and strict:
+        raise next(iter(repeated.values()))
+    skipped += [as_skipped(error) for error in repeated.values()]
+    return [entry for entry in entries if entry.path not in repeated], skipped
+
+
+def as_skipped(error: ClipError) -> tuple[str, str]:
+    """Where and why, as `ClipList.skipped` holds it."""
+    return str(error.path) if error.line is None else f"{error.path}, line {error.line}", error.reason
+
+
+def read_lines(path: Path, obtain: str) -> list[str]:
+    """The lines of a text file without surrounding spaces; what is not UTF-8 becomes U+FFFD.
+
+    Raises:
+        MissingClipError, ClipAccessError: if the file is missing or closed; `obtain` says where to get it.
+    """
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingClipError(f"is missing; {obtain}", path=path) from error
+    except PermissionError as error:
+        raise ClipAccessError("may not be read; ask for access to it", path=path) from error
+    except IsADirectoryError as error:
+        raise ListError("is a folder; a list was expected", path=path) from error
+    # Not splitlines, which also breaks at control characters and would shift the numbers of all lines below.
+    return [line.strip(" \t\r") for line in content.decode("utf-8-sig", errors="replace").split("\n")]
+
+
+def _repeated(entries: list[Entry], path: Path) -> dict[Path, ListError]:
+    """The clips named more than once, each with its error: nobody can tell which of their lines is right."""
+    lines: dict[Path, list[int]] = {}
+    for entry in entries:
+        lines.setdefault(entry.path, []).append(entry.line)
+    return {
+        clip: ListError(f"names {clip} also in line {same[0]}; keep the right one", path=path, line=same[-1])
+        for clip, same in lines.items()
+        if len(same) > 1
+    }
+
+
+def _present(entries: list[Entry], fault: Callable[[ClipError], None]) -> list[Entry]:
+    """Entries whose file or folder is there, told by listing each parent folder once."""
+    listings: dict[Path, set[str] | ClipError] = {}
+    present = []
+    for entry in entries:
+        parent = entry.path.parent
+        if parent not in listings:
+            try:
+                listings[parent] = set(os.listdir(parent))
+            except (FileNotFoundError, NotADirectoryError):
+                listings[parent] = set()
+            except PermissionError:
+                listings[parent] = ClipAccessError("may not be listed; ask for access to it", path=parent)
+        listing = listings[parent]
+        if isinstance(listing, ClipError):
+            fault(listing)
+        elif entry.path.name not in listing:
+            reason = (
+                f"is missing, though line {entry.line} of its list names it; fetch it, or pass strict=False"
+            )
+            fault(MissingClipError(reason, path=entry.path))
+        else:
+            present.append(entry)
+    return present

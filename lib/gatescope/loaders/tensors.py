@@ -1,0 +1,67 @@
+"""Clips as training examples: a torch Dataset that any number of workers read alike."""
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gatescope.loaders.clip import Clip, to_batch
+
+
+@runtime_checkable
+class Clips(Protocol):
+    """Anything with a length that gives a Clip for an index."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Clip: ...
+
+
+class ClipTensors(Dataset):
+    """Pairs of a clip's tensor (3, T, H, W) and its label, from any sequence of clips.
+
+    In training, frame jitter and crop depend on (seed, epoch, index) alone: the same with no worker or many,
+    in any order. Clips are opened where they are asked for, so no decoder ever crosses into a worker. Nothing
+    is flipped.
+    """
+
+    def __init__(
+        self,
+        clips: Clips,
+        *,
+        num_frames: int,
+        size: int,
+        mean: Sequence[float],
+        modality: str = "rgb",
+        train: bool = False,
+        seed: int = 0,
+    ):
+        self.clips = clips
+        self.input = {"num_frames": num_frames, "size": size, "mean": tuple(mean), "modality": modality}
+        self.train = train
+        self.seed = seed
+        # In shared memory, so that workers which outlive an epoch see the next one's number.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass over the clips draw its own jitter and crops."""
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is outside the {len(self)} clips")
+        index %= len(self)
+        clip = self.clips[index]
+        if clip.label is None:
+            raise ValueError(f"{clip.source} has no label; ClipTensors needs one, to_batch does not")
+        rng = None
+        if self.train:
+            entropy = np.random.SeedSequence([self.seed, int(self._epoch), index])
+            rng = np.random.RandomState(entropy.generate_state(4))
+        return to_batch(clip, rng=rng, **self.input)[0], clip.label

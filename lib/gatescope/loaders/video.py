@@ -1,0 +1,113 @@
+"""Frames of a video file, decoded whole or refused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from jaxtyping import UInt8
+
+from gatescope.loaders.errors import ClipError, DamagedClipError, OversizedClipError
+
+VIDEO_SUFFIXES = (".mkv", ".webm", ".mp4", ".mov", ".avi", ".gif")
+MAX_FRAME_PIXELS = 1 << 24  # 4096 x 4096
+MAX_CLIP_BYTES = 1 << 31  # of decoded frames
+
+# Containers that hold their own frames, not playlists, which make FFmpeg open other files.
+_CONTAINERS = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,gif"
+# Codecs whose packets need not each show a frame.
+_HIDING_CODECS = ("vp8", "vp9", "av1")
+# What is missing at the end of a container, in frames, before it counts as cut off.
+_END_TOLERANCE = 0.75
+
+
+def read_video(path: Path) -> tuple[UInt8[np.ndarray, "time height width 3"], float | None]:
+    """RGB frames of a video file and its frames per second, None where the file does not say.
+
+    A video that was cut off is told by what its container promised: the number of frames (mp4, avi), the
+    duration (mkv, webm), the closing byte (gif). A stream recorded live, whose header promises nothing,
+    cannot be told from a whole one; neither can damage that still decodes to valid frames, since H.264
+    carries no checksum.
+
+    Raises:
+        DamagedClipError: if it does not open, a frame does not decode, or frames are missing at the end.
+        OversizedClipError: if a frame or the whole exceeds MAX_FRAME_PIXELS or MAX_CLIP_BYTES.
+    """
+    options = {
+        "err_detect": "explode",  # an error is an error, not a frame made up from others
+        "protocol_whitelist": "file",
+        "format_whitelist": _CONTAINERS,
+        "max_pixels": str(MAX_FRAME_PIXELS),
+    }
+    try:
+        with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
+            return _decode(container, path)
+    except ClipError:
+        raise
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise DamagedClipError(
+            f"the video does not decode ({error}); fetch it again or leave it out", path=path
+        ) from error
+
+
+def _decode(
+    container: av.container.InputContainer, path: Path
+) -> tuple[UInt8[np.ndarray, "time height width 3"], float | None]:
+    if not container.streams.video:
+        raise DamagedClipError("the file holds no video stream; give a video", path=path)
+    stream = container.streams.video[0]
+    # One thread: a decoder may open in any worker, and several workers share the cores.
+    stream.thread_type, stream.codec_context.thread_count = "NONE", 1
+    rate = stream.average_rate or stream.guessed_rate
+    _check_size(path, stream.width, stream.height, max(stream.frames, 1))
+
+    frames, num_packets, end_s = [], 0, 0.0
+    for packet in container.demux():
+        if packet.size and packet.pts is not None:
+            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream is not stream:
+            continue
+        num_packets += bool(packet.size) and not packet.is_discard
+        for frame in _upright(packet.decode(), path):
+            if frames and frame.shape != frames[0].shape:
+                raise DamagedClipError(
+                    f"frame {len(frames)} is {frame.shape[:2]} where frame 0 is {frames[0].shape[:2]}",
+                    path=path,
+                )
+            frames.append(frame)
+            _check_size(path, frame.shape[1], frame.shape[0], len(frames))
+    if not frames:
+        raise DamagedClipError("the video holds no frame; fetch it again or leave it out", path=path)
+    if num_packets < stream.frames:
+        raise _cut_off(path, f"it promises {stream.frames} frames and holds {num_packets}")
+    if len(frames) < num_packets and stream.codec_context.name not in _HIDING_CODECS:
+        raise DamagedClipError(f"only {len(frames)} of its {num_packets} frames decode", path=path)
+    if container.format.name == "gif":
+        if not path.read_bytes().rstrip(b"\0").endswith(b";"):
+            raise _cut_off(path, "its closing byte is missing")
+    elif container.duration and rate and not stream.frames:
+        promised_s = container.duration / av.time_base
+        if promised_s - end_s > _END_TOLERANCE / rate:
+            raise _cut_off(path, f"it promises {promised_s:.2f} s and holds {end_s:.2f} s")
+    return np.stack(frames), float(rate) if rate else None
+
+
+def _upright(decoded: list[av.VideoFrame], path: Path) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    for frame in decoded:
+        if frame.is_corrupt:
+            raise DamagedClipError(f"frame at {frame.time} s is damaged; fetch the video again", path=path)
+        # Phones store upright recordings lying down, with the angle to turn them by.
+        yield np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+
+
+def _check_size(path: Path, width: int, height: int, num_frames: int) -> None:
+    if width * height > MAX_FRAME_PIXELS or width * height * 3 * num_frames > MAX_CLIP_BYTES:
+        raise OversizedClipError(
+            f"{num_frames} or more frames of {width} x {height} exceed {MAX_FRAME_PIXELS} pixels a frame or "
+            f"{MAX_CLIP_BYTES >> 20} MiB a clip; cut the video or scale it down",
+            path=path,
+        )
+
+
+def _cut_off(path: Path, reason: str) -> DamagedClipError:
+    return DamagedClipError(f"the video is cut off: {reason}; fetch it again or leave it out", path=path)
