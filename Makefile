@@ -1,0 +1,66 @@
+# Every target installs into $(VENV) first, where that is not up to date.
+#   make figures   run every notebook that is not up to date     PROFILE=ci|full|paper  clip=FILE  FORCE=1  CORES=2
+#   make test      lint, format, tests, notebook rules
+#   make lab       open JupyterLab at the first notebook         LAB_OPTIONS=--allow-root
+#   make bench     measure
+#   make clean     remove what these leave behind, except committed files and downloaded data
+#   make lock      resolve every dependency anew
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+PROFILE ?= ci
+CORES ?= 2
+clip ?=
+FORCE ?=
+LAB_OPTIONS ?=
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+TORCH := $(shell grep '^torch==' requirements.lock)
+LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
+
+.PHONY: figures test lab bench clean lock
+
+# What has changed is told by content (gatescope.freshness), never by date: a fresh clone has only new dates.
+# A killed run may leave a lock and half-done marks; each rebuild takes its own lock, so neither need stop this one.
+figures: $(INSTALLED)
+	clip="$(clip)"; $(BIN)/snakemake --cores $(CORES) --quiet rules progress host reason --nolock --rerun-incomplete \
+	  $(if $(FORCE),--forceall) --config profile=$(PROFILE) $${clip:+"clip=$$(realpath -- "$$clip")"}
+
+test: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lab: $(INSTALLED)
+	$(BIN)/jupyter trust notebooks/*.ipynb
+	$(BIN)/jupyter lab $(LAB_OPTIONS) notebooks/00_start_here.ipynb
+
+bench: $(INSTALLED)
+	for script in tests/benchmarks/bench_*.py; do $(BIN)/python "$$script"; done
+
+clean:
+	rm -rf .venv build .snakemake .pytest_cache .ruff_cache notebooks/figures data/cache lib/*.egg-info
+	find lib tests -name __pycache__ -prune -exec rm -rf {} +
+
+# An environment whose torch fits keeps it, of whatever build: nobody downloads another for a digit.
+$(INSTALLED): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	fits='from importlib.metadata import version; from pip._vendor.packaging.version import Version; \
+	raise SystemExit(Version(version("torch")) < Version("$(LEAST_TORCH)"))'; \
+	if $(BIN)/python -c "$$fits" 2> /dev/null; then grep -v '^torch=='; else cat; fi \
+	  < requirements.lock > $(VENV)/wanted.txt
+	$(BIN)/python -m pip install --quiet -r $(VENV)/wanted.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+lock:
+	rm -rf build/lock && $(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet $(TORCH)
+	build/lock/bin/pip install --quiet '.[dev]'
+	(grep '^#' requirements.lock; build/lock/bin/pip freeze --all --exclude pip --exclude gatescope | sed 's/+cpu$$//') > build/lock/new
+	mv build/lock/new requirements.lock

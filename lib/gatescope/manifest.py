@@ -1,0 +1,114 @@
+"""The manifest: what made each figure, which numbers it shows, and how far a rebuild may depart from them."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# kind -> how far two values of it may lie apart
+RELATIVE_TOLERANCE = 1e-4  # computed: from given weights, on another processor
+ABSOLUTE_TOLERANCE = 0.10  # trained: ten percentage points
+SAME_FIELDS = ("notebook", "parameters", "seed", "data", "weights")
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number a figure shows, and what a rebuild must find again."""
+
+    value: float
+    kind: str
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise ValueError(f"a number shown must be finite; got {self.value}")
+        if self.kind == "trained" and not 0 <= self.value <= 1:
+            raise ValueError(f"a trained number is a fraction between 0 and 1; got {self.value}")
+
+    def agrees(self, other: "Number") -> bool:
+        """Whether `other` is the same number, as far as its kind can tell."""
+        if self.kind != other.kind:
+            return False
+        if self.kind == "measured":
+            return True
+        if self.kind == "trained":
+            # A hair more than the tolerance, so that 0.85 and 0.75 agree in floating point too.
+            return abs(self.value - other.value) <= ABSOLUTE_TOLERANCE + 1e-9
+        if self.kind == "computed":
+            return math.isclose(self.value, other.value, rel_tol=RELATIVE_TOLERANCE, abs_tol=1e-12)
+        return self.value == other.value
+
+
+def exact(value: Any) -> Number:
+    """A number that must come out the same everywhere: a count, a size."""
+    return Number(int(value) if float(value).is_integer() else float(value), "exact")
+
+
+def computed(value: Any) -> Number:
+    """A number computed without training: the same to 1e-4 of its size."""
+    return Number(float(value), "computed")
+
+
+def trained(value: Any) -> Number:
+    """A final accuracy, as a fraction: within ten percentage points."""
+    return Number(float(value), "trained")
+
+
+def measured(value: Any) -> Number:
+    """A time or a memory use: recorded, never compared."""
+    return Number(float(value), "measured")
+
+
+def read_manifest(text: str) -> dict[str, dict[str, Any]]:
+    """The figures of a manifest's text by name; raises ValueError if it is none."""
+    try:
+        figures = json.loads(text)["figures"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"not a manifest of figures ({error!r}); `make figures` writes it anew") from None
+    return figures
+
+
+def load_manifest(path: Path) -> dict[str, dict[str, Any]]:
+    """The figures of a manifest file by name; none where there is no file yet."""
+    return read_manifest(path.read_text()) if path.exists() else {}
+
+
+def manifest_text(figures: Mapping[str, Mapping[str, Any]]) -> str:
+    """A manifest as it is stored: sorted, so that the same figures give the same bytes."""
+    return json.dumps({"figures": figures}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def compare(committed: Mapping[str, Mapping], rebuilt: Mapping[str, Mapping]) -> list[str]:
+    """One sentence for each way the rebuilt figures depart from the committed ones; none if they agree."""
+    departures = []
+    for name in sorted(set(committed) | set(rebuilt)):
+        if name not in rebuilt:
+            departures.append(f"{name}: the figure was not rebuilt")
+        elif name not in committed:
+            departures.append(f"{name}: the figure is new; commit what `make figures` leaves")
+        else:
+            departures += [f"{name}: {what}" for what in _compare_figure(committed[name], rebuilt[name])]
+    return departures
+
+
+def _compare_figure(committed: Mapping, rebuilt: Mapping) -> list[str]:
+    departures = [
+        f"{field} was {committed.get(field)!r}, is {rebuilt.get(field)!r}"
+        for field in SAME_FIELDS
+        if committed.get(field) != rebuilt.get(field)
+    ]
+    if set(committed["files"]) != set(rebuilt["files"]):
+        departures.append(f"files were {sorted(committed['files'])}, are {sorted(rebuilt['files'])}")
+    before, after = committed["numbers"], rebuilt["numbers"]
+    for number in sorted(set(before) | set(after)):
+        if number not in after:
+            departures.append(f"the number {number!r} is missing")
+        elif number not in before:
+            departures.append(f"the number {number!r} is new")
+        elif not Number(**before[number]).agrees(Number(**after[number])):
+            was, now = before[number], after[number]
+            departures.append(
+                f"{number!r} was {was['value']:g} ({was['kind']}), is {now['value']:g} ({now['kind']})"
+            )
+    return departures

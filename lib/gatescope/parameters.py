@@ -1,0 +1,127 @@
+"""What may be set in a notebook: its parameters cell, read by its syntax and held to one plain form."""
+
+import ast
+import io
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nbformat import NotebookNode
+
+Value = bool | int | float | str | list
+
+SCALARS = {"bool": bool, "int": int, "float": float, "str": str}
+FORM = "name: type = literal  # unit and meaning"
+
+
+class ParameterError(ValueError):
+    """A parameters cell out of form, or a value it has no place for."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a parameters cell."""
+
+    name: str
+    type: str  # bool, int, float, str, or list[...] of one of them
+    default: Value
+
+    def check(self, value: object) -> Value:
+        """`value` as this parameter holds it; raises ParameterError where the type is another."""
+        kind = self.type
+        if kind.startswith("list["):
+            element = Parameter(f"an element of {self.name}", kind[5:-1], "")
+            if not isinstance(value, list):
+                raise ParameterError(f"{self.name} must be a {kind}; got {value!r}")
+            return [element.check(item) for item in value]
+        if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        # A bool is an int to Python, not to a reader.
+        if not isinstance(value, SCALARS[kind]) or (kind == "int" and isinstance(value, bool)):
+            raise ParameterError(f"{self.name} must be a {kind}; got {value!r}")
+        return value
+
+    def parse(self, text: str) -> Value:
+        """The value that `text` from a command line stands for."""
+        if self.type == "str":
+            return text
+        try:
+            value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+        except (ValueError, SyntaxError):
+            raise ParameterError(f"{self.name} must be a {self.type}; got {text!r}") from None
+        return self.check(value)
+
+
+def read_parameters(notebook: NotebookNode) -> dict[str, Parameter]:
+    """The parameters of a notebook by name; raises ParameterError for a cell that is out of form.
+
+    Papermill drops or overwrites what it cannot read and says nothing, so whatever it could misread is
+    refused here: no tagged cell or several, a `|` in a type, a `=` in a comment, a value that is computed.
+    """
+    cells = [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", [])
+    ]
+    if len(cells) != 1:
+        raise ParameterError(f"a notebook needs one code cell tagged `parameters`; this one has {len(cells)}")
+    source = cells[0].source
+    try:
+        statements = ast.parse(source).body
+        comments = [
+            token
+            for token in tokenize.generate_tokens(io.StringIO(source).readline)
+            if token.type == tokenize.COMMENT
+        ]
+    except (SyntaxError, tokenize.TokenError) as error:
+        raise ParameterError(f"the parameters cell does not parse: {error}") from None
+    for token in comments:
+        if "=" in token.string:
+            raise ParameterError(f"line {token.start[0]} of the parameters cell has a `=` in its comment")
+    parameters: dict[str, Parameter] = {}
+    for statement in statements:
+        parameter = _read_line(statement)
+        if parameter.name in parameters:
+            raise ParameterError(f"{parameter.name} stands twice in the parameters cell")
+        parameters[parameter.name] = parameter
+    return parameters
+
+
+def check_values(parameters: Mapping[str, Parameter], given: Mapping[str, object]) -> dict[str, Value]:
+    """The given values, checked; raises ParameterError for a name or a type the notebook does not have."""
+    return {name: _named(parameters, name).check(value) for name, value in given.items()}
+
+
+def parse_values(parameters: Mapping[str, Parameter], given: Mapping[str, str]) -> dict[str, Value]:
+    """The values that texts from a command line stand for; raises ParameterError as `check_values` does."""
+    return {name: _named(parameters, name).parse(text) for name, text in given.items()}
+
+
+def _named(parameters: Mapping[str, Parameter], name: str) -> Parameter:
+    if name not in parameters:
+        raise ParameterError(f"no parameter {name}; this notebook has {', '.join(parameters) or 'none'}")
+    return parameters[name]
+
+
+def _read_line(statement: ast.stmt) -> Parameter:
+    where = f"line {statement.lineno} of the parameters cell"
+    if not (
+        isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
+        and statement.value is not None
+    ):
+        raise ParameterError(f"{where} must read `{FORM}`")
+    kind = ast.unparse(statement.annotation)
+    inner = kind[5:-1] if kind.startswith("list[") and kind.endswith("]") else kind
+    if inner not in SCALARS:
+        known = ", ".join(SCALARS)
+        raise ParameterError(f"{where}: a type is one of {known} or a list[...] of one; got {kind}")
+    try:
+        value = ast.literal_eval(statement.value)
+    except ValueError:
+        raise ParameterError(
+            f"{where}: {ast.unparse(statement.value)} is computed; a value is a literal, and what follows "
+            "from it belongs in the next cell"
+        ) from None
+    parameter = Parameter(statement.target.id, kind, value)
+    return Parameter(parameter.name, kind, parameter.check(value))

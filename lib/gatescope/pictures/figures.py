@@ -1,0 +1,104 @@
+"""Figures from a notebook to files: the same numbers give the same bytes, with a record of both.
+
+Files go to the folder `figures` below the working folder. A strict rebuild (`gatescope.rebuild`) runs the
+notebook in a folder of its own and moves them into the tree; by hand they stay beside the notebook, where git
+ignores them.
+"""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from gatescope.files import atomic_write, sha256_of
+from gatescope.manifest import Number
+
+FOLDER = Path("figures")
+FINISHED = "finished.json"
+# No date and no version of the library that drew it.
+METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+SCREEN_DPI = 96  # a browser's pixels to the inch
+MAX_BYTES = 2_000_000  # of one file in the repository
+
+
+@dataclass(frozen=True)
+class SavedFigure:
+    """A figure in its file; the last line of a cell shows it, with its text for those who cannot see it."""
+
+    png: Path
+    alt: str
+    width_px: int  # on the screen
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        picture = base64.b64encode(self.png.read_bytes()).decode()
+        data = {"image/png": picture, "text/plain": self.alt}
+        return data, {"image/png": {"alt": self.alt, "width": self.width_px}}
+
+
+def save_figure(
+    fig: Figure,
+    name: str,
+    *,
+    alt: str,
+    data: str,
+    seed: int | None = None,
+    weights: Iterable[Path] = (),
+    numbers: Mapping[str, Number] | None = None,
+) -> SavedFigure:
+    """The figure as saved: `figures/<name>.png`, `.svg`, and a record of what it shows.
+
+    `name` is the notebook's number and a few words, "05-forget-gate"; `alt` says what is seen; `data` names
+    the data set, split and clip; `numbers` are those a reader takes away, as `exact(27)`, `computed(0.31)`,
+    `trained(0.84)` or `measured(12.5)`, all from `gatescope.manifest`.
+    """
+    if not re.fullmatch(r"\d\d(-[a-z0-9]+)+", name):
+        raise ValueError(
+            f"a figure is named by its notebook's number and words, 05-forget-gate; got {name!r}"
+        )
+    if not alt.strip():
+        raise ValueError(f"{name} needs an alternative text that says what is seen")
+    with matplotlib.rc_context({"svg.hashsalt": "gatescope"}):
+        files = [_save(fig, FOLDER / f"{name}.{format}", METADATA[format]) for format in METADATA]
+    record = {
+        "alt": alt,
+        "data": data,
+        "seed": seed,
+        "weights": {Path(path).name: sha256_of(Path(path)) for path in weights},
+        "numbers": {label: asdict(number) for label, number in (numbers or {}).items()},
+        "files": {path.name: sha256_of(path) for path in files},
+    }
+    _write_json(FOLDER / f"{name}.json", record)
+    # Jupyter would show an open figure a second time, at the end of the cell.
+    plt.close(fig)
+    return SavedFigure(files[0], alt, round(fig.get_figwidth() * SCREEN_DPI))
+
+
+def finish_notebook() -> None:
+    """Say that the notebook came to its end: its last code cell, without which a rebuild is refused."""
+    records = {
+        path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json") if path.name != FINISHED
+    }
+    _write_json(FOLDER / FINISHED, records)
+
+
+def _save(fig: Figure, path: Path, metadata: dict[str, None]) -> Path:
+    with atomic_write(path) as temporary:
+        fig.savefig(temporary, metadata=metadata)
+        size = temporary.stat().st_size
+        if size > MAX_BYTES:
+            raise ValueError(
+                f"{path.name} has {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}: draw it smaller"
+            )
+    return path
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content))

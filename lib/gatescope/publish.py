@@ -1,0 +1,58 @@
+"""Many files into the tree together: all of them or, after an error or a kill, none."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from gatescope.files import atomic_write
+
+
+def publish(files: Mapping[Path, Path | None], undo: Path) -> None:
+    """Put each new file in the place of its target, or remove the target where there is none: all or nothing.
+
+    Whatever stands there is first copied to the folder `undo`, with a list of it written last. An error takes
+    every step back before it is raised; after a kill, `recover(undo)` does. One caller at a time.
+    """
+    recover(undo)
+    try:
+        _keep(files, undo)
+        for target, new in files.items():
+            if new is None:
+                target.unlink(missing_ok=True)
+            else:
+                with atomic_write(target) as temporary:
+                    shutil.copyfile(new, temporary)
+    except BaseException:
+        recover(undo)
+        raise
+    # Without the list there is nothing to take back: from here on the new files stand.
+    (undo / "list.json").unlink()
+    shutil.rmtree(undo)
+
+
+def recover(undo: Path) -> None:
+    """Take back what a publish that was killed had done; nothing to do after one that ended."""
+    listed = undo / "list.json"
+    if listed.exists():
+        for target, kept in json.loads(listed.read_text()).items():
+            if kept is None:
+                Path(target).unlink(missing_ok=True)
+            elif (undo / kept).exists():  # else a recovery that was itself killed has put it back
+                # A rename needs no space, so a full disk cannot stop it.
+                os.replace(undo / kept, target)
+        listed.unlink()
+    shutil.rmtree(undo, ignore_errors=True)
+
+
+def _keep(files: Mapping[Path, Path | None], undo: Path) -> None:
+    undo.mkdir(parents=True)
+    kept: dict[str, str | None] = {}
+    for index, target in enumerate(files):
+        kept[str(target)] = str(index) if target.exists() else None
+        if target.exists():
+            with atomic_write(undo / str(index)) as temporary:
+                shutil.copyfile(target, temporary)
+    with atomic_write(undo / "list.json") as temporary:
+        temporary.write_text(json.dumps(kept))
