@@ -184,13 +184,12 @@ def pose(build: Build, performance: Performance) -> Pose:
     hand = hand_rest(build)
     joints = np.empty((num_times, len(JOINTS), 3))
     joints[:, 0] = wrist
-    for finger in range(5):
-        frames, points = _bend(hand, finger, performance.fingers[:, finger])
-        bones = slice(index[f"{FINGERS[finger]}_0"], index[f"{FINGERS[finger]}_0"] + 3)
-        bone_rotation[:, bones] = palm[:, None] @ frames
-        world = wrist[:, None] + np.einsum("tij,tkj->tki", palm, points)
-        bone_origin[:, bones] = world[:, :3]
-        joints[:, 1 + 4 * finger : 5 + 4 * finger] = world
+    frames, points = _bend(hand, performance.fingers)
+    world = wrist[:, None, None] + np.einsum("tij,tfkj->tfki", palm, points)
+    fingers = slice(index["thumb_0"], index["little_2"] + 1)
+    bone_rotation[:, fingers] = (palm[:, None, None] @ frames).reshape(num_times, 15, 3, 3)
+    bone_origin[:, fingers] = world[:, :, :3].reshape(num_times, 15, 3)
+    joints[:, 1:21] = world.reshape(num_times, 20, 3)
     head_point = bone_origin[:, index["head"]] + head @ (HEAD_CENTRE * build.stature * build.head_size)
     joints[:, 21:] = np.stack([elbow, shoulder, left, left_elbow, lean(np.zeros(3)), head_point], axis=1)
 
@@ -204,15 +203,22 @@ def _arm_lengths(build: Build) -> tuple[float, float]:
     return UPPER_ARM_MM * scale, FOREARM_MM * scale
 
 
+def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Cross products along the last axis; `np.cross` spends most of its time on generality."""
+    ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
+    bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
+    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
+
+
 def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-9)
+    return vectors / np.maximum(np.sqrt((vectors * vectors).sum(-1, keepdims=True)), 1e-9)
 
 
 def _limb_frame(along: np.ndarray, facing: np.ndarray) -> np.ndarray:
     """Columns x, y, z: y along the limb, z as near to `facing` as that allows."""
     y = _unit(along)
     z = _unit(facing - (facing * y).sum(-1, keepdims=True) * y)
-    return np.stack([np.cross(y, z), y, z], axis=-1)
+    return np.stack([cross(y, z), y, z], axis=-1)
 
 
 def _bend_axis(shoulder: np.ndarray, elbow: np.ndarray, wrist: np.ndarray) -> np.ndarray:
@@ -238,7 +244,7 @@ def bend_arm(
     # The elbow hangs down, a little outwards and back.
     hang = np.array([-0.35, -1.0, -0.25])
     down = _unit(hang - (direction @ hang)[:, None] * direction)
-    outward = np.cross(down, direction)
+    outward = cross(down, direction)
     side = np.cos(swivel)[:, None] * down + np.sin(swivel)[:, None] * outward
     return shoulder + along * direction + radius * side, wrist
 
@@ -251,25 +257,36 @@ def _finger_frame(joints: np.ndarray, finger: int) -> np.ndarray:
     return _limb_frame(joints[base + 3] - joints[base], facing)
 
 
+def _about(axis: int, angle: np.ndarray) -> np.ndarray:
+    """Rotations about one coordinate axis."""
+    matrices = np.zeros((*angle.shape, 3, 3))
+    first, second = (axis + 1) % 3, (axis + 2) % 3
+    matrices[..., axis, axis] = 1.0
+    matrices[..., first, first] = matrices[..., second, second] = np.cos(angle)
+    matrices[..., second, first] = np.sin(angle)
+    matrices[..., first, second] = -matrices[..., second, first]
+    return matrices
+
+
 def _bend(
-    hand: np.ndarray, finger: int, angles: Float[np.ndarray, "time 4"]
-) -> tuple[Float[np.ndarray, "time 3 3 3"], Float[np.ndarray, "time 4 3"]]:
-    """Frames of the three bones and the four joints of a bent finger, in the hand's frame."""
-    base = 1 + 4 * finger
-    rest = _finger_frame(hand, finger)
-    links = np.diff(hand[base : base + 4], axis=0)
-    if finger == 0:
-        # Palmar abduction turns the thumb out of the palm's plane (about the hand's y axis), adduction within it.
-        first = Rotation.from_euler("yz", np.stack([-angles[:, 0], angles[:, 1]], 1)).as_matrix() @ rest
-        bends = [np.zeros(len(angles)), angles[:, 2], angles[:, 3]]
-    else:
-        # Positive spread leans towards the thumb, that is, turns clockwise about the palm's normal.
-        first = Rotation.from_euler("z", -angles[:, 1:2]).as_matrix() @ rest
-        bends = [angles[:, 0], angles[:, 2], angles[:, 3]]
-    frame = first
-    frames, points = [], [np.tile(hand[base], (len(angles), 1))]
-    for link, bend in zip(links, bends, strict=True):
-        frame = frame @ Rotation.from_euler("x", bend[:, None]).as_matrix()
+    hand: np.ndarray, angles: Float[np.ndarray, "time 5 4"]
+) -> tuple[Float[np.ndarray, "time 5 3 3 3"], Float[np.ndarray, "time 5 4 3"]]:
+    """Frames of the three bones and the four joints of each bent finger, in the hand's frame."""
+    rest = np.stack([_finger_frame(hand, finger) for finger in range(5)])
+    chains = hand[1:].reshape(5, 4, 3)
+    links = np.einsum("fji,fkj->fki", rest, np.diff(chains, axis=1))
+    # Palmar abduction turns the thumb out of the palm's plane (about the hand's y axis), adduction within it.
+    # Positive spread leans a finger towards the thumb, that is, turns clockwise about the palm's normal.
+    aside, bends = -angles[..., 1], angles[..., [0, 2, 3]]
+    aside[:, 0] *= -1
+    bends[:, 0, 0] = 0.0
+    out = np.zeros(angles.shape[:2])
+    out[:, 0] = -angles[:, 0, 0]
+    frame = _about(2, aside) @ _about(1, out) @ rest
+    turns = _about(0, bends)
+    frames, points = [], [np.broadcast_to(chains[:, 0], (len(angles), 5, 3))]
+    for k in range(3):
+        frame = frame @ turns[:, :, k]
         frames.append(frame)
-        points.append(points[-1] + frame @ (rest.T @ link))
-    return np.stack(frames, axis=1), np.stack(points, axis=1)
+        points.append(points[-1] + (frame @ links[:, k, :, None])[..., 0])
+    return np.stack(frames, axis=2), np.stack(points, axis=2)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from gatescope.loaders.synthetic.body import FOREARM_MM, SHOULDER, UPPER_ARM_MM, bend_arm
+from gatescope.loaders.synthetic.body import FOREARM_MM, SHOULDER, UPPER_ARM_MM, bend_arm, cross
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def hand_frame(fingers: Sequence[float], palm: Sequence[float]) -> Float[np.ndar
     z = np.asarray(palm, dtype=float)
     z = z - (z @ y) * y
     z = z / np.linalg.norm(z)
-    return np.stack([np.cross(y, z), y, z], axis=-1)
+    return np.stack([cross(y, z), y, z], axis=-1)
 
 
 def blend(t: Float[np.ndarray, " time"], keys: Sequence[Hand], spans: Sequence[tuple[float, float]]) -> Hand:
@@ -115,7 +115,7 @@ def keep_wrist_natural(hand: Hand) -> Float[np.ndarray, "time 3 3"]:
     # Forearm rotation: 0 with the palm to the shoulder, minus half a turn facing away, full pronation. Taken
     # from the hand's thumb side, which stays across the forearm however the wrist bends.
     palm_in = (upper * forearm).sum(-1, keepdims=True) * forearm - upper
-    thumb_in = np.cross(forearm, palm_in)
+    thumb_in = cross(forearm, palm_in)
     thumb = hand.palm[:, :, 0]
     rotation = np.arctan2(-(thumb * palm_in).sum(-1), (thumb * thumb_in).sum(-1))
     # The branch cut lies opposite to the middle of the range.
@@ -128,7 +128,7 @@ def keep_wrist_natural(hand: Hand) -> Float[np.ndarray, "time 3 3"]:
     back = _soft(np.arctan2(seen[:, 2], seen[:, 1]), -1.31, 1.26, 0.6)
     aside = _soft(np.arctan2(seen[:, 0], np.hypot(seen[:, 1], seen[:, 2])), -0.42, 0.70, 0.6)
     allowed = np.stack([np.sin(aside), np.cos(aside) * np.cos(back), np.cos(aside) * np.sin(back)], axis=-1)
-    axis = np.cross(allowed, seen)
+    axis = cross(allowed, seen)
     sine = np.linalg.norm(axis, axis=-1)
     angle = np.arctan2(sine, (allowed * seen).sum(-1))
     return palm @ turn(axis * (angle / np.maximum(sine, 1e-12))[:, None])
