@@ -50,14 +50,13 @@ def wander(
 
 def turn(rotvec: Float[np.ndarray, "*time 3"]) -> Float[np.ndarray, "*time 3 3"]:
     """Rotation matrices of rotation vectors (Rodrigues)."""
-    angle = np.linalg.norm(rotvec, axis=-1)[..., None, None]
-    x, y, z = np.moveaxis(rotvec, -1, 0)
-    zero = np.zeros_like(x)
-    cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
-    # np.sinc(a / pi) is sin(a) / a, and stays finite at 0.
-    return (
-        np.eye(3) + np.sinc(angle / np.pi) * cross + np.sinc(angle / (2 * np.pi)) ** 2 / 2 * (cross @ cross)
-    )
+    squared = (rotvec * rotvec).sum(-1)[..., None, None]
+    # No division by zero: a rotation this small is none.
+    angle = np.sqrt(np.maximum(squared, 1e-16))
+    skew = np.zeros((*rotvec.shape, 3))
+    skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0] = rotvec[..., 0], rotvec[..., 1], rotvec[..., 2]
+    skew = skew - np.swapaxes(skew, -1, -2)
+    return np.eye(3) + np.sin(angle) / angle * skew + (1 - np.cos(angle)) / angle**2 * (skew @ skew)
 
 
 def hand_frame(fingers: Sequence[float], palm: Sequence[float]) -> Float[np.ndarray, "3 3"]:
