@@ -1,5 +1,6 @@
 """Many files into the tree together: all of them or, after an error or a kill, none."""
 
+import glob
 import json
 import os
 import shutil
@@ -36,9 +37,12 @@ def recover(undo: Path) -> None:
     """Take back what a publish that was killed had done; nothing to do after one that ended."""
     listed = undo / "list.json"
     if listed.exists():
-        for target, kept in json.loads(listed.read_text()).items():
+        for name, kept in json.loads(listed.read_text()).items():
+            target = Path(name)
+            for half_written in target.parent.glob(f".{glob.escape(target.name)}.*"):
+                half_written.unlink()
             if kept is None:
-                Path(target).unlink(missing_ok=True)
+                target.unlink(missing_ok=True)
             elif (undo / kept).exists():  # else a recovery that was itself killed has put it back
                 # A rename needs no space, so a full disk cannot stop it.
                 os.replace(undo / kept, target)

@@ -1,0 +1,78 @@
+"""Who may import whom, and how long a module may grow."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+LIBRARY = Path(__file__).resolve().parent.parent / "lib" / "gatescope"
+MODULES = {".".join(path.relative_to(LIBRARY).with_suffix("").parts): path for path in sorted(LIBRARY.rglob("*.py"))}
+LONGEST = 350  # lines
+
+# What every layer may use: files, names, records.
+GROUND = {"files", "paths", "manifest", "parameters"}
+MAY_IMPORT = {
+    "loaders": set(),
+    "models": set(),
+    "recordings": {"models"},
+    "pictures": {"recordings"},
+    "pictures.explorer": {"recordings", "loaders", "models"},
+    "train": {"loaders", "models"},
+    "udl": {"loaders", "models", "train"},
+    "freshness": set(),
+    "publish": set(),
+    "rebuild": {"freshness", "publish", "pictures"},
+}
+
+
+def layer_of(module):
+    return module.split(".")[0]
+
+
+def imported_layers(module, path):
+    """The package's layers that a module imports, at its top or in a function."""
+    package = ["gatescope", *module.split(".")][:-1]
+    layers = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = ".".join(package[: len(package) + 1 - node.level]) + "." if node.level else ""
+            base = f"{above}{node.module or ''}".rstrip(".")
+            names = [f"{base}.{alias.name}" for alias in node.names] if base == "gatescope" else [base]
+        layers |= {name.split(".")[1] for name in names if name.startswith("gatescope.")}
+    return layers - {layer_of(module)}
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in {"__init__", "__main__"}])
+def test_a_module_imports_only_what_its_layer_may(module):
+    allowed = MAY_IMPORT.get(module, MAY_IMPORT.get(layer_of(module)))
+    ground = layer_of(module) in GROUND
+    assert ground or allowed is not None, f"{module} has no place among the layers"
+    allowed = GROUND | (allowed or set())
+    assert imported_layers(module, MODULES[module]) <= allowed
+
+
+def test_nothing_points_back():
+    """No layer reaches itself by way of another."""
+    reached = {layer: set(allowed) for layer, allowed in MAY_IMPORT.items()}
+    for _ in reached:
+        for layer, below in reached.items():
+            reached[layer] = below | set().union(*(reached.get(name, set()) for name in below))
+    assert [layer for layer, below in reached.items() if layer in below] == []
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_is_still_one_thing(module):
+    assert len(MODULES[module].read_text().splitlines()) <= LONGEST
+
+
+def test_the_rules_see_every_way_to_import(tmp_path):
+    source = tmp_path / "plots.py"
+    source.write_text(
+        "import gatescope.models.rnn\nfrom gatescope import train\nfrom gatescope.loaders.clip import Clip\n"
+        "from ..recordings import record\nfrom . import scrubber\n"
+        "def f():\n    from gatescope.udl import fit\n"
+    )
+    assert imported_layers("pictures.plots", source) == {"models", "train", "loaders", "recordings", "udl"}

@@ -1,0 +1,133 @@
+"""Two manifests agree when every number does, each by the tolerance of its kind."""
+
+import subprocess
+from copy import deepcopy
+from dataclasses import asdict
+
+import pytest
+
+from gatescope import __main__ as command_line
+from gatescope.files import sha256_of
+from gatescope.manifest import (
+    compare,
+    computed,
+    exact,
+    load_manifest,
+    manifest_text,
+    measured,
+    read_manifest,
+    trained,
+)
+from gatescope.paths import FIGURES, MANIFEST
+
+
+def entry(**numbers):
+    return {
+        "notebook": "05_forget",
+        "parameters": {"size": 56},
+        "seed": 0,
+        "data": "rendered gestures, valid",
+        "weights": {},
+        "code": "abc",
+        "alt": "a gate closes",
+        "files": {"05-forget.png": "abc"},
+        "numbers": {name.replace("_", " "): asdict(number) for name, number in numbers.items()},
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "agree"),
+    [
+        (exact(27), exact(27), True),
+        (exact(27), exact(28), False),
+        (computed(0.5), computed(0.50004), True),
+        (computed(0.5), computed(0.50006), False),
+        (computed(-2e6), computed(-2.0001e6), True),
+        (computed(0.0), computed(1e-3), False),
+        (trained(0.85), trained(0.75), True),
+        (trained(0.85), trained(0.74), False),
+        (measured(1.0), measured(99.0), True),
+        (computed(0.5), trained(0.5), False),
+    ],
+)
+def test_a_number_agrees_within_the_tolerance_of_its_kind(before, after, agree):
+    assert before.agrees(after) is agree
+    departures = compare({"05-forget": entry(shown=before)}, {"05-forget": entry(shown=after)})
+    assert (departures == []) is agree
+    assert all("05-forget" in departure and "shown" in departure for departure in departures)
+
+
+def test_a_missing_or_new_figure_or_number_is_a_departure():
+    committed = {"05-forget": entry(steps=exact(16)), "05-input": entry()}
+    assert compare(committed, committed) == []
+    assert compare(committed, {"05-input": entry()}) == ["05-forget: the figure was not rebuilt"]
+    assert "05-output: the figure is new" in compare(committed, committed | {"05-output": entry()})[0]
+    assert compare(committed, committed | {"05-forget": entry()}) == [
+        "05-forget: the number 'steps' is missing"
+    ]
+    assert compare(committed, committed | {"05-input": entry(steps=exact(1))}) == [
+        "05-input: the number 'steps' is new"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("parameters", {"size": 112}), ("seed", 1), ("data", "Jester"), ("weights", {"a": "b"}), ("files", {})],
+)
+def test_a_figure_made_otherwise_is_a_departure(field, value):
+    departures = compare({"05-forget": entry()}, {"05-forget": entry() | {field: value}})
+    assert len(departures) == 1
+    assert field in departures[0]
+
+
+def test_other_code_or_pixels_with_the_same_numbers_agree():
+    other = entry() | {"code": "def", "files": {"05-forget.png": "def"}}
+    assert compare({"05-forget": entry()}, {"05-forget": other}) == []
+
+
+def test_numbers_that_cannot_be_what_they_say_are_refused():
+    with pytest.raises(ValueError, match="fraction"):
+        trained(84.2)
+    with pytest.raises(ValueError, match="finite"):
+        computed(float("nan"))
+
+
+def test_what_is_stored_is_what_is_read(tmp_path):
+    figures = {"05-forget": entry(steps=exact(16))}
+    assert read_manifest(manifest_text(figures)) == figures
+    assert load_manifest(tmp_path / "manifest.json") == {}
+    with pytest.raises(ValueError, match="not a manifest"):
+        read_manifest("half a fi")
+
+
+def test_the_command_compares_with_the_last_commit(tmp_path, monkeypatch, capsys):
+    manifest = tmp_path / "figures" / "manifest.json"
+    manifest.parent.mkdir()
+    monkeypatch.setattr(command_line, "ROOT", tmp_path)
+    monkeypatch.setattr(command_line, "MANIFEST", manifest)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    assert command_line.main(["compare"]) == 1
+    assert "no committed figures/manifest.json" in capsys.readouterr().err
+    figures = {"05-forget": entry(accuracy=trained(0.84), steps=exact(16))}
+    manifest.write_text(manifest_text(figures))
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "--quiet", "-m", "figures"], check=True)
+    assert command_line.main(["compare"]) == 0
+    rebuilt = deepcopy(figures)
+    rebuilt["05-forget"]["numbers"]["accuracy"]["value"] = 0.5
+    manifest.write_text(manifest_text(rebuilt))
+    assert command_line.main(["compare"]) == 1
+    assert "05-forget: 'accuracy' was 0.84 (trained), is 0.5 (trained)" in capsys.readouterr().err
+
+
+def test_the_committed_figures_are_those_of_the_manifest():
+    recorded = {
+        name: digest
+        for figure in load_manifest(MANIFEST).values()
+        for name, digest in figure["files"].items()
+    }
+    found = {
+        path.name: sha256_of(path) for path in FIGURES.glob("*") if path.suffix in {".png", ".svg", ".html"}
+    }
+    assert found == recorded, "make figures writes them anew"

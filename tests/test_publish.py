@@ -1,0 +1,104 @@
+"""Many files reach the tree together or not at all, whatever stops them on the way."""
+
+import errno
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gatescope.publish import publish, recover
+
+
+def write_tree(folder, content, names):
+    folder.mkdir(exist_ok=True)
+    for name in names:
+        (folder / name).write_text(content)
+
+
+def read_tree(folder):
+    return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+@pytest.fixture
+def moves(tmp_path):
+    """Two files replaced, one removed, one new."""
+    write_tree(tmp_path / "tree", "old", ["a", "b", "gone"])
+    write_tree(tmp_path / "stage", "new", ["a", "b", "c"])
+    tree, stage = tmp_path / "tree", tmp_path / "stage"
+    return {
+        tree / "gone": None,
+        tree / "a": stage / "a",
+        tree / "b": stage / "b",
+        tree / "c": stage / "c",
+    }
+
+
+def test_a_publish_that_ends_leaves_the_new_files_only(tmp_path, moves):
+    publish(moves, tmp_path / "undo")
+    assert read_tree(tmp_path / "tree") == {"a": "new", "b": "new", "c": "new"}
+    assert not (tmp_path / "undo").exists()
+    recover(tmp_path / "undo")
+    assert read_tree(tmp_path / "tree") == {"a": "new", "b": "new", "c": "new"}
+
+
+@pytest.mark.parametrize("step", range(6))
+def test_a_disk_that_fills_up_at_any_step_leaves_the_tree_as_it_was(tmp_path, moves, monkeypatch, step):
+    copies = []
+
+    def copyfile(source, target):
+        copies.append(target)
+        if len(copies) == step + 1:
+            target.write_text("ha")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(source, target)
+
+    real = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+    with pytest.raises(OSError, match="No space"):
+        publish(moves, tmp_path / "undo")
+    assert read_tree(tmp_path / "tree") == {"a": "old", "b": "old", "gone": "old"}
+    assert not (tmp_path / "undo").exists()
+    assert len(copies) == step + 1
+
+
+PUBLISHER = """
+import json, sys
+from pathlib import Path
+from gatescope.publish import publish
+files, undo = json.loads(sys.argv[1]), Path(sys.argv[2])
+print("ready", flush=True)
+publish({Path(target): Path(new) for target, new in files.items()}, undo)
+"""
+
+
+@pytest.mark.slow
+def test_a_publisher_killed_at_any_time_is_undone_or_done(tmp_path):
+    names = [f"{index:02d}" for index in range(30)]
+    write_tree(tmp_path / "stage", "new" * 1000, names)
+    files = {str(tmp_path / "tree" / name): str(tmp_path / "stage" / name) for name in names}
+    rng = random.Random(0)
+    torn = 0
+    outcomes = set()
+    for _ in range(30):
+        write_tree(tmp_path / "tree", "old", names)
+        command = [sys.executable, "-c", PUBLISHER, json.dumps(files), str(tmp_path / "undo")]
+        publisher = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert publisher.stdout.readline() == b"ready\n"
+        time.sleep(rng.uniform(0, 0.05))
+        publisher.send_signal(signal.SIGKILL)
+        publisher.wait()
+        publisher.stdout.close()
+        torn += len(set(read_tree(tmp_path / "tree").values())) > 1
+        recover(tmp_path / "undo")
+        after = read_tree(tmp_path / "tree")
+        assert sorted(after) == names
+        assert len(set(after.values())) == 1
+        outcomes |= set(after.values())
+    # The kills did fall among the writes.
+    assert torn > 3
+    assert "old" in outcomes

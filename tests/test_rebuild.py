@@ -1,0 +1,320 @@
+"""A notebook reaches the tree whole or not at all: real kernels, really killed."""
+
+import errno
+import json
+import shutil
+import subprocess
+import sys
+
+import nbformat
+import papermill
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from gatescope.freshness import is_current
+from gatescope.parameters import ParameterError
+from gatescope.rebuild import RebuildError, read_source, rebuild
+
+KERNELSPEC = {"name": "python3", "language": "python", "display_name": "Python 3 (ipykernel)"}
+PARAMETERS = "height: float = 1.0  # of the line\nclip: str = ''  # a file"
+IMPORTS = """
+import os, signal, sys, time
+from pathlib import Path
+from matplotlib.figure import Figure
+from gatescope.manifest import exact, measured
+from gatescope.pictures.figures import finish_notebook, save_figure
+"""
+DRAW = """
+fig = Figure(figsize=(1, 1))
+fig.subplots().plot([0, height])
+save_figure(fig, "NAME-line", alt="a line", data="none", seed=0, numbers={"steps": exact(2)})
+"""
+FINISH = "finish_notebook()"
+
+
+def write_notebook(tree, name, *cells, kernelspec=KERNELSPEC):
+    """A notebook of a question, parameters, imports and the given cells."""
+    cells = [cell.replace("NAME", name.split("_")[0]) for cell in cells]
+    node = new_notebook(
+        cells=[
+            new_markdown_cell("**What is this?**", id="question"),
+            new_code_cell(PARAMETERS, id="parameters", metadata={"tags": ["parameters"]}),
+            new_code_cell(IMPORTS, id="imports"),
+            *[new_code_cell(source, id=f"cell-{index}") for index, source in enumerate(cells)],
+        ],
+        metadata={"kernelspec": kernelspec},
+    )
+    path = tree / "notebooks" / f"{name}.ipynb"
+    path.parent.mkdir(exist_ok=True)
+    nbformat.write(node, path)
+    return path
+
+
+def content_of(tree):
+    """Every file of a tree with its bytes, except what a run leaves on its way."""
+    return {
+        path.relative_to(tree).as_posix(): path.read_bytes()
+        for path in tree.rglob("*")
+        if path.is_file() and path.relative_to(tree).parts[0] != "build"
+    }
+
+
+def manifest_of(tree):
+    return json.loads((tree / "figures" / "manifest.json").read_text())["figures"]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A tree in which notebook 07 was once rebuilt."""
+    figures = tmp_path / "figures"
+    figures.mkdir()
+    (figures / "07-old.png").write_text("old picture")
+    old = {"notebook": "07_line", "files": {"07-old.png": "?"}, "numbers": {}}
+    (figures / "manifest.json").write_text(json.dumps({"figures": {"07-old": old}}))
+    return tmp_path
+
+
+def test_a_good_run_leaves_notebook_figures_and_manifest(tree):
+    path = write_notebook(tree, "07_line", DRAW, "print(os.environ['OMP_NUM_THREADS'])", FINISH)
+    assert not is_current(path, {})
+    rebuild(path)
+    figures = {"figures/07-line.png", "figures/07-line.svg", "figures/manifest.json"}
+    assert set(content_of(tree)) == {"notebooks/07_line.ipynb"} | figures
+    assert [entry.name for entry in (tree / "build").iterdir() if entry.is_dir()] == ["rebuilt"]
+    figure = manifest_of(tree)["07-line"]
+    assert figure["notebook"] == "07_line"
+    assert figure["parameters"] == {"height": 1.0, "clip": ""}
+    assert figure["numbers"] == {"steps": {"value": 2, "kind": "exact"}}
+    assert len(figure["code"]) == 64
+    node = nbformat.read(path, as_version=4)
+    assert [cell.execution_count for cell in node.cells if cell.cell_type == "code"] == [1, 2, 3, 4, 5]
+    assert node.cells[4].outputs[0].text == "1\n"
+    assert "image/png" in node.cells[3].outputs[0].data
+    assert is_current(path, {})
+
+
+@pytest.mark.slow
+def test_a_second_run_leaves_the_same_bytes_and_a_parameter_goes_as_it_came(tree):
+    path = write_notebook(tree, "07_line", DRAW, "print(height)", FINISH)
+    rebuild(path)
+    first = content_of(tree)
+    rebuild(path)
+    assert content_of(tree) == first
+    rebuild(path, {"height": 2})
+    assert manifest_of(tree)["07-line"]["parameters"]["height"] == 2.0
+    node = nbformat.read(path, as_version=4)
+    assert node.cells[2].id == "injected-parameters"
+    assert node.cells[5].outputs[0].text == "2.0\n"
+    assert is_current(path, {"height": 2.0})
+    assert not is_current(path, {})
+    rebuild(path)
+    assert content_of(tree) == first
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cells", "reason"),
+    [
+        (["1 / 0", FINISH], "cell 5 failed.*ZeroDivisionError"),
+        (["os.kill(os.getpid(), signal.SIGKILL)", FINISH], "cell 5 failed: Kernel died"),
+        ([FINISH, "os._exit(0)"], "cell 6 failed: Kernel died"),
+        (["raise SystemExit(0)", FINISH], "cell 5 ended in an error"),
+        (["time.sleep(60)", FINISH], "cell 5 failed.*timed out"),
+        (["open('/dev/full', 'w').write('x' * 100_000)", FINISH], "No space left on device"),
+        ([], "without finish_notebook"),
+        ([FINISH, DRAW.replace("-line", "-late")], "after finish_notebook"),
+        (["Path('figures/odd.png').write_text('')", FINISH], "not saved by save_figure.*odd.png"),
+        ([DRAW.replace("NAME", "08"), FINISH], "08-line must be named 07-"),
+    ],
+)
+def test_a_run_that_fails_leaves_the_tree_as_it_was(tree, cells, reason):
+    path = write_notebook(tree, "07_line", DRAW, *cells)
+    before = content_of(tree)
+    with pytest.raises(RebuildError, match=f"(?s){reason}"):
+        rebuild(path, cell_timeout_s=10)
+    assert content_of(tree) == before
+    assert not is_current(path, {})
+
+
+def test_a_notebook_that_cannot_run_as_asked_is_refused_before_its_kernel_starts(tree, monkeypatch):
+    monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: pytest.fail("it ran"))
+    path = write_notebook(tree, "07_line", FINISH)
+    before = content_of(tree)
+    with pytest.raises(ParameterError, match="no parameter hieght; this notebook has height, clip"):
+        rebuild(path, {"hieght": 2.0})
+    with pytest.raises(ParameterError, match="height must be a float"):
+        rebuild(path, {"height": "tall"})
+    assert content_of(tree) == before
+    path = write_notebook(tree, "07_line", FINISH, kernelspec={"name": "python3", "display_name": "Python 3"})
+    with pytest.raises(RebuildError, match="kernelspec"):
+        rebuild(path)
+    assert not any(folder.name != "rebuilt" for folder in (tree / "build").iterdir() if folder.is_dir())
+
+
+def test_a_disk_that_fills_up_while_writing_leaves_the_tree_as_it_was(tree, monkeypatch):
+    path = write_notebook(tree, "07_line", DRAW, FINISH)
+    before = content_of(tree)
+
+    def copyfile(source, target):
+        if source.name == "07_line.ipynb" and "undo" not in str(target):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(source, target)
+
+    real = shutil.copyfile
+    monkeypatch.setattr(shutil, "copyfile", copyfile)
+    with pytest.raises(OSError, match="No space left"):
+        rebuild(path)
+    assert content_of(tree) == before
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_full_leaves_the_tree_as_it_was(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(disk)], capture_output=True, check=False
+    )
+    if mount.returncode:
+        pytest.skip("a disk of 256 kB can be mounted only by root")
+    try:
+        path = write_notebook(disk, "07_line", DRAW, "print(('x' * 80 + '\\n') * 2500)", FINISH)
+        before = content_of(disk)
+        done = subprocess.run(
+            [sys.executable, "-m", "gatescope", "rebuild", str(path)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert "No space left on device" in done.stderr
+        assert content_of(disk) == before
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.slow
+def test_a_notebook_edited_while_it_runs_keeps_the_edit(tree):
+    path = write_notebook(tree, "07_line", "Path(clip).open('a').write('\\n')", FINISH)
+    before = content_of(tree)
+    with pytest.raises(RebuildError, match="was changed while it ran"):
+        rebuild(path, {"clip": str(path)})
+    before["notebooks/07_line.ipynb"] += b"\n"
+    assert content_of(tree) == before
+
+
+@pytest.mark.slow
+def test_two_rebuilds_at_once_lose_no_entry(tree):
+    paths = [write_notebook(tree, name, DRAW, FINISH) for name in ("07_line", "08_line", "09_line")]
+    runs = [
+        subprocess.Popen([sys.executable, "-m", "gatescope", "rebuild", str(path), "-p", "height", "3"])
+        for path in paths
+    ]
+    assert [run.wait() for run in runs] == [0, 0, 0]
+    assert sorted(manifest_of(tree)) == ["07-line", "08-line", "09-line"]
+    assert all(is_current(path, {"height": 3.0}) for path in paths)
+
+
+@pytest.mark.slow
+def test_the_command_says_why_and_exits_with_an_error(tree):
+    path = write_notebook(tree, "07_line", "1 / 0", FINISH)
+    before = content_of(tree)
+    for arguments, reason in ([], "ZeroDivisionError"), (["-p", "hieght", "2"], "no parameter hieght"):
+        command = [sys.executable, "-m", "gatescope", "rebuild", str(path), *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert reason in done.stderr
+        assert "The tree is as it was." in done.stderr
+    assert content_of(tree) == before
+
+
+def test_a_kernel_that_does_not_start_is_tried_again_and_one_that_did_is_not(tree, monkeypatch):
+    path = write_notebook(tree, "07_line", FINISH)
+    tries = []
+
+    def execute_notebook(*_, on_cell_start, **__):
+        tries.append(1)
+        if starts:
+            on_cell_start(cell=None, cell_index=0)
+        raise RuntimeError("Kernel died before replying to kernel_info")
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute_notebook)
+    starts = False
+    with pytest.raises(RebuildError, match="the kernel's start failed: Kernel died"):
+        rebuild(path)
+    assert len(tries) == 3
+    starts = True
+    with pytest.raises(RebuildError, match="cell 1 failed: Kernel died"):
+        rebuild(path)
+    assert len(tries) == 4
+
+
+def test_what_changes_from_run_to_run_is_not_kept(tree, monkeypatch):
+    """Times, paths and widget state as papermill and ipywidgets leave them."""
+    path = write_notebook(tree, "07_line", "slider", FINISH)
+    node = nbformat.read(path, as_version=4)
+    node.metadata["papermill"] = {"duration": 1.5, "input_path": "/home/me/07_line.ipynb"}
+    node.metadata["widgets"] = {"application/vnd.jupyter.widget-state+json": {}}
+    node.metadata["language_info"] = {"name": "python", "version": "3.11.7"}
+    view = {"application/vnd.jupyter.widget-view+json": {"model_id": "0"}, "text/plain": "IntSlider()"}
+
+    def execute_notebook(source, *_, cwd, **__):
+        executed = nbformat.from_dict(source | {"metadata": node.metadata})
+        code = [cell for cell in executed.cells if cell.cell_type == "code"]
+        for count, cell in enumerate(code, 1):
+            cell.execution_count = count
+            cell.metadata |= {"papermill": {"start_time": "now"}, "execution": {"iopub.execute_input": "now"}}
+        code[2].outputs = [nbformat.v4.new_output("display_data", view)]
+        (cwd / "figures").mkdir()
+        (cwd / "figures" / "finished.json").write_text("{}")
+        return executed
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute_notebook)
+    rebuild(path)
+    kept = path.read_text()
+    for changing in ("papermill", "now", "/home/me", "widget", "3.11.7"):
+        assert changing not in kept
+    assert "IntSlider()" in kept
+
+
+def test_what_a_notebook_is_made_from_tells_whether_it_is_current(tree, monkeypatch):
+    def execute_notebook(source, *_, cwd, **__):
+        executed = nbformat.from_dict(source)
+        for count, cell in enumerate((cell for cell in executed.cells if cell.cell_type == "code"), 1):
+            cell.execution_count = count
+        (cwd / "figures").mkdir()
+        (cwd / "figures" / "finished.json").write_text("{}")
+        return executed
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute_notebook)
+    clip = tree / "hand.mkv"
+    lock = tree / "requirements.lock"
+    weights = tree / "data" / "checkpoints" / "tiny.safetensors"
+    weights.parent.mkdir(parents=True)
+    for file in (clip, lock, weights):
+        file.write_text("before")
+    path = write_notebook(tree, "07_line", FINISH)
+    given = {"clip": str(clip)}
+    rebuild(path, given)
+    assert is_current(path, given)
+    assert not is_current(path, {})
+    for file in (clip, lock, weights):
+        file.write_text("after")
+        assert not is_current(path, given)
+        file.write_text("before")
+        assert is_current(path, given)
+    # Dates tell nothing.
+    path.touch()
+    assert is_current(path, given)
+    executed = path.read_bytes()
+    path.write_bytes(executed.replace(b"What is this?", b"What is that?"))
+    assert not is_current(path, given)
+    path.write_bytes(executed.replace(b'"execution_count": 1', b'"execution_count": 9'))
+    assert not is_current(path, given)
+
+
+def test_the_source_of_an_executed_notebook_is_what_its_author_wrote(tree):
+    path = write_notebook(tree, "07_line", FINISH)
+    author = read_source(path)
+    node = nbformat.read(path, as_version=4)
+    node.cells.insert(2, new_code_cell("height = 2", metadata={"tags": ["injected-parameters"]}))
+    node.cells[-1].execution_count = 3
+    node.cells[-1].outputs = [nbformat.v4.new_output("stream", text="done")]
+    nbformat.write(node, path)
+    assert read_source(path) == author
