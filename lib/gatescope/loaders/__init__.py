@@ -1,21 +1,25 @@
-"""From the world to a Clip: video files, frame folders, data sets, and the batches a network takes."""
+"""From the world to a Clip: video files, frame folders, data sets, rendered gestures, and batches of them."""
 
+from gatescope.loaders.cache import CachedGestures
 from gatescope.loaders.clip import MEANS, Clip, sample_frames, to_batch
 from gatescope.loaders.datasets import IsoGDClips, JesterClips, VideoClips
 from gatescope.loaders.errors import ClipError
 from gatescope.loaders.flow import with_flow
 from gatescope.loaders.labels import JESTER_LABELS
 from gatescope.loaders.reading import read_clip
+from gatescope.loaders.synthetic import SyntheticGestures
 from gatescope.loaders.tensors import ClipTensors
 
 __all__ = [
     "JESTER_LABELS",
     "MEANS",
+    "CachedGestures",
     "Clip",
     "ClipError",
     "ClipTensors",
     "IsoGDClips",
     "JesterClips",
+    "SyntheticGestures",
     "VideoClips",
     "read_clip",
     "sample_frames",

@@ -124,9 +124,7 @@ def crop_and_resize(
     top, left = crop_corner(*frames.shape[1:3], u)
     side = min(frames.shape[1:3])
     box = (left, top, left + side, top + side)
-    resized = (
-        Image.fromarray(frame).crop(box).resize((size, size), Image.Resampling.BILINEAR) for frame in frames
-    )
+    resized = (Image.fromarray(frame).crop(box).resize((size, size), Image.Resampling.BILINEAR) for frame in frames)
     return np.stack([np.asarray(frame) for frame in resized])
 
 

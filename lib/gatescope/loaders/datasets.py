@@ -87,9 +87,7 @@ class IsoGDClips(ClipList):
         decoded = self.root / f"{split}_{'depth' if modality == 'depth' else 'rgb'}_list.txt"
         distributed = self.root / f"{split}_list.txt"
         path, parse = (
-            (decoded, self._parse_decoded)
-            if os.path.exists(decoded)
-            else (distributed, self._parse_distributed)
+            (decoded, self._parse_decoded) if os.path.exists(decoded) else (distributed, self._parse_distributed)
         )
         self._list = path
         entries, skipped = read_entries(path, parse, obtain=_ISOGD_OBTAIN, strict=strict)
@@ -153,9 +151,7 @@ class VideoClips(ClipList):
     Raises ValueError if `labels` (0-based class indices) are not as many as `paths`, or negative.
     """
 
-    def __init__(
-        self, paths: Sequence[str | Path], labels: Sequence[int] | None = None, *, strict: bool = True
-    ):
+    def __init__(self, paths: Sequence[str | Path], labels: Sequence[int] | None = None, *, strict: bool = True):
         if labels is not None and len(labels) != len(paths):
             raise ValueError(f"labels must be as many as paths; got {len(labels)} for {len(paths)} paths")
         if labels is not None and min(labels, default=0) < 0:

@@ -186,9 +186,7 @@ def _present(entries: list[Entry], fault: Callable[[ClipError], None]) -> list[E
         if isinstance(listing, ClipError):
             fault(listing)
         elif entry.path.name not in listing:
-            reason = (
-                f"is missing, though line {entry.line} of its list names it; fetch it, or pass strict=False"
-            )
+            reason = f"is missing, though line {entry.line} of its list names it; fetch it, or pass strict=False"
             fault(MissingClipError(reason, path=entry.path))
         else:
             present.append(entry)

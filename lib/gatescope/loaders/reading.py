@@ -38,8 +38,8 @@ def read_clip(
 
     A video: mkv, webm, mp4, mov, avi or gif; see `read_video` for what of a damaged one is noticed. A folder:
     its jpg and png files, ordered by the last number in each name (2 before 10); other files and hidden ones
-    are no frames. 16-bit grey PNGs are depth; 0 is no reading. An array: uint8 (T, H, W, 3) in RGB or (T, H,
-    W) in grey; uint16 (T, H, W) is depth, as in a folder.
+    are no frames, gaps in the numbers no fault. 16-bit grey PNGs are depth; 0 is no reading. An array: uint8
+    (T, H, W, 3) in RGB or (T, H, W) in grey; uint16 (T, H, W) is depth, as in a folder.
 
     Args:
         path: where the clip is, or the array itself.
@@ -84,9 +84,7 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
     """
     try:
         files = [
-            file
-            for file in folder.iterdir()
-            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+            file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
         ]
     except FileNotFoundError as error:
         raise MissingClipError("the folder is missing; check the path", path=folder) from error
@@ -158,9 +156,7 @@ def _read_image(file: Path) -> Shaped[np.ndarray, "height width ..."]:
         raise DamagedClipError(f"the picture does not decode ({error}); fetch it again", path=file) from error
 
 
-def _clip_from(
-    frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: float | None, fps: float
-) -> Clip:
+def _clip_from(frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: float | None, fps: float) -> Clip:
     if frames.dtype == np.uint16 and frames.ndim == 3:
         if depth_unit_mm is None or not depth_unit_mm > 0:
             raise ClipError(

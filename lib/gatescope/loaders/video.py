@@ -24,10 +24,11 @@ _END_TOLERANCE = 0.75
 def read_video(path: Path) -> tuple[UInt8[np.ndarray, "time height width 3"], float | None]:
     """RGB frames of a video file and its frames per second, None where the file does not say.
 
-    A video that was cut off is told by what its container promised: the number of frames (mp4, avi), the
-    duration (mkv, webm), the closing byte (gif). A stream recorded live, whose header promises nothing,
-    cannot be told from a whole one; neither can damage that still decodes to valid frames, since H.264
-    carries no checksum.
+    A video that was cut off is told by what its container promised: the number of frames (mp4, avi), size and
+    duration (mkv, webm), blocks in good order up to a closing byte (gif). What cannot be told: a stream
+    recorded live, whose header promises nothing, from a whole one; damage that still decodes, since neither
+    H.264 nor GIF carries a checksum; a GIF two of whose images merged, since it does not state how many it
+    has.
 
     Raises:
         DamagedClipError: if it does not open, a frame does not decode, or frames are missing at the end.
@@ -53,9 +54,9 @@ def read_video(path: Path) -> tuple[UInt8[np.ndarray, "time height width 3"], fl
 def _decode(
     container: av.container.InputContainer, path: Path
 ) -> tuple[UInt8[np.ndarray, "time height width 3"], float | None]:
-    if not container.streams.video:
-        raise DamagedClipError("the file holds no video stream; give a video", path=path)
-    stream = container.streams.video[0]
+    stream = next(iter(container.streams.video), None)
+    if stream is None or stream.codec_context is None:
+        raise DamagedClipError("the file holds no video that can be decoded; fetch it again", path=path)
     # One thread: a decoder may open in any worker, and several workers share the cores.
     stream.thread_type, stream.codec_context.thread_count = "NONE", 1
     rate = stream.average_rate or stream.guessed_rate
@@ -83,9 +84,15 @@ def _decode(
     if len(frames) < num_packets and stream.codec_context.name not in _HIDING_CODECS:
         raise DamagedClipError(f"only {len(frames)} of its {num_packets} frames decode", path=path)
     if container.format.name == "gif":
-        if not path.read_bytes().rstrip(b"\0").endswith(b";"):
-            raise _cut_off(path, "its closing byte is missing")
-    elif container.duration and rate and not stream.frames:
+        promised = _count_gif_images(path.read_bytes())
+        if promised != len(frames):
+            raise _cut_off(path, f"{len(frames)} frames decode, its blocks hold {promised} in good order")
+        return np.stack(frames), float(rate) if rate else None
+    if container.format.name.startswith("matroska"):
+        size, promised = path.stat().st_size, _promised_matroska_bytes(path)
+        if size < promised:
+            raise _cut_off(path, f"it promises {promised} bytes and holds {size}")
+    if container.duration and rate and not stream.frames:
         promised_s = container.duration / av.time_base
         if promised_s - end_s > _END_TOLERANCE / rate:
             raise _cut_off(path, f"it promises {promised_s:.2f} s and holds {end_s:.2f} s")
@@ -98,6 +105,49 @@ def _upright(decoded: list[av.VideoFrame], path: Path) -> Iterator[UInt8[np.ndar
             raise DamagedClipError(f"frame at {frame.time} s is damaged; fetch the video again", path=path)
         # Phones store upright recordings lying down, with the angle to turn them by.
         yield np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+
+
+def _count_gif_images(content: bytes) -> int:
+    """The images of a GIF up to its closing byte, 0 where a block is out of place or cut off.
+
+    FFmpeg looks for the next block it knows and leaves out what lies between, without a word.
+    """
+    try:
+        place, num_images = 13 + _colour_table(content[10]), 0
+        while content[place] != 0x3B:  # the closing byte
+            if content[place] == 0x2C:  # an image
+                num_images += 1
+                place += 11 + _colour_table(content[place + 9])
+            elif content[place] == 0x21:  # an extension
+                place += 2
+            else:
+                return 0
+            while content[place]:
+                place += 1 + content[place]
+            place += 1
+    except IndexError:
+        return 0
+    return num_images
+
+
+def _promised_matroska_bytes(path: Path) -> int:
+    """The size a Matroska file should have by the size of its segment, 0 where it leaves that open.
+
+    The duration alone does not tell: frames are stored out of order, so the last ones cut off need not end
+    the clip.
+    """
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    place = head.find(bytes.fromhex("18538067")) + 4  # the segment's identifier
+    if place < 4 or place >= len(head) or head[place] == 0:
+        return 0
+    length = 9 - head[place].bit_length()  # of the size, told by its leading zeros
+    value = int.from_bytes(head[place : place + length], "big") & ~(1 << 7 * length)
+    return 0 if value == (1 << 7 * length) - 1 else place + length + value
+
+
+def _colour_table(flags: int) -> int:
+    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
 def _check_size(path: Path, width: int, height: int, num_frames: int) -> None:
