@@ -40,14 +40,24 @@ from gatescope.loaders.synthetic.programs import (
 )
 
 _Program = Callable[[Take], Hand]
-_HAND_SWIPE, _FINGER_SLIDE = (165.0, 205.0), (85.0, 120.0)  # half the way, mm
-_across_hand = partial(across, shape="flat", half_way=_HAND_SWIPE, centre_x=-60.0)
-_across_two = partial(across, shape="two", half_way=_FINGER_SLIDE, centre_x=-100.0)
-_down_hand = partial(downwards, shape="flat", half_way=(125.0, 165.0), centre_y=-75.0)
-_down_two = partial(downwards, shape="two", half_way=_FINGER_SLIDE, centre_y=-75.0)
+_HAND_SWIPE, _FINGER_SLIDE = (155.0, 190.0), (85.0, 115.0)  # half the way, mm
+_across_hand = partial(across, shape="flat", half_way=_HAND_SWIPE, centre_x=-30.0)
+_across_two = partial(across, shape="two", half_way=_FINGER_SLIDE, centre_x=-60.0)
+_down_hand = partial(downwards, shape="flat", half_way=(120.0, 150.0), centre_y=-55.0)
+_down_two = partial(downwards, shape="two", half_way=_FINGER_SLIDE, centre_y=-60.0)
 _away_hand, _away_two = partial(away, shape="flat"), partial(away, shape="two")
 _opening_hand = partial(opening, closed=("fist", "bunch"), opened="spread")
 _opening_two = partial(opening, closed=("pinch",), opened="gap")
+_thumb_up = partial(held, shapes=("thumb",), fingers=(0.8, 0.15, 0.6), palm=(0.6, 0.0, -0.8), swivel=0.2, height=-75.0)
+_thumb_down = partial(held, shapes=("thumb",), fingers=(0.8, 0.0, 0.6), palm=(-0.6, 0.1, 0.8), swivel=1.0, height=-15.0)
+_stop = partial(
+    held,
+    shapes=("flat", "closed", "spread"),
+    fingers=(0.0, 1.0, 0.1),
+    palm=(0.25, 0.0, 1.0),
+    swivel=0.55,
+    height=-65.0,
+)
 
 # The program of each gesture, and whether it runs backwards.
 PROGRAMS: dict[str, tuple[_Program, bool]] = {
@@ -71,21 +81,10 @@ PROGRAMS: dict[str, tuple[_Program, bool]] = {
     "Zooming Out With Full Hand": (_opening_hand, True),
     "Zooming In With Two Fingers": (_opening_two, False),
     "Zooming Out With Two Fingers": (_opening_two, True),
-    "Thumb Up": (
-        partial(held, shapes=("thumb",), fingers=(0.8, 0.15, 0.6), palm=(0.6, 0.0, -0.8), swivel=0.2),
-        False,
-    ),
-    "Thumb Down": (
-        partial(held, shapes=("thumb",), fingers=(0.8, 0.0, 0.6), palm=(-0.6, 0.1, 0.8), swivel=1.15),
-        False,
-    ),
+    "Thumb Up": (_thumb_up, False),
+    "Thumb Down": (_thumb_down, False),
     "Shaking Hand": (shaking, False),
-    "Stop Sign": (
-        partial(
-            held, shapes=("flat", "closed", "spread"), fingers=(0, 1, 0.1), palm=(0.25, 0, 1), swivel=0.55
-        ),
-        False,
-    ),
+    "Stop Sign": (_stop, False),
     "Drumming Fingers": (drumming, False),
     "No gesture": (nothing, False),
     "Doing other things": (other, False),
@@ -106,9 +105,7 @@ def _trunk(take: Take, wrist: Float[np.ndarray, "time 3"]) -> Float[np.ndarray, 
     """Breathing, swaying, and going a little with the arm."""
     t, rng = take.t, take.rng
     sway = wander(t, rng, (0.004, 0.004, 0.004), 0.12)
-    breath = rng.uniform(0.003, 0.006) * np.sin(
-        2 * np.pi * rng.uniform(0.22, 0.34) * t + rng.uniform(0, 2 * np.pi)
-    )
+    breath = rng.uniform(0.003, 0.006) * np.sin(2 * np.pi * rng.uniform(0.22, 0.34) * t + rng.uniform(0, 2 * np.pi))
     lifted = minimum_jerk((wrist[:, 1] + 430) / 330)
     follow = rng.uniform(0.2, 1.0)
     sway[:, 0] += breath + follow * 0.05 * (wrist[:, 2] - 130) / 300
@@ -141,9 +138,7 @@ def _tremble(take: Take, hand: Hand) -> Hand:
     return replace(hand, wrist=keep_in_reach(hand.wrist + drift + tremor), fingers=fingers)
 
 
-def perform(
-    label: int, times: Float[np.ndarray, " time"], duration_s: float, rng: np.random.Generator
-) -> Performance:
+def perform(label: int, times: Float[np.ndarray, " time"], duration_s: float, rng: np.random.Generator) -> Performance:
     """One person's way of making the gesture `label`, at any times of a clip of `duration_s`, in any order.
 
     Each value depends on its own time only; all chance is drawn from `rng`. Meant for clips of 2.2 to 3.4 s.
@@ -152,9 +147,7 @@ def perform(
         ValueError: where `label` is none of the 27 gestures.
     """
     if not 0 <= label < len(JESTER_LABELS):
-        raise ValueError(
-            f"label must be 0 to {len(JESTER_LABELS) - 1}, a place in JESTER_LABELS; got {label}"
-        )
+        raise ValueError(f"label must be 0 to {len(JESTER_LABELS) - 1}, a place in JESTER_LABELS; got {label}")
     program, backwards = PROGRAMS[JESTER_LABELS[label]]
     t = np.asarray(times, dtype=float)
     take = Take(
@@ -162,7 +155,7 @@ def perform(
         duration_s=duration_s,
         rng=rng,
         amplitude=rng.uniform(0.88, 1.12),
-        offset=rng.normal(0, (18, 18, 15)),
+        offset=rng.uniform(-1, 1, 3) * np.array([30.0, 28.0, 24.0]),
         tilt=turn(rng.normal(0, (0.1, 0.12, 0.08))),
         deviation=rng.normal(0, 0.04, (5, 4)) + rng.normal(0, 0.04) * np.array([0.0, 0.0, 1.0, 0.6]),
     )

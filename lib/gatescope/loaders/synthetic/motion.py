@@ -9,6 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from gatescope.loaders.synthetic.body import FOREARM_MM, SHOULDER, UPPER_ARM_MM, bend_arm, cross
 
+Vector = Sequence[float] | Float[np.ndarray, "3"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Hand:
@@ -59,7 +61,7 @@ def turn(rotvec: Float[np.ndarray, "*time 3"]) -> Float[np.ndarray, "*time 3 3"]
     return np.eye(3) + np.sin(angle) / angle * skew + (1 - np.cos(angle)) / angle**2 * (skew @ skew)
 
 
-def hand_frame(fingers: Sequence[float], palm: Sequence[float]) -> Float[np.ndarray, "3 3"]:
+def hand_frame(fingers: Vector, palm: Vector) -> Float[np.ndarray, "3 3"]:
     """The hand's orientation from where its fingers point and, as nearly as possible, its palm faces."""
     y = np.asarray(fingers, dtype=float)
     y = y / np.linalg.norm(y)
@@ -154,27 +156,13 @@ SHAPES: dict[str, Float[np.ndarray, "5 4"]] = {
     "closed": _shape((0.2, 0.3, 0.1, 0.1), (0.1, 0.1, 0.1, 0.12), _STRAIGHT, (-0.1, 0.0, 0.06, 0.12)),
     "relaxed": _shape((0.4, 0.15, 0.2, 0.25), (0.25, 0.32, 0.4, 0.45), (0.4, 0.5, 0.55, 0.55), (0.0,) * 4),
     "spread": _shape((0.2, -0.4, 0.0, -0.1), (0.0, 0.0, 0.0, 0.0), _STRAIGHT, (0.2, 0.05, -0.12, -0.3)),
-    "claw": _shape(
-        (0.7, -0.2, 0.1, 0.4), (0.3, 0.32, 0.36, 0.4), (0.8, 0.85, 0.85, 0.8), (0.12, 0.03, -0.06, -0.18)
-    ),
+    "claw": _shape((0.7, -0.2, 0.1, 0.4), (0.3, 0.32, 0.36, 0.4), (0.8, 0.85, 0.85, 0.8), (0.12, 0.03, -0.06, -0.18)),
     "fist": _shape((0.3, 0.3, 1.0, 0.75), *_FIST),
     "thumb": _shape((0.0, -0.5, -0.05, -0.15), *_FIST),
-    "bunch": _shape(
-        (1.1, 0.35, 0.1, 0.15), (0.85, 0.85, 0.95, 1.05), (0.75, 0.8, 0.8, 0.85), (-0.1, 0.0, 0.1, 0.25)
-    ),
-    "two": _shape(
-        (0.35, 0.42, 1.0, 0.55), (0.06, 0.04, 1.4, 1.4), (0.06, 0.05, 1.65, 1.6), (-0.04, 0.04, 0.0, 0.04)
-    ),
-    "point": _shape(
-        (0.35, 0.4, 0.95, 0.55), (0.06, 1.3, 1.4, 1.4), (0.08, 1.6, 1.65, 1.6), (0.0, 0.0, 0.0, 0.04)
-    ),
-    "pinch": _shape(
-        (0.95, 0.12, 0.05, 0.15), (0.75, 1.35, 1.4, 1.4), (0.8, 1.6, 1.65, 1.6), (0.0, 0.0, 0.0, 0.04)
-    ),
-    "gap": _shape(
-        (0.45, -0.35, 0.0, 0.0), (0.15, 1.35, 1.4, 1.4), (0.25, 1.6, 1.65, 1.6), (0.05, 0.0, 0.0, 0.04)
-    ),
-    "cup": _shape(
-        (1.1, 0.1, 0.1, 0.2), (0.65, 0.68, 0.7, 0.72), (0.75, 0.75, 0.75, 0.7), (0.06, 0.0, -0.03, -0.08)
-    ),
+    "bunch": _shape((1.1, 0.35, 0.1, 0.15), (0.85, 0.85, 0.95, 1.05), (0.75, 0.8, 0.8, 0.85), (-0.1, 0.0, 0.1, 0.25)),
+    "two": _shape((0.35, 0.42, 1.0, 0.55), (0.06, 0.04, 1.4, 1.4), (0.06, 0.05, 1.65, 1.6), (-0.04, 0.04, 0.0, 0.04)),
+    "point": _shape((0.35, 0.4, 0.95, 0.55), (0.06, 1.3, 1.4, 1.4), (0.08, 1.6, 1.65, 1.6), (0.0, 0.0, 0.0, 0.04)),
+    "pinch": _shape((0.95, 0.12, 0.05, 0.15), (0.75, 1.35, 1.4, 1.4), (0.8, 1.6, 1.65, 1.6), (0.0, 0.0, 0.0, 0.04)),
+    "gap": _shape((0.45, -0.35, 0.0, 0.0), (0.15, 1.35, 1.4, 1.4), (0.25, 1.6, 1.65, 1.6), (0.05, 0.0, 0.0, 0.04)),
+    "cup": _shape((1.1, 0.1, 0.1, 0.2), (0.65, 0.68, 0.7, 0.72), (0.75, 0.75, 0.75, 0.7), (0.06, 0.0, -0.03, -0.08)),
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from gatescope.loaders.synthetic.motion import SHAPES, Hand, blend, bump, hand_frame, plateau, turn
+from gatescope.loaders.synthetic.motion import SHAPES, Hand, Vector, blend, bump, hand_frame, plateau, turn
 
 Span = tuple[float, float]  # start and end, s
 
@@ -25,9 +25,9 @@ class Take:
 
     def key(
         self,
-        wrist: Sequence[float],
-        fingers: Sequence[float],
-        palm: Sequence[float],
+        wrist: Vector,
+        fingers: Vector,
+        palm: Vector,
         shape: str,
         swivel: float,
     ) -> Hand:
@@ -61,17 +61,15 @@ class Take:
         lengths = np.array(parts)
         # Less than nothing between two reaches: they overlap, and the hand rounds the corner.
         pauses = self.rng.uniform(-0.08, 0.1, len(parts) - 1)
-        filled = self.duration_s * self.rng.uniform(0.84, 1.06)
-        scale = min(1.3, filled / (lengths.sum() + pauses.sum()))
+        filled = self.duration_s * self.rng.uniform(0.92, 1.12)
+        scale = min(1.35, filled / (lengths.sum() + pauses.sum()))
         lengths, pauses = scale * lengths, scale * pauses
         spare = self.duration_s - lengths.sum() - pauses.sum()
         starts = spare * self.rng.uniform(0.2, 0.8) + np.cumsum([0.0, *(lengths[:-1] + pauses)])
         return list(zip(starts, starts + lengths, strict=True))
 
 
-def _travel(
-    take: Take, start: Hand, end: Hand, stroke_s: Span, arc: Sequence[float], repeats: float = 0.0
-) -> Hand:
+def _travel(take: Take, start: Hand, end: Hand, stroke_s: Span, arc: Vector, repeats: float = 0.0) -> Hand:
     """From rest to `start`, the stroke to `end`, and back; `repeats` is the chance of a second stroke."""
     t, rng = take.t, take.rng
     again = rng.random() < repeats and take.duration_s > 2.8
@@ -107,7 +105,7 @@ def across(take: Take, shape: str, half_way: Span, centre_x: float) -> Hand:
     """To the performer's left."""
     rng = take.rng
     fingers, palm = _palm_to_camera(rng)
-    middle = np.array([centre_x + rng.normal(0, 15), rng.normal(-70, 25), rng.uniform(250, 330)])
+    middle = np.array([centre_x + rng.normal(0, 15), rng.normal(-70, 15), rng.uniform(250, 330)])
     half = rng.uniform(*half_way) * take.amplitude
     lean = rng.uniform(0.1, 0.5)  # the forearm swings about the elbow
     ends = []
@@ -122,7 +120,7 @@ def downwards(take: Take, shape: str, half_way: Span, centre_y: float) -> Hand:
     rng = take.rng
     fingers, palm = _palm_to_camera(rng)
     fingers = fingers + [rng.uniform(0.0, 0.7), 0, 0]
-    middle = np.array([rng.normal(-95, 25), centre_y + rng.normal(0, 15), rng.uniform(250, 320)])
+    middle = np.array([rng.normal(-70, 22), centre_y + rng.normal(0, 15), rng.uniform(250, 320)])
     half = rng.uniform(*half_way) * take.amplitude
     lean = rng.uniform(0.1, 0.4)  # bent back above, forwards below
     ends = []
@@ -136,7 +134,7 @@ def away(take: Take, shape: str) -> Hand:
     """From the chest to the camera."""
     rng = take.rng
     fingers, palm = _palm_to_camera(rng)
-    near = np.array([rng.normal(-120, 25), rng.normal(-75, 20), rng.uniform(165, 195)])
+    near = np.array([rng.normal(-90, 25), rng.normal(-65, 15), rng.uniform(165, 195)])
     way = np.array([rng.normal(20, 15), rng.normal(25, 15), rng.uniform(200, 245) * take.amplitude])
     ends = [take.key(at, fingers, palm, shape, 0.5) for at in (near, near + way)]
     return _travel(take, *ends, (0.6, 0.95), (0, 8, 0), repeats=0.12)
@@ -145,14 +143,16 @@ def away(take: Take, shape: str) -> Hand:
 def turning(take: Take) -> Hand:
     """Clockwise for the performer: about the forearm, from palm down to palm up."""
     rng = take.rng
-    place = np.array([rng.normal(-130, 25), rng.normal(-110, 25), rng.uniform(270, 330)])
+    place = np.array([rng.normal(-80, 25), rng.normal(-80, 15), rng.uniform(270, 330)])
     shape = rng.choice(["flat", "spread", "claw"])
     axis = np.array([rng.uniform(0.1, 0.3), rng.uniform(0.25, 0.5), 1.0])
     axis = axis / np.linalg.norm(axis)
     first = take.key(place, (0.0, 0.9, 0.75), (0.0, -0.6, 0.9), shape, 0.35)
     angle, before = rng.uniform(1.9, 2.5) * min(take.amplitude, 1.1), rng.uniform(0.55, 0.85)
     ends = [
-        replace(first, palm=turn((share * angle - before) * axis) @ first.palm, swivel=first.swivel + swivel)
+        replace(
+            first, palm=turn((share * angle - before) * axis) @ first.palm, swivel=np.asarray(first.swivel + swivel)
+        )
         for share, swivel in ((0.0, 0.3), (1.0, -0.3))
     ]
     shift = rng.normal(0, 12, 3)
@@ -164,18 +164,23 @@ def opening(take: Take, closed: Sequence[str], opened: str) -> Hand:
     """Fingers from together to apart."""
     rng = take.rng
     fingers, palm = _palm_to_camera(rng)
-    place = np.array([rng.normal(-115, 25), rng.normal(-80, 25), rng.uniform(270, 330)])
+    place = np.array([rng.normal(-75, 25), rng.normal(-75, 15), rng.uniform(270, 330)])
     first, last = (take.key(place, fingers, palm, shape, 0.5) for shape in (rng.choice(closed), opened))
     last = replace(last, wrist=last.wrist + rng.normal(0, 12, 3))
     return _travel(take, first, last, (0.6, 0.95), (0, 0, 6), repeats=0.15)
 
 
 def held(
-    take: Take, shapes: Sequence[str], fingers: Sequence[float], palm: Sequence[float], swivel: float
+    take: Take,
+    shapes: Sequence[str],
+    fingers: Vector,
+    palm: Vector,
+    swivel: float,
+    height: float,
 ) -> Hand:
     """Shown and held."""
     rng = take.rng
-    place = np.array([rng.normal(-110, 28), rng.normal(-80, 25), rng.uniform(270, 350)])
+    place = np.array([rng.normal(-80, 28), height + rng.normal(0, 15), rng.uniform(270, 350)])
     first = take.key(place, np.asarray(fingers) + rng.normal(0, 0.1, 3), palm, rng.choice(shapes), swivel)
     last = replace(first, wrist=first.wrist + rng.normal(0, 7, 3))
     return _travel(take, first, last, (0.9, 1.5), (0, 0, 0))
@@ -191,11 +196,9 @@ def _oscillating(take: Take, place: Hand, stroke_s: Span) -> tuple[Hand, Span]:
 def rolling(take: Take) -> Hand:
     """Forwards: the forearm lies across the chest, the hand goes over the top to the camera."""
     rng = take.rng
-    centre = np.array([rng.normal(-85, 20), rng.normal(-75, 25), rng.uniform(250, 300)])
+    centre = np.array([rng.normal(-65, 20), rng.normal(-70, 15), rng.uniform(250, 300)])
     shape = rng.choice(["flat", "closed", "relaxed"])
-    place = take.key(
-        centre, (0.9, rng.uniform(0.1, 0.5), rng.uniform(0.0, 0.4)), (0.1, -0.35, -0.9), shape, 0.6
-    )
+    place = take.key(centre, (0.9, rng.uniform(0.1, 0.5), rng.uniform(0.0, 0.4)), (0.1, -0.35, -0.9), shape, 0.6)
     hand, (start, end) = _oscillating(take, place, (1.15, 1.6))
     # Below a third of a turn per frame at 16 frames a clip, or the direction could not be told.
     turns = rng.uniform(1.4, 2.2) * (end - start) / 1.4
@@ -211,7 +214,7 @@ def shaking(take: Take) -> Hand:
     """Waving from side to side."""
     rng = take.rng
     fingers, palm = _palm_to_camera(rng)
-    place = np.array([rng.normal(-120, 25), rng.normal(-80, 25), rng.uniform(270, 330)])
+    place = np.array([rng.normal(-75, 25), rng.normal(-75, 15), rng.uniform(270, 330)])
     place = take.key(place, fingers, palm, rng.choice(["flat", "spread", "relaxed"]), 0.55)
     hand, (start, end) = _oscillating(take, place, (1.15, 1.6))
     angle = rng.uniform(0, 2 * np.pi) + 2 * np.pi * rng.uniform(1.7, 2.6) * take.t
@@ -226,7 +229,7 @@ def shaking(take: Take) -> Hand:
 def drumming(take: Take) -> Hand:
     """Fingers tapping on nothing, one after the other."""
     rng = take.rng
-    place = np.array([rng.normal(-115, 25), rng.normal(-70, 25), rng.uniform(260, 330)])
+    place = np.array([rng.normal(-80, 25), rng.normal(-65, 15), rng.uniform(260, 330)])
     fingers = (rng.uniform(-0.1, 0.5), rng.uniform(0.3, 0.9), 0.8)
     place = take.key(place, fingers, (0.0, -0.8, 0.6), rng.choice(["relaxed", "flat"]), 0.45)
     hand, (start, end) = _oscillating(take, place, (1.15, 1.6))
@@ -326,7 +329,7 @@ _ACTS = (
     ),
     # Pointing at something beside.
     _Act(
-        wrist=(-175, -20, 250),
+        wrist=(-125, -30, 260),
         fingers=(-0.6, 0.75, 0.25),
         palm=(0.5, 0.3, 0.8),
         shape="point",
@@ -346,7 +349,7 @@ _ACTS = (
     ),
     # Brushing off the other sleeve.
     _Act(
-        wrist=(-60, -70, 190),
+        wrist=(-60, -70, 225),
         fingers=(0.85, 0.3, -0.45),
         palm=(0.4, 0.1, -0.9),
         shape="relaxed",
