@@ -62,9 +62,7 @@ def test_a_missing_or_new_figure_or_number_is_a_departure():
     assert compare(committed, committed) == []
     assert compare(committed, {"05-input": entry()}) == ["05-forget: the figure was not rebuilt"]
     assert "05-output: the figure is new" in compare(committed, committed | {"05-output": entry()})[0]
-    assert compare(committed, committed | {"05-forget": entry()}) == [
-        "05-forget: the number 'steps' is missing"
-    ]
+    assert compare(committed, committed | {"05-forget": entry()}) == ["05-forget: the number 'steps' is missing"]
     assert compare(committed, committed | {"05-input": entry(steps=exact(1))}) == [
         "05-input: the number 'steps' is new"
     ]
@@ -122,12 +120,6 @@ def test_the_command_compares_with_the_last_commit(tmp_path, monkeypatch, capsys
 
 
 def test_the_committed_figures_are_those_of_the_manifest():
-    recorded = {
-        name: digest
-        for figure in load_manifest(MANIFEST).values()
-        for name, digest in figure["files"].items()
-    }
-    found = {
-        path.name: sha256_of(path) for path in FIGURES.glob("*") if path.suffix in {".png", ".svg", ".html"}
-    }
+    recorded = {name: digest for figure in load_manifest(MANIFEST).values() for name, digest in figure["files"].items()}
+    found = {path.name: sha256_of(path) for path in FIGURES.glob("*") if path.suffix in {".png", ".svg", ".html"}}
     assert found == recorded, "make figures writes them anew"

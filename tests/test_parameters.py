@@ -69,9 +69,7 @@ def test_a_misspelt_name_is_refused_with_those_that_exist():
 
 
 def test_a_value_of_another_type_is_refused():
-    known = read(
-        "size: int = 56\nrate: float = 12.0\nnoise: bool = True\nclip: str = ''\nsizes: list[int] = []"
-    )
+    known = read("size: int = 56\nrate: float = 12.0\nnoise: bool = True\nclip: str = ''\nsizes: list[int] = []")
     for name, value in {"size": 5.5, "rate": "12", "noise": 1, "clip": 3, "sizes": [True]}.items():
         with pytest.raises(ParameterError, match=f"{name} must be"):
             check_values(known, {name: value})
@@ -79,9 +77,7 @@ def test_a_value_of_another_type_is_refused():
 
 
 def test_texts_become_values_by_the_declared_type():
-    known = read(
-        "size: int = 56\nrate: float = 12.0\nnoise: bool = True\nclip: str = ''\nsizes: list[int] = []"
-    )
+    known = read("size: int = 56\nrate: float = 12.0\nnoise: bool = True\nclip: str = ''\nsizes: list[int] = []")
     given = {"size": "112", "rate": "30", "noise": "false", "clip": "12", "sizes": "[1, 2]"}
     expected = {"size": 112, "rate": 30.0, "noise": False, "clip": "12", "sizes": [1, 2]}
     assert parse_values(known, given) == expected

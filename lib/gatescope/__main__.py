@@ -16,9 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     """The exit status: 0 only when what was asked for is done."""
     parser = argparse.ArgumentParser(prog="gatescope", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    command = commands.add_parser(
-        "rebuild", help="run one notebook; its files reach the tree only if all is well"
-    )
+    command = commands.add_parser("rebuild", help="run one notebook; its files reach the tree only if all is well")
     command.add_argument("notebook", type=Path)
     command.add_argument(
         "-p",

@@ -108,7 +108,5 @@ def _compare_figure(committed: Mapping, rebuilt: Mapping) -> list[str]:
             departures.append(f"the number {number!r} is new")
         elif not Number(**before[number]).agrees(Number(**after[number])):
             was, now = before[number], after[number]
-            departures.append(
-                f"{number!r} was {was['value']:g} ({was['kind']}), is {now['value']:g} ({now['kind']})"
-            )
+            departures.append(f"{number!r} was {was['value']:g} ({was['kind']}), is {now['value']:g} ({now['kind']})")
     return departures

@@ -59,9 +59,7 @@ def read_parameters(notebook: NotebookNode) -> dict[str, Parameter]:
     refused here: no tagged cell or several, a `|` in a type, a `=` in a comment, a value that is computed.
     """
     cells = [
-        cell
-        for cell in notebook.cells
-        if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", [])
+        cell for cell in notebook.cells if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", [])
     ]
     if len(cells) != 1:
         raise ParameterError(f"a notebook needs one code cell tagged `parameters`; this one has {len(cells)}")
@@ -69,9 +67,7 @@ def read_parameters(notebook: NotebookNode) -> dict[str, Parameter]:
     try:
         statements = ast.parse(source).body
         comments = [
-            token
-            for token in tokenize.generate_tokens(io.StringIO(source).readline)
-            if token.type == tokenize.COMMENT
+            token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT
         ]
     except (SyntaxError, tokenize.TokenError) as error:
         raise ParameterError(f"the parameters cell does not parse: {error}") from None
@@ -106,9 +102,7 @@ def _named(parameters: Mapping[str, Parameter], name: str) -> Parameter:
 def _read_line(statement: ast.stmt) -> Parameter:
     where = f"line {statement.lineno} of the parameters cell"
     if not (
-        isinstance(statement, ast.AnnAssign)
-        and isinstance(statement.target, ast.Name)
-        and statement.value is not None
+        isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value is not None
     ):
         raise ParameterError(f"{where} must read `{FORM}`")
     kind = ast.unparse(statement.annotation)

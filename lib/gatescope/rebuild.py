@@ -162,9 +162,7 @@ def _collect(stage: Path, stem: str) -> dict[str, dict[str, Any]]:
     found = {path.name: sha256_of(path) for path in folder.iterdir() if path.suffix != ".json"}
     if recorded != found:
         odd = sorted(name for name in recorded | found if recorded.get(name) != found.get(name))
-        raise RebuildError(
-            f"changed after finish_notebook(), or not saved by save_figure(): {', '.join(odd)}"
-        )
+        raise RebuildError(f"changed after finish_notebook(), or not saved by save_figure(): {', '.join(odd)}")
     prefix = f"{stem.split('_')[0]}-"
     for name in entries:
         if not name.startswith(prefix):
@@ -176,9 +174,7 @@ def _moves(tree: Path, notebook: Path, stage: Path, entries: dict[str, dict]) ->
     figures = tree / "figures"
     manifest = load_manifest(figures / "manifest.json")
     old = {name: entry for name, entry in manifest.items() if entry["notebook"] == notebook.stem}
-    moves: dict[Path, Path | None] = {
-        figures / name: None for entry in old.values() for name in entry["files"]
-    }
+    moves: dict[Path, Path | None] = {figures / name: None for entry in old.values() for name in entry["files"]}
     moves |= {figures / name: stage / FOLDER / name for entry in entries.values() for name in entry["files"]}
     others = {name: entry for name, entry in manifest.items() if name not in old}
     with atomic_write(stage / "manifest.json") as temporary:
