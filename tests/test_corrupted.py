@@ -22,11 +22,14 @@ DEPTH_UNIT_MM = 0.125
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
+def whole(request, tmp_path_factory):
     """Undamaged files: real ones where they are found, small ones of our own elsewhere."""
     folder = tmp_path_factory.mktemp("whole")
-    real = Path(__file__).resolve().parents[2] / "shared" / "realdata"
-    if real.is_dir():
+    try:
+        real = request.getfixturevalue("shared") / "realdata"
+    except pytest.skip.Exception:  # this test does not need them
+        real = None
+    if real:
         videos = sorted((real / "intel_asl" / "asl_gestures").glob("*.mkv"), key=lambda path: path.stat().st_size)
         for path in videos[:3]:
             shutil.copy(path, folder)

@@ -139,8 +139,9 @@ def _read_image(file: Path) -> Shaped[np.ndarray, "height width ..."]:
             with Image.open(file, formats=("JPEG", "PNG")) as image:
                 if image.width * image.height > MAX_FRAME_PIXELS:
                     raise Image.DecompressionBombError(f"{image.width} x {image.height}")
-                if image.format == "PNG":
-                    image.verify()  # looks at PNG's checksums, as decoding does not, and uses the image up
+                if image.format == "JPEG":
+                    return np.asarray(image.convert("RGB"))
+                image.verify()  # looks at PNG's checksums, as decoding does not, and uses the image up
         with Image.open(file, formats=("JPEG", "PNG")) as image:
             deep = image.mode.startswith("I")
             return np.asarray(image, dtype=np.uint16) if deep else np.asarray(image.convert("RGB"))

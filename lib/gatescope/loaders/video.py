@@ -116,6 +116,8 @@ def _count_gif_images(content: bytes) -> int:
         place, num_images = 13 + _colour_table(content[10]), 0
         while content[place] != 0x3B:  # the closing byte
             if content[place] == 0x2C:  # an image
+                if not num_images and content[place + 1 : place + 9] != bytes(4) + content[6:10]:
+                    return 0  # the first must fill the screen, or nothing would vouch for the screen's size
                 num_images += 1
                 place += 11 + _colour_table(content[place + 9])
             elif content[place] == 0x21:  # an extension
