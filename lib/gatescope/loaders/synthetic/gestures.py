@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from gatescope.loaders.labels import JESTER_LABELS
 from gatescope.loaders.synthetic.body import Performance
+from gatescope.loaders.synthetic.everyday import nothing, other
 from gatescope.loaders.synthetic.motion import (
     FINGER_HIGH,
     FINGER_LOW,
@@ -31,9 +32,7 @@ from gatescope.loaders.synthetic.programs import (
     downwards,
     drumming,
     held,
-    nothing,
     opening,
-    other,
     rolling,
     shaking,
     turning,
