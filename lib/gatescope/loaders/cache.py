@@ -99,9 +99,7 @@ class CachedGestures(Dataset):
             start = shard * CLIPS_PER_SHARD
             clips = [self.clips.clip(index) for index in range(start, start + CLIPS_PER_SHARD)]
             card = {
-                "clips": [
-                    {k: getattr(clip, k) for k in ("fps", "source", "label", "name")} for clip in clips
-                ],
+                "clips": [{k: getattr(clip, k) for k in ("fps", "source", "label", "name")} for clip in clips],
                 "sha256": {},
             }
             for name in _ARRAYS:

@@ -6,6 +6,7 @@ ignores them.
 """
 
 import base64
+import io
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,7 @@ from typing import Any
 import matplotlib
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
+from PIL import Image
 
 from gatescope.files import atomic_write, sha256_of
 from gatescope.manifest import Number
@@ -35,11 +37,14 @@ class SavedFigure:
     png: Path
     alt: str
     width_px: int  # on the screen
+    photos: bool  # shown as JPEG
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
-        picture = base64.b64encode(self.png.read_bytes()).decode()
-        data = {"image/png": picture, "text/plain": self.alt}
-        return data, {"image/png": {"alt": self.alt, "width": self.width_px}}
+        kind, picture = "image/png", self.png.read_bytes()
+        if self.photos:
+            kind, picture = "image/jpeg", _as_jpeg(self.png)
+        data = {kind: base64.b64encode(picture).decode(), "text/plain": self.alt}
+        return data, {kind: {"alt": self.alt, "width": self.width_px}}
 
 
 def save_figure(
@@ -51,8 +56,12 @@ def save_figure(
     seed: int | None = None,
     weights: Iterable[Path] = (),
     numbers: Mapping[str, Number] | None = None,
+    photos: bool = False,
 ) -> SavedFigure:
     """The figure as saved: `figures/<name>.png`, `.svg`, and a record of what it shows.
+
+    A figure of `photos` gains nothing from vectors and its noise makes a PNG large: it has no `.svg`, and the
+    notebook shows it as JPEG, or a page of film strips would outgrow the 2 MB of a committed notebook.
 
     `name` is the notebook's number and a few words, "05-forget-gate"; `alt` says what is seen; `data` names
     the data set, split and clip; `numbers` are those a reader takes away, as `exact(27)`, `computed(0.31)`,
@@ -65,7 +74,8 @@ def save_figure(
     if not alt.strip():
         raise ValueError(f"{name} needs an alternative text that says what is seen")
     with matplotlib.rc_context({"svg.hashsalt": "gatescope"}):
-        files = [_save(fig, FOLDER / f"{name}.{format}", METADATA[format]) for format in METADATA]
+        formats = ("png",) if photos else tuple(METADATA)
+        files = [_save(fig, FOLDER / f"{name}.{format}", METADATA[format]) for format in formats]
     record = {
         "alt": alt,
         "data": data,
@@ -77,7 +87,7 @@ def save_figure(
     _write_json(FOLDER / f"{name}.json", record)
     # Jupyter would show an open figure a second time, at the end of the cell.
     plt.close(fig)
-    return SavedFigure(files[0], alt, round(fig.get_figwidth() * SCREEN_DPI))
+    return SavedFigure(files[0], alt, round(fig.get_figwidth() * SCREEN_DPI), photos)
 
 
 def finish_notebook() -> None:
@@ -86,6 +96,13 @@ def finish_notebook() -> None:
         path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json") if path.name != FINISHED
     }
     _write_json(FOLDER / FINISHED, records)
+
+
+def _as_jpeg(png: Path) -> bytes:
+    buffer = io.BytesIO()
+    with Image.open(png) as image:
+        image.convert("RGB").save(buffer, "JPEG", quality=88)
+    return buffer.getvalue()
 
 
 def _save(fig: Figure, path: Path, metadata: dict[str, None]) -> Path:

@@ -13,9 +13,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 FINGERS = ("thumb", "index", "middle", "ring", "little")
-_KNUCKLES = {finger: ("mcp", "pip", "dip", "tip") for finger in FINGERS} | {
-    "thumb": ("cmc", "mcp", "ip", "tip")
-}
+_KNUCKLES = {finger: ("mcp", "pip", "dip", "tip") for finger in FINGERS} | {"thumb": ("cmc", "mcp", "ip", "tip")}
 HAND_JOINTS = ("wrist", *(f"{finger}_{knuckle}" for finger in FINGERS for knuckle in _KNUCKLES[finger]))
 BODY_JOINTS = ("right_elbow", "right_shoulder", "left_shoulder", "left_elbow", "neck", "head")
 JOINTS = HAND_JOINTS + BODY_JOINTS
@@ -78,8 +76,8 @@ class Performance:
     fingers: Float[np.ndarray, "time 5 4"]  # rad
     trunk: Float[np.ndarray, "time 3"]  # rotation vector of the torso about the pelvis, rad
     head: Float[np.ndarray, "time 3"]  # rotation vector of the head on the trunk, rad
-    blink: Float[np.ndarray, "time"]  # 0 eyes open, 1 closed
-    elbow_swivel: Float[np.ndarray, "time"]  # rad; 0 elbow down, positive: lifted outwards
+    blink: Float[np.ndarray, " time"]  # 0 eyes open, 1 closed
+    elbow_swivel: Float[np.ndarray, " time"]  # rad; 0 elbow down, positive: lifted outwards
 
     def __getitem__(self, times: slice) -> "Performance":
         return Performance(**{field.name: getattr(self, field.name)[times] for field in fields(self)})
@@ -164,9 +162,7 @@ def pose(build: Build, performance: Performance) -> Pose:
     wanted = lean(origin[index["right_upper_arm"]] + reach)
     elbow, wrist = bend_arm(shoulder, wanted, upper, fore, performance.elbow_swivel)
     palm = trunk @ performance.palm
-    bone_rotation[:, index["right_upper_arm"]] = _limb_frame(
-        elbow - shoulder, _bend_axis(shoulder, elbow, wrist)
-    )
+    bone_rotation[:, index["right_upper_arm"]] = _limb_frame(elbow - shoulder, _bend_axis(shoulder, elbow, wrist))
     bone_rotation[:, index["right_forearm"]] = _limb_frame(wrist - elbow, palm[..., 2])
     bone_rotation[:, index["right_hand"]] = palm
     bone_origin[:, index["right_upper_arm"]] = shoulder

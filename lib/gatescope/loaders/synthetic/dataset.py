@@ -51,9 +51,7 @@ class SyntheticGestures(Dataset):
         if not 0 <= difficulty <= 1:
             raise ValueError(f"difficulty must lie between 0 (clean) and 1 (cluttered); got {difficulty}")
         if unknown := set(modalities) - set(MODALITIES):
-            raise ValueError(
-                f"modalities must be among {', '.join(MODALITIES)}; got {', '.join(sorted(unknown))}"
-            )
+            raise ValueError(f"modalities must be among {', '.join(MODALITIES)}; got {', '.join(sorted(unknown))}")
         self.split = split
         self.num_clips = num_clips
         self.size = size

@@ -30,7 +30,7 @@ class Mesh:
     normals: Float32[np.ndarray, "vertices 3"]
     texture_points: Float32[np.ndarray, "vertices 3"]  # where a vertex reads its part's texture, mm
     triangles: Int32[np.ndarray, "triangles 3"]
-    parts: UInt8[np.ndarray, "triangles"]
+    parts: UInt8[np.ndarray, " triangles"]
     bones: Int32[np.ndarray, "vertices 4"]
     weights: Float32[np.ndarray, "vertices 4"]
 
@@ -42,9 +42,7 @@ def cone(a, b, radius_a: float, radius_b: float) -> Field:
 
     def distance(points: np.ndarray) -> np.ndarray:
         along = np.clip((points - a) @ ab / max(ab @ ab, 1e-9), 0, 1)
-        return np.linalg.norm(points - a - along[:, None] * ab, axis=1) - (
-            radius_a + along * (radius_b - radius_a)
-        )
+        return np.linalg.norm(points - a - along[:, None] * ab, axis=1) - (radius_a + along * (radius_b - radius_a))
 
     return distance
 
@@ -100,9 +98,7 @@ def _hand_field() -> Field:
     fingers, palm = [], []
     for number, finger in enumerate(body.FINGERS):
         chain, r = joints[1 + 4 * number : 5 + 4 * number], radii[finger]
-        tip = (
-            chain[3] - (chain[3] - chain[2]) * 0.22
-        )  # the last joint of the skeleton is the fingertip's skin
+        tip = chain[3] - (chain[3] - chain[2]) * 0.22  # the last joint of the skeleton is the fingertip's skin
         ends = [*chain[:3], tip]
         fingers.append(blend([cone(ends[k], ends[k + 1], r[k], r[k + 1]) for k in range(3)], 4.0))
         if finger != "thumb":
@@ -174,9 +170,7 @@ def _hair_field(style: str) -> Field:
         return carve(cap, blend([face, ellipsoid([0, 0, 96], [200, 104, 156])], 8.0), 8.0)
     if style == "side":
         tuft = ellipsoid([18, 196, 40], [62, 26, 58])
-        return carve(
-            blend([cap, tuft], 20.0), blend([face, ellipsoid([0, 0, 96], [200, 104, 156])], 8.0), 8.0
-        )
+        return carve(blend([cap, tuft], 20.0), blend([face, ellipsoid([0, 0, 96], [200, 104, 156])], 8.0), 8.0)
     if style == "bun":
         return blend([_hair_field("short"), ellipsoid([0, 214, -46], [38, 34, 38])], 8.0)
     if style == "curly":
@@ -237,9 +231,7 @@ def _surface(field: Field, bounds, voxel: float) -> tuple[np.ndarray, np.ndarray
     axes = [np.arange(a, b + voxel, voxel) for a, b in zip(low, high, strict=True)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
     values = field(grid.reshape(-1, 3)).reshape(grid.shape[:3])
-    vertices, triangles, _, _ = marching_cubes(
-        values, 0.0, gradient_direction="ascent", allow_degenerate=False
-    )
+    vertices, triangles, _, _ = marching_cubes(values, 0.0, gradient_direction="ascent", allow_degenerate=False)
     vertices = vertices * voxel + low
     steps = np.eye(3) * (0.3 * voxel)
     gradient = np.stack([field(vertices + step) - field(vertices - step) for step in steps], axis=-1)

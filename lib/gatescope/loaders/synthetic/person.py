@@ -73,7 +73,9 @@ def random_person(rng: np.random.Generator) -> Person:
     tone = rng.uniform(0, len(SKIN_TONES) - 1)
     skin = np.array([np.interp(tone, range(len(SKIN_TONES)), SKIN_TONES[:, k]) for k in range(3)])
     skin = skin * rng.uniform(0.95, 1.05) * (1 + rng.normal(0, 0.012, 3))
-    colour_odds = np.array([0.3, 0.22, 0.16, 0.1, 0.1, 0.06, 0.06])
+    colour_odds = np.array([0.3, 0.22, 0.16, 0.1, 0.1, 0.06, 0.06]) * np.exp(
+        -tone * np.array([0, 0.3, 0.7, 0.9, 1.2, 1.2, 0.2])
+    )
     styles = {
         True: (0.02, 0.1, 0.08, 0.28, 0.28, 0.14, 0.1),
         False: (0.2, 0.42, 0.26, 0.03, 0.02, 0.01, 0.06),
@@ -83,9 +85,11 @@ def random_person(rng: np.random.Generator) -> Person:
         build=build,
         female=female,
         skin=np.clip(skin / 255, 0, 1).astype(np.float32),
-        hair=np.clip(HAIR_COLOURS[rng.choice(7, p=colour_odds)] / 255 * rng.uniform(0.85, 1.15), 0, 1).astype(
-            np.float32
-        ),
+        hair=np.clip(
+            HAIR_COLOURS[rng.choice(7, p=colour_odds / colour_odds.sum())] / 255 * rng.uniform(0.85, 1.15),
+            0,
+            1,
+        ).astype(np.float32),
         hair_style=mesh.HAIR_STYLES[rng.choice(7, p=np.array(styles[female]) / sum(styles[female]))],
         beard=float(0 if female or rng.random() < 0.55 else rng.uniform(0.25, 0.95)),
         thick_brows=bool(rng.random() < (0.2 if female else 0.7)),
@@ -137,9 +141,7 @@ def _paint(canvas: np.ndarray, cover: np.ndarray, colour: np.ndarray) -> None:
 def _oval(
     x: np.ndarray, y: np.ndarray, centre_x: float, centre_y: float, radius_x: float, radius_y: float
 ) -> np.ndarray:
-    return (np.sqrt(((x - centre_x) / radius_x) ** 2 + ((y - centre_y) / radius_y) ** 2) - 1) * min(
-        radius_x, radius_y
-    )
+    return (np.sqrt(((x - centre_x) / radius_x) ** 2 + ((y - centre_y) / radius_y) ** 2) - 1) * min(radius_x, radius_y)
 
 
 def _stroke(x: np.ndarray, y: np.ndarray, points, radius: float) -> np.ndarray:
@@ -248,9 +250,7 @@ def _head(person: Person) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _hair(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Strands: streaks along the fall of the hair."""
-    streaks = cv2.GaussianBlur(
-        rng.standard_normal((TEXELS, TEXELS), np.float32), (0, 0), sigmaX=0.8, sigmaY=9
-    )
+    streaks = cv2.GaussianBlur(rng.standard_normal((TEXELS, TEXELS), np.float32), (0, 0), sigmaX=0.8, sigmaY=9)
     strands = person.hair * (1 + 0.28 * (streaks / streaks.std())[..., None])
     return strands, strands
 
@@ -281,14 +281,12 @@ def _pattern(rng: np.random.Generator) -> np.ndarray:
         return _cover(bars(x, 0.2), 12.0, 0.5) + _cover(bars(down, 0.2), 12.0, 0.5)
     if name == "dots":
         spacing = period * 0.8
-        return _cover(
-            _oval(x % spacing, down % spacing, spacing / 2, spacing / 2, spacing / 5, spacing / 5), 8.0
-        )
+        return _cover(_oval(x % spacing, down % spacing, spacing / 2, spacing / 2, spacing / 5, spacing / 5), 8.0)
     if name == "print":
         return _cover(_oval(x, y, 0, -190, rng.uniform(50, 95), rng.uniform(30, 80)), 8.0)
     if name == "raglan":
         return _cover(118 + 0.3 * (y + 38) - np.abs(x), 12.0)
-    return _cover(np.float32(1e3), 1.0)
+    return np.zeros((TEXELS, TEXELS, 1), np.float32)
 
 
 def _clothes(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -301,16 +299,16 @@ def _clothes(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     back = front.copy()
     odds = (0.12, 0.38, 0.12, 0.38) if person.female else (0.03, 0.47, 0.1, 0.4)
     sleeve = SLEEVES_MM[list(SLEEVES_MM)[rng.choice(4, p=odds)]]
-    collar, depth = rng.uniform(46, 66), rng.choice([0.0, 45.0, 90.0], p=(0.55, 0.25, 0.2))
+    collar, depth = rng.uniform(46, 66), rng.choice([0.0, 30.0, 65.0], p=(0.55, 0.25, 0.2))
     neckline = _oval(x, y, 0, 36, collar + 16, collar)
     if depth:
-        neckline = np.minimum(neckline, np.maximum(np.abs(x) * 1.4 - y - depth - 60, y - 60))
+        neckline = np.minimum(neckline, np.maximum((np.abs(x) * 1.4 - y - depth - 60) / 1.72, y - 60))
     hem = _cover(np.abs(along_arm - sleeve) - 6, 12.0, 0.5 if sleeve < 500 else 0.0)
     for side, opening in ((front, neckline), (back, _oval(x, y, 0, 66, collar + 10, collar))):
         opening = np.minimum(opening, 64 - y)  # the neck itself is bare
         _paint(side, _cover(np.abs(opening - 6) - 5, 12.0, 0.7), cloth * 0.72)
         _paint(side, hem, cloth * 0.6)
-        _paint(side, _cover(np.minimum(opening, sleeve - along_arm), 12.0), person.skin)
+        _paint(side, _cover(np.minimum(opening, sleeve - along_arm), 16.0), person.skin)
     return front, back
 
 

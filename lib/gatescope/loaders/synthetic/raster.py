@@ -101,6 +101,51 @@ def rasterise(screen, triangles, start, stop, shifts, depth, covering, corner_we
 
 
 @compiled
+def _mix(values, i, j, k, a, b, c):
+    """A vertex attribute (vertices, 3) at a point of a triangle."""
+    x = a * values[i, 0] + b * values[j, 0] + c * values[k, 0]
+    y = a * values[i, 1] + b * values[j, 1] + c * values[k, 1]
+    z = a * values[i, 2] + b * values[j, 2] + c * values[k, 2]
+    return x, y, z
+
+
+@compiled
+def _unit(x, y, z):
+    scale = np.float32(1.0) / np.sqrt(max(x * x + y * y + z * z, np.float32(1e-12)))
+    return x * scale, y * scale, z * scale
+
+
+@compiled
+def _lit(x, y, z, to_light_map, light_map, lift_mm):
+    """How much of the key light reaches a point: the four nearest cells of the light's depth map, blended."""
+    u = to_light_map[0, 0] * x + to_light_map[0, 1] * y + to_light_map[0, 2] * z + to_light_map[0, 3]
+    v = to_light_map[1, 0] * x + to_light_map[1, 1] * y + to_light_map[1, 2] * z + to_light_map[1, 3]
+    u, v = u - np.float32(0.5), v - np.float32(0.5)
+    size = light_map.shape[0]
+    if u < 0 or v < 0 or u >= size - 1 or v >= size - 1:
+        return np.float32(1.0)
+    along = to_light_map[2, 0] * x + to_light_map[2, 1] * y + to_light_map[2, 2] * z + to_light_map[2, 3] - lift_mm
+    column, row = int(u), int(v)
+    u, v = u - np.float32(column), v - np.float32(row)
+    above = np.float32(light_map[row, column] > along)
+    above += u * (np.float32(light_map[row, column + 1] > along) - above)
+    below = np.float32(light_map[row + 1, column] > along)
+    below += u * (np.float32(light_map[row + 1, column + 1] > along) - below)
+    return above + v * (below - above)
+
+
+@compiled
+def _texel(box, x, y, size):
+    """Column and row of the four texels round a point of a part's texture, and the weights of the later two."""
+    most = np.float32(size - 1.001)
+    s = (x - box[0]) / box[2] * np.float32(size) - np.float32(0.5)
+    t = (box[1] + box[3] - y) / box[3] * np.float32(size) - np.float32(0.5)
+    s, t = min(max(s, np.float32(0.0)), most), min(max(t, np.float32(0.0)), most)
+    column, row = int(s), int(t)
+    return column, row, s - np.float32(column), t - np.float32(row)
+
+
+@compiled
 def shade(
     image, background, covering, corner_weights, triangles, parts, posed, normals, texture_points,
     textures, texture_boxes, gloss, eye, light, light_colour, sky, ground, to_light_map, light_map, lift_mm,
@@ -110,107 +155,55 @@ def shade(
     Lambert light wrapped round the edge (skin and cloth scatter), a hemisphere of ambient light, a soft highlight,
     and the key light's cast shadows from `light_map` (depth along the light, by parallel projection).
     """
-    height, width = covering.shape
-    size = textures.shape[2]
-    map_size = light_map.shape[0]
-    point = np.empty(3, np.float32)
-    normal = np.empty(3, np.float32)
-    view = np.empty(3, np.float32)
-    for row in range(height):
-        for column in range(width):
+    zero, one, wrap = np.float32(0.0), np.float32(1.0), np.float32(0.25)
+    for row in range(covering.shape[0]):
+        for column in range(covering.shape[1]):
             n = covering[row, column]
             if n == NOTHING:
                 for channel in range(3):
                     image[row, column, channel] += background[row, column, channel]
                 continue
-            i, j, k = triangles[n, 0], triangles[n, 1], triangles[n, 2]
+            i, j, k, part = triangles[n, 0], triangles[n, 1], triangles[n, 2], parts[n]
             a, b = corner_weights[row, column, 0], corner_weights[row, column, 1]
-            c = np.float32(1.0) - a - b
-            length = np.float32(0.0)
-            distance = np.float32(0.0)
-            for axis in range(3):
-                point[axis] = a * posed[i, axis] + b * posed[j, axis] + c * posed[k, axis]
-                normal[axis] = a * normals[i, axis] + b * normals[j, axis] + c * normals[k, axis]
-                view[axis] = eye[axis] - point[axis]
-                length += normal[axis] ** 2
-                distance += view[axis] ** 2
-            length, distance = np.sqrt(max(length, np.float32(1e-12))), np.sqrt(distance)
-            facing = np.float32(0.0)
-            towards = np.float32(0.0)
-            half_dot = np.float32(0.0)
-            half_length = np.float32(0.0)
-            for axis in range(3):
-                normal[axis] /= length
-                view[axis] /= distance
-                facing += normal[axis] * light[axis]
-                towards += normal[axis] * view[axis]
-                half_dot += normal[axis] * (light[axis] + view[axis])
-                half_length += (light[axis] + view[axis]) ** 2
-            half_dot = max(half_dot, np.float32(0.0)) / np.sqrt(max(half_length, np.float32(1e-12)))
+            c = one - a - b
+            x, y, z = _mix(posed, i, j, k, a, b, c)
+            p, q, r = _mix(normals, i, j, k, a, b, c)
+            p, q, r = _unit(p, q, r)
+            view_x, view_y, view_z = _unit(eye[0] - x, eye[1] - y, eye[2] - z)
+            facing = p * light[0] + q * light[1] + r * light[2]
+            towards = max(p * view_x + q * view_y + r * view_z, zero)
 
-            # How much of the key light arrives: four neighbouring cells of the light's depth map, blended.
-            along = np.float32(0.0)
-            u = to_light_map[0, 3]
-            v = to_light_map[1, 3]
-            for axis in range(3):
-                # Looked up a little off the surface, or its own cells would speckle it with shade.
-                off = point[axis] + lift_mm * normal[axis]
-                u += to_light_map[0, axis] * off
-                v += to_light_map[1, axis] * off
-                along += to_light_map[2, axis] * off
-            along += to_light_map[2, 3] - lift_mm
-            u, v = u - np.float32(0.5), v - np.float32(0.5)
-            lit = np.float32(1.0)
-            if 0 <= u < map_size - 1 and 0 <= v < map_size - 1:
-                cell_u, cell_v = int(u), int(v)
-                part_u, part_v = u - cell_u, v - cell_v
-                lit = np.float32(0.0)
-                if light_map[cell_v, cell_u] > along:
-                    lit += (1 - part_u) * (1 - part_v)
-                if light_map[cell_v, cell_u + 1] > along:
-                    lit += part_u * (1 - part_v)
-                if light_map[cell_v + 1, cell_u] > along:
-                    lit += (1 - part_u) * part_v
-                if light_map[cell_v + 1, cell_u + 1] > along:
-                    lit += part_u * part_v
+            # Where light grazes, the map's own cells and the flat triangles would draw a ragged edge, and a point on
+            # the surface itself would be speckled: shadows fade there, and are looked up a little off the surface.
+            lit = one
+            strength = min((facing - np.float32(0.05)) * np.float32(4.0), one)
+            shine = zero
+            if strength > zero:
+                off_x, off_y, off_z = x + lift_mm * p, y + lift_mm * q, z + lift_mm * r
+                lit -= strength * (one - _lit(off_x, off_y, off_z, to_light_map, light_map, lift_mm))
+                half_x, half_y, half_z = _unit(light[0] + view_x, light[1] + view_y, light[2] + view_z)
+                shine = max(p * half_x + q * half_y + r * half_z, zero)
+                shine *= shine * shine
+                shine *= shine
+                shine *= shine
+                shine *= shine * gloss[part] * lit  # the 24th power: skin, not plastic
 
-            # Where light grazes, the map's own cells and the flat triangles would draw a ragged edge: no cast shadow.
-            strength = min(
-                max((facing - np.float32(0.05)) * np.float32(4.0), np.float32(0.0)), np.float32(1.0)
-            )
-            lit = np.float32(1.0) - strength * (np.float32(1.0) - lit)
-
-            # The part's texture, front or back, between four texels.
-            part = parts[n]
-            s = a * texture_points[i, 0] + b * texture_points[j, 0] + c * texture_points[k, 0]
-            t = a * texture_points[i, 1] + b * texture_points[j, 1] + c * texture_points[k, 1]
-            front = a * texture_points[i, 2] + b * texture_points[j, 2] + c * texture_points[k, 2]
-            side = 0 if front >= 0 else 1
-            s = (s - texture_boxes[part, 0]) / texture_boxes[part, 2] * size - 0.5
-            t = (texture_boxes[part, 1] + texture_boxes[part, 3] - t) / texture_boxes[part, 3] * size - 0.5
-            s = min(max(s, 0.0), size - 1.001)
-            t = min(max(t, 0.0), size - 1.001)
-            texel_s, texel_t = int(s), int(t)
-            s, t = s - texel_s, t - texel_t
-
-            wrap = np.float32(0.25)
-            diffuse = max((facing + wrap) / (1 + wrap), np.float32(0.0)) * lit
-            up = np.float32(0.5) + np.float32(0.5) * normal[1]
-            shine = gloss[part] * half_dot**24 * lit * (facing > 0)
+            s, t, front = _mix(texture_points, i, j, k, a, b, c)
+            texture = textures[part, 0 if front >= 0 else 1]
+            left, top, s, t = _texel(texture_boxes[part], s, t, texture.shape[0])
+            direct = max((facing + wrap) / (one + wrap), zero) * lit
+            up = np.float32(0.5) + np.float32(0.5) * q
             # Surfaces seen edge-on receive less ambient light from the front: a cheap contact shade.
-            crease = np.float32(0.72) + np.float32(0.28) * max(towards, np.float32(0.0))
+            crease = np.float32(0.72) + np.float32(0.28) * towards
             for channel in range(3):
-                albedo = (
-                    textures[part, side, texel_t, texel_s, channel] * (1 - s)
-                    + textures[part, side, texel_t, texel_s + 1, channel] * s
-                ) * (1 - t) + (
-                    textures[part, side, texel_t + 1, texel_s, channel] * (1 - s)
-                    + textures[part, side, texel_t + 1, texel_s + 1, channel] * s
-                ) * t
+                upper = texture[top, left, channel]
+                upper += s * (texture[top, left + 1, channel] - upper)
+                lower = texture[top + 1, left, channel]
+                lower += s * (texture[top + 1, left + 1, channel] - lower)
+                albedo = upper + t * (lower - upper)
                 ambient = (ground[channel] + (sky[channel] - ground[channel]) * up) * crease
-                image[row, column, channel] += albedo * (ambient + light_colour[channel] * diffuse) + (
-                    shine * light_colour[channel]
-                )
+                arriving = ambient + light_colour[channel] * direct
+                image[row, column, channel] += albedo * arriving + shine * light_colour[channel]
 
 
 @compiled

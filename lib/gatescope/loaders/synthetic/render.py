@@ -12,14 +12,10 @@ from gatescope.loaders.synthetic.scene import Scene, backdrop
 
 # Four samples a pixel, on a turned grid; each is also a moment of the shutter's opening. The fifth, at the pixel's
 # centre and the frame's own time, gives mask, depth and flow.
-SAMPLES_PX = np.array(
-    [(-0.375, -0.125), (0.125, -0.375), (0.375, 0.125), (-0.125, 0.375), (0, 0)], np.float32
-)
+SAMPLES_PX = np.array([(-0.375, -0.125), (0.125, -0.375), (0.375, 0.125), (-0.125, 0.375), (0, 0)], np.float32)
 CENTRE = 4
 SAMPLES_SHUTTER = np.array([-0.375, 0.125, 0.375, -0.125])
-GLOSS = np.array(
-    [0.10, 0.02, 0.10, 0.12] * 2, np.float32
-)  # hand, body, head, hair; the performer's, a passer-by's
+GLOSS = np.array([0.10, 0.02, 0.10, 0.12] * 2, np.float32)  # hand, body, head, hair; the performer's, a passer-by's
 DETAIL_FROM_PX = (80, 160)  # larger images get finer meshes
 _ARM = range(body.BONES.index("right_upper_arm"), body.BONES.index("little_2") + 1)
 LIGHT_MAP_CELL_MM, LIGHT_MAP_HALF_MM, LIGHT_MAP_FAR_MM = 9.0, 432.0, 1500.0
@@ -38,7 +34,7 @@ class Images:
     joints_3d: Float32[np.ndarray, "time joints 3"]  # mm, camera axes
 
 
-def shutter_times(frame_times: Float[np.ndarray, "time"], shutter_s: float) -> Float[np.ndarray, "times"]:
+def shutter_times(frame_times: Float[np.ndarray, " time"], shutter_s: float) -> Float[np.ndarray, " times"]:
     """The moments to pose: every frame's own, then the four of each frame's exposure."""
     exposure = frame_times[:, None] + shutter_s * SAMPLES_SHUTTER
     return np.concatenate([frame_times, exposure.ravel()])
@@ -48,7 +44,7 @@ def render(
     person: Person,
     scene: Scene,
     performance: body.Performance,
-    times: Float[np.ndarray, "times"],
+    times: Float[np.ndarray, " times"],
     size: int,
     rng: np.random.Generator,
     modalities: Collection[str],
@@ -75,11 +71,11 @@ def render(
     for t in range(num_frames):
         wardrobe[mesh.HEAD, 0] = faces[int(performance.blink[t] > 0.5)]
         light_map = _light_map(motion, t, to_light_map)
-        motion.draw(t, views)
+        motion.expose(t, views)
         for k in range(4):
             raster.shade(
                 frames[t], wall, views.covering[k], views.corner_weights[k], surface.triangles, surface.parts,
-                motion.exposed[4 * t + k], motion.exposed_normals[4 * t + k], surface.texture_points, wardrobe,
+                motion.exposed[k], motion.exposed_normals[k], surface.texture_points, wardrobe,
                 boxes, GLOSS, scene.camera.position, scene.light, scene.light_colour * flicker[t], scene.sky,
                 scene.ground, to_light_map, light_map, np.float32(SHADOW_LIFT_MM),
             )  # fmt: skip
@@ -117,18 +113,14 @@ class _Motion:
     Trunk, head and passer-by stand still while the shutter is open: they move less than a tenth of a pixel.
     """
 
-    def __init__(
-        self, person: Person, scene: Scene, performance: body.Performance, times: np.ndarray, size: int
-    ):
+    def __init__(self, person: Person, scene: Scene, performance: body.Performance, times: np.ndarray, size: int):
         num_frames = len(times) // 5
         detail = sum(size >= limit for limit in DETAIL_FROM_PX)
         pose = body.pose(person.build, performance)
         parts, transforms = _dressed(person, detail, with_hand=True), [pose.bones]
         num_performer = sum(len(part.triangles) for part in parts)
         if scene.passer_by:
-            parts += _dressed(
-                scene.passer_by, detail, with_hand=False, part_offset=4, bone_offset=len(body.BONES)
-            )
+            parts += _dressed(scene.passer_by, detail, with_hand=False, part_offset=4, bone_offset=len(body.BONES))
             transforms.append(_walk(scene, times))
         transforms = np.concatenate(transforms, axis=1).astype(np.float32)
         joined = _join(parts)
@@ -142,33 +134,31 @@ class _Motion:
         self.num_moving, self.num_performer = int(moves.sum()), num_performer
         self.joints = pose.joints[:num_frames].astype(np.float32)
 
-        everything, some = np.arange(len(moving)), np.flatnonzero(moving)
-        skin_of = (self.mesh.vertices, self.mesh.normals, self.mesh.bones, self.mesh.weights)
+        self._transforms, self._some = transforms, np.flatnonzero(moving)
+        self._skin = (self.mesh.vertices, self.mesh.normals, self.mesh.bones, self.mesh.weights)
+        self._camera, self._size = scene.camera, size
         self.posed = np.empty((num_frames, len(moving), 3), np.float32)
-        normals = np.empty_like(self.posed)
-        raster.skin(*skin_of, everything, transforms[:num_frames], self.posed, normals)
+        self.normals = np.empty_like(self.posed)
+        raster.skin(*self._skin, np.arange(len(moving)), transforms[:num_frames], self.posed, self.normals)
         self.screen = scene.camera.project(self.posed, size)
-        self.exposed, self.exposed_normals = _four_times(self.posed), _four_times(normals)
-        raster.skin(*skin_of, some, transforms[num_frames:], self.exposed, self.exposed_normals)
-        self.exposed_screen = scene.camera.project(self.exposed, size, some, np.empty_like(self.exposed))
+        # The four moments of one frame's exposure.
+        self.exposed, self.exposed_normals = np.empty((2, 4, len(moving), 3), np.float32)
+        self._exposed_screen = np.empty_like(self.exposed)
 
-    def draw(self, t: int, views: _Views) -> None:
-        """Frame t, as each sample of a pixel sees it."""
+    def expose(self, t: int, views: _Views) -> None:
+        """Pose frame t's exposure and draw it as each sample of a pixel sees it."""
+        self.exposed[:], self.exposed_normals[:] = self.posed[t], self.normals[t]
+        moments = slice(len(self.posed) + 4 * t, len(self.posed) + 4 * t + 4)
+        raster.skin(*self._skin, self._some, self._transforms[moments], self.exposed, self.exposed_normals)
+        self._camera.project(self.exposed, self._size, self._some, self._exposed_screen)
         triangles = self.mesh.triangles
         buffers = (views.depth, views.covering, views.corner_weights)
         views.clear()
         raster.rasterise(self.screen[t], triangles, self.num_moving, len(triangles), SAMPLES_PX, *buffers)
         for k in range(len(SAMPLES_PX)):
-            screen = self.screen[t] if k == CENTRE else self.exposed_screen[4 * t + k]
+            screen = self.screen[t] if k == CENTRE else self._exposed_screen[k]
             one = (buffer[k : k + 1] for buffer in buffers)
             raster.rasterise(screen, triangles, 0, self.num_moving, SAMPLES_PX[k : k + 1], *one)
-
-
-def _four_times(frames: np.ndarray) -> np.ndarray:
-    """Every frame's array for each of the four moments of its exposure (np.repeat is several times slower)."""
-    moments = np.empty((len(frames), 4, *frames.shape[1:]), frames.dtype)
-    moments[:] = frames[:, None]
-    return moments.reshape(-1, *frames.shape[1:])
 
 
 def _dressed(
@@ -227,9 +217,7 @@ def _join(parts: list[mesh.Mesh]) -> mesh.Mesh:
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("vertices", "normals", "texture_points", "parts", "bones", "weights")
     }
-    triangles = np.concatenate(
-        [part.triangles + np.int32(start) for part, start in zip(parts, starts, strict=True)]
-    )
+    triangles = np.concatenate([part.triangles + np.int32(start) for part, start in zip(parts, starts, strict=True)])
     return mesh.Mesh(triangles=triangles, **columns)
 
 
@@ -276,9 +264,7 @@ def _light_map(motion: _Motion, t: int, to_light_map: np.ndarray) -> Float32[np.
     return view.depth[0]
 
 
-def _develop(
-    light: np.ndarray, scene: Scene, rng: np.random.Generator
-) -> UInt8[np.ndarray, "time size size 3"]:
+def _develop(light: np.ndarray, scene: Scene, rng: np.random.Generator) -> UInt8[np.ndarray, "time size size 3"]:
     """8-bit frames: automatic exposure, a soft shoulder, gamma 2 and the sensor's noise."""
     signal = light * np.float32(scene.brightness / max(float(light.mean()), 1e-6))
     # Bright parts roll off instead of clipping.

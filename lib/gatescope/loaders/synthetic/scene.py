@@ -26,7 +26,7 @@ class Camera:
         self,
         points: Float32[np.ndarray, "time points 3"],
         size: int,
-        chosen: Int[np.ndarray, "chosen"] | None = None,
+        chosen: Int[np.ndarray, " chosen"] | None = None,
         screen: Float32[np.ndarray, "time points 3"] | None = None,
     ) -> Float32[np.ndarray, "time points 3"]:
         """Points as x px, y px and depth mm in a square image of `size` px; or only the chosen, into `screen`."""
@@ -113,17 +113,13 @@ def backdrop(scene: Scene, size: int, rng: np.random.Generator) -> Float32[np.nd
     wall = _paint_colour(rng, 0.25, 0.8)
     slope = rng.normal(0, 0.25, 2)
     image = wall * (1 + slope[0] * (x - 0.5) + slope[1] * (y - 0.5))[..., None]
-    grain = cv2.resize(
-        rng.standard_normal((9, 9)).astype(np.float32), (canvas, canvas), interpolation=cv2.INTER_CUBIC
-    )
+    grain = cv2.resize(rng.standard_normal((9, 9)).astype(np.float32), (canvas, canvas), interpolation=cv2.INTER_CUBIC)
     image = np.ascontiguousarray(image * (1 + 0.08 * scene.clutter * grain[..., None]), np.float32)
     for _ in range(round(9 * scene.clutter)):
         _FURNITURE[rng.integers(len(_FURNITURE))](image, rng)
     focus = rng.uniform(1.0, 3.5)
     image = cv2.GaussianBlur(image, (0, 0), focus)
-    image = cv2.resize(
-        image, (size, size), interpolation=cv2.INTER_AREA if size < canvas else cv2.INTER_CUBIC
-    )
+    image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if size < canvas else cv2.INTER_CUBIC)
     level = scene.light_colour * 0.55 + 0.5 * (scene.sky + scene.ground)
     return np.maximum(linear(np.clip(image, 0.02, 1.2)) * level, 0).astype(np.float32)
 

@@ -1,0 +1,125 @@
+"""Pictures of clips: functions of axes and data that return what they drew."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import hsv_to_rgb
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+GAP_PX = 2  # white between the pictures of a strip
+
+
+def film_strip(ax: Axes, frames: UInt8[np.ndarray, "time height width 3"], title: str = "") -> list[Artist]:
+    """Frames side by side, the earliest on the left; `title` stands to their left."""
+    height, width = frames.shape[1:3]
+    strip = np.full((height, len(frames) * (width + GAP_PX) - GAP_PX, 3), 255, np.uint8)
+    for t, frame in enumerate(frames):
+        strip[:, t * (width + GAP_PX) : t * (width + GAP_PX) + width] = frame
+    drawn: list[Artist] = [ax.imshow(strip, interpolation="antialiased")]
+    _bare(ax)
+    if title:
+        drawn.append(ax.set_ylabel(title, rotation=0, ha="right", va="center"))
+    return drawn
+
+
+def pick_frames(frames: np.ndarray, count: int) -> np.ndarray:
+    """`count` of the frames, evenly spaced from the first to the last."""
+    return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
+
+
+def outline(ax: Axes, mask: Bool[np.ndarray, "height width"], **line) -> list[Artist]:
+    """The border of a mask, drawn where it lies, between the pixels."""
+    if not mask.any():
+        return []
+    rows, columns = np.arange(mask.shape[0]), np.arange(mask.shape[1])
+    drawn = ax.contour(columns, rows, mask.astype(float), levels=[0.5], **{"colors": "white", "linewidths": 1.2} | line)
+    return [drawn]
+
+
+def depth_picture(ax: Axes, depth: Float[np.ndarray, "height width"], near: float, far: float) -> AxesImage:
+    """Depth in mm, near bright, with limits given so that all frames of a clip share them; no reading is white."""
+    shown = ax.imshow(np.where(depth > 0, depth, np.nan), cmap="magma_r", vmin=near, vmax=far)
+    _bare(ax)
+    return shown
+
+
+def flow_colours(flow: Float[np.ndarray, "*any 2"], fastest: float) -> Float[np.ndarray, "*any 3"]:
+    """Direction as hue and speed as saturation, white at rest; `fastest` px/frame and more are fully saturated."""
+    hue = (np.arctan2(flow[..., 1], flow[..., 0]) / (2 * np.pi)) % 1.0
+    speed = np.clip(np.hypot(flow[..., 0], flow[..., 1]) / fastest, 0, 1)
+    return hsv_to_rgb(np.stack([hue, speed, 1 - 0.25 * speed], axis=-1))
+
+
+def flow_picture(ax: Axes, flow: Float[np.ndarray, "height width 2"], fastest: float) -> AxesImage:
+    """One flow field in the colours of `flow_colours`."""
+    shown = ax.imshow(flow_colours(flow, fastest))
+    _bare(ax)
+    return shown
+
+
+def flow_key(ax: Axes, fastest: float) -> list[Artist]:
+    """The wheel that says which colour is which direction and speed."""
+    y, x = np.mgrid[-1:1:101j, -1:1:101j]
+    wheel = flow_colours(np.stack([x, y], axis=-1) * fastest, fastest)
+    wheel[np.hypot(x, y) > 1] = 1.0
+    drawn: list[Artist] = [ax.imshow(wheel, extent=(-1, 1, 1, -1))]
+    _bare(ax)
+    drawn.append(ax.set_xlabel(f"rim: {fastest:.0f} px\nper frame"))
+    return drawn
+
+
+def skeleton(
+    ax: Axes, joints: Float[np.ndarray, "joints 2"], chains: Sequence[Sequence[int]], size: int
+) -> list[Line2D]:
+    """Joints in px joined along each chain, on top of a frame of `size` px; what leaves the frame is cut off."""
+    drawn = []
+    for chain in chains:
+        line = joints[list(chain)] - 0.5  # imshow puts the centre of the first pixel at 0
+        drawn += ax.plot(line[:, 0], line[:, 1], "o-", color="#D55E00", markersize=1.6, linewidth=1.0)
+    ax.set_xlim(-0.5, size - 0.5)
+    ax.set_ylim(size - 0.5, -0.5)
+    return drawn
+
+
+def sampling_diagram(
+    ax: Axes, num_frames: int, centre: Sequence[int], jittered: Sequence[Sequence[int]]
+) -> list[Artist]:
+    """Which of a clip's frames a network sees: in testing (squares), and in several draws of training (dots)."""
+    drawn: list[Artist] = [
+        ax.add_patch(Rectangle((n - 0.5, -0.35), 1, 0.7, facecolor="#eeeeee", edgecolor="white"))
+        for n in range(num_frames)
+    ]
+    drawn += ax.plot(centre, np.zeros(len(centre)), "s", color="#000000", markersize=4)
+    for row, frames in enumerate(jittered, start=1):
+        drawn += ax.plot(frames, np.full(len(frames), row), "o", color="#0072B2", markersize=3)
+    ax.set_yticks(range(len(jittered) + 1), ["test"] + [f"train, draw {k}" for k in range(1, len(jittered) + 1)])
+    ax.invert_yaxis()
+    ax.set_xlim(-0.7, num_frames - 0.3)
+    ax.set_xlabel("frame of the clip (from 0)")
+    ax.spines[["left", "bottom"]].set_visible(False)
+    ax.tick_params(length=0)
+    return drawn
+
+
+def paths_over_time(
+    ax: Axes,
+    times: Float[np.ndarray, " time"],
+    values: Float[np.ndarray, "clips time"],
+    colour: str,
+    label: str,
+) -> list[Artist]:
+    """One thin line a clip, and a thick one, with the label, for their median."""
+    drawn: list[Artist] = list(ax.plot(times, values.T, color=colour, alpha=0.2, linewidth=0.6))
+    drawn += ax.plot(times, np.median(values, axis=0), color=colour, linewidth=2.2, label=label)
+    return drawn
+
+
+def _bare(ax: Axes) -> None:
+    ax.set_xticks([])
+    ax.set_yticks([])
+    ax.spines[:].set_visible(False)

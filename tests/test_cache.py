@@ -1,0 +1,112 @@
+"""Rendered clips on disk: the same bytes back, whatever happens to the files or to those who write them."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch.utils.data import DataLoader
+
+LIBRARY = Path(__file__).resolve().parent.parent / "lib"
+
+
+@pytest.fixture(scope="module")
+def gestures():
+    from gatescope.loaders.synthetic import SyntheticGestures
+
+    return SyntheticGestures("train", 40, 16, seed=3, num_frames=3)
+
+
+@pytest.fixture(scope="module")
+def cached_type():
+    from gatescope.loaders.cache import CachedGestures
+
+    return CachedGestures
+
+
+def same(a, b) -> bool:
+    parts = ("frames", "hand_mask", "depth", "flow", "joints_2d", "joints_3d")
+    return (a.fps, a.source, a.label, a.name) == (b.fps, b.source, b.label, b.name) and all(
+        np.array_equal(getattr(a, part), getattr(b, part)) for part in parts
+    )
+
+
+def test_the_cache_gives_back_what_is_rendered(gestures, cached_type, tmp_path):
+    cached = cached_type(gestures, tmp_path)
+    assert list(cached.fill()) == [27, 40]
+    assert list(cached.fill()) == []
+    again = cached_type(gestures, tmp_path)
+    assert len(again) == 40 and isinstance(again[0].frames.base, np.memmap)
+    for index in (0, 26, 27, 39, -1):
+        assert same(again[index], gestures[index])
+    with pytest.raises(IndexError, match="clip 40 of 40"):
+        again[40]
+
+
+def test_without_filling_a_clip_is_rendered_when_asked_for(gestures, cached_type, tmp_path):
+    assert same(cached_type(gestures, tmp_path)[30], gestures[30])
+
+
+def test_damage_is_found_and_mended(gestures, cached_type, tmp_path):
+    cached = cached_type(gestures, tmp_path)
+    clip = cached[5]
+    stored = next(cached.folder.glob("*-frames.npy"))
+    data = bytearray(stored.read_bytes())
+    data[len(data) // 2] ^= 1
+    stored.write_bytes(data)
+    assert same(cached_type(gestures, tmp_path)[5], clip)
+    stored.write_bytes(data[: len(data) // 2])
+    assert same(cached_type(gestures, tmp_path)[5], clip)
+    next(cached.folder.glob("*.json")).write_text('{"clips": ')
+    assert same(cached_type(gestures, tmp_path)[5], clip)
+
+
+@pytest.mark.parametrize("change", [{"seed": 4}, {"size": 17}, {"difficulty": 0.6}, {"modalities": ("flow",)}])
+def test_whatever_determines_the_pixels_determines_the_folder(gestures, cached_type, tmp_path, change):
+    default = {"split": "train", "num_clips": 40, "size": 16, "seed": 3, "num_frames": 3}
+    other = type(gestures)(**default | change)
+    assert cached_type(other, tmp_path).folder != cached_type(gestures, tmp_path).folder
+    more = type(gestures)(**default | {"num_clips": 4})
+    assert cached_type(more, tmp_path).folder == cached_type(gestures, tmp_path).folder
+
+
+@pytest.mark.slow
+def test_workers_read_the_same_clips(gestures, cached_type, tmp_path):
+    cached = cached_type(gestures, tmp_path)
+    list(cached.fill())
+    loader = DataLoader(cached, batch_size=None, num_workers=2, multiprocessing_context="spawn")
+    for index, clip in enumerate(loader):
+        assert same(clip, gestures[index])
+
+
+@pytest.mark.slow
+def test_two_processes_filling_at_once_lose_nothing_even_if_one_is_killed(gestures, cached_type, tmp_path):
+    code = (
+        "import sys\n"
+        "from gatescope.loaders.cache import CachedGestures\n"
+        "from gatescope.loaders.synthetic import SyntheticGestures\n"
+        "clips = SyntheticGestures('train', 162, 16, seed=3, num_frames=3)\n"
+        "for count in CachedGestures(clips, sys.argv[1]).fill():\n"
+        "    print(count, flush=True)\n"
+    )
+    start = lambda: subprocess.Popen(  # noqa: E731
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": str(LIBRARY)},
+        stdout=subprocess.PIPE,
+    )
+    workers = [start(), start(), start()]
+    workers[0].stdout.readline()
+    time.sleep(0.15)
+    workers[0].send_signal(signal.SIGKILL)
+    assert [worker.wait(timeout=120) for worker in workers] == [-signal.SIGKILL, 0, 0]
+    for worker in workers:
+        worker.stdout.close()
+    whole = type(gestures)("train", 162, 16, seed=3, num_frames=3)
+    cached = cached_type(whole, tmp_path)
+    assert list(cached.fill()) == []
+    for index in range(0, 162, 23):
+        assert same(cached[index], whole[index])

@@ -1,0 +1,224 @@
+"""The rendered gestures: what a clip depends on, and that its modalities tell one story."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+SIZE = 56
+
+
+@pytest.fixture(scope="module")
+def synthetic():
+    from gatescope.loaders.synthetic import dataset
+
+    return dataset
+
+
+@pytest.fixture(scope="module")
+def still_camera(synthetic):
+    """Renders clips with noise, flicker and motion blur off."""
+
+    def scene(*arguments):
+        return replace(
+            original(*arguments), shutter_s=0.0, read_noise=0.0, shot_noise=0.0, flicker=0.0, brightness=0.25
+        )
+
+    original = synthetic.random_scene
+    patch = pytest.MonkeyPatch()
+    patch.setattr(synthetic, "random_scene", scene)
+    yield synthetic.SyntheticGestures
+    patch.undo()
+
+
+def digest(clip) -> str:
+    import hashlib
+
+    parts = (clip.frames, clip.depth, clip.hand_mask, clip.flow, clip.joints_2d, clip.joints_3d)
+    return hashlib.sha256(b"".join(np.ascontiguousarray(part).tobytes() for part in parts)).hexdigest()
+
+
+def test_every_modality_has_its_shape_and_type(synthetic):
+    clip = synthetic.SyntheticGestures("valid", 3, SIZE)[1]
+    assert clip.frames.shape == (16, SIZE, SIZE, 3) and clip.frames.dtype == np.uint8
+    assert clip.depth.shape == clip.hand_mask.shape == (16, SIZE, SIZE)
+    assert clip.flow.shape == (15, SIZE, SIZE, 2)
+    assert clip.joints_2d.shape[:2] == clip.joints_3d.shape[:2] == (16, 27)
+    assert clip.name == synthetic.JESTER_LABELS[clip.label]
+    assert 16 / 3.4 <= clip.fps <= 16 / 2.2
+    assert "synthetic" in clip.source
+
+
+@pytest.mark.parametrize("size", [8, 33, 100, 161])
+def test_any_size_shows_the_same_performance(synthetic, size):
+    small = synthetic.SyntheticGestures("train", 5, SIZE, num_frames=4)[4]
+    other = synthetic.SyntheticGestures("train", 5, size, num_frames=4)[4]
+    assert other.frames.shape[1:3] == (size, size)
+    np.testing.assert_array_equal(small.joints_3d, other.joints_3d)
+    np.testing.assert_allclose(small.joints_2d / SIZE, other.joints_2d / size, atol=1e-4)
+    if size > SIZE:
+        shrunk = np.stack([cv2.resize(f, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for f in other.frames])
+        assert np.abs(shrunk.astype(float) - small.frames).mean() < 12  # noise and coarser meshes
+
+
+def test_one_frame_clip_has_no_flow(synthetic):
+    clip = synthetic.SyntheticGestures("test", 1, SIZE, num_frames=1)[0]
+    assert clip.frames.shape[0] == 1 and clip.flow.shape == (0, SIZE, SIZE, 2)
+
+
+def test_a_clip_does_not_depend_on_how_many_there_are(synthetic):
+    assert digest(synthetic.SyntheticGestures("train", 4, SIZE)[3]) == digest(
+        synthetic.SyntheticGestures("train", 400, SIZE)[3]
+    )
+
+
+def test_leaving_modalities_out_changes_nothing_else(synthetic):
+    every = synthetic.SyntheticGestures("train", 4, SIZE)[2]
+    frames = synthetic.SyntheticGestures("train", 4, SIZE, modalities=())[2]
+    np.testing.assert_array_equal(every.frames, frames.frames)
+    assert frames.depth is frames.hand_mask is frames.flow is None
+
+
+@pytest.mark.slow
+def test_two_processes_render_the_same_bytes(synthetic):
+    code = (
+        "import hashlib, numpy as np\n"
+        "from gatescope.loaders.synthetic import SyntheticGestures\n"
+        "clips = SyntheticGestures('valid', 9, 56, seed=5)\n"
+        "parts = lambda c: (c.frames, c.depth, c.hand_mask, c.flow, c.joints_2d, c.joints_3d)\n"
+        "data = b''.join(np.ascontiguousarray(p).tobytes() for i in (0, 8) for p in parts(clips[i]))\n"
+        "print(hashlib.sha256(data).hexdigest())\n"
+    )
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(2)]
+    assert runs[0].stdout == runs[1].stdout != ""
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"split": "test"}, {"difficulty": 0.9}])
+def test_each_parameter_changes_the_pixels(synthetic, change):
+    default = {"split": "valid", "num_clips": 2, "size": SIZE}
+    first = synthetic.SyntheticGestures(**default)[1]
+    other = synthetic.SyntheticGestures(**default | change)[1]
+    assert (first.frames != other.frames).mean() > 0.2
+
+
+def test_every_block_holds_each_label_once(synthetic):
+    clips = synthetic.SyntheticGestures("train", 81, SIZE)
+    for block in range(3):
+        assert sorted(clips.label(i) for i in range(27 * block, 27 * block + 27)) == list(range(27))
+    assert [clips.label(i) for i in range(27)] != [clips.label(i) for i in range(27, 54)]
+
+
+def test_nobody_appears_in_two_splits(synthetic):
+    people = {
+        split: {
+            tuple(np.round(np.append(person.skin, list(vars(person.build).values())), 9))
+            for number in range(synthetic.NUM_PEOPLE[split])
+            for person in [synthetic._person(0, synthetic.SPLITS.index(split), number)]
+        }
+        for split in synthetic.SPLITS
+    }
+    assert all(len(people[split]) == synthetic.NUM_PEOPLE[split] for split in people)
+    assert not people["train"] & people["valid"] | people["train"] & people["test"] | people["valid"] & people["test"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"split": "validation"}, "train, valid, test"),
+        ({"size": 4}, "size >= 8"),
+        ({"difficulty": 1.5}, "between 0"),
+        ({"modalities": ("depht",)}, "depht"),
+        ({"num_frames": 0}, "num_frames >= 1"),
+    ],
+)
+def test_wrong_arguments_are_refused_by_name(synthetic, arguments, told):
+    with pytest.raises(ValueError, match=told):
+        synthetic.SyntheticGestures(**arguments)
+
+
+def test_an_index_beyond_the_end_is_refused(synthetic):
+    with pytest.raises(IndexError, match="clip 5 of 5"):
+        synthetic.SyntheticGestures("train", 5)[5]
+
+
+def test_difficulty_runs_from_a_bare_to_a_crowded_room(synthetic):
+    def detail(difficulty):
+        clips = synthetic.SyntheticGestures("train", 12, SIZE, num_frames=1, difficulty=difficulty)
+        steps = []
+        for clip in clips:
+            wall = clip.depth[0] >= clip.depth.max()
+            both = wall[:, 1:] & wall[:, :-1]
+            steps.append(np.abs(np.diff(clip.frames[0].astype(float).mean(-1), axis=1))[both].mean())
+        return np.mean(steps)
+
+    bare, usual, crowded = detail(0.0), detail(0.5), detail(1.0)
+    assert 3 * bare < usual and 1.2 * usual < crowded
+
+
+@pytest.mark.parametrize(("label", "axis", "sign"), [(0, 1, 1), (1, 1, -1), (2, 0, 1), (3, 0, -1)])
+def test_swipes_go_where_the_performer_would_say(synthetic, label, axis, sign):
+    """Left is the performer's: the image's right, as the camera does not mirror."""
+    clips = synthetic.SyntheticGestures("train", 270, 40, difficulty=0.0, modalities=("hand_mask",))
+    travelled = []
+    for clip in (clips[i] for i in range(270) if clips.label(i) == label):
+        seen = [t for t in range(16) if clip.hand_mask[t].sum() > 12]
+        # While the hand travels it is fastest: the middle half of the frames that show it.
+        middle = seen[len(seen) // 4 : len(seen) - len(seen) // 4]
+        centres = [np.argwhere(clip.hand_mask[t]).mean(0)[axis] for t in middle]
+        travelled.append(sign * (centres[-1] - centres[0]))
+    assert np.median(travelled) > 4 and np.mean(np.array(travelled) > 0) >= 0.9
+
+
+def consistent(clip) -> dict[str, float]:
+    """How well a clip's modalities agree, each as a number a test can bound."""
+    size = clip.frames.shape[1]
+    row, column = np.mgrid[0:size, 0:size].astype(np.float32)
+    errors, still, tracked = [], [], 0
+    for t in range(len(clip.flow)):
+        to_x, to_y = column + clip.flow[t, ..., 0], row + clip.flow[t, ..., 1]
+        sample = lambda image, x=to_x, y=to_y: cv2.remap(image, x, y, cv2.INTER_LINEAR, borderValue=np.nan)  # noqa: E731
+        inside = (to_x > 1) & (to_x < size - 2) & (to_y > 1) & (to_y < size - 2)
+        # Not occluded, and away from edges, where one pixel shows two surfaces: the hand on both sides of the flow.
+        core = cv2.erode(clip.hand_mask[t].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        there = sample(cv2.erode(clip.hand_mask[t + 1].astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32))
+        near = np.abs(sample(clip.depth[t + 1]) - clip.depth[t]) < 60
+        keep = core & (there > 0.99) & near & inside
+        moved = keep & (np.abs(clip.flow[t]).max(-1) > 1.5)
+        before, after = clip.frames[t].astype(np.float32), clip.frames[t + 1].astype(np.float32)
+        errors += list(np.abs(sample(after) - before)[moved].mean(-1))
+        still += list(np.abs(after - before)[moved].mean(-1))
+        tracked += int(keep.sum())
+    return {"error": np.median(errors) if errors else 0.0, "still": np.median(still) if still else 1.0, "px": tracked}
+
+
+@pytest.mark.slow
+def test_flow_depth_mask_and_joints_agree_on_100_clips(still_camera):
+    size, followed, unmoved, on_hand, reached = 72, [], [], [], []
+    # Forty frames, as a clip of Jester has: between sixteen the hand turns so far that its shading changes.
+    clips = still_camera("train", 100, size, seed=7, num_frames=40, difficulty=0.3)
+    for clip in clips:
+        found = consistent(clip)
+        followed.append(found["error"])
+        unmoved.append(found["still"])
+        assert not clip.flow[:, 0, 0].any() or clip.depth[0, 0, 0] < clip.depth.max()  # the wall stands still
+        wrist_z = clip.joints_3d[:, 0, 2]
+        # A pinhole: u - centre = f x / z, one focal length for all joints of a clip.
+        x, z, u = clip.joints_3d[..., 0], clip.joints_3d[..., 2], clip.joints_2d[..., 0] - size / 2
+        focal = (u * x / z).sum() / (x / z * (x / z)).sum()
+        np.testing.assert_allclose(u, focal * x / z, atol=1e-2)
+        for t in range(len(clip.frames)):
+            if clip.hand_mask[t].any():
+                assert np.abs(np.median(clip.depth[t][clip.hand_mask[t]]) - wrist_z[t]) < 160
+            for (jx, jy), depth_mm in zip(clip.joints_2d[t, 5:21], clip.joints_3d[t, 5:21, 2], strict=True):
+                if 1 <= jx < size - 1 and 1 <= jy < size - 1:
+                    surface = clip.depth[t, int(jy), int(jx)]
+                    # A joint lies under skin: nothing is seen far behind it unless the ray passes beside the finger.
+                    reached.append(surface < depth_mm + 25)
+                    if depth_mm - 25 < surface < depth_mm + 25:
+                        on_hand.append(clip.hand_mask[t, int(jy), int(jx)])
+    # Shading turns with the hand, so the colour of a followed point is near, not equal.
+    assert np.median(followed) < 6 and np.median(unmoved) > 3 * np.median(followed)
+    assert np.mean(reached) > 0.88 and np.mean(on_hand) > 0.97
