@@ -13,7 +13,6 @@ import nbformat
 
 from gatescope.freshness import inputs_of, is_current, mark_of
 from gatescope.parameters import check_values, read_parameters
-from gatescope.rebuild import recover_tree
 
 NOTEBOOKS = {path.stem: path.resolve() for path in sorted(Path("notebooks").glob("[0-9]*.ipynb"))}
 KNOWN = {name: read_parameters(nbformat.read(path, as_version=4)) for name, path in NOTEBOOKS.items()}
@@ -41,7 +40,6 @@ def command_of(wildcards):
     return shlex.join(words)
 
 
-recover_tree(Path.cwd())
 for notebook, path in NOTEBOOKS.items():
     if not is_current(path, parameters_of(notebook)):
         mark_of(path).unlink(missing_ok=True)

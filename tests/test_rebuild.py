@@ -136,6 +136,15 @@ def test_a_run_that_fails_leaves_the_tree_as_it_was(tree, cells, reason):
     assert not is_current(path, {})
 
 
+@pytest.mark.slow
+def test_a_figure_of_another_notebook_is_not_overwritten(tree):
+    path = write_notebook(tree, "07_other", DRAW.replace("-line", "-old"), FINISH)
+    before = content_of(tree)
+    with pytest.raises(RebuildError, match="07-old is 07_line's already"):
+        rebuild(path)
+    assert content_of(tree) == before
+
+
 def test_a_notebook_that_cannot_run_as_asked_is_refused_before_its_kernel_starts(tree, monkeypatch):
     monkeypatch.setattr(papermill, "execute_notebook", lambda *_, **__: pytest.fail("it ran"))
     path = write_notebook(tree, "07_line", FINISH)

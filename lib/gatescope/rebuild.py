@@ -61,7 +61,8 @@ def rebuild(
     """
     notebook = notebook.resolve()
     tree = notebook.parent.parent
-    recover_tree(tree)
+    with _lock(tree):
+        recover(tree / "build" / "undo")
     before = sha256_of(notebook)
     source = read_source(notebook)
     parameters = read_parameters(source)
@@ -86,12 +87,6 @@ def rebuild(
             publish(_moves(tree, notebook, stage, entries), build / "undo")
             mark_rebuilt(notebook, inputs)
     return entries
-
-
-def recover_tree(tree: Path) -> None:
-    """Take back what a rebuild that was killed while it wrote had left."""
-    with _lock(tree):
-        recover(tree / "build" / "undo")
 
 
 def read_source(notebook: Path) -> nbformat.NotebookNode:
@@ -177,6 +172,8 @@ def _moves(tree: Path, notebook: Path, stage: Path, entries: dict[str, dict]) ->
     moves: dict[Path, Path | None] = {figures / name: None for entry in old.values() for name in entry["files"]}
     moves |= {figures / name: stage / FOLDER / name for entry in entries.values() for name in entry["files"]}
     others = {name: entry for name, entry in manifest.items() if name not in old}
+    for name in others.keys() & entries.keys():
+        raise RebuildError(f"figure {name} is {others[name]['notebook']}'s already")
     with atomic_write(stage / "manifest.json") as temporary:
         temporary.write_text(manifest_text(others | entries))
     # The manifest last: until it stands, its hashes tell that the figures do not belong to it.
