@@ -93,12 +93,9 @@ def test_two_processes_filling_at_once_lose_nothing_even_if_one_is_killed(gestur
         "for count in CachedGestures(clips, sys.argv[1]).fill():\n"
         "    print(count, flush=True)\n"
     )
-    start = lambda: subprocess.Popen(  # noqa: E731
-        [sys.executable, "-c", code, str(tmp_path)],
-        env=os.environ | {"PYTHONPATH": str(LIBRARY)},
-        stdout=subprocess.PIPE,
-    )
-    workers = [start(), start(), start()]
+    environment = os.environ | {"PYTHONPATH": str(LIBRARY)}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    workers = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(3)]
     workers[0].stdout.readline()
     time.sleep(0.15)
     workers[0].send_signal(signal.SIGKILL)

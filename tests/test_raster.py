@@ -90,6 +90,10 @@ def test_skin_blends_bone_transforms(raster):
             np.testing.assert_allclose(turned[t, v], normal / np.linalg.norm(normal), rtol=1e-3, atol=1e-5)
 
 
+def look(points, focal):
+    return np.column_stack([focal * points[:, :2] / points[:, 2:] + SIZE / 2, points[:, 2]]).astype(np.float32)
+
+
 def test_displacement_follows_the_point_in_space(raster):
     """A point of a moving triangle, found in space and projected again, is where the flow says."""
     rng = np.random.default_rng(3)
@@ -97,15 +101,13 @@ def test_displacement_follows_the_point_in_space(raster):
     turn = np.linalg.qr(rng.normal(size=(3, 3)))[0]
     turn = np.eye(3) + 0.12 * (turn - turn.T)
     moved = corners @ turn.T + [25.0, -10, 40]
-    look = lambda p: np.column_stack([focal * p[:, :2] / p[:, 2:] + SIZE / 2, p[:, 2]]).astype(np.float32)  # noqa: E731
     triangles = np.array([[0, 1, 2]], np.int32)
-    if (
-        look(corners)[:, 0] @ np.roll(look(corners)[:, 1], -1) - look(corners)[:, 1] @ np.roll(look(corners)[:, 0], -1)
-    ) > 0:
+    (ax, ay), (bx, by), (cx, cy) = look(corners, focal)[:, :2]
+    if (bx - ax) * (cy - ay) - (cx - ax) * (by - ay) > 0:
         triangles = triangles[:, ::-1].copy()
-    _, covering, weights = fast_view(raster, look(corners), triangles, [(0.0, 0.0)])
+    _, covering, weights = fast_view(raster, look(corners, focal), triangles, [(0.0, 0.0)])
     flow = np.empty((SIZE, SIZE, 2), np.float32)
-    raster.displacement(covering[0], weights[0], triangles, look(moved), flow)
+    raster.displacement(covering[0], weights[0], triangles, look(moved, focal), flow)
     assert (covering[0] >= 0).sum() > 10
     for row, column in np.argwhere(covering[0] >= 0):
         # Where the ray through the pixel's centre meets the triangle, as a combination of its corners.

@@ -172,6 +172,10 @@ def test_swipes_go_where_the_performer_would_say(synthetic, label, axis, sign):
     assert np.median(travelled) > 4 and np.mean(np.array(travelled) > 0) >= 0.9
 
 
+def sample(image, x, y):
+    return cv2.remap(image, x, y, cv2.INTER_LINEAR, borderValue=np.nan)
+
+
 def consistent(clip) -> dict[str, float]:
     """How well a clip's modalities agree, each as a number a test can bound."""
     size = clip.frames.shape[1]
@@ -179,16 +183,17 @@ def consistent(clip) -> dict[str, float]:
     errors, still, tracked = [], [], 0
     for t in range(len(clip.flow)):
         to_x, to_y = column + clip.flow[t, ..., 0], row + clip.flow[t, ..., 1]
-        sample = lambda image, x=to_x, y=to_y: cv2.remap(image, x, y, cv2.INTER_LINEAR, borderValue=np.nan)  # noqa: E731
         inside = (to_x > 1) & (to_x < size - 2) & (to_y > 1) & (to_y < size - 2)
         # Not occluded, and away from edges, where one pixel shows two surfaces: the hand on both sides of the flow.
         core = cv2.erode(clip.hand_mask[t].astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
-        there = sample(cv2.erode(clip.hand_mask[t + 1].astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32))
-        near = np.abs(sample(clip.depth[t + 1]) - clip.depth[t]) < 60
+        there = sample(
+            cv2.erode(clip.hand_mask[t + 1].astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32), to_x, to_y
+        )
+        near = np.abs(sample(clip.depth[t + 1], to_x, to_y) - clip.depth[t]) < 60
         keep = core & (there > 0.99) & near & inside
         moved = keep & (np.abs(clip.flow[t]).max(-1) > 1.5)
         before, after = clip.frames[t].astype(np.float32), clip.frames[t + 1].astype(np.float32)
-        errors += list(np.abs(sample(after) - before)[moved].mean(-1))
+        errors += list(np.abs(sample(after, to_x, to_y) - before)[moved].mean(-1))
         still += list(np.abs(after - before)[moved].mean(-1))
         tracked += int(keep.sum())
     return {"error": np.median(errors) if errors else 0.0, "still": np.median(still) if still else 1.0, "px": tracked}

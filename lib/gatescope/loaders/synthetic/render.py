@@ -7,8 +7,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, UInt8
 
 from gatescope.loaders.synthetic import body, mesh, raster
-from gatescope.loaders.synthetic.person import TEXTURE_BOXES, Person, textures
+from gatescope.loaders.synthetic.person import Person
 from gatescope.loaders.synthetic.scene import Scene, backdrop
+from gatescope.loaders.synthetic.textures import TEXTURE_BOXES, textures
 
 # Four samples a pixel, on a turned grid; each is also a moment of the shutter's opening. The fifth, at the pixel's
 # centre and the frame's own time, gives mask, depth and flow.

@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float32, Int
 
 from gatescope.loaders.synthetic import raster
-from gatescope.loaders.synthetic.person import Person, linear, random_person
+from gatescope.loaders.synthetic.person import Person, random_person
+from gatescope.loaders.synthetic.textures import linear
 
 
 @dataclass(frozen=True, kw_only=True)
