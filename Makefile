@@ -29,7 +29,7 @@ LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 # A killed run may leave a lock and half-done marks; each rebuild takes its own lock, so neither need stop this one.
 figures: $(INSTALLED)
 	clip="$(clip)"; $(BIN)/snakemake --cores $(CORES) --quiet rules progress host reason --nolock --rerun-incomplete \
-	  $(if $(FORCE),--forceall) --config profile=$(PROFILE) $${clip:+"clip=$$(realpath -- "$$clip")"}
+	  --rerun-triggers mtime $(if $(FORCE),--forceall) --config profile=$(PROFILE) $${clip:+"clip=$$(realpath -- "$$clip")"}
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,0 +1,105 @@
+"""What has not changed is not run again, and what was killed is."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from throwaway import DRAW, FINISH, content_of, write_notebook
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+FLAGS = ["--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime"]  # as in the Makefile
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A tree with two notebooks that were never run; only the second knows `clip`."""
+    for name in ("Snakefile", "profiles.toml"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    write_notebook(tmp_path, "07_line", DRAW, FINISH)
+    second = write_notebook(tmp_path, "08_line", DRAW, "print('clip is', clip)", FINISH)
+    second.write_text(second.read_text().replace("height", "width"))
+    return tmp_path
+
+
+def start(tree, *arguments):
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *FLAGS, *arguments]
+    return subprocess.Popen(
+        command,
+        cwd=tree,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def make(tree, *arguments, fails=False):
+    """The notebooks that ran, in order of their names, and all that was printed."""
+    run = start(tree, *arguments)
+    printed, _ = run.communicate()
+    assert bool(run.returncode) is fails, printed
+    return sorted(name for name in ("07_line", "08_line") if f"{name}.ipynb: 1 figures" in printed), printed
+
+
+def test_only_what_changed_is_run_again(tree):
+    assert make(tree)[0] == ["07_line", "08_line"]
+    made = content_of(tree)
+    # As a clone would: the same content, every date new.
+    for path in tree.rglob("*.*"):
+        path.touch()
+    ran, printed = make(tree)
+    assert (ran, content_of(tree)) == ([], made)
+    assert "Nothing to be done" in printed
+    (tree / "figures" / "08-line.png").unlink()
+    assert make(tree)[0] == ["08_line"]
+    assert content_of(tree) == made
+    path = tree / "notebooks" / "07_line.ipynb"
+    path.write_text(path.read_text().replace("What is this?", "What is that?"))
+    assert make(tree)[0] == ["07_line"]
+
+
+def test_a_parameter_reaches_the_notebooks_that_have_it(tree):
+    make(tree)
+    before = content_of(tree)
+    assert make(tree, "--config", "width=2.5")[0] == ["08_line"]
+    assert "width = 2.5" in (tree / "notebooks" / "08_line.ipynb").read_text()
+    assert make(tree)[0] == ["08_line"]
+    assert content_of(tree) == before
+    _, printed = make(tree, "--config", "depth=2.5", fails=True)
+    assert "no notebook has a parameter depth" in printed
+    _, printed = make(tree, "--config", "profile=quick", fails=True)
+    assert "no profile quick; there are ci, full, paper" in printed
+    assert content_of(tree) == before
+
+
+def test_a_failing_notebook_fails_the_run_and_the_others_stand(tree):
+    path = write_notebook(tree, "08_line", "1 / 0", FINISH)
+    source = path.read_bytes()
+    ran, printed = make(tree, fails=True)
+    assert ran == ["07_line"]
+    assert "ZeroDivisionError" in printed
+    assert path.read_bytes() == source
+    assert not (tree / "figures" / "08-line.png").exists()
+
+
+def test_a_killed_run_is_taken_up_again(tree):
+    for name in ("07_line", "08_line"):
+        write_notebook(tree, name, DRAW, "time.sleep(4)", FINISH)
+    before = content_of(tree)
+    run = start(tree)
+    while len(list((tree / "build").glob("0*"))) < 2:
+        assert run.poll() is None
+        time.sleep(0.1)
+    # Its kernels have sessions of their own, and end when they find themselves alone.
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate()
+    assert {name: content_of(tree)[name] for name in before} == before
+    assert not (tree / "figures").exists()
+    assert make(tree)[0] == ["07_line", "08_line"]
