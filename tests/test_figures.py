@@ -86,6 +86,17 @@ def test_a_cell_shows_the_figure_once_with_its_text(in_folder):
     assert plt.get_fignums() == []
 
 
+def test_photos_are_shown_as_jpeg_and_kept_as_png_alone(in_folder):
+    saved = save_figure(draw(), "05-frames", alt="frames", data="none", photos=True)
+    shown, metadata = saved._repr_mimebundle_()
+    assert base64.b64decode(shown["image/jpeg"]).startswith(b"\xff\xd8")
+    assert metadata["image/jpeg"]["alt"] == "frames"
+    finish_notebook()
+    assert list(json.loads((in_folder / "figures/finished.json").read_text())["05-frames"]["files"]) == [
+        "05-frames.png"
+    ]
+
+
 def test_a_figure_without_its_text_or_with_an_odd_name_is_refused(in_folder):
     with pytest.raises(ValueError, match="alternative text"):
         save_figure(draw(), "05-forget", alt=" ", data="none")

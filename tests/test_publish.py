@@ -66,6 +66,15 @@ def test_a_disk_that_fills_up_at_any_step_leaves_the_tree_as_it_was(tmp_path, mo
     assert len(copies) == step + 1
 
 
+def test_a_publish_takes_back_one_that_was_killed_before_it(tmp_path, moves):
+    tree, undo = tmp_path / "tree", tmp_path / "undo"
+    write_tree(undo, "old", ["0"])
+    write_tree(tree, "torn", ["a", "new", ".a.half.png"])
+    (undo / "list.json").write_text(json.dumps({str(tree / "a"): "0", str(tree / "new"): None}))
+    publish({tree / "b": moves[tree / "b"]}, undo)
+    assert read_tree(tree) == {"a": "old", "b": "new", "gone": "old"}
+
+
 PUBLISHER = """
 import json, sys
 from pathlib import Path

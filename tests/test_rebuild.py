@@ -118,6 +118,19 @@ def test_a_notebook_that_cannot_run_as_asked_is_refused_before_its_kernel_starts
     assert not any(folder.name != "rebuilt" for folder in (tree / "build").iterdir() if folder.is_dir())
 
 
+def test_a_rebuild_takes_back_one_that_was_killed_while_it_wrote(tree):
+    path = write_notebook(tree, "07_line", FINISH)
+    before = content_of(tree)
+    undo = tree / "build" / "undo"
+    undo.mkdir(parents=True)
+    path.rename(undo / "0")
+    path.write_text("torn")
+    (undo / "list.json").write_text(json.dumps({str(path): "0"}))
+    with pytest.raises(ParameterError, match="hieght"):
+        rebuild(path, {"hieght": 2.0})
+    assert content_of(tree) == before
+
+
 def test_a_disk_that_fills_up_while_writing_leaves_the_tree_as_it_was(tree, monkeypatch):
     path = write_notebook(tree, "07_line", DRAW, FINISH)
     before = content_of(tree)
