@@ -11,7 +11,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from gatescope.parameters import ParameterError, read_parameters
 
-NOTEBOOKS = sorted((Path(__file__).resolve().parent.parent / "notebooks").glob("*.ipynb"))
+REPOSITORY = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 MAX_BYTES = 2_000_000
 MAX_BYTES_TOGETHER = 15_000_000
 MAX_LINES = 20  # of a code cell
@@ -183,3 +184,13 @@ def test_each_rule_sees_its_fault(fault, spoil):
     faults = faults_of(node)
     assert len(faults) >= 1
     assert any(re.search(fault, found) for found in faults), faults
+
+
+@pytest.mark.parametrize("page", ["README.md", "notebooks/00_start_here.ipynb"])
+def test_every_notebook_stands_in_the_tables_with_its_question(page):
+    """Its first cell asks in bold what the tables ask."""
+    text = (REPOSITORY / page).read_text()
+    for path in NOTEBOOKS:
+        first = nbformat.read(path, as_version=4).cells[0].source
+        question = re.search(r"\*\*(.+?\?)\*\*", first, re.DOTALL).group(1).replace("\n", " ")
+        assert re.search(rf"\[{path.stem}\]\([^)]*{path.name}\) \| {re.escape(question)}", text), path.stem

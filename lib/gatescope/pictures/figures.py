@@ -68,9 +68,7 @@ def save_figure(
     `trained(0.84)` or `measured(12.5)`, all from `gatescope.manifest`.
     """
     if not re.fullmatch(r"\d\d(-[a-z0-9]+)+", name):
-        raise ValueError(
-            f"a figure is named by its notebook's number and words, 05-forget-gate; got {name!r}"
-        )
+        raise ValueError(f"a figure is named by its notebook's number and words, 05-forget-gate; got {name!r}")
     if not alt.strip():
         raise ValueError(f"{name} needs an alternative text that says what is seen")
     with matplotlib.rc_context({"svg.hashsalt": "gatescope"}):
@@ -92,16 +90,14 @@ def save_figure(
 
 def finish_notebook() -> None:
     """Say that the notebook came to its end: its last code cell, without which a rebuild is refused."""
-    records = {
-        path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json") if path.name != FINISHED
-    }
+    records = {path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json") if path.name != FINISHED}
     _write_json(FOLDER / FINISHED, records)
 
 
 def _as_jpeg(png: Path) -> bytes:
     buffer = io.BytesIO()
     with Image.open(png) as image:
-        image.convert("RGB").save(buffer, "JPEG", quality=88)
+        image.convert("RGB").save(buffer, "JPEG", quality=82)
     return buffer.getvalue()
 
 
@@ -110,9 +106,7 @@ def _save(fig: Figure, path: Path, metadata: dict[str, None]) -> Path:
         fig.savefig(temporary, metadata=metadata)
         size = temporary.stat().st_size
         if size > MAX_BYTES:
-            raise ValueError(
-                f"{path.name} has {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}: draw it smaller"
-            )
+            raise ValueError(f"{path.name} has {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}: draw it smaller")
     return path
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
@@ -84,6 +85,47 @@ def skeleton(
     ax.set_xlim(-0.5, size - 0.5)
     ax.set_ylim(size - 0.5, -0.5)
     return drawn
+
+
+def modalities(
+    fig: Figure,
+    times: Int[np.ndarray, " picked"],
+    chains: Sequence[Sequence[int]],
+    *,
+    frames: UInt8[np.ndarray, "time size size 3"],
+    depth: Float[np.ndarray, "time size size"],
+    hand_mask: Bool[np.ndarray, "time size size"],
+    flow: Float[np.ndarray, "time-1 size size 2"],
+    joints_2d: Float[np.ndarray, "time joints 2"],
+    fps: float,
+) -> list[Axes]:
+    """Colour, depth, hand, flow and joints of a clip that knows them all: a row each, a column for each time."""
+    axes = fig.subplots(5, len(times) + 1, width_ratios=[1] * len(times) + [0.7])
+    near, far = np.percentile(depth, (0.5, 99.5))
+    fastest = max(1.0, float(np.percentile(np.hypot(flow[..., 0], flow[..., 1]), 99)))
+    for column, t in zip(axes[:, :-1].T, times, strict=True):
+        for row in (0, 2, 4):
+            film_strip(column[row], frames[t][None])
+        column[0].set_title(f"{t / fps:.1f} s", loc="center")
+        shown = depth_picture(column[1], depth[t], near, far)
+        outline(column[2], hand_mask[t])
+        flow_picture(column[3], flow[t], fastest)
+        skeleton(column[4], joints_2d[t], chains, frames.shape[1])
+    for row, name in enumerate(("colour", "depth", "hand", "flow", "joints")):
+        axes[row, 0].set_ylabel(name, rotation=0, ha="right", va="center")
+        axes[row, -1].set_axis_off()
+    fig.colorbar(shown, ax=axes[1, -1], fraction=0.8, aspect=6, label="mm")
+    axes[3, -1].set_axis_on()
+    flow_key(axes[3, -1], fastest)
+    return list(axes.flat)
+
+
+def spread_map(ax: Axes, share: Float[np.ndarray, "height width"]) -> list[Artist]:
+    """Where something is over many clips, as a multiple of what an even spread would put there."""
+    shown = ax.imshow(share / share.mean(), cmap="magma", vmin=0)
+    _bare(ax)
+    ax.set_xlabel("where the hand is")
+    return [shown, ax.figure.colorbar(shown, ax=ax, label="times the even share")]
 
 
 def sampling_diagram(

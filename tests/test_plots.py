@@ -1,0 +1,89 @@
+"""Pictures of clips: what is drawn is what was given."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+
+@pytest.fixture
+def ax():
+    return Figure().add_subplot()
+
+
+@pytest.fixture(scope="module")
+def plots():
+    from gatescope.pictures import plots
+
+    return plots
+
+
+def test_a_film_strip_holds_every_frame_in_order(plots, ax):
+    frames = np.stack([np.full((4, 6, 3), 10 * t, np.uint8) for t in range(5)])
+    image = plots.film_strip(ax, frames, "a clip")[0].get_array()
+    assert image.shape == (4, 5 * 6 + 4 * plots.GAP_PX, 3)
+    for t in range(5):
+        assert (image[:, t * (6 + plots.GAP_PX) : t * (6 + plots.GAP_PX) + 6] == 10 * t).all()
+
+
+def test_picked_frames_run_from_first_to_last(plots):
+    frames = np.arange(11)[:, None]
+    assert plots.pick_frames(frames, 3).ravel().tolist() == [0, 5, 10]
+    assert plots.pick_frames(frames, 1).ravel().tolist() == [0]
+
+
+def test_the_outline_encloses_the_mask_and_an_empty_mask_has_none(plots, ax):
+    mask = np.zeros((9, 9), bool)
+    assert plots.outline(ax, mask) == []
+    mask[3:6, 2:7] = True
+    (border,) = plots.outline(ax, mask)
+    points = np.concatenate([path.vertices for path in border.get_paths()])
+    assert points.min(0).tolist() == [1.5, 2.5] and points.max(0).tolist() == [6.5, 5.5]
+
+
+def test_flow_is_white_at_rest_and_its_hue_turns_with_its_direction(plots):
+    at_rest, right, down, fast = plots.flow_colours(np.array([[0.0, 0], [4, 0], [0, 4], [400, 0]]), fastest=4.0)
+    assert at_rest.tolist() == [1, 1, 1]
+    assert right.argmax() == 0 and right[1] == right[2] == 0
+    assert down[0] > down[2] and down[1] > down[2]
+    assert fast.tolist() == right.tolist()
+
+
+def test_depth_without_a_reading_is_left_blank(plots, ax):
+    shown = plots.depth_picture(ax, np.array([[0.0, 900.0], [1500.0, 0.0]]), 800, 1600)
+    assert shown.get_array().mask.tolist() == [[True, False], [False, True]]
+    assert shown.get_clim() == (800, 1600)
+
+
+def test_the_sampling_diagram_marks_what_was_sampled(plots, ax):
+    drawn = plots.sampling_diagram(ax, 8, [0, 2, 4], [[0, 3, 4], [1, 2, 5]])
+    lines = [artist for artist in drawn if hasattr(artist, "get_xdata")]
+    assert [list(line.get_xdata()) for line in lines] == [[0, 2, 4], [0, 3, 4], [1, 2, 5]]
+
+
+def test_the_thick_line_is_the_median_of_the_thin_ones(plots, ax):
+    values = np.array([[0.0, 1, 2], [4, 5, 9], [2, 2, 2]])
+    *thin, thick = plots.paths_over_time(ax, np.arange(3.0), values, "black", "three clips")
+    assert [list(line.get_ydata()) for line in thin] == values.tolist()
+    assert list(thick.get_ydata()) == [2, 2, 2] and thick.get_label() == "three clips"
+
+
+def test_the_spread_map_shows_multiples_of_the_even_share(plots, ax):
+    shown, _ = plots.spread_map(ax, np.array([[0.0, 0.6], [0.2, 0.0]]))
+    np.testing.assert_allclose(shown.get_array(), [[0, 3], [1, 0]])
+
+
+def test_all_modalities_of_a_clip_without_a_hand_or_motion_can_be_drawn(plots):
+    fig, still = Figure(), np.zeros((3, 8, 8))
+    axes = plots.modalities(
+        fig,
+        np.array([0, 1]),
+        [[0, 1]],
+        frames=np.zeros((3, 8, 8, 3), np.uint8),
+        depth=still + 900,
+        hand_mask=still > 0,
+        flow=np.zeros((2, 8, 8, 2)),
+        joints_2d=np.zeros((3, 2, 2)),
+        fps=5.0,
+    )
+    fig.draw_without_rendering()
+    assert len(axes) == 15
