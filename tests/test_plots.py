@@ -68,7 +68,7 @@ def test_the_thick_line_is_the_median_of_the_thin_ones(plots, ax):
 
 
 def test_the_spread_map_shows_multiples_of_the_even_share(plots, ax):
-    shown, _ = plots.spread_map(ax, np.array([[0.0, 0.6], [0.2, 0.0]]))
+    shown = plots.spread_map(ax, np.array([[0.0, 0.6], [0.2, 0.0]]))
     np.testing.assert_allclose(shown.get_array(), [[0, 3], [1, 0]])
 
 

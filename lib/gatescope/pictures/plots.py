@@ -120,12 +120,13 @@ def modalities(
     return list(axes.flat)
 
 
-def spread_map(ax: Axes, share: Float[np.ndarray, "height width"]) -> list[Artist]:
+def spread_map(ax: Axes, share: Float[np.ndarray, "height width"]) -> AxesImage:
     """Where something is over many clips, as a multiple of what an even spread would put there."""
     shown = ax.imshow(share / share.mean(), cmap="magma", vmin=0)
     _bare(ax)
     ax.set_xlabel("where the hand is")
-    return [shown, ax.figure.colorbar(shown, ax=ax, label="times the even share")]
+    ax.figure.colorbar(shown, ax=ax, label="times the even share")
+    return shown
 
 
 def sampling_diagram(
