@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -98,7 +97,12 @@ def test_a_publisher_killed_at_any_time_is_undone_or_done(tmp_path):
         command = [sys.executable, "-c", PUBLISHER, json.dumps(files), str(tmp_path / "undo")]
         publisher = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert publisher.stdout.readline() == b"ready\n"
-        time.sleep(rng.uniform(0, 0.05))
+        # Killed once so many files are new: on a busy machine a time would miss the writes.
+        enough = rng.randrange(25)
+        while (
+            publisher.poll() is None and sum((tmp_path / "tree" / name).stat().st_size > 3 for name in names) < enough
+        ):
+            pass
         publisher.send_signal(signal.SIGKILL)
         publisher.wait()
         publisher.stdout.close()
