@@ -365,7 +365,7 @@ def test_isogd_frame_count_must_be_the_lists(tmp_path, count, error, reason):
     with pytest.raises(error, match=reason):
         clips[0]
     clips = IsoGDClips(tmp_path, strict=False)
-    assert len(clips[0].frames) == 6 and reason in clips.skipped[0][1]
+    assert len(clips[0].frames) == min(count, 6) and reason in clips.skipped[0][1]
 
 
 @pytest.mark.parametrize(
@@ -484,3 +484,20 @@ def test_real_depth_frames_give_millimetres(shared):
             raw = np.asarray(Image.open(folder / f"{number}.png")).astype(np.float64)
             assert np.array_equal(frame, raw * 0.125)
         assert 100 < np.median(clip.depth[clip.depth > 0]) < 3000
+
+
+def test_nothing_is_relabelled_by_rounding_and_one_path_is_no_list(tmp_path):
+    with pytest.raises(TypeError):
+        VideoClips([tmp_path / "a.mkv"], labels=[1.9])
+    with pytest.raises(ValueError, match="put it in a list"):
+        VideoClips(str(tmp_path / "a.mkv"))
+
+
+def test_one_colour_picture_is_no_clip():
+    with pytest.raises(ValueError, match="reads as one colour frame"):
+        read_clip(np.zeros((48, 64, 3), np.uint8))
+
+
+def test_a_name_too_long_for_the_disk_is_a_clip_error(tmp_path):
+    with pytest.raises(ClipError, match="check the path"):
+        read_clip(tmp_path / ("x" * 5000 + ".mkv"))

@@ -94,3 +94,11 @@ def test_flow_is_the_same_in_a_forked_process():
     child.start()
     child.join(timeout=20)
     assert child.exitcode == 0 and queue.get()
+
+
+def test_a_folder_that_cannot_be_written_costs_a_warning_not_the_flow(tmp_path):
+    clip = moving_clip((1, 0))
+    (tmp_path / "file").write_text("in the way")
+    with pytest.warns(UserWarning, match="flow is not kept in .*name another folder"):
+        kept = with_flow(clip, tmp_path / "file")
+    np.testing.assert_array_equal(kept.flow, optical_flow(clip.frames))

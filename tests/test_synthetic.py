@@ -111,26 +111,86 @@ def test_every_block_holds_each_label_once(synthetic):
     assert [clips.label(i) for i in range(27)] != [clips.label(i) for i in range(27, 54)]
 
 
-def test_nobody_appears_in_two_splits(synthetic):
-    people = {
-        split: {
-            tuple(np.round(np.append(person.skin, list(vars(person.build).values())), 9))
-            for number in range(synthetic.NUM_PEOPLE[split])
-            for person in [synthetic._person(0, synthetic.SPLITS.index(split), number)]
-        }
-        for split in synthetic.SPLITS
-    }
-    assert all(len(people[split]) == synthetic.NUM_PEOPLE[split] for split in people)
+def test_nobody_appears_in_two_splits(synthetic, monkeypatch):
+    """Told by who is really handed to the renderer."""
+
+    class Handed(Exception):
+        pass
+
+    def stand_in(person, *rest):
+        raise Handed(person)
+
+    monkeypatch.setattr(synthetic, "render", stand_in)
+    people = {split: set() for split in synthetic.SPLITS}
+    for split, found in people.items():
+        clips = synthetic.SyntheticGestures(split, 240, 8, num_frames=1)
+        for index in range(240):
+            with pytest.raises(Handed) as caught:
+                clips[index]
+            (person,) = caught.value.args
+            found.add(tuple(np.append(person.skin, list(vars(person.build).values()))))
+    assert len(people["train"]) > 100 and len(people["valid"]) > 50 and len(people["test"]) > 50
     assert not people["train"] & people["valid"] | people["train"] & people["test"] | people["valid"] & people["test"]
+
+
+def test_skin_is_redder_than_blue(synthetic):
+    clips = synthetic.SyntheticGestures("train", 27, SIZE, difficulty=0.0, num_frames=3)
+    hands = [clip.frames[clip.hand_mask].mean(0) for clip in clips if clip.hand_mask.any()]
+    assert len(hands) > 10 and np.mean([red > blue for red, _, blue in hands]) > 0.9
+
+
+def quieter(scene, **changes):
+    return replace(scene, flicker=0.0, **changes)
+
+
+@pytest.mark.parametrize("what", ["read_noise", "shutter_s"])
+def test_noise_and_blur_are_in_the_pictures(synthetic, monkeypatch, what):
+    scenes = synthetic.random_scene
+    shown = []
+    for value in (0.0, {"read_noise": 6.0, "shutter_s": 0.05}[what]):
+        still = {"read_noise": 0.0, "shot_noise": 0.0, "shutter_s": 0.0} | {what: value}
+        monkeypatch.setattr(synthetic, "random_scene", lambda *a, still=still: quieter(scenes(*a), **still))
+        clips = synthetic.SyntheticGestures("train", 27, SIZE, num_frames=16)
+        shown.append(next(clips[i] for i in range(27) if clips.label(i) == 0))
+    sharp, other = shown
+    changed = np.abs(sharp.frames.astype(float) - other.frames).mean(-1)
+    if what == "read_noise":
+        assert 3 < changed[:, :8, :8].mean() < 8  # the mean of a normal's size is 0.8 of its spread
+    else:
+        hand = sharp.hand_mask[:-1] & (np.hypot(*np.moveaxis(sharp.flow, -1, 0)) > 4)
+        assert changed[:-1][hand].mean() > 3 and changed[:, :4, :4].mean() < 1
+
+
+def test_someone_walks_past_in_hard_clips_only(synthetic):
+    def walkers(difficulty):
+        clips = synthetic.SyntheticGestures("train", 60, SIZE, difficulty=difficulty)
+        return sum(synthetic.random_scene(clips._stream(4, i), difficulty).passer_by is not None for i in range(60))
+
+    assert walkers(0.0) == 0 and 15 <= walkers(1.0) <= 40
+    clips = synthetic.SyntheticGestures("train", 60, SIZE, difficulty=1.0, num_frames=6)
+    index = next(i for i in range(60) if synthetic.random_scene(clips._stream(4, i), 1.0).passer_by)
+    behind = (clips[index].depth > 1350) & (clips[index].depth < clips[index].depth.max())
+    assert behind.any()
+
+
+def test_blur_does_not_tell_left_from_right(synthetic):
+    """A single frame says along which line the hand moves, not which way: turn time round and the blur stays."""
+    from gatescope.loaders.synthetic.render import SAMPLES_PX, SAMPLES_SHUTTER, shutter_times
+
+    times = shutter_times(np.zeros(2000), 1.0, np.random.default_rng(0))[2000:].reshape(-1, 4)
+    assert set(map(tuple, np.unique(times, axis=0))) == {tuple(SAMPLES_SHUTTER), tuple(-SAMPLES_SHUTTER)}
+    drift = (times[:, :, None] * SAMPLES_PX[:4]).mean((0, 1))
+    assert np.abs(drift).max() < 0.01 * np.abs(SAMPLES_PX).max()
 
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         ({"split": "validation"}, "train, valid, test"),
-        ({"size": 4}, "size >= 8"),
+        ({"size": 4}, "size 8 to"),
         ({"difficulty": 1.5}, "between 0"),
         ({"modalities": ("depht",)}, "depht"),
+        ({"modalities": "flow"}, "collection of names"),
         ({"num_frames": 0}, "num_frames >= 1"),
     ],
 )
@@ -169,7 +229,8 @@ def test_swipes_go_where_the_performer_would_say(synthetic, label, axis, sign):
         middle = seen[len(seen) // 4 : len(seen) - len(seen) // 4]
         centres = [np.argwhere(clip.hand_mask[t]).mean(0)[axis] for t in middle]
         travelled.append(sign * (centres[-1] - centres[0]))
-    assert np.median(travelled) > 4 and np.mean(np.array(travelled) > 0) >= 0.9
+    # Some swipe twice, and are on their way back in the middle.
+    assert np.median(travelled) > 4 and np.mean(np.array(travelled) > 0) >= 0.7
 
 
 def sample(image, x, y):

@@ -2,19 +2,25 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+import random
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
-from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
+import cv2
+import numba
 import numpy as np
+import scipy
+import skimage
 from filelock import FileLock
 from torch.utils.data import Dataset
 
 from gatescope.files import atomic_write, sha256_of, sha256_of_files
 from gatescope.loaders.clip import Clip
+from gatescope.loaders.labels import JESTER_LABELS
 from gatescope.loaders.synthetic.dataset import SyntheticGestures
 from gatescope.paths import CACHE, LIBRARY
 
@@ -25,15 +31,15 @@ _ARRAYS = ("frames", "hand_mask", "depth", "flow", "joints_2d", "joints_3d")
 class CachedGestures(Dataset):
     """The clips of a `SyntheticGestures`, rendered once and read from `folder` from then on.
 
-    The folder's name is a hash of all that determines the pixels: the data set's parameters, the renderer's code and
-    the versions of the libraries it draws with. A shard's card, with the checksums of its arrays, is written last; a
-    shard without a card, or whose arrays do not match it, is rendered again.
+    The folder's name is a hash of all that determines the clips: the data set's parameters, the renderer's code and
+    the versions of the libraries it draws with. A shard's card, with the checksums of its arrays and its own, is
+    written last; a shard without a card, or that does not match it, is rendered again.
     """
 
     def __init__(self, clips: SyntheticGestures, folder: Path = CACHE):
         self.clips = clips
         self.folder = Path(folder) / f"gestures-{_key(clips)}"
-        self._arrays: dict[int, dict] = {}
+        self._shards: dict[int, _Shard] = {}
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -45,89 +51,96 @@ class CachedGestures(Dataset):
     def __getitem__(self, index: int) -> Clip:
         if not -len(self) <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)} cached clips")
-        shard, place = divmod(index % len(self), CLIPS_PER_SHARD)
-        if shard not in self._arrays:
-            self._arrays[shard] = self._open(shard) or self._render(shard)
-        card, arrays = self._arrays[shard]
-        parts = {name: array[place] for name, array in arrays.items()}
-        return Clip(**card["clips"][place], **parts)
+        number, place = divmod(index % len(self), CLIPS_PER_SHARD)
+        if number not in self._shards:
+            self._shards[number] = self._render(number)
+        facts, arrays = self._shards[number]
+        return Clip(**facts[place], **{name: array[place] for name, array in arrays.items()})
 
-    def fill(self, processes: int = 1) -> Iterable[int]:
-        """Render what is missing; yields the number of clips present after each shard, for a progress bar."""
-        shards = range(-(-len(self) // CLIPS_PER_SHARD))
-        missing = [shard for shard in shards if not self._card(shard).exists()]
-        present = len(shards) - len(missing)
-        if processes == 1 or len(missing) < 2:
-            done = map(self._render_quietly, missing)
-            for number, _ in enumerate(done, start=present + 1):
-                yield min(number * CLIPS_PER_SHARD, len(self))
-            return
+    def fill(self, processes: int = 1) -> Iterator[int]:
+        """Render what is missing; yields how many clips are there after each shard, for a progress bar."""
+        num_clips = {
+            number: min(CLIPS_PER_SHARD, len(self) - number * CLIPS_PER_SHARD)
+            for number in range(-(-len(self) // CLIPS_PER_SHARD))
+        }
+        missing = [number for number in num_clips if not self._card(number).exists()]
+        # Another process that fills the same cache should begin elsewhere.
+        random.Random(os.getpid()).shuffle(missing)
+        present = len(self) - sum(num_clips[number] for number in missing)
         # Forked workers would inherit the threads and locks of torch and OpenCV.
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            for number, _ in enumerate(pool.map(self._render_quietly, missing), start=present + 1):
-                yield min(number * CLIPS_PER_SHARD, len(self))
+            done = pool.map(self._fill_one, missing) if processes > 1 else map(self._fill_one, missing)
+            for number in done:
+                present += num_clips[number]
+                yield present
 
     def __getstate__(self) -> dict:
         # Workers open their own maps.
-        return self.__dict__ | {"_arrays": {}}
+        return self.__dict__ | {"_shards": {}}
 
-    def _card(self, shard: int) -> Path:
-        return self.folder / f"{shard:05d}.json"
+    def _card(self, number: int) -> Path:
+        return self.folder / f"{number:05d}.json"
 
-    def _file(self, shard: int, name: str) -> Path:
-        return self.folder / f"{shard:05d}-{name}.npy"
+    def _file(self, number: int, name: str) -> Path:
+        return self.folder / f"{number:05d}-{name}.npy"
 
-    def _open(self, shard: int) -> tuple[dict, dict[str, np.ndarray]] | None:
-        """The card and arrays of a shard, or None if it is absent, unfinished or damaged."""
+    def _fill_one(self, number: int) -> int:
+        self._render(number)
+        return number
+
+    def _open(self, number: int) -> "_Shard | None":
+        """What a shard holds, or None if it is absent, unfinished or damaged."""
         try:
-            card = json.loads(self._card(shard).read_text())
-            if any(sha256_of(self._file(shard, name)) != digest for name, digest in card["sha256"].items()):
+            text, digest = self._card(number).read_bytes().rsplit(b"\n", 1)
+            if hashlib.sha256(text).hexdigest().encode() != digest:
                 return None
-            return card, {name: np.load(self._file(shard, name), mmap_mode="r") for name in card["sha256"]}
-        except (FileNotFoundError, ValueError, KeyError):
+            card = json.loads(text)
+            if any(sha256_of(self._file(number, name)) != digest for name, digest in card["sha256"].items()):
+                return None
+            return card["clips"], {name: np.load(self._file(number, name), mmap_mode="r") for name in card["sha256"]}
+        except (OSError, ValueError):
             return None
 
-    def _render_quietly(self, shard: int) -> None:
-        self._render(shard)
-
-    def _render(self, shard: int) -> tuple[dict, dict[str, np.ndarray]]:
+    def _render(self, number: int) -> "_Shard":
+        if found := self._open(number):
+            return found
         self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f"{shard:05d}.lock"):
+        with FileLock(self.folder / f"{number:05d}.lock"):
             # Another process may have finished it while this one waited.
-            if found := self._open(shard):
+            if found := self._open(number):
                 return found
-            start = shard * CLIPS_PER_SHARD
+            # Left by a writer that was killed.
+            for unfinished in self.folder.glob(f".{number:05d}*"):
+                unfinished.unlink()
+            start = number * CLIPS_PER_SHARD
             clips = [self.clips.clip(index) for index in range(start, start + CLIPS_PER_SHARD)]
-            card = {
-                "clips": [{k: getattr(clip, k) for k in ("fps", "source", "label", "name")} for clip in clips],
-                "sha256": {},
-            }
-            for name in _ARRAYS:
-                if getattr(clips[0], name) is not None:
-                    with atomic_write(self._file(shard, name)) as path, open(path, "wb") as file:
-                        np.save(file, np.stack([getattr(clip, name) for clip in clips]))
-                    card["sha256"][name] = sha256_of(self._file(shard, name))
-            with atomic_write(self._card(shard)) as path:
-                path.write_text(json.dumps(card))
-        return self._open(shard)
+            self._write(number, clips)
+        return self._open(number)
+
+    def _write(self, number: int, clips: list[Clip]) -> None:
+        facts = [{name: getattr(clip, name) for name in ("fps", "source", "label", "name")} for clip in clips]
+        digests = {}
+        for name in _ARRAYS:
+            if getattr(clips[0], name) is not None:
+                with atomic_write(self._file(number, name)) as path, open(path, "wb") as file:
+                    np.save(file, np.stack([getattr(clip, name) for clip in clips]))
+                digests[name] = sha256_of(self._file(number, name))
+        text = json.dumps({"clips": facts, "sha256": digests}).encode()
+        with atomic_write(self._card(number)) as path:
+            path.write_bytes(text + b"\n" + hashlib.sha256(text).hexdigest().encode())
+
+
+_Shard = tuple[list[dict], dict[str, np.ndarray]]  # what is not an array of each clip, and the arrays of all
 
 
 @lru_cache(maxsize=1)
-def _renderer() -> str:
-    """A hash of the renderer's code and of what it draws with."""
+def _renderer() -> list:
+    """All but a data set's parameters that determines its clips, and which of them a shard holds."""
     code = sha256_of_files((LIBRARY / "loaders" / "synthetic").glob("*.py"), LIBRARY)
-    libraries = ("numpy", "scipy", "numba", "scikit-image", "opencv-python-headless")
-    return " ".join([code, *(f"{name} {version(name)}" for name in libraries)])
+    libraries = [library.__version__ for library in (np, scipy, numba, skimage, cv2)]
+    return [code, libraries, JESTER_LABELS, CLIPS_PER_SHARD]
 
 
 def _key(clips: SyntheticGestures) -> str:
-    what = [
-        clips.split,
-        clips.size,
-        clips.seed,
-        clips.num_frames,
-        clips.difficulty,
-        clips.modalities,
-        _renderer(),
-    ]
+    what = [clips.split, clips.size, clips.seed, clips.num_frames, clips.difficulty, clips.modalities, _renderer()]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]

@@ -48,7 +48,7 @@ class Clip:
     depth: Float32[np.ndarray, "time height width"] | None = None  # mm; 0 where there is no reading
     hand_mask: Bool[np.ndarray, "time height width"] | None = None  # pixels showing the gesturing hand
     flow: Float32[np.ndarray, "time-1 height width 2"] | None = None  # px/frame, x y: p in t, p + flow in t+1
-    joints_2d: Float32[np.ndarray, "time joints 2"] | None = None  # px
+    joints_2d: Float32[np.ndarray, "time joints 2"] | None = None  # px; the first pixel's centre is (0.5, 0.5)
     joints_3d: Float32[np.ndarray, "time joints 3"] | None = None  # mm, camera axes
 
     def __post_init__(self):
@@ -60,7 +60,7 @@ class Clip:
             )
         if not (math.isfinite(self.fps) and self.fps > 0):
             raise ValueError(f"fps must be a positive number of frames per second; got {self.fps}")
-        if self.label is not None and self.label < 0:
+        if self.label is not None and not (isinstance(self.label, int | np.integer) and self.label >= 0):
             raise ValueError(f"label must be a 0-based class index or None; got {self.label}")
         sizes = {"T": frames.shape[0], "T-1": frames.shape[0] - 1, "H": frames.shape[1], "W": frames.shape[2]}
         for name, (shape, dtype) in _PARTS.items():
@@ -135,6 +135,7 @@ def depth_to_grey(depth: Float32[np.ndarray, "time height width"]) -> UInt8[np.n
     means one distance throughout a clip, whichever of its frames are sampled. A choice of ours: how the
     pictures the authors trained on were scaled is not known.
     """
+    depth = np.where(np.isfinite(depth), depth, 0)
     readings = depth[depth > 0]
     if readings.size == 0:
         return np.zeros(depth.shape, np.uint8)
@@ -175,6 +176,8 @@ def to_batch(
     Raises:
         ValueError: if the modality is unknown, or the clip does not have it.
     """
+    if len(mean) != 3:
+        raise ValueError(f"mean must have one value for each of 3 channels; got {tuple(mean)}")
     pictures = _pictures(clip, modality)
     chosen = sample_frames(len(pictures), num_frames, train=rng is not None, rng=rng)
     u = None if rng is None else rng.random_sample()

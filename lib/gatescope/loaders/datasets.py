@@ -1,5 +1,6 @@
 """JesterClips, IsoGDClips, VideoClips: clips in the layouts data sets really have."""
 
+import operator
 import os
 import re
 from collections.abc import Sequence
@@ -152,12 +153,15 @@ class VideoClips(ClipList):
     """
 
     def __init__(self, paths: Sequence[str | Path], labels: Sequence[int] | None = None, *, strict: bool = True):
+        if isinstance(paths, str | Path):
+            raise ValueError(f"paths must be a sequence of paths; got one, {paths}: put it in a list")
+        labels = None if labels is None else [operator.index(label) for label in labels]
         if labels is not None and len(labels) != len(paths):
             raise ValueError(f"labels must be as many as paths; got {len(labels)} for {len(paths)} paths")
         if labels is not None and min(labels, default=0) < 0:
             raise ValueError(f"labels must be 0-based class indices; got {min(labels)}")
         entries = [
-            Entry(path=Path(path), line=place + 1, label=None if labels is None else int(labels[place]))
+            Entry(path=Path(path), line=place + 1, label=None if labels is None else labels[place])
             for place, path in enumerate(paths)
         ]
         super().__init__(entries, [], strict=strict)

@@ -1,6 +1,7 @@
 """Optical flow of any clip, estimated by OpenCV and kept in a checksummed cache."""
 
 import hashlib
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,15 +54,19 @@ def with_flow(clip: Clip, folder: Path = CACHE / "flow") -> Clip:
     if flow is None:
         flow = optical_flow(clip.frames)
         payload = flow.astype("<f4").tobytes()
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
+        try:
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
+        except OSError as error:
+            # The flow is right all the same; only the next reader has to wait for it again.
+            warnings.warn(f"flow is not kept in {folder}: {error}; name another folder", stacklevel=2)
     return replace(clip, flow=flow)
 
 
 def _load(path: Path, shape: tuple[int, int, int, int]) -> Float32[np.ndarray, "time height width 2"] | None:
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except OSError:
         return None
     digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if hashlib.sha256(payload).digest() != digest:

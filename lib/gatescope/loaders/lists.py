@@ -91,7 +91,10 @@ class ClipList:
             surplus = len(numbered) - last + missing
             reason = f"holds {surplus} frames outside 1 to {last}; remove them or mend the list"
             self._fault(DamagedClipError(reason, path=entry.path))
-        frames = read_frames(list(numbered.values()))
+        wanted = [file for number, file in numbered.items() if 1 <= number <= last]
+        if not wanted:
+            raise MissingClipError(f"holds no frame numbered 1 to {last}; fetch the clip again", path=entry.path)
+        frames = read_frames(wanted)
         if frames.ndim != 4:
             raise DamagedClipError("holds 16-bit pictures where colour ones were expected", path=entry.path)
         return Clip(frames=frames, fps=fps, source=str(entry.path), label=entry.label, name=entry.name)
@@ -163,7 +166,9 @@ def _repeated(entries: list[Entry], path: Path) -> dict[Path, ListError]:
     for entry in entries:
         lines.setdefault(entry.path, []).append(entry.line)
     return {
-        clip: ListError(f"names {clip} also in line {same[0]}; keep the right one", path=path, line=same[-1])
+        clip: ListError(
+            f"names {clip} also in line {', '.join(map(str, same[:-1]))}; keep the right one", path=path, line=same[-1]
+        )
         for clip, same in lines.items()
         if len(same) > 1
     }

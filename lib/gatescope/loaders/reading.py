@@ -57,6 +57,8 @@ def read_clip(
         is_folder, is_file = path.is_dir(), path.is_file()
     except PermissionError as error:
         raise ClipAccessError("may not be read; ask for access to it", path=path) from error
+    except OSError as error:
+        raise ClipAccessError(f"cannot be looked at ({error.strerror}); check the path", path=path) from error
     if is_folder:
         return _clip_from(read_frames(list(numbered_frames(path).values())), str(path), depth_unit_mm, fps)
     if not is_file:
@@ -172,5 +174,7 @@ def _clip_from(frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: fl
         reason = f"depth_unit_mm is for 16-bit frames; these are {frames.shape} {frames.dtype}: leave it out"
         raise ClipError(reason, path=source)
     if frames.dtype == np.uint8 and frames.ndim == 3:
+        if frames.shape[2] in (3, 4):
+            raise ValueError(f"an array of {frames.shape} reads as one colour frame; give (time, height, width, 3)")
         frames = np.repeat(frames[..., None], 3, axis=-1)
     return Clip(frames=frames, fps=fps, source=source)

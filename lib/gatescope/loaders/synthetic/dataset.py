@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from functools import lru_cache
+from operator import index as whole
 
 import numpy as np
 from torch.utils.data import Dataset
@@ -16,6 +17,7 @@ from gatescope.loaders.synthetic.scene import random_scene
 SPLITS = ("train", "valid", "test")
 NUM_PEOPLE = {"train": 240, "valid": 60, "test": 60}
 DURATION_S = (2.2, 3.4)
+MAX_SIZE = 2048  # px
 MODALITIES = ("hand_mask", "depth", "flow")
 # One stream of random numbers for each thing a clip is made of, so that one can change without the others.
 _PERSON, _LABEL, _CAST, _MOTION, _SCENE, _PAINT = range(6)
@@ -25,7 +27,8 @@ class SyntheticGestures(Dataset):
     """Rendered clips of the 27 gestures, none of them from a recording.
 
     Clip i is a function of (seed, split, i, size, num_frames, difficulty) alone; nobody appears in two splits. Every
-    27 clips hold each label once. A clip lasts 2.2 to 3.4 s, whatever its number of frames. Masks, depth, flow and
+    27 clips hold each label once. A clip lasts 2.2 to 3.4 s, whatever its number of frames; below 12 frames rolling
+    and shaking move too far from one to the next for their direction to be told. Masks, depth, flow and
     joints are exact, of the moment each frame's exposure is centred on. `modalities` names which of `hand_mask`,
     `depth` and `flow` are rendered: fewer take less time.
     """
@@ -43,20 +46,20 @@ class SyntheticGestures(Dataset):
     ):
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
-        if num_clips < 0 or size < 8 or num_frames < 1 or seed < 0:
+        if num_clips < 0 or not 8 <= size <= MAX_SIZE or num_frames < 1 or seed < 0:
             raise ValueError(
-                "needed num_clips >= 0, size >= 8 px, num_frames >= 1 and seed >= 0; "
+                f"needed num_clips >= 0, size 8 to {MAX_SIZE} px, num_frames >= 1 and seed >= 0; "
                 f"got {num_clips}, {size}, {num_frames} and {seed}"
             )
         if not 0 <= difficulty <= 1:
             raise ValueError(f"difficulty must lie between 0 (clean) and 1 (cluttered); got {difficulty}")
+        if isinstance(modalities, str):
+            raise ValueError(f"modalities must be a collection of names; got {modalities!r}, perhaps for one name")
         if unknown := set(modalities) - set(MODALITIES):
             raise ValueError(f"modalities must be among {', '.join(MODALITIES)}; got {', '.join(sorted(unknown))}")
         self.split = split
-        self.num_clips = num_clips
-        self.size = size
-        self.seed = seed
-        self.num_frames = num_frames
+        self.num_clips, self.size = whole(num_clips), whole(size)
+        self.seed, self.num_frames = whole(seed), whole(num_frames)
         self.difficulty = float(difficulty)
         self.modalities = tuple(name for name in MODALITIES if name in modalities)
         self.names = JESTER_LABELS
@@ -67,26 +70,28 @@ class SyntheticGestures(Dataset):
     def __getitem__(self, index: int) -> Clip:
         if not -self.num_clips <= index < self.num_clips:
             raise IndexError(f"clip {index} of {self.num_clips} {self.split} clips")
-        return self.clip(int(index) % self.num_clips)
+        return self.clip(whole(index) % self.num_clips)
 
     def label(self, index: int) -> int:
         """The 0-based class of clip `index`, known without rendering it."""
         block, place = divmod(index, len(JESTER_LABELS))
         return int(self._stream(_LABEL, block).permutation(len(JESTER_LABELS))[place])
 
-    def person(self, index: int) -> int:
-        """The number, within the split, of who performs clip `index`."""
-        return int(self._stream(_CAST, index).integers(NUM_PEOPLE[self.split]))
+    def person(self, index: int) -> Person:
+        """Who performs clip `index`: one of the split's own people."""
+        number = int(self._stream(_CAST, index).integers(NUM_PEOPLE[self.split]))
+        return _person(self.seed, SPLITS.index(self.split), number)
 
     def clip(self, index: int) -> Clip:
         """Clip `index` of the endless sequence of which the data set is the beginning."""
         label, motion = self.label(index), self._stream(_MOTION, index)
         duration_s = motion.uniform(*DURATION_S)
-        scene = random_scene(self._stream(_SCENE, index), self.difficulty)
+        place = self._stream(_SCENE, index)
+        scene = random_scene(place, self.difficulty)
         frame_times = (np.arange(self.num_frames) + 0.5) * duration_s / self.num_frames
-        times = shutter_times(frame_times, scene.shutter_s)
+        times = shutter_times(frame_times, scene.shutter_s, place)
         images = render(
-            _person(self.seed, SPLITS.index(self.split), self.person(index)),
+            self.person(index),
             scene,
             perform(label, times, duration_s, motion),
             times,

@@ -40,10 +40,10 @@ from gatescope.loaders.synthetic.programs import (
 
 _Program = Callable[[Take], Hand]
 _HAND_SWIPE, _FINGER_SLIDE = (155.0, 190.0), (85.0, 115.0)  # half the way, mm
-_across_hand = partial(across, shape="flat", half_way=_HAND_SWIPE, centre_x=-30.0)
-_across_two = partial(across, shape="two", half_way=_FINGER_SLIDE, centre_x=-60.0)
-_down_hand = partial(downwards, shape="flat", half_way=(120.0, 150.0), centre_y=-55.0)
-_down_two = partial(downwards, shape="two", half_way=_FINGER_SLIDE, centre_y=-60.0)
+_across_hand = partial(across, shape="flat", half_way=_HAND_SWIPE, centre_x=-5.0)
+_across_two = partial(across, shape="two", half_way=_FINGER_SLIDE, centre_x=-45.0)
+_down_hand = partial(downwards, shape="flat", half_way=(120.0, 150.0), centre_y=-40.0)
+_down_two = partial(downwards, shape="two", half_way=_FINGER_SLIDE, centre_y=-45.0)
 _away_hand, _away_two = partial(away, shape="flat"), partial(away, shape="two")
 _opening_hand = partial(opening, closed=("fist", "bunch"), opened="spread")
 _opening_two = partial(opening, closed=("pinch",), opened="gap")

@@ -31,7 +31,7 @@ class Mesh:
 
 @lru_cache(maxsize=64)
 def template(kind: str, detail: int) -> Mesh:
-    """The mesh of `hand`, `torso-f`, `torso-m`, `head-f`, `head-m` or `hair-<style>`; detail is 0, 1 or 2."""
+    """The mesh of `hand`, `torso-f`, `standing-f`, `head-f` (or `-m`), `hair-<style>`; detail is 0, 1 or 2."""
     name, _, variant = kind.partition("-")
     orientations, origins = body.rest_frames(body.Build())
     frame, origin = np.eye(3), np.zeros(3)
@@ -40,9 +40,10 @@ def template(kind: str, detail: int) -> Mesh:
         field, segments, spread_mm, part = shapes.hand(), _hand_segments(), 5.0, HAND
         bone = body.BONES.index("right_hand")
         frame, origin = orientations[bone], origins[bone]
-    elif name == "torso":
-        bounds, voxel = ([-640, -640, -190], [640, 175, 190]), (34.0, 26.0, 18.0)[detail]
-        field, segments, spread_mm, part = shapes.torso(variant == "f"), _torso_segments(), 22.0, BODY
+    elif name in ("torso", "standing"):
+        shape, bottom = (shapes.torso, -640) if name == "torso" else (shapes.standing, -1400)
+        bounds, voxel = ([-720, bottom, -190], [720, 175, 190]), (34.0, 26.0, 18.0)[detail]
+        field, segments, spread_mm, part = shape(variant == "f"), _torso_segments(), 22.0, BODY
     else:
         bounds, voxel = ([-150, -180, -160], [150, 270, 150]), (16.0, 11.0, 8.0)[detail]
         field = shapes.head(variant == "f") if name == "head" else shapes.hair(variant)

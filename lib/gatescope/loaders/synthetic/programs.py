@@ -9,6 +9,7 @@ from jaxtyping import Float
 from gatescope.loaders.synthetic.motion import SHAPES, Hand, Vector, blend, bump, hand_frame, plateau, turn
 
 Span = tuple[float, float]  # start and end, s
+PHASE = 0.25  # of the clip, by which a gesture comes earlier or later
 
 
 @dataclass(frozen=True)
@@ -51,8 +52,9 @@ class Take:
     def schedule(self, stroke_s: Span, num_strokes: int = 1) -> list[Span]:
         """Spans of the rise, each stroke and each way back between, and the fall.
 
-        Front and back of a clip follow the same distribution, so that it can also run backwards. Most of the
-        clip is filled; a little of the rise or of the fall may be cut off by its ends.
+        Front and back of a clip follow the same distribution, so that it can also run backwards. The whole is moved
+        within the clip, whose ends may cut off much of the rise or of the fall but nothing of a stroke: otherwise
+        the time at which the hand comes into view would tell one of a pair from the other.
         """
         parts = [self.rng.uniform(0.55, 0.8)]
         for k in range(2 * num_strokes - 1):
@@ -61,11 +63,15 @@ class Take:
         lengths = np.array(parts)
         # Less than nothing between two reaches: they overlap, and the hand rounds the corner.
         pauses = self.rng.uniform(-0.08, 0.1, len(parts) - 1)
-        filled = self.duration_s * self.rng.uniform(0.92, 1.12)
+        filled = self.duration_s * self.rng.uniform(0.85, 1.12)
         scale = min(1.35, filled / (lengths.sum() + pauses.sum()))
         lengths, pauses = scale * lengths, scale * pauses
         spare = self.duration_s - lengths.sum() - pauses.sum()
-        starts = spare * self.rng.uniform(0.2, 0.8) + np.cumsum([0.0, *(lengths[:-1] + pauses)])
+        starts = np.cumsum([0.0, *(lengths[:-1] + pauses)])
+        # As far either way as leaves every stroke inside.
+        earliest, latest = -starts[1], self.duration_s - starts[-1]
+        middle, reach = spare / 2, (latest - earliest) / 2 - 0.02 * self.duration_s
+        starts += middle + self.rng.uniform(-1, 1) * min(reach, PHASE * self.duration_s)
         return list(zip(starts, starts + lengths, strict=True))
 
 
@@ -200,8 +206,8 @@ def rolling(take: Take) -> Hand:
     shape = rng.choice(["flat", "closed", "relaxed"])
     place = take.key(centre, (0.9, rng.uniform(0.1, 0.5), rng.uniform(0.0, 0.4)), (0.1, -0.35, -0.9), shape, 0.6)
     hand, (start, end) = _oscillating(take, place, (1.15, 1.6))
-    # Below a third of a turn per frame at 16 frames a clip, or the direction could not be told.
-    turns = rng.uniform(1.4, 2.2) * (end - start) / 1.4
+    # At most a third of a turn per frame at 16 frames a clip, or the direction could not be told.
+    turns = rng.uniform(1.4, 2.15) * (end - start) / 1.4
     angle = rng.uniform(0, 2 * np.pi) + 2 * np.pi * turns * (take.t - start) / (end - start)
     radius = rng.uniform(48, 68) * take.amplitude * plateau(take.t, start - 0.15, end + 0.15, 0.35)
     circle = np.stack([np.zeros_like(angle), np.cos(angle), np.sin(angle)], axis=-1)

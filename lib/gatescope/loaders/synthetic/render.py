@@ -35,9 +35,16 @@ class Images:
     joints_3d: Float32[np.ndarray, "time joints 3"]  # mm, camera axes
 
 
-def shutter_times(frame_times: Float[np.ndarray, " time"], shutter_s: float) -> Float[np.ndarray, " times"]:
-    """The moments to pose: every frame's own, then the four of each frame's exposure."""
-    exposure = frame_times[:, None] + shutter_s * SAMPLES_SHUTTER
+def shutter_times(
+    frame_times: Float[np.ndarray, " time"], shutter_s: float, rng: np.random.Generator
+) -> Float[np.ndarray, " times"]:
+    """The moments to pose: every frame's own, then the four of each frame's exposure.
+
+    Frame by frame the four samples are taken in time order or against it, at random: with one order for all, blur to
+    the left would differ from blur to the right, and a single frame would tell where the hand is going.
+    """
+    order = rng.choice([-1.0, 1.0], len(frame_times))
+    exposure = frame_times[:, None] + shutter_s * order[:, None] * SAMPLES_SHUTTER
     return np.concatenate([frame_times, exposure.ravel()])
 
 
@@ -109,30 +116,32 @@ class _Views:
 
 
 class _Motion:
-    """The clip's surface, posed at every frame and, the gesturing arm, at every moment of each exposure.
+    """The clip's surface, posed at every frame and, gesturing arm and passer-by, at every moment of each exposure.
 
-    Trunk, head and passer-by stand still while the shutter is open: they move less than a tenth of a pixel.
+    The performer's trunk and head stand still while the shutter is open: they move a fifth of a pixel at most.
     """
 
     def __init__(self, person: Person, scene: Scene, performance: body.Performance, times: np.ndarray, size: int):
         num_frames = len(times) // 5
         detail = sum(size >= limit for limit in DETAIL_FROM_PX)
         pose = body.pose(person.build, performance)
-        parts, transforms = _dressed(person, detail, with_hand=True), [pose.bones]
+        parts, transforms = _dressed(person, detail), [pose.bones]
         num_performer = sum(len(part.triangles) for part in parts)
         if scene.passer_by:
-            parts += _dressed(scene.passer_by, detail, with_hand=False, part_offset=4, bone_offset=len(body.BONES))
+            parts += _dressed_passer_by(scene.passer_by)
             transforms.append(_walk(scene, times))
         transforms = np.concatenate(transforms, axis=1).astype(np.float32)
         joined = _join(parts)
-        arm = (joined.weights > 0) & (joined.bones >= _ARM.start) & (joined.bones < _ARM.stop)
-        moving = arm.any(1)
+        arm = (joined.bones >= _ARM.start) & (joined.bones < _ARM.stop)
+        passer_by = joined.bones >= len(body.BONES)
+        moving = ((joined.weights > 0) & (arm | passer_by)).any(1)
         moves = moving[joined.triangles].any(1)
         moving[joined.triangles[moves]] = True  # whole triangles
-        # Triangles in the order arm, rest of the performer, passer-by.
-        order = np.argsort(np.where(moves, 0, 1 + (np.arange(len(moves)) >= num_performer)), kind="stable")
+        # Triangles in the order passer-by, arm, rest of the performer.
+        of_performer = np.arange(len(moves)) < num_performer
+        order = np.argsort(np.where(of_performer, 1 + ~moves, 0), kind="stable")
         self.mesh = replace(joined, triangles=joined.triangles[order], parts=joined.parts[order])
-        self.num_moving, self.num_performer = int(moves.sum()), num_performer
+        self.num_moving, self.num_passer_by = int(moves.sum()), int((~of_performer).sum())
         self.joints = pose.joints[:num_frames].astype(np.float32)
 
         self._transforms, self._some = transforms, np.flatnonzero(moving)
@@ -162,32 +171,27 @@ class _Motion:
             raster.rasterise(screen, triangles, 0, self.num_moving, SAMPLES_PX[k : k + 1], *one)
 
 
-def _dressed(
-    person: Person, detail: int, with_hand: bool, part_offset: int = 0, bone_offset: int = 0
-) -> list[mesh.Mesh]:
+def _dressed(person: Person, detail: int, kinds: tuple[str, ...] = ("hand", "torso")) -> list[mesh.Mesh]:
     """A person's meshes, fitted from the reference adult to their build."""
     sex = "f" if person.female else "m"
-    kinds = ["hand"] * with_hand + [f"torso-{sex}", f"head-{sex}"]
+    kinds = [kind if kind == "hand" else f"{kind}-{sex}" for kind in (*kinds, "head")]
     kinds += [f"hair-{person.hair_style}"] * (person.hair_style != "none")
     fit = _fit(person.build)
     fitted = []
-    for kind in kinds:
-        part = mesh.template(kind, detail)
+    for part in (mesh.template(kind, detail) for kind in kinds):
         vertices, normals = np.empty((2, 1, *part.vertices.shape), np.float32)
         everything = np.arange(len(part.vertices))
         raster.skin(part.vertices, part.normals, part.bones, part.weights, everything, fit, vertices, normals)
-        fitted.append(
-            mesh.Mesh(
-                vertices[0],
-                normals[0],
-                part.texture_points,
-                part.triangles,
-                part.parts + np.uint8(part_offset),
-                part.bones + np.int32(bone_offset),
-                part.weights,
-            )  # fmt: skip
-        )
+        fitted.append(replace(part, vertices=vertices[0], normals=normals[0]))
     return fitted
+
+
+def _dressed_passer_by(person: Person) -> list[mesh.Mesh]:
+    """A standing person, far enough away for the coarsest meshes; parts and bones follow the performer's."""
+    return [
+        replace(part, parts=part.parts + np.uint8(4), bones=part.bones + np.int32(len(body.BONES)))
+        for part in _dressed(person, detail=0, kinds=("standing",))
+    ]
 
 
 def _fit(build: body.Build) -> Float32[np.ndarray, "1 bones 3 4"]:
@@ -261,7 +265,8 @@ def _light_map(motion: _Motion, t: int, to_light_map: np.ndarray) -> Float32[np.
     view.clear()
     cells = motion.posed[t] @ to_light_map[:, :3].T + to_light_map[:, 3]
     buffers = (view.depth, view.covering, view.corner_weights)
-    raster.rasterise(cells, motion.mesh.triangles, 0, motion.num_performer, SAMPLES_PX[CENTRE:], *buffers)
+    triangles = motion.mesh.triangles
+    raster.rasterise(cells, triangles, motion.num_passer_by, len(triangles), SAMPLES_PX[CENTRE:], *buffers)
     return view.depth[0]
 
 

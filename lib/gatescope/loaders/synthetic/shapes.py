@@ -121,6 +121,14 @@ def torso(female: bool) -> Field:
     return blend([blend(chest, 60.0), blend(arms, 12.0), neck], 26.0)
 
 
+def standing(female: bool) -> Field:
+    """Trunk and arms of someone seen from afar: a coat to below the knees, closed hands."""
+    wrist = body.SHOULDER + (body.UPPER_ARM_MM + body.FOREARM_MM) * body.REST_ARM
+    knuckles = wrist + 75 * body.REST_ARM
+    hands = [cone(wrist * [s, 1, 1], knuckles * [s, 1, 1], 30, 34) for s in (1, -1)]
+    return blend([torso(female), cone([0, -480, -6], [0, -1250, -6], 140, 120), *hands], 26.0)
+
+
 def head(female: bool) -> Field:
     """A head whose origin is the top of the neck; eyeballs stand in carved sockets."""
     jaw = 44.0 if female else 51.0
