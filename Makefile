@@ -28,8 +28,11 @@ LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 # What has changed is told by content (gatescope.freshness), never by date: a fresh clone has only new dates.
 # A killed run may leave a lock and half-done marks; each rebuild takes its own lock, so neither need stop this one.
 figures: $(INSTALLED)
+	@clip="$(clip)"; if [ -n "$$clip" ] && [ ! -e "$$clip" ]; then \
+	  echo "clip=$$clip does not exist; name a video file or a folder of frames" >&2; exit 2; fi
 	clip="$(clip)"; $(BIN)/snakemake --cores $(CORES) --quiet rules progress host reason --nolock --rerun-incomplete \
 	  --rerun-triggers mtime $(if $(FORCE),--forceall) --config profile=$(PROFILE) $${clip:+"clip=$$(realpath -- "$$clip")"}
+	@$(if $(clip),echo "Notebooks and figures now show your clip: do not commit them. 'make figures' puts them back.")
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -49,8 +52,9 @@ clean:
 
 # An environment whose torch fits keeps it, of whatever build: nobody downloads another for a digit.
 $(INSTALLED): requirements.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	fits='from importlib.metadata import version; from pip._vendor.packaging.version import Version; \
+	@echo "Installing into $(VENV): a few minutes and about 2 GB, the first time."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@fits='from importlib.metadata import version; from pip._vendor.packaging.version import Version; \
 	raise SystemExit(Version(version("torch")) < Version("$(LEAST_TORCH)"))'; \
 	if $(BIN)/python -c "$$fits" 2> /dev/null; then grep -v '^torch=='; else cat; fi \
 	  < requirements.lock > $(VENV)/wanted.txt

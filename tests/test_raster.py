@@ -117,3 +117,22 @@ def test_displacement_follows_the_point_in_space(raster):
         expected = focal * point[:2] / point[2] + SIZE / 2 - [column + 0.5, row + 0.5]
         np.testing.assert_allclose(flow[row, column], expected, atol=2e-3)
     assert (flow[covering[0] < 0] == 0).all()
+
+
+def test_neighbours_leave_no_crack(raster):
+    """A fan of triangles whose edges run through pixel centres covers every pixel inside it."""
+    rng = np.random.default_rng(5)
+    fans = 0
+    while fans < 100:
+        hub = rng.uniform(4, 8, 2)
+        through = rng.integers(0, SIZE, (9, 2)) + 0.5 - hub
+        angles = np.arctan2(through[:, 1], through[:, 0])
+        through = through[np.argsort(-angles)]
+        if np.diff(np.append(np.sort(angles), np.min(angles) + 2 * np.pi)).max() > 2:
+            continue  # a chord of the rim might cut the picture
+        fans += 1
+        rim = hub + 40 * through / np.linalg.norm(through, axis=1, keepdims=True)
+        screen = np.column_stack([np.vstack([hub, rim]), rng.uniform(400, 500, 10)]).astype(np.float32)
+        triangles = np.array([(0, k, k % 9 + 1) for k in range(1, 10)], np.int32)
+        _, covering, _ = fast_view(raster, screen, triangles, [(0.0, 0.0)])
+        assert (covering >= 0).all()

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+from IPython.display import display
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
@@ -38,6 +39,12 @@ class SavedFigure:
     alt: str
     width_px: int  # on the screen
     photos: bool  # shown as JPEG
+
+    def _ipython_display_(self) -> None:
+        """The picture, and what it shows in words below it: few readers' programs pass an alternative text on."""
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)
+        display({"text/markdown": f"*{self.alt}*", "text/plain": self.alt}, raw=True)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
         kind, picture = "image/png", self.png.read_bytes()

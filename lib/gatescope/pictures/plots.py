@@ -70,7 +70,8 @@ def flow_key(ax: Axes, fastest: float) -> list[Artist]:
     wheel[np.hypot(x, y) > 1] = 1.0
     drawn: list[Artist] = [ax.imshow(wheel, extent=(-1, 1, 1, -1))]
     _bare(ax)
-    drawn.append(ax.set_xlabel(f"rim: {fastest:.0f} px\nper frame"))
+    ax.set(xlim=(-1.4, 1.4), ylim=(2.1, -1.1))
+    drawn.append(ax.text(0, 1.15, f"rim: {fastest:.0f}\npx/frame", ha="center", va="top", fontsize=8))
     return drawn
 
 
@@ -125,7 +126,7 @@ def spread_map(ax: Axes, share: Float[np.ndarray, "height width"]) -> AxesImage:
     shown = ax.imshow(share / share.mean(), cmap="magma", vmin=0)
     _bare(ax)
     ax.set_xlabel("where the hand is")
-    ax.figure.colorbar(shown, ax=ax, label="times the even share")
+    ax.figure.colorbar(shown, ax=ax, label="× an even spread")
     return shown
 
 
@@ -137,6 +138,7 @@ def sampling_diagram(
         ax.add_patch(Rectangle((n - 0.5, -0.35), 1, 0.7, facecolor="#eeeeee", edgecolor="white"))
         for n in range(num_frames)
     ]
+    drawn += [ax.axvline(frame, color="#cccccc", linewidth=0.8, zorder=0) for frame in centre]
     drawn += ax.plot(centre, np.zeros(len(centre)), "s", color="#000000", markersize=4)
     for row, frames in enumerate(jittered, start=1):
         drawn += ax.plot(frames, np.full(len(frames), row), "o", color="#0072B2", markersize=3)
@@ -151,14 +153,16 @@ def sampling_diagram(
 
 def paths_over_time(
     ax: Axes,
-    times: Float[np.ndarray, " time"],
+    times: Float[np.ndarray, "clips time"],
     values: Float[np.ndarray, "clips time"],
     colour: str,
     label: str,
 ) -> list[Artist]:
-    """One thin line a clip, and a thick one, with the label, for their median."""
-    drawn: list[Artist] = list(ax.plot(times, values.T, color=colour, alpha=0.2, linewidth=0.6))
-    drawn += ax.plot(times, np.median(values, axis=0), color=colour, linewidth=2.2, label=label)
+    """One thin line a clip, and a thick one, with the label, for their median where most of them are known."""
+    drawn: list[Artist] = list(ax.plot(times.T, values.T, color=colour, alpha=0.2, linewidth=0.6))
+    grid = np.linspace(np.median(times[:, 0]), np.median(times[:, -1]), 60)
+    known = [np.interp(grid, t, v, left=np.nan, right=np.nan) for t, v in zip(times, values, strict=True)]
+    drawn += ax.plot(grid, np.nanmedian(known, axis=0), color=colour, linewidth=2.2, label=label)
     return drawn
 
 

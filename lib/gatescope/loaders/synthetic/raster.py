@@ -9,6 +9,7 @@ import numpy as np
 
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 NOTHING = -1  # no triangle covers the pixel
+EDGE = np.float32(-1e-4)  # a centre on an edge belongs to both neighbours: rounding must leave no crack
 
 
 @compiled
@@ -89,7 +90,7 @@ def rasterise(screen, triangles, start, stop, shifts, depth, covering, corner_we
                     w0 = ((x1 - x) * (y2 - y) - (x2 - x) * (y1 - y)) * inverse_area
                     w1 = ((x2 - x) * (y0 - y) - (x0 - x) * (y2 - y)) * inverse_area
                     w2 = one - w0 - w1
-                    if w0 < 0.0 or w1 < 0.0 or w2 < 0.0:
+                    if w0 < EDGE or w1 < EDGE or w2 < EDGE:
                         continue
                     a, b = w0 * inverse_z0, w1 * inverse_z1
                     z = one / (a + b + w2 * inverse_z2)

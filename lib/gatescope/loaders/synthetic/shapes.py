@@ -116,7 +116,8 @@ def torso(female: bool) -> Field:
         elbow = shoulder + upper * body.REST_ARM
         wrist = elbow + fore * body.REST_ARM
         arms.append(cone(shoulder * mirror, elbow * mirror, 50 if female else 56, 39))
-        arms.append(cone(elbow * mirror, wrist * mirror, 40, 24))
+        # Ends inside the wrist that belongs to the hand's mesh, or it would come through the bent palm.
+        arms.append(cone(elbow * mirror, (wrist - 50 * body.REST_ARM) * mirror, 40, 23))
     neck = cone([0, -30, -14], body.NECK_TOP + [0, 30, -6], 52 if female else 60, 46 if female else 54)
     return blend([blend(chest, 60.0), blend(arms, 12.0), neck], 26.0)
 
@@ -125,7 +126,7 @@ def standing(female: bool) -> Field:
     """Trunk and arms of someone seen from afar: a coat to below the knees, closed hands."""
     wrist = body.SHOULDER + (body.UPPER_ARM_MM + body.FOREARM_MM) * body.REST_ARM
     knuckles = wrist + 75 * body.REST_ARM
-    hands = [cone(wrist * [s, 1, 1], knuckles * [s, 1, 1], 30, 34) for s in (1, -1)]
+    hands = [cone((wrist - 40 * body.REST_ARM) * [s, 1, 1], knuckles * [s, 1, 1], 26, 34) for s in (1, -1)]
     return blend([torso(female), cone([0, -480, -6], [0, -1250, -6], 140, 120), *hands], 26.0)
 
 
