@@ -3,6 +3,7 @@
 import itertools
 import operator
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +30,7 @@ class Entry:
     num_frames: int | None = None  # where the list states it
 
 
-class ClipList:
+class ClipList(ABC):
     """Clips named by a list file, decoded only when indexed or iterated over.
 
     `strict=True` raises a `ClipError` at the first fault: of the list and of missing clips when the list is
@@ -75,8 +76,8 @@ class ClipList:
         self.entries = usable
         return self.skipped
 
-    def _read(self, entry: Entry) -> Clip:
-        raise NotImplementedError
+    @abstractmethod
+    def _read(self, entry: Entry) -> Clip: ...
 
     def _read_numbered(self, entry: Entry, fps: float) -> Clip:
         """The clip in a folder of colour frames numbered from 1, as many as the list states where it does."""

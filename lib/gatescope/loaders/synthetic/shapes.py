@@ -175,9 +175,8 @@ def hair(style: str) -> Field:
         return blend([hair("short"), ellipsoid([0, 214, -46], [38, 34, 38])], 8.0)
     if style == "curly":
         big = ellipsoid([0, 124, -22], [112, 112, 112])
-        curls = lambda points: big(points) + 5.0 * np.sin(points / 9.0).prod(1)  # noqa: E731
         return carve(
-            curls,
+            _curled(big),
             blend([ellipsoid([0, 56, 104], [62, 98, 90]), ellipsoid([0, -44, 30], [90, 70, 200])], 8.0),
             8.0,
         )
