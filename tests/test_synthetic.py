@@ -263,6 +263,7 @@ def consistent(clip) -> dict[str, float]:
 @pytest.mark.slow
 def test_flow_depth_mask_and_joints_agree_on_100_clips(still_camera):
     size, followed, unmoved, on_hand, reached = 72, [], [], [], []
+    inner = [joint for joint in range(5, 21) if joint % 4]  # not the tips, which are the skin itself
     # Forty frames, as a clip of Jester has: between sixteen the hand turns so far that its shading changes.
     clips = still_camera("train", 100, size, seed=7, num_frames=40, difficulty=0.3)
     for clip in clips:
@@ -278,13 +279,14 @@ def test_flow_depth_mask_and_joints_agree_on_100_clips(still_camera):
         for t in range(len(clip.frames)):
             if clip.hand_mask[t].any():
                 assert np.abs(np.median(clip.depth[t][clip.hand_mask[t]]) - wrist_z[t]) < 160
-            for (jx, jy), depth_mm in zip(clip.joints_2d[t, 5:21], clip.joints_3d[t, 5:21, 2], strict=True):
+            for (jx, jy), depth_mm in zip(clip.joints_2d[t, inner], clip.joints_3d[t, inner, 2], strict=True):
                 if 1 <= jx < size - 1 and 1 <= jy < size - 1:
                     surface = clip.depth[t, int(jy), int(jx)]
-                    # A joint lies under skin: nothing is seen far behind it unless the ray passes beside the finger.
+                    # A joint lies under skin, so nothing is seen far behind it, unless a thin finger slips between
+                    # the centres of two pixels.
                     reached.append(surface < depth_mm + 25)
                     if depth_mm - 25 < surface < depth_mm + 25:
                         on_hand.append(clip.hand_mask[t, int(jy), int(jx)])
     # Shading turns with the hand, so the colour of a followed point is near, not equal.
     assert np.median(followed) < 6 and np.median(unmoved) > 3 * np.median(followed)
-    assert np.mean(reached) > 0.88 and np.mean(on_hand) > 0.97
+    assert np.mean(reached) > 0.99 and np.mean(on_hand) > 0.97
