@@ -36,16 +36,16 @@ def template(kind: str, detail: int) -> Mesh:
     orientations, origins = body.rest_frames(body.Build())
     frame, origin = np.eye(3), np.zeros(3)
     if name == "hand":
-        bounds, voxel = ([-85, -80, -45], [120, 215, 60]), (9.5, 6.5, 5.0)[detail]
+        bounds, voxel = ([-85, -80, -45], [120, 215, 60]), (10.5, 6.5, 5.0)[detail]
         field, segments, spread_mm, part = shapes.hand(), _hand_segments(), 5.0, HAND
         bone = body.BONES.index("right_hand")
         frame, origin = orientations[bone], origins[bone]
     elif name in ("torso", "standing"):
         shape, bottom = (shapes.torso, -640) if name == "torso" else (shapes.standing, -1400)
-        bounds, voxel = ([-720, bottom, -190], [720, 175, 190]), (40.0, 26.0, 18.0)[detail]
+        bounds, voxel = ([-720, bottom, -190], [720, 175, 190]), (46.0, 26.0, 18.0)[detail]
         field, segments, spread_mm, part = shape(variant == "f"), _torso_segments(), 22.0, BODY
     else:
-        bounds, voxel = ([-150, -180, -160], [150, 270, 150]), (18.0, 11.0, 8.0)[detail]
+        bounds, voxel = ([-150, -180, -160], [150, 270, 150]), (21.0, 11.0, 8.0)[detail]
         field = shapes.head(variant == "f") if name == "head" else shapes.hair(variant)
         segments, spread_mm, part = [("head", [0, 40, 0], [0, 120, 0], 60)], 10.0, HEAD if name == "head" else HAIR
         origin = origins[body.BONES.index("head")]
