@@ -1,0 +1,1 @@
+"""From a batch to logits, every quantity named: cells, backbone, network."""
