@@ -104,13 +104,16 @@ def test_another_renderer_has_another_folder(gestures, cached_type, tmp_path, mo
         monkeypatch.undo()
 
 
-@pytest.mark.parametrize("change", [{"seed": 4}, {"size": 17}, {"difficulty": 0.6}, {"modalities": ("flow",)}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 4}, {"size": 17}, {"difficulty": 0.6}, {"modalities": ("flow",)}, {"classes": (0, 1)}]
+)
 def test_whatever_determines_the_pixels_determines_the_folder(gestures, cached_type, tmp_path, change):
     default = {"split": "train", "num_clips": 40, "size": 16, "seed": 3, "num_frames": 3}
     other = type(gestures)(**default | change)
     assert cached_type(other, tmp_path).folder != cached_type(gestures, tmp_path).folder
-    more = type(gestures)(**default | {"num_clips": 4})
-    assert cached_type(more, tmp_path).folder == cached_type(gestures, tmp_path).folder
+    for same in ({"num_clips": 4}, {"classes": range(27)}):
+        again = type(gestures)(**default | same)
+        assert cached_type(again, tmp_path).folder == cached_type(gestures, tmp_path).folder
 
 
 @pytest.mark.slow

@@ -144,6 +144,25 @@ def test_batch_equals_the_steps_done_one_frame_at_a_time():
             assert np.array_equal(batch[0, channel, step].numpy(), expected)
 
 
+def test_clip_mean_takes_its_part_of_what_stands_still_away():
+    """Twin in plain loops; a clip that stands still keeps the rest of itself, one that moves all its motion."""
+    clip = make_clip()
+    plain, less = to_batch(clip, **INPUT)[0].double(), to_batch(clip, **INPUT, clip_mean=0.75)[0]
+    for channel in range(3):
+        for row in range(16):
+            for column in range(16):
+                values = plain[channel, :, row, column].tolist()
+                expected = [value - 0.75 * sum(values) / len(values) for value in values]
+                np.testing.assert_allclose(less[channel, :, row, column], expected, atol=1e-3)
+    still = make_clip(frames=some_frames(1))
+    torch.testing.assert_close(to_batch(still, **INPUT, clip_mean=0.75), 0.25 * to_batch(still, **INPUT))
+    torch.testing.assert_close(less.diff(dim=1).double(), plain.diff(dim=1), atol=1e-3, rtol=0)
+    assert torch.equal(to_batch(clip, **INPUT, clip_mean=0.0), to_batch(clip, **INPUT))
+    for part in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="clip_mean is a part, from 0 to 1"):
+            to_batch(clip, **INPUT, clip_mean=part)
+
+
 def test_one_frame_clip_keeps_its_time_axis():
     batch = to_batch(make_clip(frames=some_frames(1)), **INPUT)
     assert batch.shape == (1, 3, 8, 16, 16)
@@ -257,6 +276,9 @@ def test_training_example_is_the_jittered_sample_and_one_crop_for_all_frames():
     frames = dataset.clips[0].frames[indices][:, :, left : left + 20]
     expected = to_batch(make_clip(frames=frames), **INPUT)
     assert torch.equal(dataset[0][0], expected[0])
+    # The mean picture is that of the frames taken, after the crop.
+    less = ClipTensors(dataset.clips, **INPUT, clip_mean=0.5, train=True, seed=3)
+    assert torch.equal(less[0][0], to_batch(make_clip(frames=frames), **INPUT, clip_mean=0.5)[0])
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])

@@ -111,6 +111,39 @@ def test_every_block_holds_each_label_once(synthetic):
     assert [clips.label(i) for i in range(27)] != [clips.label(i) for i in range(27, 54)]
 
 
+def test_chosen_classes_are_numbered_without_gaps_and_balanced(synthetic):
+    clips = synthetic.SyntheticGestures("train", 25, 16, num_frames=1, modalities=(), classes=(25, 3, 14))
+    assert clips.names == ("Swiping Up", "Turning Hand Clockwise", "No gesture")
+    for block in range(8):
+        assert sorted(clips.label(i) for i in range(3 * block, 3 * block + 3)) == [0, 1, 2]
+    assert {(clip.label, clip.name) for clip in (clips[i] for i in range(3))} == set(enumerate(clips.names))
+    assert clips[0].source.endswith("classes 3 14 25")
+
+
+def test_a_chosen_class_is_what_is_performed(synthetic, monkeypatch):
+    """Told by the label that is really handed to the kinematics."""
+    performed = []
+
+    def noted(label, *rest):
+        performed.append(label)
+        return original(label, *rest)
+
+    original = synthetic.perform
+    monkeypatch.setattr(synthetic, "perform", noted)
+    chosen = (0, 1, 2, 3, 4, 5, 12, 13, 14, 15, 22, 25)
+    clips = synthetic.SyntheticGestures("train", 24, 16, num_frames=1, modalities=(), classes=chosen)
+    names = [clips[i].name for i in range(24)]
+    assert names == [synthetic.JESTER_LABELS[label] for label in performed]
+    assert set(performed) == set(chosen)
+
+
+def test_all_classes_by_name_are_the_clips_of_none(synthetic):
+    every = synthetic.SyntheticGestures("train", 4, SIZE, num_frames=2, classes=range(27))[3]
+    default = synthetic.SyntheticGestures("train", 4, SIZE, num_frames=2)[3]
+    assert digest(every) == digest(default)
+    assert (every.source, every.label, every.name) == (default.source, default.label, default.name)
+
+
 def test_nobody_appears_in_two_splits(synthetic, monkeypatch):
     """Told by who is really handed to the renderer."""
 
@@ -192,6 +225,9 @@ def test_blur_does_not_tell_left_from_right(synthetic):
         ({"modalities": ("depht",)}, "depht"),
         ({"modalities": "flow"}, "collection of names"),
         ({"num_frames": 0}, "num_frames >= 1"),
+        ({"classes": (26, 27)}, "labels 0 to 26"),
+        ({"classes": ()}, "labels 0 to 26"),
+        ({"classes": (3, 3)}, "each label once"),
     ],
 )
 def test_wrong_arguments_are_refused_by_name(synthetic, arguments, told):

@@ -5,7 +5,7 @@ from gatescope.loaders.clip import MEANS, Clip, sample_frames, to_batch
 from gatescope.loaders.datasets import IsoGDClips, JesterClips, VideoClips
 from gatescope.loaders.errors import ClipError
 from gatescope.loaders.flow import with_flow
-from gatescope.loaders.labels import JESTER_LABELS
+from gatescope.loaders.labels import JESTER_LABELS, MOTION_CLASSES
 from gatescope.loaders.reading import read_clip
 from gatescope.loaders.synthetic import SyntheticGestures
 from gatescope.loaders.tensors import ClipTensors
@@ -13,6 +13,7 @@ from gatescope.loaders.tensors import ClipTensors
 __all__ = [
     "JESTER_LABELS",
     "MEANS",
+    "MOTION_CLASSES",
     "CachedGestures",
     "Clip",
     "ClipError",

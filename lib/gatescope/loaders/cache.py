@@ -45,7 +45,7 @@ class CachedGestures(Dataset):
         return len(self.clips)
 
     def label(self, index: int) -> int:
-        """The 0-based class of clip `index`."""
+        """The label of clip `index`: its class's 0-based place in the data set's `names`."""
         return self.clips.label(index)
 
     def __getitem__(self, index: int) -> Clip:
@@ -142,5 +142,6 @@ def _renderer() -> list:
 
 
 def _key(clips: SyntheticGestures) -> str:
-    what = [clips.split, clips.size, clips.seed, clips.num_frames, clips.difficulty, clips.modalities, _renderer()]
+    sizes = [clips.size, clips.num_frames, clips.difficulty]
+    what = [clips.split, clips.seed, *sizes, clips.modalities, clips.classes, _renderer()]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]

@@ -30,3 +30,7 @@ JESTER_LABELS: tuple[str, ...] = (
     "No gesture",
     "Doing other things",
 )
+
+# Told apart by how the hand moves, not by which fingers are stretched: swipes, pushing and pulling, rolling, turning,
+# shaking, no gesture. A few minutes of training suffice for these.
+MOTION_CLASSES: tuple[int, ...] = (*range(6), *range(12, 16), 22, 25)

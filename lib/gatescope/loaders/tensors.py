@@ -21,7 +21,7 @@ class Clips(Protocol):
 
 
 class ClipTensors(Dataset):
-    """Pairs of a clip's tensor (3, T, H, W) and its label, from any sequence of clips.
+    """Pairs of a clip's tensor (3, T, H, W), made by `to_batch`, and its label, from any sequence of clips.
 
     In training, frame jitter and crop depend on (seed, epoch, index) alone: the same with no worker or many,
     in any order. Clips are opened where they are asked for, so no decoder ever crosses into a worker. Nothing
@@ -36,11 +36,18 @@ class ClipTensors(Dataset):
         size: int,
         mean: Sequence[float],
         modality: str = "rgb",
+        clip_mean: float = 0.0,
         train: bool = False,
         seed: int = 0,
     ):
         self.clips = clips
-        self.input = {"num_frames": num_frames, "size": size, "mean": tuple(mean), "modality": modality}
+        self.input = {
+            "num_frames": num_frames,
+            "size": size,
+            "mean": tuple(mean),
+            "modality": modality,
+            "clip_mean": clip_mean,
+        }
         self.train = train
         self.seed = seed
         # In shared memory, so that workers which outlive an epoch see the next one's number.

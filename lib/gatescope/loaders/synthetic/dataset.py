@@ -26,11 +26,15 @@ _PERSON, _LABEL, _CAST, _MOTION, _SCENE, _PAINT = range(6)
 class SyntheticGestures(Dataset):
     """Rendered clips of the 27 gestures, none of them from a recording.
 
-    Clip i is a function of (seed, split, i, size, num_frames, difficulty) alone; nobody appears in two splits. Every
-    27 clips hold each label once. A clip lasts 2.2 to 3.4 s, whatever its number of frames; below 12 frames rolling
-    and shaking move too far from one to the next for their direction to be told. Masks, depth, flow and
-    joints are exact, of the moment each frame's exposure is centred on. `modalities` names which of `hand_mask`,
-    `depth` and `flow` are rendered: fewer take less time.
+    Clip i is a function of (seed, split, i, size, num_frames, difficulty, classes) alone; nobody appears in two splits.
+    A clip lasts 2.2 to 3.4 s, whatever its number of frames; below 12 frames rolling and shaking move too far from one
+    to the next for their direction to be told. Masks, depth, flow and joints are exact, of the moment each frame's
+    exposure is centred on. `modalities` names which of `hand_mask`, `depth` and `flow` are rendered: fewer take less
+    time.
+
+    `classes`, by their place in `JESTER_LABELS`, leaves the others out. A clip's label is its class's place among those
+    chosen, in Jester's order, from 0 without a gap as a network needs it; `names[label]` is its name. Every
+    `len(classes)` clips, 27 where nothing is chosen, hold each label once.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class SyntheticGestures(Dataset):
         num_frames: int = 16,
         difficulty: float = 0.5,
         modalities: Collection[str] = MODALITIES,
+        classes: Collection[int] | None = None,
     ):
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
@@ -62,7 +67,12 @@ class SyntheticGestures(Dataset):
         self.seed, self.num_frames = whole(seed), whole(num_frames)
         self.difficulty = float(difficulty)
         self.modalities = tuple(name for name in MODALITIES if name in modalities)
-        self.names = JESTER_LABELS
+        self.classes = tuple(range(len(JESTER_LABELS))) if classes is None else tuple(sorted(map(whole, classes)))
+        if not self.classes or not set(self.classes) <= set(range(len(JESTER_LABELS))):
+            raise ValueError(f"classes must be some of the labels 0 to {len(JESTER_LABELS) - 1}; got {self.classes}")
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes must name each label once; got {self.classes}")
+        self.names = tuple(JESTER_LABELS[label] for label in self.classes)
 
     def __len__(self) -> int:
         return self.num_clips
@@ -73,9 +83,9 @@ class SyntheticGestures(Dataset):
         return self.clip(whole(index) % self.num_clips)
 
     def label(self, index: int) -> int:
-        """The 0-based class of clip `index`, known without rendering it."""
-        block, place = divmod(index, len(JESTER_LABELS))
-        return int(self._stream(_LABEL, block).permutation(len(JESTER_LABELS))[place])
+        """The label of clip `index`, its class's 0-based place in `names`, known without rendering it."""
+        block, place = divmod(index, len(self.names))
+        return int(self._stream(_LABEL, block).permutation(len(self.names))[place])
 
     def person(self, index: int) -> Person:
         """Who performs clip `index`: one of the split's own people."""
@@ -93,7 +103,7 @@ class SyntheticGestures(Dataset):
         images = render(
             self.person(index),
             scene,
-            perform(label, times, duration_s, motion),
+            perform(self.classes[label], times, duration_s, motion),
             times,
             self.size,
             self._stream(_PAINT, index),
@@ -103,12 +113,15 @@ class SyntheticGestures(Dataset):
             fps=self.num_frames / duration_s,
             source=(
                 f"synthetic gestures: {self.split} clip {index}, seed {self.seed}, {self.size} px, "
-                f"{self.num_frames} frames, difficulty {self.difficulty:g}"
+                f"{self.num_frames} frames, difficulty {self.difficulty:g}{self._choice()}"
             ),
             label=label,
-            name=JESTER_LABELS[label],
+            name=self.names[label],
             **vars(images),
         )
+
+    def _choice(self) -> str:
+        return "" if len(self.classes) == len(JESTER_LABELS) else f", classes {' '.join(map(str, self.classes))}"
 
     def _stream(self, purpose: int, number: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, SPLITS.index(self.split), purpose, number])
