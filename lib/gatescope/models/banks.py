@@ -1,0 +1,107 @@
+"""Parts of one kind evaluated together: what the input alone decides, and what the hidden state adds at each step.
+
+A bank is made anew for every forward pass. It joins the kernels of its parts into one, in the type that autocast asks
+for and the memory layout that convolutions want, so that no step has to.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from gatescope.models.cells import AttentionGate, ConvPart, InputAttention, PooledPart, SeparablePart
+
+Maps = Float[Tensor, "batch _ height width"]
+Values = Float[Tensor, "batch _"]
+
+
+class ConvBank:
+    """Dense convolutions to several gates and the candidate as one convolution."""
+
+    def __init__(self, parts: Mapping[str, ConvPart]):
+        self.names = tuple(parts)
+        joined = list(parts.values())
+        self.input_weight = _ready(torch.cat([part.input_to_state.weight for part in joined]))
+        self.state_weight = _ready(torch.cat([part.state_to_state.weight for part in joined]))
+        self.bias = _ready(torch.cat([part.input_to_state.bias for part in joined]))
+
+    def project(self, x: Maps) -> Maps:
+        """W_x * X + b of all parts."""
+        return F.conv2d(x, self.input_weight, self.bias, padding="same")
+
+    def add_state(self, projected: Maps, h: Maps | None) -> dict[str, Maps]:
+        """W_x * X + W_h * H + b of each part; without `h` the state is zero."""
+        if h is not None:
+            projected = projected + F.conv2d(h, self.state_weight, padding="same")
+        return dict(zip(self.names, projected.chunk(len(self.names), dim=1), strict=True))
+
+
+class PooledBank:
+    """Fully connected layers from the pooled input and state to several gates as one layer."""
+
+    def __init__(self, parts: Mapping[str, PooledPart]):
+        self.names = tuple(parts)
+        joined = list(parts.values())
+        self.input_weight = _ready(torch.cat([part.input_to_state.weight for part in joined]))
+        self.state_weight = _ready(torch.cat([part.state_to_state.weight for part in joined]))
+        self.bias = _ready(torch.cat([part.input_to_state.bias for part in joined]))
+
+    def project(self, x_pooled: Values) -> Values:
+        """W_x mean(X) + b of all parts."""
+        return F.linear(x_pooled, self.input_weight, self.bias)
+
+    def add_state(self, projected: Values, h_pooled: Values) -> dict[str, Values]:
+        """W_x mean(X) + W_h mean(H) + b of each part."""
+        projected = projected + F.linear(h_pooled, self.state_weight)
+        return dict(zip(self.names, projected.chunk(len(self.names), dim=1), strict=True))
+
+
+class SeparableBank:
+    """One part's depthwise separable convolutions."""
+
+    def __init__(self, part: SeparablePart):
+        given, own = part.input_to_state, part.state_to_state
+        self.input_weights = _ready(given.depthwise.weight), _ready(given.pointwise.weight)
+        self.state_weights = _ready(own.depthwise.weight), _ready(own.pointwise.weight)
+        self.bias = _ready(given.pointwise.bias)
+
+    def project(self, x: Maps) -> Maps:
+        """W_x * X + b."""
+        return separable(x, *self.input_weights, self.bias)
+
+    def add_state(self, projected: Maps, h: Maps | None) -> Maps:
+        """W_x * X + W_h * H + b; without `h` the state is zero."""
+        return projected if h is None else projected + separable(h, *self.state_weights)
+
+
+class AttentionBank(SeparableBank):
+    """An attention's convolutions: to what it scores, and from there to its scores."""
+
+    def __init__(self, part: AttentionGate | InputAttention):
+        super().__init__(part)
+        self.score_weights = [_ready(weight) for weight in part.score.parameters()]
+
+    def score(self, x: Maps) -> Maps:
+        """Z: dense to one map for an input attention, separable to a map per channel for a gate's."""
+        if len(self.score_weights) == 1:
+            return F.conv2d(x, *self.score_weights, padding="same")
+        return separable(x, *self.score_weights)
+
+
+def separable(
+    x: Maps,
+    depthwise: Float[Tensor, "in 1 rows columns"],
+    pointwise: Float[Tensor, "out in 1 1"],
+    bias: Float[Tensor, " out"] | None = None,
+) -> Maps:
+    """Each channel convolved by itself, then all of them mixed at every position."""
+    return F.conv2d(F.conv2d(x, depthwise, padding="same", groups=x.shape[1]), pointwise, bias)
+
+
+def _ready(weight: Tensor) -> Tensor:
+    device = weight.device.type
+    if torch.is_autocast_enabled(device):
+        weight = weight.to(torch.get_autocast_dtype(device))
+    return weight.contiguous(memory_format=torch.channels_last) if weight.ndim == 4 else weight

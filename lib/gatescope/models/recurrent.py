@@ -1,0 +1,224 @@
+"""RecurrentLayer: any cell of the table, run over the time steps of a clip."""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gatescope.models.banks import AttentionBank, ConvBank, PooledBank, SeparableBank
+from gatescope.models.cells import (
+    CELLS,
+    AttentionGate,
+    Cell,
+    ConvPart,
+    InputAttention,
+    PooledPart,
+    SeparablePart,
+    peak_at_one,
+    sum_to_one,
+    tanh,
+)
+from gatescope.models.conventions import CONVENTIONS
+from gatescope.models.hooks import HookPoint
+
+Maps = Float[Tensor, "batch _ height width"]
+Hidden = Float[Tensor, "batch time hidden height width"]
+State = tuple[Maps, Maps]  # h and c
+
+_GATES = {"conv": ConvPart, "attention": AttentionGate}
+_CANDIDATES = {"conv": ConvPart, "separable": SeparablePart}
+
+
+class RecurrentLayer(nn.Module):
+    r"""A cell run over time: the hidden states of every step.
+
+    Zhang et al. 2018, with $*$ a convolution, $\circ$ an elementwise product and gates of three kinds:
+
+    conv gate (1)-(3): $\sigma(W_x * X_t + W_h * H_{t-1} + b)$, a map per channel
+
+    pooled gate (8)-(12): $\sigma(W_x \bar{X}_t + W_h \bar{H}_{t-1} + b)$, a value per channel
+
+    attention gate (21)-(23): $Z_t = W * \tanh(W_x * X_t + W_h * H_{t-1} + b)$,
+    $A_t = \exp Z_t / \max \exp Z_t$ within each channel
+
+    candidate (4), (13): $G_t = \tanh(W_x * X_t + W_h * H_{t-1} + b)$, dense or separable
+
+    cell state (5), (14): $C_t = f_t \circ C_{t-1} + i_t \circ G_t$
+
+    hidden state (6), (15): $H_t = o_t \circ \tanh C_t$
+
+    input attention (17)-(19), in place of $X_t$: $\tilde{X}_t = A_t \circ X_t$ with $A_t$ the softmax over
+    positions of $Z_t = W_z * \tanh(W_x * X_t + W_h * H_{t-1} + b)$
+
+    `conventions` "authors" takes the hard sigmoid and constant gate kernels of the released code.
+    """
+
+    def __init__(
+        self,
+        cell: str | Cell,
+        in_channels: int,
+        hidden_channels: int,
+        kernel_size: int = 3,
+        conventions: str = "paper",
+    ):
+        super().__init__()
+        if isinstance(cell, str) and cell not in CELLS:
+            raise LookupError(f"no cell {cell!r}; there are {', '.join(CELLS)}, or a Cell of your own")
+        if conventions not in CONVENTIONS:
+            raise LookupError(f"no conventions {conventions!r}; there are {', '.join(CONVENTIONS)}")
+        if kernel_size % 2 == 0 or min(kernel_size, in_channels, hidden_channels) < 1:
+            raise ValueError(
+                "needed an odd kernel_size and at least one channel in and out; "
+                f"got {kernel_size}, {in_channels} and {hidden_channels}"
+            )
+        self.cell = CELLS[cell] if isinstance(cell, str) else cell
+        self.conventions = CONVENTIONS[conventions]
+        self.in_channels, self.hidden_channels, self.kernel_size = in_channels, hidden_channels, kernel_size
+        sizes = (in_channels, hidden_channels, kernel_size)
+        self.gates = nn.ModuleDict(
+            {
+                name: PooledPart(in_channels, hidden_channels) if kind == "pooled" else _GATES[kind](*sizes)
+                for name, kind in self.cell.gates.items()
+            }
+        )
+        self.candidate = _CANDIDATES[self.cell.candidate](*sizes)
+        self.attention = InputAttention(*sizes) if self.cell.input_attention else None
+        self.hooks = nn.ModuleDict({name: HookPoint() for name in self._quantities()})
+        self._initialise()
+
+    def extra_repr(self) -> str:
+        """What the parts below do not say."""
+        return f"{self.cell}"
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time in height width"],
+        state: State | None = None,
+        return_state: bool = False,
+    ) -> (
+        Float[Tensor, "batch time hidden height width"] | tuple[Float[Tensor, "batch time hidden height width"], State]
+    ):
+        """H_t of every step, (batch, time, hidden, height, width), and the last (h, c) where `return_state`.
+
+        Any number of steps; `state` continues where another call ended, and is zero without it.
+
+        Raises:
+            ValueError: if `x` has other channels than the layer, no step, or does not fit `state`.
+        """
+        self._check(x, state)
+        num_steps = x.shape[1]
+        # Time-major, channels innermost in memory: a step is one block, and the convolutions need no other layout.
+        frames = x.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        banks = self._banks()
+        if self.attention is None:
+            steps = self._project(banks, frames, num_steps)
+        else:
+            steps = zip(frames.chunk(num_steps), banks["attention"].project(frames).chunk(num_steps), strict=True)
+        h, c = state or (None, None)
+        hidden = []
+        for projected in steps:
+            if self.attention is not None:
+                x_attended = self._attend(banks["attention"], *projected, h)
+                (projected,) = self._project(banks, x_attended, 1)
+            h, c = self._step(banks, projected, h, c)
+            hidden.append(h.permute(0, 2, 3, 1))
+        output = torch.stack(hidden).permute(1, 0, 4, 2, 3)
+        return (output, (h, c)) if return_state else output
+
+    def _step(self, banks: dict, projected: dict[str, Tensor], h: Maps | None, c: Maps | None) -> State:
+        """One time step, from what the input gives to each part; without `h` and `c` the state is zero."""
+        sums = {}
+        if "pooled" in banks:
+            pooled = projected["pooled"]
+            values = pooled.new_zeros(len(pooled), self.hidden_channels) if h is None else h.mean((2, 3))
+            values = self.hooks["h_pooled"](values)  # (9)
+            sums |= banks["pooled"].add_state(pooled, values)
+        if "conv" in banks:
+            sums |= banks["conv"].add_state(projected["conv"], h)
+        for name in self._separable:
+            sums[name] = banks[name].add_state(projected[name], h)
+        i, f, o = (self._gate(name, sums[name], banks) for name in "ifo")
+        g = self.hooks["g"](tanh(sums["candidate"]))  # (4) (13)
+        c = self.hooks["c"](i * g if c is None else f * c + i * g)  # (5) (14)
+        return self.hooks["h"](o * tanh(c)), c  # (6) (15)
+
+    def _gate(self, name: str, total: Tensor, banks: dict) -> Tensor:
+        """A gate as it multiplies: its map, or its values with a height and a width of 1."""
+        if self.cell.gates[name] == "attention":
+            ending = self.cell.attentions[name]
+            z = self.hooks[f"z{ending}"](banks[name].score(tanh(total)))  # (21)
+            return self.hooks[name](self.hooks[f"attention{ending}"](peak_at_one(z)))  # (22) (23)
+        gate = self.hooks[name](self.conventions.gate_activation(total))  # (1) (2) (3), (10) (11) (12)
+        return gate[:, :, None, None] if self.cell.gates[name] == "pooled" else gate
+
+    def _attend(self, bank: AttentionBank, x: Maps, projected: Maps, h: Maps | None) -> Maps:
+        z = self.hooks["z"](bank.score(tanh(bank.add_state(projected, h))))  # (17)
+        attention = self.hooks["attention"](sum_to_one(z))  # (18)
+        return self.hooks["x_attended"](attention * x)  # (19)
+
+    def _project(self, banks: dict, x: Maps, num_steps: int) -> Iterator[dict[str, Tensor]]:
+        """What each part takes from the input, of all steps at once; then step by step."""
+        parts = {name: bank.project(x) for name, bank in banks.items() if name not in ("pooled", "attention")}
+        if "pooled" in banks:
+            pooled = x.mean((2, 3))  # (8)
+            hook = self.hooks["x_pooled"]
+            pooled = torch.cat([hook(step) for step in pooled.chunk(num_steps)]) if hook.active else pooled
+            parts["pooled"] = banks["pooled"].project(pooled)
+        steps = zip(*(part.chunk(num_steps) for part in parts.values()), strict=True)
+        return (dict(zip(parts, step, strict=True)) for step in steps)
+
+    @property
+    def _separable(self) -> dict[str, SeparablePart]:
+        parts = {**self.gates, "candidate": self.candidate}
+        return {name: part for name, part in parts.items() if isinstance(part, SeparablePart)}
+
+    def _banks(self) -> dict[str, ConvBank | PooledBank | SeparableBank]:
+        parts = {**self.gates, "candidate": self.candidate}
+        conv = {name: part for name, part in parts.items() if isinstance(part, ConvPart)}
+        pooled = {name: part for name, part in parts.items() if isinstance(part, PooledPart)}
+        banks = {
+            name: AttentionBank(part) if isinstance(part, AttentionGate) else SeparableBank(part)
+            for name, part in self._separable.items()
+        }
+        if conv:
+            banks["conv"] = ConvBank(conv)
+        if pooled:
+            banks["pooled"] = PooledBank(pooled)
+        if self.attention is not None:
+            banks["attention"] = AttentionBank(self.attention)
+        return banks
+
+    def _quantities(self) -> list[str]:
+        """The names of the hook points, in the order in which a step passes them."""
+        maps = [f"{name}{ending}" for ending in self.cell.attentions.values() for name in ("z", "attention")]
+        attended = ["x_attended"] if self.cell.input_attention else []
+        pooled = ["x_pooled", "h_pooled"] if "pooled" in self.cell.gates.values() else []
+        return [*maps, *attended, *pooled, "i", "f", "o", "g", "c", "h"]
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        for name, parameter in self.named_parameters():
+            if name.endswith("bias"):
+                parameter.zero_()
+        if not self.conventions.constant_gate_kernels:
+            return
+        # The released (a) divides its input kernels by the filters, (b) to (d) by the input's channels.
+        fan_in = self.hidden_channels if self.cell == CELLS["a"] else self.in_channels
+        for gate in self.gates.values():
+            if isinstance(gate, PooledPart):
+                gate.input_to_state.weight.fill_(1 / fan_in)
+                gate.state_to_state.weight.fill_(1 / self.hidden_channels)
+        if isinstance(self.gates["f"], ConvPart):
+            self.gates["f"].input_to_state.bias.fill_(1)
+
+    def _check(self, x: Tensor, state: State | None) -> None:
+        batch, time, channels, height, width = x.shape
+        if channels != self.in_channels or min(batch, time, height, width) < 1:
+            raise ValueError(
+                f"x must be (batch, time, {self.in_channels}, height, width), none of them 0; got {tuple(x.shape)}"
+            )
+        wanted = (batch, self.hidden_channels, height, width)
+        for name, value in zip("hc", state or (), strict=False):
+            if value.shape != wanted:
+                raise ValueError(f"state {name} must be {wanted} for this x; got {tuple(value.shape)}")
