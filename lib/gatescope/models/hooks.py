@@ -18,7 +18,7 @@ class HookPoint(nn.Module):
         self.time_axis = time_axis  # of the value that passes; None where the point is passed once per time step
         self.replacements: list[Callable[[Tensor], Tensor]] = []
         self.readers: list[Callable[[Tensor], None]] = []
-        self.gradients = 0  # how many recordings want this value to stand in the autograd graph
+        self.graphs: list[object] = []  # who wants to derive by this value
 
     @property
     def active(self) -> bool:
@@ -28,13 +28,13 @@ class HookPoint(nn.Module):
     @property
     def in_graph(self) -> bool:
         """Whether autograd must see the value itself: it is replaced, or its gradient is wanted."""
-        return bool(self.replacements or self.gradients)
+        return bool(self.replacements or self.graphs)
 
     def forward(self, value: Tensor) -> Tensor:
         """The value, or what replaced it."""
         for replace in self.replacements:
             value = replace(value)
-        if self.gradients and not value.requires_grad:
+        if self.graphs and not value.requires_grad:
             value = value.detach().requires_grad_()
         for read in self.readers:
             read(value)

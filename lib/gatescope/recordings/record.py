@@ -1,0 +1,190 @@
+"""record and intervene: read and replace what passes a network's hook points, for as long as a block lasts."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from fnmatch import fnmatchcase
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gatescope.models.hooks import HookPoint
+
+Steps = Float[Tensor, "batch time channel *space"]
+Replacement = Callable[[Tensor], Tensor]
+
+
+def hook_points(network: nn.Module) -> dict[str, HookPoint]:
+    """The hook points of a layer or network by their names: `f` in a layer, `layer1.f` in a network."""
+    return {
+        name.replace("hooks.", ""): module for name, module in network.named_modules() if isinstance(module, HookPoint)
+    }
+
+
+class Recording(Mapping):
+    """What passed the chosen hook points in the last forward pass, by name, always with a time axis.
+
+    A value is (batch, time, channel, height, width), or (batch, time, channel) for a pooled gate. It is stacked when it
+    is asked for first. After an intervention it is what the network went on with.
+    """
+
+    def __init__(self, points: Mapping[str, HookPoint], gradients: bool):
+        self._points = dict(points)
+        self._gradients = gradients
+        self._passed: dict[str, list[Tensor]] = {name: [] for name in points}
+        self._stacked: dict[str, Tensor] = {}
+
+    def __getitem__(self, name: str) -> Steps:
+        if name not in self._points:
+            raise LookupError(f"{name} was not recorded; this recording holds {', '.join(self._points)}")
+        if name not in self._stacked:
+            self._stacked[name] = self._with_time(name, [value.detach() for value in self._steps(name)])
+        return self._stacked[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._points)
+
+    def __len__(self) -> int:
+        return len(self._points)
+
+    def gradient(self, name: str, score: Float[Tensor, ""]) -> Steps:
+        """The gradient of `score` with respect to `name` at every step, zero where the score does not depend on it.
+
+        All that a value acts upon counts, later steps included. For a score per clip take the sum over the batch:
+        no clip acts on another's score as long as the network is in its evaluation mode.
+
+        Raises:
+            ValueError: if the recording was made without `gradients`, or `score` does not come from its pass.
+        """
+        if not self._gradients:
+            raise ValueError("gradients need record(..., gradients=True) and a forward pass inside it")
+        if not score.requires_grad:
+            raise ValueError("the score has no graph: make it from a forward pass in the block, without no_grad")
+        steps = self._steps(name)
+        found = torch.autograd.grad(score, steps, retain_graph=True, materialize_grads=True)
+        return self._with_time(name, list(found))
+
+    def _steps(self, name: str) -> list[Tensor]:
+        if not self._passed[name]:
+            raise LookupError(f"nothing has passed {name}: run the network inside the record block")
+        return self._passed[name]
+
+    def _with_time(self, name: str, values: list[Tensor]) -> Steps:
+        axis = self._points[name].time_axis
+        return torch.stack(values, dim=1) if axis is None else values[0].movedim(axis, 1)
+
+    def _start(self, names: Collection[str]) -> None:
+        for name in names:
+            self._passed[name].clear()
+            self._stacked.pop(name, None)
+
+    def _reader(self, name: str) -> Callable[[Tensor], None]:
+        passed, once = self._passed[name], self._points[name].time_axis is not None
+
+        def read(value: Tensor) -> None:
+            if once:
+                self._start([name])
+            passed.append(value if self._gradients else value.detach())
+
+        return read
+
+
+@contextmanager
+def record(network: nn.Module, *patterns: str, gradients: bool = False) -> Iterator[Recording]:
+    """A Recording of the hook points that match `patterns` (`layer1.*`, `*.c`; all of them without any).
+
+    It fills while the network runs in the block, and stays readable afterwards; the network computes bit for bit the
+    same. A second forward pass begins the recording anew. With `gradients`, values keep their graph and
+    `Recording.gradient` gives a score's derivative with respect to them.
+
+    Raises:
+        LookupError: if a pattern matches no hook point; it lists those that exist.
+    """
+    points = _matching(network, patterns or ("*",))
+    recording = Recording(points, gradients)
+    with ExitStack() as cleanup:
+        for name, point in points.items():
+            cleanup.enter_context(_among(point.readers, recording._reader(name)))
+            if gradients:
+                cleanup.enter_context(_among(point.graphs, recording))
+            start = _owner(network, point).register_forward_pre_hook(lambda *_, name=name: recording._start([name]))
+            cleanup.callback(start.remove)
+        yield recording
+
+
+@contextmanager
+def intervene(network: nn.Module, changes: Mapping[str, Replacement | Steps]) -> Iterator[None]:
+    """While the block lasts, what passes the named hook points is replaced, and the network goes on with that.
+
+    A change is a function of one time step's value, (batch, channel, height, width) or (batch, channel), that returns
+    what to use; or a tensor with a time axis, such as another recording's, whose step t stands in for step t. Names may
+    be patterns. An inner block sees what an outer one made.
+
+    Raises:
+        LookupError: if a name matches no hook point; it lists those that exist.
+        ValueError: if a replacement has another shape than what it replaces.
+    """
+    with ExitStack() as cleanup:
+        for pattern, change in changes.items():
+            for name, point in _matching(network, [pattern]).items():
+                replacement = _Replacement(name, change, point.time_axis)
+                cleanup.enter_context(_among(point.replacements, replacement))
+                cleanup.callback(_owner(network, point).register_forward_pre_hook(replacement.start).remove)
+        yield
+
+
+class _Replacement:
+    """A change as a function of what passes a point; it counts the steps of a layer's forward pass."""
+
+    def __init__(self, name: str, change: Replacement | Steps, time_axis: int | None):
+        self.name, self.change, self.time_axis = name, change, time_axis
+        self.step = 0
+
+    def start(self, *_: object) -> None:
+        self.step = 0
+
+    def __call__(self, value: Tensor) -> Tensor:
+        if self.time_axis is None:
+            return self._replace(value)
+        self.step = 0
+        return torch.stack([self._replace(step) for step in value.unbind(self.time_axis)], self.time_axis)
+
+    def _replace(self, value: Tensor) -> Tensor:
+        if callable(self.change):
+            replaced = self.change(value)
+        elif self.step < self.change.shape[1]:
+            replaced = self.change[:, self.step].to(value)
+        else:
+            raise ValueError(f"the replacement of {self.name} has {self.change.shape[1]} steps; the clip has more")
+        self.step += 1
+        if replaced.shape != value.shape:
+            raise ValueError(f"what replaces {self.name} must be {tuple(value.shape)}; got {tuple(replaced.shape)}")
+        return replaced
+
+
+def _matching(network: nn.Module, patterns: Collection[str]) -> dict[str, HookPoint]:
+    points = hook_points(network)
+    chosen = {}
+    for pattern in patterns:
+        found = {name: point for name, point in points.items() if fnmatchcase(name, pattern)}
+        if not found:
+            raise LookupError(f"no hook point matches {pattern!r}; there are {', '.join(points) or 'none'}")
+        chosen |= found
+    return chosen
+
+
+def _owner(network: nn.Module, point: HookPoint) -> nn.Module:
+    """The module whose forward pass goes through `point`: the one that holds it among its `hooks`."""
+    return next(
+        module for module in network.modules() if any(point is held for held in getattr(module, "hooks", {}).values())
+    )
+
+
+@contextmanager
+def _among(collection: list, item: object) -> Iterator[None]:
+    collection.append(item)
+    try:
+        yield
+    finally:
+        # By identity: nested blocks may have put in an equal one.
+        del collection[next(place for place, held in enumerate(collection) if held is item)]
