@@ -9,15 +9,18 @@ LIBRARY = Path(__file__).resolve().parent.parent / "lib" / "gatescope"
 MODULES = {".".join(path.relative_to(LIBRARY).with_suffix("").parts): path for path in sorted(LIBRARY.rglob("*.py"))}
 LONGEST = 350  # lines
 
-# What every layer may use: files, names, records.
-GROUND = {"files", "paths", "manifest", "parameters"}
+# What every layer may use: files, names, records, facts.
+GROUND = {"files", "paths", "manifest", "parameters", "means"}
 MAY_IMPORT = {
     "loaders": set(),
     "models": set(),
     "recordings": {"models"},
     "pictures": {"recordings"},
     "pictures.explorer": {"recordings", "loaders", "models"},
-    "train": {"loaders", "models"},
+    "recipes": {"evaluation"},
+    "evaluation": set(),
+    "checkpoints": set(),
+    "train": {"loaders", "models", "recipes", "evaluation", "checkpoints"},
     "udl": {"loaders", "models", "train"},
     "freshness": set(),
     "publish": set(),

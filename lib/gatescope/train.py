@@ -1,0 +1,225 @@
+"""Training as a generator of rows: exact to resume, checked at every step, on CPU or GPU."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision, Precision
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from gatescope.checkpoints import first_difference, load_state, pack, save_state, unpack
+from gatescope.evaluation import control, evaluate
+from gatescope.recipes import TrainConfig, choose_precision, make_optimizer
+
+__all__ = ["Row", "TrainConfig", "evaluate", "fit"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One epoch of a training."""
+
+    epoch: int  # from 1
+    step: int  # taken so far
+    rate: float  # at the last step
+    loss: float  # mean cross-entropy of the training clips, as they were met, in nats
+    accuracy: float  # on the training clips, as they were met
+    valid_loss: float | None  # nats
+    valid_accuracy: float | None
+    seconds: float  # the epoch took, validation included
+    precision: str
+    device: str  # cpu or cuda
+
+
+def fit(
+    network: nn.Module,
+    train_clips: Dataset,
+    valid_clips: Dataset | None,
+    config: TrainConfig,
+    folder: Path | None = None,
+    *,
+    data: dict[str, Any] | None = None,
+    num_workers: int = 0,
+) -> Iterator[Row]:
+    """Train `network` in place; a row after each epoch, when the network stands in evaluation mode.
+
+    `network` is any module that gives logits, the clips are data sets of (tensor (3, T, H, W), label). With a
+    `folder` the state is kept there after every epoch, and a training that was stopped goes on from it: the rows
+    already there come first, and with the same number of threads on the same kind of processor the weights end the
+    same to the last bit. `data` says in JSON what the clips are, for a state to be told from another's. Incomplete
+    last batches are left out, as the authors do; every epoch has an order of its own. Example:
+
+        config = NetworkConfig.small("a", num_classes=12)
+        torch.manual_seed(0)
+        network = GestureNetwork(config)
+        train = ClipTensors(SyntheticGestures("train", 960, 48), **config.input, train=True)
+        valid = ClipTensors(SyntheticGestures("valid", 600, 48), **config.input)
+        rows = list(fit(network, train, valid, TrainConfig(epochs=16), Path("runs/a-0")))
+        print(rows[-1].valid_accuracy, evaluate(network, valid).accuracy())
+
+    Raises:
+        ValueError: if there is no training clip, a label is none of the network's classes, or `folder` holds the
+            state of another training; the message names the first difference.
+        RuntimeError: if another process trains in `folder`.
+        FloatingPointError: if a loss or a gradient is not finite; the message names the first layer to blame.
+    """
+    if len(train_clips) == 0:
+        raise ValueError("there is no clip to train on; give a data set of at least one")
+    if folder is None:
+        yield from _epochs(network, train_clips, valid_clips, config, None, data, num_workers)
+        return
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(Path(folder) / "lock", timeout=0):
+            yield from _epochs(network, train_clips, valid_clips, config, Path(folder), data, num_workers)
+    except Timeout:
+        raise RuntimeError(f"another process is training in {folder}; wait for it or take another folder") from None
+
+
+def _epochs(network, train_clips, valid_clips, config, folder, data, num_workers) -> Iterator[Row]:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = choose_precision(config.precision, device)
+    # Given as a plugin, since the name alone makes Fabric print a line.
+    plugin = MixedPrecision("bf16-mixed", device.type) if precision == "bf16-mixed" else Precision()
+    fabric = Fabric(accelerator=device.type, devices=1, plugins=plugin)
+    optimizer = make_optimizer(network, config)
+    module, stepper = fabric.setup(network, optimizer)
+
+    training = _describe(network, train_clips, valid_clips, config, data)
+    rows: list[Row] = []
+    if folder is not None and (state := load_state(folder)):
+        tensors, facts = state
+        if difference := first_difference(training, facts["training"]):
+            raise ValueError(f"{folder} holds the state of another training: {difference}; take another folder")
+        unpack(tensors, network, optimizer)
+        rows = [Row(**row) for row in facts["rows"]]
+    network.eval()
+    yield from rows
+
+    num_steps = config.epochs * max(len(train_clips) // config.batch_size, 1)
+    for epoch in range(len(rows), config.epochs):
+        start = time.perf_counter()
+        # What is drawn depends on seed and epoch alone, and the caller's own random numbers stay as they were.
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(_entropy(config.seed, epoch))
+            loader = fabric.setup_dataloaders(_loader(train_clips, config, epoch, num_workers))
+            network.train()
+            row = _one_epoch(fabric, module, stepper, loader, config, epoch, num_steps)
+            network.eval()
+        if valid_clips is not None:
+            found = evaluate(module, valid_clips, transform=config.transform, num_workers=num_workers)
+            row |= {"valid_loss": found.loss, "valid_accuracy": found.accuracy().value}
+        seconds = time.perf_counter() - start
+        rows.append(Row(**row, seconds=seconds, precision=precision, device=device.type))
+        if folder is not None:
+            facts = {"training": training, "rows": [asdict(row) for row in rows]}
+            save_state(folder, epoch + 1, pack(network, optimizer), facts)
+        yield rows[-1]
+
+
+def _one_epoch(fabric, module, optimizer, loader, config, epoch, num_steps) -> dict[str, Any]:
+    """One pass over the clips; what a row says of it."""
+    change, rng = control(config.transform), torch.Generator().manual_seed(_entropy(config.seed, epoch))
+    step, num_clips, loss_sum, num_right = epoch * len(loader), 0, 0.0, 0
+    for x, labels in loader:
+        rate = config.rate_at(step, num_steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        x = change(x, rng)
+        logits = module(x)
+        if labels.max() >= logits.shape[1]:
+            raise ValueError(f"label {labels.max()} is none of the network's {logits.shape[1]} classes (from 0)")
+        # The authors' code clips probabilities to [1e-7, 1 - 1e-7], without gradient beyond; logits need no clipping.
+        loss = F.cross_entropy(logits, labels)
+        fabric.backward(loss)
+        norm = torch.nn.utils.get_total_norm([weight.grad for weight in module.parameters() if weight.grad is not None])
+        if not torch.isfinite(loss + norm):
+            raise FloatingPointError(f"epoch {epoch + 1}, step {step + 1}: {_blame(module, x, loss)}")
+        if config.max_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(module.parameters(), config.max_norm, norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        step += 1
+        num_clips += len(labels)
+        loss_sum += loss.item() * len(labels)
+        num_right += int((logits.argmax(1) == labels).sum())
+    return {
+        "epoch": epoch + 1,
+        "step": step,
+        "rate": rate,
+        "loss": loss_sum / num_clips,
+        "accuracy": num_right / num_clips,
+        "valid_loss": None,
+        "valid_accuracy": None,
+    }
+
+
+def _blame(module: nn.Module, x: Float[Tensor, "batch channel time height width"], loss: Tensor) -> str:
+    """Where what is not finite comes from: the clips, or the first layer to give it, or the first gradient."""
+    advice = "a lower rate or a max_norm may help"
+    if not torch.isfinite(x).all():
+        return "the clips hold values that are not finite; look at how they are made"
+    culprits: list[str] = []
+
+    def look(name):
+        def hook(layer, inputs, output):
+            if isinstance(output, Tensor) and not torch.isfinite(output).all():
+                culprits.append(name)
+
+        return hook
+
+    network = module.module
+    hooks = [layer.register_forward_hook(look(name)) for name, layer in network.named_modules() if name]
+    try:
+        with torch.no_grad():
+            module(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if culprits:
+        return f"the output of {culprits[0]} is not finite; {advice}"
+    gradients = (name for name, weight in network.named_parameters() if not torch.isfinite(weight.grad).all())
+    return f"the loss is {loss.item()} and the gradient of {next(gradients, 'no weight')} is not finite; {advice}"
+
+
+def _loader(clips: Dataset, config: TrainConfig, epoch: int, num_workers: int) -> DataLoader:
+    if hasattr(clips, "set_epoch"):
+        clips.set_epoch(epoch)
+    order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(_entropy(config.seed, epoch)))
+    return DataLoader(
+        clips,
+        min(config.batch_size, len(clips)),
+        sampler=order.tolist(),
+        num_workers=num_workers,
+        drop_last=True,
+    )
+
+
+def _entropy(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _describe(network, train_clips, valid_clips, config, data) -> dict[str, Any]:
+    """All that decides how a training ends, in JSON."""
+    about = getattr(network, "config", None)
+    facts = {
+        "config": asdict(config),
+        "network": asdict(about) if is_dataclass(about) else {},
+        "weights": {name: " ".join(map(str, weight.shape)) for name, weight in network.named_parameters()},
+        "data": data,
+        "clips": {
+            "train": len(train_clips),
+            "valid": 0 if valid_clips is None else len(valid_clips),
+            "shape": list(train_clips[0][0].shape),
+        },
+    }
+    return json.loads(json.dumps(facts))
