@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 
 from gatescope.loaders import ClipTensors
 from gatescope.loaders.clip import (
-    MEANS,
     Clip,
     crop_and_resize,
     crop_corner,
@@ -22,6 +21,7 @@ from gatescope.loaders.clip import (
     sample_frames,
     to_batch,
 )
+from gatescope.means import MEANS
 
 INPUT = {"num_frames": 8, "size": 16, "mean": MEANS["jester", "rgb"], "modality": "rgb"}
 

@@ -1,4 +1,4 @@
-"""Files that survive: atomic writes and checksums, used by everything that writes."""
+"""Files that survive: atomic writes and checksums, of the library's code too; used by everything that writes."""
 
 import hashlib
 import os
@@ -6,6 +6,10 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from gatescope.paths import LIBRARY
+
+CODE = (".py", ".js", ".css", ".mplstyle")
 
 
 @contextmanager
@@ -43,6 +47,16 @@ def sha256_of_files(paths: Iterable[Path], relative_to: Path) -> str:
     for path in sorted(paths):
         digest.update(f"{path.relative_to(relative_to).as_posix()}\0{sha256_of(path)}\n".encode())
     return digest.hexdigest()
+
+
+def library_files() -> list[Path]:
+    """The files of the library that can change what a notebook shows."""
+    return sorted(path for path in LIBRARY.rglob("*") if path.suffix in CODE)
+
+
+def code_digest() -> str:
+    """A hash of the library's code; a commit's would change with every commit."""
+    return sha256_of_files(library_files(), LIBRARY)
 
 
 def _sync(path: Path) -> None:

@@ -8,23 +8,11 @@ from typing import Any
 
 import nbformat
 
-from gatescope.files import atomic_write, sha256_of, sha256_of_files
+from gatescope.files import atomic_write, code_digest, library_files, sha256_of, sha256_of_files
 from gatescope.manifest import load_manifest
 from gatescope.parameters import Value
-from gatescope.paths import LIBRARY
 
-CODE = (".py", ".js", ".css", ".mplstyle")
 INJECTED = "injected-parameters"  # papermill's tag for the cell it puts in
-
-
-def library_files() -> list[Path]:
-    """The files of the library that can change what a notebook shows."""
-    return sorted(path for path in LIBRARY.rglob("*") if path.suffix in CODE)
-
-
-def code_digest() -> str:
-    """A hash of the library's code; a commit's would change with every commit."""
-    return sha256_of_files(library_files(), LIBRARY)
 
 
 def data_files(notebook: Path) -> list[Path]:

@@ -17,8 +17,8 @@ import papermill
 from filelock import FileLock
 from jupyter_client.manager import AsyncKernelManager
 
-from gatescope.files import atomic_write, sha256_of
-from gatescope.freshness import INJECTED, code_digest, inputs_digest, mark_rebuilt
+from gatescope.files import atomic_write, code_digest, sha256_of
+from gatescope.freshness import INJECTED, inputs_digest, mark_rebuilt
 from gatescope.manifest import load_manifest, manifest_text
 from gatescope.parameters import Value, check_values, read_parameters
 from gatescope.pictures.figures import FINISHED, FOLDER

@@ -1,7 +1,7 @@
 """From the world to a Clip: video files, frame folders, data sets, rendered gestures, and batches of them."""
 
 from gatescope.loaders.cache import CachedGestures
-from gatescope.loaders.clip import MEANS, Clip, sample_frames, to_batch
+from gatescope.loaders.clip import Clip, sample_frames, to_batch
 from gatescope.loaders.datasets import IsoGDClips, JesterClips, VideoClips
 from gatescope.loaders.errors import ClipError
 from gatescope.loaders.flow import with_flow
@@ -9,6 +9,7 @@ from gatescope.loaders.labels import JESTER_LABELS, MOTION_CLASSES
 from gatescope.loaders.reading import read_clip
 from gatescope.loaders.synthetic import SyntheticGestures
 from gatescope.loaders.tensors import ClipTensors
+from gatescope.means import MEANS
 
 __all__ = [
     "JESTER_LABELS",

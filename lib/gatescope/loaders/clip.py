@@ -10,14 +10,6 @@ from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
-# What the authors subtract from the 8-bit frames, per channel, by data set and modality.
-MEANS: dict[tuple[str, str], tuple[float, float, float]] = {
-    ("jester", "rgb"): (114.0, 109.0, 104.0),
-    ("jester", "flow"): (128.0, 128.0, 128.0),
-    ("isogd", "rgb"): (112.0, 112.0, 112.0),
-    ("isogd", "depth"): (127.0, 127.0, 127.0),
-    ("isogd", "flow"): (128.0, 128.0, 128.0),
-}
 MODALITIES = ("rgb", "depth", "flow")
 FULL_FLOW = 1 / 8  # flow that fills the 8-bit range, as a part of the short side per frame
 GREY_TOLERANCE = 8  # grey levels by which the channels of a compressed grey picture may differ
