@@ -1,1 +1,13 @@
 """From a batch to logits, every quantity named: cells, backbone, network."""
+
+from gatescope.models.cells import CELLS, Cell
+from gatescope.models.network import GestureNetwork, NetworkConfig
+from gatescope.models.recurrent import RecurrentLayer
+
+__all__ = [
+    "CELLS",
+    "Cell",
+    "GestureNetwork",
+    "NetworkConfig",
+    "RecurrentLayer",
+]

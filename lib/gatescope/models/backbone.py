@@ -1,0 +1,132 @@
+"""Res3D blocks 1-4 before the recurrent layers, and the top of MobileNet after them (Zhang et al. 2018, Fig. 1)."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gatescope.models.conventions import Conventions
+from gatescope.models.convolutions import Conv3d, SeparableConv2d
+
+RES3D_CHANNELS = (64, 64, 128, 256)  # of the stem and blocks 2, 3, 4, at width 1
+# The separable blocks of the top: channels at width 1, and stride. MobileNet's last nine.
+TOP_BLOCKS = {
+    "1a": (256, 1),
+    "1b": (256, 2),
+    "2a": (512, 1),
+    "2b": (512, 1),
+    "2c": (512, 1),
+    "2d": (512, 1),
+    "2e": (512, 1),
+    "3a": (1024, 2),
+    "3b": (1024, 2),
+}
+
+
+def scaled(channels: int, width: float) -> int:
+    """A number of channels at a width multiplier; at least one."""
+    return max(1, round(channels * width))
+
+
+def batch_norm(kind: type[nn.Module], channels: int, conventions: Conventions) -> nn.Module:
+    """A batch norm of that kind as the conventions have it.
+
+    In training Keras' running variance takes up the variance of the batch as it is, torch's that of the population it
+    estimates: a difference of one part in the number of positions, thousands, which is left.
+    """
+    return kind(channels, eps=conventions.batch_norm_eps, momentum=conventions.batch_norm_momentum)
+
+
+class ResidualUnit(nn.Module):
+    """Two 3 x 3 x 3 convolutions and what they add to: ReLU(norm(conv(ReLU(norm(conv(x))))) + shortcut(x))."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, project: bool, conventions: Conventions):
+        super().__init__()
+        strides, one_sided = (stride, stride, stride), conventions.one_sided_padding
+        self.conv_a = Conv3d(in_channels, out_channels, (3, 3, 3), stride=strides, one_sided=one_sided)
+        self.norm_a = batch_norm(nn.BatchNorm3d, out_channels, conventions)
+        self.conv_b = Conv3d(out_channels, out_channels, (3, 3, 3))
+        self.norm_b = batch_norm(nn.BatchNorm3d, out_channels, conventions)
+        self.shortcut = nn.Identity()
+        if project:
+            projection = Conv3d(in_channels, out_channels, (1, 1, 1), stride=strides)
+            self.shortcut = nn.Sequential(projection, batch_norm(nn.BatchNorm3d, out_channels, conventions))
+
+    def forward(self, x: Float[Tensor, "batch in time height width"]) -> Float[Tensor, "batch out steps rows columns"]:
+        """The unit's maps."""
+        y = F.relu(self.norm_a(self.conv_a(x)))
+        return F.relu(self.norm_b(self.conv_b(y)) + self.shortcut(x))
+
+
+class Res3D(nn.Module):
+    """The stem and blocks 2 to 4 of a residual network of 3-D convolutions; time is halved once, in block 3."""
+
+    def __init__(self, in_channels: int, width: float, stem_stride: int, conventions: Conventions):
+        super().__init__()
+        stem, *blocks = (scaled(channels, width) for channels in RES3D_CHANNELS)
+        strides = (1, stem_stride, stem_stride)
+        self.stem = Conv3d(in_channels, stem, (3, 7, 7), stride=strides, one_sided=conventions.one_sided_padding)
+        self.stem_norm = batch_norm(nn.BatchNorm3d, stem, conventions)
+        self.units = nn.ModuleDict()
+        channels = stem
+        for block, out_channels in enumerate(blocks, start=2):
+            stride = 2 if block == 3 else 1
+            # The first unit projects its shortcut also where, as in block 2, neither width nor size changes.
+            first = ResidualUnit(channels, out_channels, stride=stride, project=True, conventions=conventions)
+            second = ResidualUnit(out_channels, out_channels, stride=1, project=False, conventions=conventions)
+            self.units.update({f"{block}a": first, f"{block}b": second})
+            channels = out_channels
+        self.out_channels = channels
+        self.to(memory_format=torch.channels_last_3d)
+
+    def forward(
+        self, x: Float[Tensor, "batch channel time height width"]
+    ) -> Float[Tensor, "batch out steps rows columns"]:
+        """The features of clips: half the time steps, a fourth of the rows and columns at a stem stride of 2."""
+        # With channels innermost the convolutions of few channels take half the time, forward and backward.
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+        x = F.relu(self.stem_norm(self.stem(x)))
+        for unit in self.units.values():
+            x = unit(x)
+        return x
+
+
+class SeparableBlock(nn.Module):
+    """A depthwise separable convolution, batch norm, activation; unlike MobileNet's, with nothing in its middle."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, conventions: Conventions):
+        super().__init__()
+        self.conv = SeparableConv2d(
+            in_channels,
+            out_channels,
+            stride=stride,
+            bias=conventions.top_bias,
+            one_sided=conventions.one_sided_padding,
+        )
+        self.norm = batch_norm(nn.BatchNorm2d, out_channels, conventions)
+        self.activation = conventions.top_activation
+
+    def forward(self, x: Float[Tensor, "frames in height width"]) -> Float[Tensor, "frames out rows columns"]:
+        """The block's maps."""
+        return self.activation(self.norm(self.conv(x)))
+
+
+class MobileNetTop(nn.Module):
+    """The last nine blocks of MobileNet, for each time step by itself: an eighth of the rows and columns."""
+
+    def __init__(self, in_channels: int, width: float, conventions: Conventions):
+        super().__init__()
+        self.blocks = nn.ModuleDict()
+        for name, (channels, stride) in TOP_BLOCKS.items():
+            out_channels = scaled(channels, width)
+            self.blocks[name] = SeparableBlock(in_channels, out_channels, stride=stride, conventions=conventions)
+            in_channels = out_channels
+        self.out_channels = in_channels
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x: Float[Tensor, "frames channel height width"]) -> Float[Tensor, "frames out rows columns"]:
+        """The maps that the class scores are made from."""
+        x = x.contiguous(memory_format=torch.channels_last)
+        for block in self.blocks.values():
+            x = block(x)
+        return x

@@ -1,0 +1,84 @@
+"""NetworkConfig: all that decides what a network computes, and what it is fed; the presets of it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from gatescope.means import MEANS
+from gatescope.models.cells import CELLS, Cell
+from gatescope.models.conventions import CONVENTIONS
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """What a GestureNetwork is made of, and the input it expects.
+
+    Raises ValueError or LookupError for what no network can have.
+    """
+
+    cells: tuple[str | Cell, str | Cell]  # of the two recurrent layers: rows of CELLS, or rows of your own
+    num_classes: int
+    width: float = 1.0  # multiplies every number of channels: 256 filters in the recurrent layers at 1
+    in_channels: int = 3
+    stem_stride: int = 2  # over space; 3 makes quick runs quicker
+    conventions: str = "paper"
+    num_frames: int = 16  # taken from a clip; the network itself takes any number
+    size: int = 112  # px, of a square frame; the network itself takes any size
+    mean: tuple[float, ...] = MEANS["jester", "rgb"]  # grey levels per channel, subtracted
+    modality: str = "rgb"
+    clip_mean: float = 0.0  # part of the clip's own mean picture subtracted as well: a departure from the paper
+
+    def __post_init__(self):
+        if isinstance(self.cells, str) or len(self.cells) != 2:
+            raise ValueError(f"cells names one for each of the two recurrent layers; got {self.cells!r}")
+        for cell in self.cells:
+            if isinstance(cell, str) and cell not in CELLS:
+                raise LookupError(f"no cell {cell!r}; there are {', '.join(CELLS)}, or a Cell of your own")
+        if self.conventions not in CONVENTIONS:
+            raise LookupError(f"no conventions {self.conventions!r}; there are {', '.join(CONVENTIONS)}")
+        for name in ("num_classes", "in_channels", "stem_stride", "num_frames", "size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
+        if not self.width > 0:
+            raise ValueError(f"width must be a positive multiplier; got {self.width}")
+        if len(self.mean) != self.in_channels:
+            raise ValueError(f"mean needs a value for each of {self.in_channels} channels; got {self.mean}")
+
+    @classmethod
+    def paper(cls, cell: str | Cell, *, num_classes: int, **settings: Any) -> Self:
+        """The network of Zhang et al. 2018, Fig. 1, around `cell`; `settings` are fields that shall differ.
+
+        Only the first layer is the cell under study: the second is (a), but for the ConvLSTM, where both are one.
+        """
+        second = "convlstm" if cell in ("convlstm", CELLS["convlstm"]) else "a"
+        return cls(**{"cells": (cell, second), "num_classes": num_classes, **settings})
+
+    @classmethod
+    def small(cls, cell: str | Cell, *, num_classes: int, **settings: Any) -> Self:
+        """The same network with an eighth of the channels and frames of 56 px, trained in minutes on a CPU."""
+        return cls.paper(cell, num_classes=num_classes, **{"width": 1 / 8, "size": 56, **settings})
+
+    @property
+    def input(self) -> dict[str, Any]:
+        """The keywords with which `to_batch` and `ClipTensors` make this network's input."""
+        return {name: getattr(self, name) for name in ("num_frames", "size", "mean", "modality", "clip_mean")}
+
+    def to_json(self) -> dict[str, Any]:
+        """The config in JSON's types; `from_json` reads it back."""
+        return {
+            **{field.name: getattr(self, field.name) for field in fields(self)},
+            "cells": [asdict(cell) if isinstance(cell, Cell) else cell for cell in self.cells],
+            "mean": list(self.mean),
+        }
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The config that `to_json` gave these values for; raises ValueError where they are of something else."""
+        names = {field.name for field in fields(cls)}
+        if set(values) != names:
+            raise ValueError(
+                f"a network's config has {', '.join(sorted(names))}; this one lacks {sorted(names - set(values))} "
+                f"and has {sorted(set(values) - names)} besides"
+            )
+        cells = tuple(Cell(**cell) if isinstance(cell, Mapping) else cell for cell in values["cells"])
+        return cls(**{**values, "cells": cells, "mean": tuple(values["mean"])})

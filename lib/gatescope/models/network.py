@@ -1,0 +1,122 @@
+"""GestureNetwork: a clip through Res3D, two recurrent layers and the MobileNet top to class scores."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gatescope.files import code_digest
+from gatescope.models.backbone import MobileNetTop, Res3D, scaled
+from gatescope.models.cards import check_fit, read_weights, write_weights
+from gatescope.models.config import NetworkConfig
+from gatescope.models.conventions import CONVENTIONS
+from gatescope.models.hooks import HookPoint
+from gatescope.models.recurrent import RecurrentLayer
+
+FILTERS = 256  # of each recurrent layer, at width 1
+
+Clips = Float[Tensor, "batch channel time height width"]
+
+
+class GestureNetwork(nn.Module):
+    """The network of Zhang et al. 2018, Fig. 1, at any width and around any cells.
+
+    Hook points: `features`, what Res3D gives to the first recurrent layer; those of `layer1` and `layer2`; `top`,
+    the maps whose mean the class scores are made from.
+    """
+
+    def __init__(self, config: NetworkConfig):
+        super().__init__()
+        self.config = config
+        self.card: dict[str, Any] | None = None  # of the file that the weights were last saved to or loaded from
+        conventions = CONVENTIONS[config.conventions]
+        filters = scaled(FILTERS, config.width)
+        first, second = config.cells
+        self.res3d = Res3D(config.in_channels, config.width, config.stem_stride, conventions)
+        self.layer1 = RecurrentLayer(first, self.res3d.out_channels, filters, conventions=config.conventions)
+        self.layer2 = RecurrentLayer(second, filters, filters, conventions=config.conventions)
+        self.mobilenet = MobileNetTop(filters, config.width, conventions)
+        self.head = nn.Linear(self.mobilenet.out_channels, config.num_classes)
+        self.hooks = nn.ModuleDict({name: HookPoint(time_axis=1) for name in ("features", "top")})
+
+    def forward(self, x: Clips) -> Float[Tensor, "batch classes"]:
+        """The logits of clips; each is scored by the mean of its maps over time and space."""
+        return self.head(self._top(x).mean((1, 3, 4)))
+
+    def scores_over_time(self, x: Clips) -> Float[Tensor, "batch step classes"]:
+        """The logits after each time step: the head on the mean over the steps so far; the last are the logits.
+
+        A step is two frames of the clip, and no score of a viewer who stopped there: only the recurrent layers run
+        forward in time. Before them the convolutions of Res3D reach 20 frames back and 20 ahead.
+        """
+        pooled = self._top(x).mean((3, 4))
+        num_steps = pooled.new_ones(pooled.shape[1]).cumsum(0)
+        return self.head(pooled.cumsum(1) / num_steps[:, None])
+
+    def _top(self, x: Clips) -> Float[Tensor, "batch step channel rows columns"]:
+        if x.ndim != 5 or x.shape[1] != self.config.in_channels or not x.is_floating_point():
+            raise ValueError(
+                f"clips must be (batch, {self.config.in_channels}, time, height, width) floats, as to_batch(clip, "
+                f"**network.config.input) makes them; got {tuple(x.shape)} {x.dtype}"
+            )
+        maps = self.res3d(x).transpose(1, 2)  # from batch channel time to batch time channel, here and nowhere else
+        maps = self.hooks["features"](maps)
+        maps = self.layer2(self.layer1(maps))
+        top = self.mobilenet(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
+        return self.hooks["top"](top)
+
+    def with_classes(self, num_classes: int) -> Self:
+        """A copy with the same weights and a new head for other classes, as fine-tuning begins with."""
+        other = copy.deepcopy(self)
+        other.config, other.card = replace(self.config, num_classes=num_classes), None
+        other.head = nn.Linear(self.head.in_features, num_classes).to(self.head.weight)
+        return other
+
+    def save(
+        self,
+        path: str | Path,
+        *,
+        data: Any = None,
+        seed: int | None = None,
+        metrics: Any = None,
+        **facts: Any,
+    ) -> dict[str, Any]:
+        """Write the weights to `path` (.safetensors) and their card beside it (.json); the card comes back.
+
+        The card holds the config, what the network was trained on, the seed, metrics, whatever other `facts` are
+        given, a hash of the library's code and the weights' SHA-256. Each file is replaced whole or not at all, the
+        weights first: a crash between the two leaves a pair that `load` refuses.
+
+        Raises:
+            ValueError, TypeError: if a fact cannot stand in JSON; nothing is written then.
+        """
+        own = {"config": self.config.to_json(), "data": data, "seed": seed, "metrics": metrics, "code": code_digest()}
+        if taken := facts.keys() & (own.keys() | {"weights_sha256"}):
+            raise ValueError(f"the card has {', '.join(sorted(taken))} of its own; name these facts otherwise")
+        self.card = write_weights(Path(path), self.state_dict(), {**own, **facts})
+        return self.card
+
+    @classmethod
+    def load(cls, path: str | Path, config: NetworkConfig | None = None) -> Self:
+        """The network saved at `path`, in its evaluation mode; its card is `network.card`.
+
+        Given a `config`, the weights go into that network instead, for instance at another size or stem stride.
+        For other classes see `with_classes`.
+
+        Raises:
+            FileNotFoundError: if the weights or their card are missing.
+            ValueError: if they do not belong together, are something else, or do not fit the config; the first tensor
+                that does not is named, with both shapes.
+        """
+        tensors, card = read_weights(Path(path))
+        try:
+            network = cls(config or NetworkConfig.from_json(card["config"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"the card of {path} has no network's config: {error!r}") from None
+        check_fit(Path(path), tensors, network.state_dict())
+        network.to(tensors["head.weight"].dtype).load_state_dict(tensors)
+        network.card = card
+        return network.eval()
