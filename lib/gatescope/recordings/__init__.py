@@ -1,5 +1,22 @@
 """From a model at work to numbers: recordings, interventions, costs."""
 
+from gatescope.recordings.cost import (
+    PUBLISHED_MULTIPLY_ADDS,
+    count_multiply_adds,
+    count_parameters,
+    measure_memory,
+    measure_time,
+)
 from gatescope.recordings.record import Recording, hook_points, intervene, record
 
-__all__ = ["Recording", "hook_points", "intervene", "record"]
+__all__ = [
+    "PUBLISHED_MULTIPLY_ADDS",
+    "Recording",
+    "count_multiply_adds",
+    "count_parameters",
+    "hook_points",
+    "intervene",
+    "measure_memory",
+    "measure_time",
+    "record",
+]
