@@ -35,7 +35,7 @@ class ConvBank:
         """W_x * X + W_h * H + b of each part; without `h` the state is zero."""
         if h is not None:
             projected = projected + F.conv2d(h, self.state_weight, padding="same")
-        return dict(zip(self.names, projected.chunk(len(self.names), dim=1), strict=True))
+        return dict(zip(self.names, _full(projected).chunk(len(self.names), dim=1), strict=True))
 
 
 class PooledBank:
@@ -55,7 +55,7 @@ class PooledBank:
     def add_state(self, projected: Values, h_pooled: Values) -> dict[str, Values]:
         """W_x mean(X) + W_h mean(H) + b of each part."""
         projected = projected + F.linear(h_pooled, self.state_weight)
-        return dict(zip(self.names, projected.chunk(len(self.names), dim=1), strict=True))
+        return dict(zip(self.names, _full(projected).chunk(len(self.names), dim=1), strict=True))
 
 
 class SeparableBank:
@@ -73,7 +73,7 @@ class SeparableBank:
 
     def add_state(self, projected: Maps, h: Maps | None) -> Maps:
         """W_x * X + W_h * H + b; without `h` the state is zero."""
-        return projected if h is None else projected + separable(h, *self.state_weights)
+        return _full(projected if h is None else projected + separable(h, *self.state_weights))
 
 
 class AttentionBank(SeparableBank):
@@ -86,8 +86,8 @@ class AttentionBank(SeparableBank):
     def score(self, x: Maps) -> Maps:
         """Z: dense to one map for an input attention, separable to a map per channel for a gate's."""
         if len(self.score_weights) == 1:
-            return F.conv2d(x, *self.score_weights, padding="same")
-        return separable(x, *self.score_weights)
+            return _full(F.conv2d(x, *self.score_weights, padding="same"))
+        return _full(separable(x, *self.score_weights))
 
 
 def separable(
@@ -105,3 +105,8 @@ def _ready(weight: Tensor) -> Tensor:
     if torch.is_autocast_enabled(device):
         weight = weight.to(torch.get_autocast_dtype(device))
     return weight.contiguous(memory_format=torch.channels_last) if weight.ndim == 4 else weight
+
+
+def _full(total: Tensor) -> Tensor:
+    """In float32 where autocast made it less: what follows is elementwise, and no faster in 16 bits."""
+    return total if total.dtype.itemsize >= 4 else total.float()

@@ -96,11 +96,14 @@ class InputAttention(SeparablePart):
         self.score = Conv2d(hidden_channels, 1, kernel_size, bias=False)
 
 
-def tanh(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """The hyperbolic tangent as 2 sigmoid(2x) - 1.
+def quick_tanh(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """The hyperbolic tangent within 2e-7; in float32 as 2 sigmoid(2x) - 1.
 
-    torch's sigmoid is vectorised where its tanh is not: three times faster on the CPU, within 1e-7.
+    torch's sigmoid takes a sixth of its tanh's time on the CPU. What is lost is the relative precision of results
+    that are themselves no larger than 1e-3.
     """
+    if x.dtype != torch.float32:
+        return x.tanh()
     return torch.add(x.new_tensor(-1), torch.sigmoid(2 * x), alpha=2)
 
 

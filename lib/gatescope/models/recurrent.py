@@ -16,8 +16,8 @@ from gatescope.models.cells import (
     PooledPart,
     SeparablePart,
     peak_at_one,
+    quick_tanh,
     sum_to_one,
-    tanh,
 )
 from gatescope.models.conventions import CONVENTIONS
 from gatescope.models.hooks import HookPoint
@@ -25,6 +25,7 @@ from gatescope.models.hooks import HookPoint
 Maps = Float[Tensor, "batch _ height width"]
 Hidden = Float[Tensor, "batch time hidden height width"]
 State = tuple[Maps, Maps]  # h and c
+Given = Float[Tensor, "clips channels rows columns"]  # must be of the input's size: checked, with a better message
 
 _GATES = {"conv": ConvPart, "attention": AttentionGate}
 _CANDIDATES = {"conv": ConvPart, "separable": SeparablePart}
@@ -84,6 +85,8 @@ class RecurrentLayer(nn.Module):
         )
         self.candidate = _CANDIDATES[self.cell.candidate](*sizes)
         self.attention = InputAttention(*sizes) if self.cell.input_attention else None
+        # An attended input is 1 / (H W) of the input: what follows from it needs every digit.
+        self._tanh = torch.tanh if self.cell.input_attention else quick_tanh
         self.hooks = nn.ModuleDict({name: HookPoint() for name in self._quantities()})
         self._initialise()
 
@@ -94,7 +97,7 @@ class RecurrentLayer(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch time in height width"],
-        state: State | None = None,
+        state: tuple[Given, Given] | None = None,
         return_state: bool = False,
     ) -> (
         Float[Tensor, "batch time hidden height width"] | tuple[Float[Tensor, "batch time hidden height width"], State]
@@ -139,21 +142,21 @@ class RecurrentLayer(nn.Module):
         for name in self._separable:
             sums[name] = banks[name].add_state(projected[name], h)
         i, f, o = (self._gate(name, sums[name], banks) for name in "ifo")
-        g = self.hooks["g"](tanh(sums["candidate"]))  # (4) (13)
+        g = self.hooks["g"](self._tanh(sums["candidate"]))  # (4) (13)
         c = self.hooks["c"](i * g if c is None else f * c + i * g)  # (5) (14)
-        return self.hooks["h"](o * tanh(c)), c  # (6) (15)
+        return self.hooks["h"](o * self._tanh(c)), c  # (6) (15)
 
     def _gate(self, name: str, total: Tensor, banks: dict) -> Tensor:
         """A gate as it multiplies: its map, or its values with a height and a width of 1."""
         if self.cell.gates[name] == "attention":
             ending = self.cell.attentions[name]
-            z = self.hooks[f"z{ending}"](banks[name].score(tanh(total)))  # (21)
+            z = self.hooks[f"z{ending}"](banks[name].score(self._tanh(total)))  # (21)
             return self.hooks[name](self.hooks[f"attention{ending}"](peak_at_one(z)))  # (22) (23)
         gate = self.hooks[name](self.conventions.gate_activation(total))  # (1) (2) (3), (10) (11) (12)
         return gate[:, :, None, None] if self.cell.gates[name] == "pooled" else gate
 
     def _attend(self, bank: AttentionBank, x: Maps, projected: Maps, h: Maps | None) -> Maps:
-        z = self.hooks["z"](bank.score(tanh(bank.add_state(projected, h))))  # (17)
+        z = self.hooks["z"](bank.score(self._tanh(bank.add_state(projected, h))))  # (17)
         attention = self.hooks["attention"](sum_to_one(z))  # (18)
         return self.hooks["x_attended"](attention * x)  # (19)
 

@@ -1,0 +1,229 @@
+"""Every cell against explicit loops, its edges, its gradients, and what it computes at once against step by step."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from gatescope.models import CELLS, RecurrentLayer
+from gatescope.models.cells import Cell, peak_at_one, sum_to_one
+from gatescope.recordings import record
+from slow_cells import SlowLayer, hard_sigmoid, sigmoid
+
+MIXED = Cell(i="conv", f="pooled", o="attention", candidate="separable")
+EVERYTHING = Cell(i="attention", f="conv", o="attention", candidate="conv", input_attention=True)
+ROWS = CELLS | {"mixed": MIXED, "everything": EVERYTHING}
+SIZES = {  # kernel_size, batch, time, in_channels, hidden_channels, height, width
+    "one step, one clip, 1 x 1 kernel": (1, 1, 1, 3, 2, 2, 3),
+    "odd and not square": (3, 2, 3, 2, 3, 5, 4),
+    "5 x 5 kernel wider than the map": (5, 1, 2, 3, 3, 3, 2),
+    "one position": (3, 1, 2, 2, 3, 1, 1),
+}
+
+
+def random_layer(cell, size, seed=0, **options):
+    """A layer in float64 with every weight and bias random, an input, and an initial state."""
+    kernel_size, batch, time, in_channels, hidden, height, width = size
+    generator = torch.Generator().manual_seed(seed)
+    layer = RecurrentLayer(cell, in_channels, hidden, kernel_size, **options).double()
+    for parameter in layer.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    x = torch.randn(batch, time, in_channels, height, width, generator=generator, dtype=torch.float64)
+    shape = (batch, hidden, height, width)
+    state = tuple(torch.randn(shape, generator=generator, dtype=torch.float64) for _ in "hc")
+    return layer, x, state
+
+
+@pytest.mark.parametrize("conventions", ["paper", "authors"])
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("cell", ROWS.values(), ids=ROWS)
+def test_every_quantity_is_the_equations(cell, size, conventions):
+    layer, x, state = random_layer(cell, size, conventions=conventions)
+    slow = SlowLayer(cell, layer.state_dict(), {"paper": sigmoid, "authors": hard_sigmoid}[conventions])
+    with torch.no_grad(), record(layer) as recording:
+        hidden, (last_h, last_c) = layer(x, state, return_state=True)
+    for clip in range(len(x)):
+        expected = slow.run(x[clip], *(part[clip].numpy() for part in state))
+        for name, values in expected.items():
+            np.testing.assert_allclose(recording[name][clip], values, rtol=1e-10, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(hidden[clip], expected["h"], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(last_h[clip], expected["h"][-1], rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(last_c[clip], expected["c"][-1], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ROWS.values(), ids=ROWS)
+def test_without_a_state_it_starts_from_zero(cell):
+    layer, x, state = random_layer(cell, SIZES["odd and not square"])
+    zero = tuple(torch.zeros_like(part) for part in state)
+    torch.testing.assert_close(layer(x), layer(x, zero), rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("cell", ROWS.values(), ids=ROWS)
+def test_a_clip_in_two_pieces_gives_what_the_whole_gives(cell):
+    layer, x, state = random_layer(cell, (3, 2, 5, 2, 3, 4, 3))
+    whole, end = layer(x, state, return_state=True)
+    first, between = layer(x[:, :2], state, return_state=True)
+    second, end_in_pieces = layer(x[:, 2:], between, return_state=True)
+    torch.testing.assert_close(torch.cat([first, second], 1), whole, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(end_in_pieces, end, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("cell", ROWS.values(), ids=ROWS)
+def test_one_clip_does_not_change_with_the_others_of_its_batch(cell):
+    layer, x, state = random_layer(cell, (3, 3, 2, 2, 3, 4, 3))
+    alone = layer(x[1:2], tuple(part[1:2] for part in state))
+    torch.testing.assert_close(layer(x, state)[1:2], alone, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("cell", ROWS.values(), ids=ROWS)
+def test_float32_stays_with_float64(cell):
+    layer, x, state = random_layer(cell, (3, 2, 8, 6, 5, 8, 7))
+    expected = layer(x, state).detach()
+    found = layer.float()(x.float(), tuple(part.float() for part in state)).detach()
+    assert found.dtype == torch.float32
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+@pytest.mark.parametrize("cell", ROWS.values(), ids=ROWS)
+def test_bfloat16_stays_near_float64(cell):
+    torch.manual_seed(0)
+    layer = RecurrentLayer(cell, 6, 5)
+    x = torch.randn(2, 4, 6, 8, 7)
+    expected = layer.double()(x.double()).detach()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = layer.float()(x).detach()
+    assert (found - expected).abs().max() <= 2e-2 * expected.abs().max()
+
+
+@pytest.mark.parametrize("given_state", [True, False])
+@pytest.mark.parametrize("cell", ROWS.values(), ids=ROWS)
+def test_gradients_are_those_of_finite_differences(cell, given_state):
+    layer, x, state = random_layer(cell, (3, 2, 3, 2, 2, 3, 2))
+    names, parameters = zip(*layer.named_parameters(), strict=True)
+    parameters = [parameter.detach().mul(0.3).requires_grad_() for parameter in parameters]
+    state = [part.requires_grad_() for part in state] if given_state else []
+
+    def outputs(x, *rest):
+        weights = dict(zip(names, rest[len(state) :], strict=True))
+        arguments = (x, tuple(rest[: len(state)]) or None, True)
+        hidden, (h, c) = torch.func.functional_call(layer, weights, arguments)
+        return hidden, h, c
+
+    # A step in a random direction for each input: the whole Jacobian would take a minute for every cell.
+    assert torch.autograd.gradcheck(outputs, (x.requires_grad_(), *state, *parameters), fast_mode=True)
+
+
+@pytest.mark.parametrize("cell", ["a", "c", "convlstm"])
+def test_nothing_asks_for_the_gradient_of_the_clip(cell):
+    layer = RecurrentLayer(cell, 3, 4)
+    x = torch.randn(1, 2, 3, 5, 5)
+    layer(x).sum().backward()
+    assert x.grad is None
+    assert all(parameter.grad is not None for parameter in layer.parameters())
+
+
+def test_input_attention_sums_to_one():
+    layer, x, _ = random_layer("b", (3, 2, 4, 3, 5, 7, 6))
+    with record(layer, "attention", "x_attended") as recording:
+        layer(x)
+    assert recording["attention"].shape == (2, 4, 1, 7, 6)
+    torch.testing.assert_close(recording["attention"].sum((2, 3, 4)), torch.ones(2, 4, dtype=torch.float64))
+    torch.testing.assert_close(recording["x_attended"], recording["attention"] * x)
+
+
+@pytest.mark.parametrize(("cell", "gate"), [("c", "i"), ("d", "o")])
+def test_attention_as_a_gate_peaks_at_exactly_one_in_every_channel(cell, gate):
+    layer, x, _ = random_layer(cell, (3, 2, 4, 3, 5, 7, 6))
+    with record(layer) as recording:
+        layer.float()(x.float())
+    assert torch.equal(recording[gate].amax((3, 4)), torch.ones(2, 4, 5))
+    assert recording[gate].amin() >= 0
+    assert torch.equal(recording["attention"], recording[gate])
+
+
+@pytest.mark.parametrize("attend", [sum_to_one, peak_at_one])
+def test_scores_of_ten_thousand_neither_overflow_nor_lose_their_gradient(attend):
+    z = torch.randn(1, 1, 4, 5) * 1e4
+    z.requires_grad_()
+    attention = attend(z)
+    (attention * torch.randn_like(attention)).sum().backward()
+    assert attention.isfinite().all() and z.grad.isfinite().all()
+    assert attention.max() == 1
+
+
+def test_a_row_of_ones_own_takes_one_line():
+    cell = Cell(i="conv", f="pooled", o="attention", candidate="separable")
+    layer = RecurrentLayer(cell, 6, 5)
+    with record(layer) as recording:
+        hidden = layer(torch.randn(2, 3, 6, 8, 9))
+    assert hidden.shape == (2, 3, 5, 8, 9)
+    assert recording["i"].shape == (2, 3, 5, 8, 9)
+    assert recording["f"].shape == (2, 3, 5)
+    assert recording["o"].shape == recording["attention"].shape == (2, 3, 5, 8, 9)
+
+
+def test_every_row_of_kinds_runs():
+    kinds = ("conv", "pooled", "attention")
+    for candidate in ("conv", "separable"):
+        for attended in (False, True):
+            for i in kinds:
+                for f in kinds:
+                    for o in kinds:
+                        layer = RecurrentLayer(Cell(i, f, o, candidate, attended), 2, 3)
+                        assert layer(torch.randn(1, 2, 2, 3, 4)).shape == (1, 2, 3, 3, 4)
+
+
+def test_the_first_step_does_not_see_what_comes_later():
+    for cell in ROWS.values():
+        layer, x, _ = random_layer(cell, (3, 1, 4, 2, 3, 4, 3))
+        early = layer(x)[:, :2]
+        x[:, 2:] = 7
+        torch.testing.assert_close(layer(x)[:, :2], early, rtol=1e-13, atol=1e-14)
+
+
+def test_the_authors_gates_start_constant():
+    for name, inputs in {"a": 1 / 5, "b": 1 / 6, "c": 1 / 6, "d": 1 / 6}.items():
+        layer = RecurrentLayer(name, 6, 5, conventions="authors")
+        assert torch.all(layer.gates["f"].input_to_state.weight == inputs)
+        assert torch.all(layer.gates["f"].state_to_state.weight == 1 / 5)
+        assert not layer.gates["f"].input_to_state.bias.any()
+    assert torch.all(RecurrentLayer("convlstm", 6, 5, conventions="authors").gates["f"].input_to_state.bias == 1)
+    assert RecurrentLayer("a", 6, 5).gates["f"].input_to_state.weight.std() > 0
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((1, 2, 4, 5, 5), "(batch, time, 3, height, width)"),
+        ((1, 0, 3, 5, 5), "none of them 0"),
+        ((0, 2, 3, 5, 5), "none of them 0"),
+    ],
+)
+def test_an_input_that_does_not_fit_is_named(shape, words):
+    with pytest.raises(ValueError) as raised:
+        RecurrentLayer("a", 3, 4)(torch.zeros(shape))
+    assert words in str(raised.value) and str(shape) in str(raised.value)
+
+
+def test_a_state_that_does_not_fit_is_named():
+    state = (torch.zeros(1, 4, 5, 4), torch.zeros(1, 4, 5, 4))
+    with pytest.raises(ValueError, match=r"state h must be \(1, 4, 5, 5\) for this x; got \(1, 4, 5, 4\)"):
+        RecurrentLayer("a", 3, 4)(torch.zeros(1, 2, 3, 5, 5), state)
+
+
+def test_an_unknown_cell_is_answered_with_those_there_are():
+    with pytest.raises(LookupError, match="convlstm, a, b, c, d"):
+        RecurrentLayer("e", 3, 4)
+    with pytest.raises(ValueError, match="conv, pooled, attention"):
+        replace(CELLS["a"], f="separable")
+    with pytest.raises(ValueError, match="odd kernel_size"):
+        RecurrentLayer("a", 3, 4, kernel_size=2)
+
+
+def test_nan_in_one_clip_stays_in_that_clip():
+    for cell in ROWS.values():
+        layer, x, _ = random_layer(cell, (3, 2, 2, 2, 3, 4, 3))
+        x[0, 0, 0, 0, 0] = torch.nan
+        hidden = layer(x)
+        assert hidden[0].isnan().any() and hidden[1].isfinite().all()
