@@ -1,6 +1,7 @@
 """From a batch to logits, every quantity named: cells, backbone, network."""
 
 from gatescope.models.cells import CELLS, Cell
+from gatescope.models.keras_weights import load_keras_weights
 from gatescope.models.network import GestureNetwork, NetworkConfig
 from gatescope.models.recurrent import RecurrentLayer
 
@@ -10,4 +11,5 @@ __all__ = [
     "GestureNetwork",
     "NetworkConfig",
     "RecurrentLayer",
+    "load_keras_weights",
 ]

@@ -8,7 +8,16 @@ from torch.nn import functional as F
 from gatescope.models.conventions import Conventions
 from gatescope.models.convolutions import Conv3d, SeparableConv2d
 
-RES3D_CHANNELS = (64, 64, 128, 256)  # of the stem and blocks 2, 3, 4, at width 1
+STEM_CHANNELS = 64  # at width 1
+# The residual units of Res3D: channels at width 1, and stride over time and space.
+RES3D_UNITS = {
+    "2a": (64, 1),
+    "2b": (64, 1),
+    "3a": (128, 2),
+    "3b": (128, 1),
+    "4a": (256, 1),
+    "4b": (256, 1),
+}
 # The separable blocks of the top: channels at width 1, and stride. MobileNet's last nine.
 TOP_BLOCKS = {
     "1a": (256, 1),
@@ -63,18 +72,21 @@ class Res3D(nn.Module):
 
     def __init__(self, in_channels: int, width: float, stem_stride: int, conventions: Conventions):
         super().__init__()
-        stem, *blocks = (scaled(channels, width) for channels in RES3D_CHANNELS)
+        channels = scaled(STEM_CHANNELS, width)
         strides = (1, stem_stride, stem_stride)
-        self.stem = Conv3d(in_channels, stem, (3, 7, 7), stride=strides, one_sided=conventions.one_sided_padding)
-        self.stem_norm = batch_norm(nn.BatchNorm3d, stem, conventions)
+        self.stem = Conv3d(in_channels, channels, (3, 7, 7), stride=strides, one_sided=conventions.one_sided_padding)
+        self.stem_norm = batch_norm(nn.BatchNorm3d, channels, conventions)
         self.units = nn.ModuleDict()
-        channels = stem
-        for block, out_channels in enumerate(blocks, start=2):
-            stride = 2 if block == 3 else 1
-            # The first unit projects its shortcut also where, as in block 2, neither width nor size changes.
-            first = ResidualUnit(channels, out_channels, stride=stride, project=True, conventions=conventions)
-            second = ResidualUnit(out_channels, out_channels, stride=1, project=False, conventions=conventions)
-            self.units.update({f"{block}a": first, f"{block}b": second})
+        for name, (out_channels, stride) in RES3D_UNITS.items():
+            out_channels = scaled(out_channels, width)
+            self.units[name] = ResidualUnit(
+                channels,
+                out_channels,
+                stride=stride,
+                # Also where, as in 2a, neither width nor size changes.
+                project=name.endswith("a"),
+                conventions=conventions,
+            )
             channels = out_channels
         self.out_channels = channels
         self.to(memory_format=torch.channels_last_3d)

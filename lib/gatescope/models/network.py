@@ -3,7 +3,7 @@
 import copy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -68,7 +68,7 @@ class GestureNetwork(nn.Module):
         top = self.mobilenet(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
         return self.hooks["top"](top)
 
-    def with_classes(self, num_classes: int) -> Self:
+    def with_classes(self, num_classes: int) -> "GestureNetwork":
         """A copy with the same weights and a new head for other classes, as fine-tuning begins with."""
         other = copy.deepcopy(self)
         other.config, other.card = replace(self.config, num_classes=num_classes), None
@@ -100,7 +100,7 @@ class GestureNetwork(nn.Module):
         return self.card
 
     @classmethod
-    def load(cls, path: str | Path, config: NetworkConfig | None = None) -> Self:
+    def load(cls, path: str | Path, config: NetworkConfig | None = None) -> "GestureNetwork":
         """The network saved at `path`, in its evaluation mode; its card is `network.card`.
 
         Given a `config`, the weights go into that network instead, for instance at another size or stem stride.
