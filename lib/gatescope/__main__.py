@@ -1,11 +1,15 @@
-"""The command line: gatescope rebuild, gatescope compare."""
+"""The command line: gatescope train, fine-tune, rebuild, compare."""
 
 import argparse
 import subprocess
 import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
+from tqdm import tqdm
 
 from gatescope.manifest import compare, load_manifest, read_manifest
 from gatescope.parameters import ParameterError, parse_values, read_parameters
@@ -30,6 +34,19 @@ def main(arguments: list[str] | None = None) -> int:
     command.set_defaults(run=_rebuild)
     command = commands.add_parser("compare", help="hold the figures' numbers against the last commit's")
     command.set_defaults(run=_compare)
+    command = commands.add_parser("train", help="train a network on rendered gestures, or go on where it stopped")
+    command.add_argument("description", type=Path, help="a TOML file with the tables clips, network and training")
+    command.add_argument("--cell", required=True, help="convlstm, a, b, c or d")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the training stands")
+    command.set_defaults(run=_train)
+    command = commands.add_parser("fine-tune", help="go on from a checkpoint with clips of your own")
+    command.add_argument("checkpoint", type=Path, help="weights, as network.save writes them: .safetensors")
+    command.add_argument("clips", type=Path, help="a folder with one sub-folder of clips per class")
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the training stands")
+    command.add_argument("--epochs", type=int)
+    command.add_argument("--rate", type=float, help="the highest learning rate")
+    command.set_defaults(run=_fine_tune)
     asked = parser.parse_args(arguments)
     return asked.run(asked)
 
@@ -62,6 +79,50 @@ def _compare(asked: argparse.Namespace) -> int:
     if not departures:
         print("every number agrees with the committed manifest's")
     return 1 if departures else 0
+
+
+def _train(asked: argparse.Namespace) -> int:
+    from gatescope.runs import rendered_run, run
+
+    try:
+        description = tomllib.loads(asked.description.read_text())
+        arguments = rendered_run(description, cell=asked.cell, seed=asked.seed)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        print(f"{asked.description}: {error}", file=sys.stderr)
+        return 1
+    for clips in (arguments["train_clips"].clips, arguments["valid_clips"].clips):
+        with tqdm(total=len(clips), desc="rendering", disable=None) as bar:
+            for count in clips.fill():
+                bar.update(count - bar.n)
+    return _follow(run(**arguments, folder=asked.out), arguments["config"].epochs, asked.out)
+
+
+def _fine_tune(asked: argparse.Namespace) -> int:
+    from gatescope.runs import FINE_TUNING, fine_tune
+
+    given = {name: value for name in ("epochs", "rate") if (value := getattr(asked, name)) is not None}
+    try:
+        config = replace(FINE_TUNING, **given)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return _follow(fine_tune(asked.checkpoint, asked.clips, asked.out, config), config.epochs, asked.out)
+
+
+def _follow(rows: Iterator, num_epochs: int, folder: Path) -> int:
+    """Train to the end, with a bar; 1 where that cannot be, with the reason."""
+    from gatescope.evaluation import load_predictions
+    from gatescope.progress import show_progress
+
+    try:
+        for _ in show_progress(rows, num_epochs, folder.name):
+            pass
+    except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
+        print(f"{folder}: {error}", file=sys.stderr)
+        return 1
+    for name, found in load_predictions(folder / "predictions.npz").items():
+        print(f"{name:>9}  top-1 {found.accuracy()}  top-5 {found.accuracy(5)}")
+    return 0
 
 
 if __name__ == "__main__":

@@ -3,35 +3,30 @@
 import hashlib
 import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from gatescope.files import atomic_write, sha256_of
+from gatescope.models.cards import read_weights, write_weights
 
 KEPT = 2  # states; should the last be damaged, the one before it is there
 
 
-def save_state(folder: Path, epoch: int, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
-    """Write the state after `epoch`: the tensors, then the card that vouches for them; drop what is too old."""
-    folder = Path(folder)
-    path = _card(folder, epoch).with_suffix(".safetensors")
-    # Copies: a file has neither devices, nor strides, nor shared memory.
-    copies = {
-        name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
-    }
-    with atomic_write(path) as temporary:
-        # save_file would put a file of its own there, readable by its owner alone.
-        temporary.write_bytes(save(copies))
-    card = {"epoch": epoch, "tensors_sha256": sha256_of(path), **facts}
-    with atomic_write(_card(folder, epoch)) as temporary:
-        temporary.write_text(json.dumps(card | {"card_sha256": _digest(card)}, indent=1) + "\n")
+def save_state(folder: Path, epoch: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write the state after `epoch`: the tensors, then the card that vouches for them and for itself.
+
+    What is too old is dropped, and what a killed writer left; there must be no other writer.
+    """
+    write_weights(folder / f"epoch-{epoch:05d}.safetensors", tensors, {**facts, "facts_sha256": _digest(facts)})
     for old in _cards(folder)[KEPT:]:
+        # The card first: without it, the tensors count for nothing.
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)
+    for unfinished in folder.glob(".epoch-*"):
+        unfinished.unlink()
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -40,23 +35,22 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     A state without a card was never finished and does not count; one that is not what its card says is left out
     with a warning.
     """
-    for path in _cards(Path(folder)):
+    for path in _cards(folder):
         try:
-            card = json.loads(path.read_text())
-            digest = card.pop("card_sha256")
-            tensors = path.with_suffix(".safetensors")
-            if digest == _digest(card) and card["tensors_sha256"] == sha256_of(tensors):
-                return load_file(tensors), card
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            pass
-        warnings.warn(f"{path} or its tensors are damaged; going back to the state before it", stacklevel=2)
+            tensors, card = read_weights(path.with_suffix(".safetensors"))
+            digests = card.pop("weights_sha256"), card.pop("facts_sha256")
+            if digests[1] != _digest(card):
+                raise ValueError(f"{path} is not as it was written")
+            return tensors, card
+        except (OSError, ValueError, KeyError) as error:
+            warnings.warn(f"a training's state is damaged, the one before it is used: {error}", stacklevel=2)
     return None
 
 
 def remove_states(folder: Path) -> None:
     """Remove every state in `folder`, and what a killed writer left of one."""
-    for path in [*Path(folder).glob("epoch-*"), *Path(folder).glob(".epoch-*")]:
-        path.unlink()
+    for path in [*_cards(folder), *folder.glob("epoch-*"), *folder.glob(".epoch-*")]:
+        path.unlink(missing_ok=True)
 
 
 def pack(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -68,11 +62,10 @@ def pack(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tens
     return tensors
 
 
-def unpack(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def unpack(tensors: Mapping[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put what `pack` gave back into a network and an optimiser of the same make."""
-    network.load_state_dict(
-        {name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")}
-    )
+    prefix = "network."
+    network.load_state_dict({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
     parameters = dict(network.named_parameters())
     optimizer.state.clear()
     for name, tensor in tensors.items():
@@ -81,7 +74,7 @@ def unpack(tensors: dict[str, Tensor], network: nn.Module, optimizer: torch.opti
             continue
         key, _, owner = rest.partition(".")
         parameter = parameters[owner]
-        # As it was laid out in memory: another order of the same sums would end in other bits.
+        # Laid out in memory as it was: another order of the same additions would end in other bits.
         value = torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
         optimizer.state[parameter][key] = value
 
@@ -99,13 +92,10 @@ def first_difference(wanted: Any, found: Any, name: str = "") -> str | None:
     return None if wanted == found else f"{name} is {wanted!r} here and {found!r} in the saved one"
 
 
-def _card(folder: Path, epoch: int) -> Path:
-    return folder / f"epoch-{epoch:05d}.json"
-
-
 def _cards(folder: Path) -> list[Path]:
+    """The cards of all states, the newest first."""
     return sorted(folder.glob("epoch-*.json"), reverse=True)
 
 
-def _digest(card: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+def _digest(facts: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -111,6 +111,29 @@ class Predictions:
         return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
+def first_not_finite(network: nn.Module, x: Batch) -> str | None:
+    """The name of the first layer whose output for `x` is not finite, as the network is set; None if all are."""
+    culprits: list[str] = []
+
+    def look(layer: nn.Module, inputs: tuple, output: object) -> None:
+        if isinstance(output, Tensor) and not torch.isfinite(output).all():
+            culprits.append(names[layer])
+
+    # Fabric's wrapper is not a part of the network.
+    names = {
+        layer: name.removeprefix("_forward_module").removeprefix(".") or "the network"
+        for name, layer in network.named_modules()
+    }
+    hooks = [layer.register_forward_hook(look) for layer in names]
+    try:
+        with torch.no_grad():
+            network(x)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return culprits[0] if culprits else None
+
+
 def evaluate(
     network: nn.Module,
     clips: Dataset,
@@ -130,7 +153,7 @@ def evaluate(
 
     Raises:
         ValueError: if there is no clip, or a label is none of the network's classes.
-        FloatingPointError: if a clip's logits are not finite.
+        FloatingPointError: if logits are not finite; the message names the first layer to blame.
         LookupError: if there is no such control.
     """
     change = control(transform)
@@ -144,17 +167,18 @@ def evaluate(
     try:
         with torch.inference_mode():
             for x, label in DataLoader(clips, batch_size, num_workers=num_workers):
-                logits.append(network(change(x.to(device), rng)).float().cpu())
+                x = change(x.to(device), rng)
+                logits.append(network(x).float().cpu())
                 labels.append(label)
+                if not torch.isfinite(logits[-1]).all():
+                    culprit = first_not_finite(network, x) if torch.isfinite(x).all() else "the data set"
+                    raise FloatingPointError(f"the output of {culprit} is not finite; nothing can be said of the clips")
     finally:
         network.train(was_training)
     found = Predictions(torch.cat(logits).numpy(), torch.cat(labels).numpy())
     num_classes = found.logits.shape[1]
     if found.labels.max() >= num_classes or found.labels.min() < 0:
         raise ValueError(f"labels must be 0 to {num_classes - 1}, the network's classes; got {found.labels.max()}")
-    if not np.isfinite(found.logits).all():
-        first = int(np.flatnonzero(~np.isfinite(found.logits).all(axis=1))[0])
-        raise FloatingPointError(f"the logits of clip {first} are not finite; the network's weights cannot be used")
     return found
 
 

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from gatescope.checkpoints import first_difference, load_state, pack, save_state, unpack
-from gatescope.evaluation import control, evaluate
+from gatescope.evaluation import control, evaluate, first_not_finite
 from gatescope.recipes import TrainConfig, choose_precision, make_optimizer
 
 __all__ = ["Row", "TrainConfig", "evaluate", "fit"]
@@ -72,14 +72,14 @@ def fit(
         RuntimeError: if another process trains in `folder`.
         FloatingPointError: if a loss or a gradient is not finite; the message names the first layer to blame.
     """
-    if len(train_clips) == 0:
-        raise ValueError("there is no clip to train on; give a data set of at least one")
+    if len(train_clips) == 0 or (valid_clips is not None and len(valid_clips) == 0):
+        raise ValueError("there is no clip to train on, or none to validate on; give one or more, or no valid_clips")
     if folder is None:
         yield from _epochs(network, train_clips, valid_clips, config, None, data, num_workers)
         return
     Path(folder).mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(Path(folder) / "lock", timeout=0):
+        with FileLock(Path(folder) / ".lock", timeout=0):
             yield from _epochs(network, train_clips, valid_clips, config, Path(folder), data, num_workers)
     except Timeout:
         raise RuntimeError(f"another process is training in {folder}; wait for it or take another folder") from None
@@ -94,7 +94,7 @@ def _epochs(network, train_clips, valid_clips, config, folder, data, num_workers
     optimizer = make_optimizer(network, config)
     module, stepper = fabric.setup(network, optimizer)
 
-    training = _describe(network, train_clips, valid_clips, config, data)
+    training = describe(network, train_clips, valid_clips, config, data)
     rows: list[Row] = []
     if folder is not None and (state := load_state(folder)):
         tensors, facts = state
@@ -164,31 +164,14 @@ def _one_epoch(fabric, module, optimizer, loader, config, epoch, num_steps) -> d
 
 
 def _blame(module: nn.Module, x: Float[Tensor, "batch channel time height width"], loss: Tensor) -> str:
-    """Where what is not finite comes from: the clips, or the first layer to give it, or the first gradient."""
-    advice = "a lower rate or a max_norm may help"
+    """Where what is not finite comes from: the clips, or the first layer to give it, or a gradient."""
     if not torch.isfinite(x).all():
         return "the clips hold values that are not finite; look at how they are made"
-    culprits: list[str] = []
-
-    def look(name):
-        def hook(layer, inputs, output):
-            if isinstance(output, Tensor) and not torch.isfinite(output).all():
-                culprits.append(name)
-
-        return hook
-
-    network = module.module
-    hooks = [layer.register_forward_hook(look(name)) for name, layer in network.named_modules() if name]
-    try:
-        with torch.no_grad():
-            module(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    if culprits:
-        return f"the output of {culprits[0]} is not finite; {advice}"
-    gradients = (name for name, weight in network.named_parameters() if not torch.isfinite(weight.grad).all())
-    return f"the loss is {loss.item()} and the gradient of {next(gradients, 'no weight')} is not finite; {advice}"
+    if name := first_not_finite(module, x):
+        return f"the output of {name} is not finite; a lower rate or a max_norm may help"
+    weights = module.module.named_parameters()
+    name = next((name for name, weight in weights if not torch.isfinite(weight.grad).all()), "no weight")
+    return f"the loss is {loss.item()} and the gradient of {name} is not finite; a lower rate or a max_norm may help"
 
 
 def _loader(clips: Dataset, config: TrainConfig, epoch: int, num_workers: int) -> DataLoader:
@@ -208,13 +191,19 @@ def _entropy(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _describe(network, train_clips, valid_clips, config, data) -> dict[str, Any]:
-    """All that decides how a training ends, in JSON."""
+def describe(
+    network: nn.Module,
+    train_clips: Dataset,
+    valid_clips: Dataset | None,
+    config: TrainConfig,
+    data: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """All that decides how a training ends, in JSON; two that differ in it are two trainings."""
     about = getattr(network, "config", None)
+    shapes = {name: " ".join(map(str, weight.shape)) for name, weight in network.named_parameters()}
     facts = {
         "config": asdict(config),
-        "network": asdict(about) if is_dataclass(about) else {},
-        "weights": {name: " ".join(map(str, weight.shape)) for name, weight in network.named_parameters()},
+        "network": about.to_json() if hasattr(about, "to_json") else shapes,
         "data": data,
         "clips": {
             "train": len(train_clips),

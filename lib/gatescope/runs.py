@@ -1,0 +1,222 @@
+"""Trainings kept in a folder: done, gone on with, or begun; on rendered gestures, or on clips of one's own."""
+
+import copy
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from gatescope.checkpoints import first_difference, remove_states
+from gatescope.evaluation import CONTROLS, Predictions, evaluate, save_predictions
+from gatescope.files import atomic_write, sha256_of
+from gatescope.loaders import CachedGestures, ClipTensors, SyntheticGestures, VideoClips
+from gatescope.models import GestureNetwork, NetworkConfig
+from gatescope.models.cards import read_weights
+from gatescope.paths import CACHE
+from gatescope.recipes import TrainConfig
+from gatescope.train import Row, describe, fit
+
+RENDERED_ONLY = "These weights have seen rendered people only; what they make of real ones was not measured."
+FINE_TUNING = TrainConfig(epochs=20, batch_size=8, rate=1e-3)
+HELD_OUT = 5  # of a class's own clips, every fifth is for validation
+
+
+def run(
+    start: NetworkConfig | GestureNetwork,
+    train_clips: Dataset,
+    valid_clips: Dataset,
+    config: TrainConfig,
+    folder: str | Path,
+    *,
+    data: dict[str, Any],
+    num_workers: int = 0,
+) -> Iterator[Row]:
+    """The rows of the training in `folder`: all at once if it is finished, else as it goes on from where it stopped.
+
+    It begins with weights drawn from the config's seed, or with a network's own. What a finished one leaves:
+    `network.safetensors` and its card `network.json` (with `data`, which says in JSON what the clips are, and the
+    accuracies), `rows.json`, and `predictions.npz`, the final predictions on the validation clips under the names
+    `clips`, `shuffled`, `single` and `reversed`. Example:
+
+        config = NetworkConfig.small("a", num_classes=27)
+        train, valid, data = rendered_clips({"num_train": 2700, "num_valid": 600, "size": 56}, config)
+        rows = list(run(config, train, valid, TrainConfig(seed=0), Path("runs/a-0"), data=data))
+        network = GestureNetwork.load("runs/a-0/network.safetensors")
+        print(load_predictions(Path("runs/a-0/predictions.npz"))["clips"].accuracy())
+
+    Raises:
+        ValueError: if `folder` holds another training, or a finished one that is damaged.
+        RuntimeError, FloatingPointError: as `fit` does.
+    """
+    folder = Path(folder)
+    weights = folder / "network.safetensors"
+    if isinstance(start, NetworkConfig):
+        network, origin = _new_network(start, config.seed), {"seed": config.seed}
+    else:
+        network = copy.deepcopy(start)
+        state = b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values())
+        origin = {"weights_sha256": hashlib.sha256(state).hexdigest()}
+    data = {**data, "start": origin}
+    training = describe(network, train_clips, valid_clips, config, data)
+    if weights.with_suffix(".json").exists():
+        yield from _finished(folder, training)
+        return
+    rows = []
+    for row in fit(network, train_clips, valid_clips, config, folder, data=data, num_workers=num_workers):
+        rows.append(row)
+        yield row
+    predictions = {
+        name or "clips": evaluate(network, valid_clips, transform=name, num_workers=num_workers)
+        for name in (None, *CONTROLS)
+    }
+    save_predictions(folder / "predictions.npz", predictions)
+    with atomic_write(folder / "rows.json") as temporary:
+        temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    # Last: a folder with a card is a training that is finished.
+    network.save(
+        weights,
+        data=data,
+        seed=config.seed,
+        metrics={name: _metrics(found) for name, found in predictions.items()},
+        training=training["config"],
+        clips=training["clips"],
+        files={name: sha256_of(folder / name) for name in ("predictions.npz", "rows.json")},
+    )
+    remove_states(folder)
+
+
+def rendered_run(
+    description: Mapping[str, Mapping[str, Any]], *, cell: str, seed: int, cache: Path = CACHE
+) -> dict[str, Any]:
+    """The arguments of `run`, all but the folder, for a training on rendered gestures.
+
+    `description` has three tables: `clips`, which are `num_train`, `num_valid` and what else `SyntheticGestures`
+    takes; `network`, settings of `NetworkConfig.small`; `training`, fields of `TrainConfig`. The clips are rendered
+    where they are asked for and kept in the cache; `train_clips.clips.fill()` renders them beforehand. Example:
+
+        description = {
+            "clips": {"num_train": 960, "num_valid": 600, "size": 48, "classes": MOTION_CLASSES},
+            "network": {"size": 48, "stem_stride": 3, "clip_mean": 0.75},
+            "training": {"epochs": 16},
+        }
+        rows = list(run(**rendered_run(description, cell="a", seed=0), folder=Path("runs/a-0")))
+
+    Raises:
+        ValueError, LookupError, TypeError: if a table or a field is missing, unknown, or has a value that cannot be.
+    """
+    if set(description) != {"clips", "network", "training"}:
+        raise ValueError(f"a run has the tables clips, network and training; got {', '.join(description) or 'none'}")
+    facts = dict(description["clips"])
+    if missing := {"num_train", "num_valid"} - set(facts):
+        raise ValueError(f"the table clips needs {' and '.join(sorted(missing))}")
+    counts = {split: facts.pop(f"num_{split}") for split in ("train", "valid")}
+    # The network sees frames alone: masks, depth and flow would be rendered for nothing.
+    train, valid = (
+        CachedGestures(SyntheticGestures(split, count, **facts, modalities=()), cache)
+        for split, count in counts.items()
+    )
+    names = train.clips.names
+    config = NetworkConfig.small(cell, num_classes=len(names), **description["network"])
+    return {
+        "start": config,
+        "train_clips": ClipTensors(train, **config.input, train=True, seed=seed),
+        "valid_clips": ClipTensors(valid, **config.input),
+        "config": TrainConfig(**description["training"], seed=seed),
+        "data": {"source": "rendered gestures", **description["clips"], "names": names, "warning": RENDERED_ONLY},
+    }
+
+
+def fine_tune(
+    checkpoint: str | Path,
+    clips: str | Path,
+    folder: str | Path,
+    config: TrainConfig = FINE_TUNING,
+    *,
+    num_workers: int = 0,
+) -> Iterator[Row]:
+    """The rows of a training that begins with a checkpoint's weights and goes on with clips of one's own.
+
+    `clips` is a folder with one sub-folder per class, and in each the class's clips: video files, or folders of
+    frames. The head is made anew for these classes, in the order of their names; every fifth clip of a class is held
+    out for validation, so where people are few, they are the same in both. What is left in `folder` is what `run`
+    leaves, as here:
+
+        rows = list(fine_tune("data/checkpoints/a-0.safetensors", "my_folder", "runs/mine"))
+        network = GestureNetwork.load("runs/mine/network.safetensors")
+        network.card["data"]["names"][int(network(to_batch(read_clip("new.mp4"), **network.config.input)).argmax())]
+
+    Raises:
+        FileNotFoundError: if the checkpoint or the folder is missing.
+        ValueError: if either cannot be used; a clip's error names its file.
+        RuntimeError, FloatingPointError: as `fit` does.
+    """
+    before = GestureNetwork.load(checkpoint)
+    names, train, valid = labelled_clips(Path(clips))
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        network = before.with_classes(len(names))
+    listed = [path.relative_to(clips).as_posix() for path, _ in train + valid]
+    data = {
+        "source": "clips of one's own",
+        "names": names,
+        "listed_sha256": hashlib.sha256("\n".join(listed).encode()).hexdigest(),
+        "before": {"weights_sha256": before.card["weights_sha256"], "data": before.card["data"]},
+    }
+    tensors = {
+        split: ClipTensors(VideoClips(*zip(*chosen, strict=True)), **network.config.input, **settings)
+        for split, chosen, settings in (
+            ("train_clips", train, {"train": True, "seed": config.seed}),
+            ("valid_clips", valid, {}),
+        )
+    }
+    yield from run(network, **tensors, config=config, folder=folder, data=data, num_workers=num_workers)
+
+
+def labelled_clips(folder: Path) -> tuple[list[str], list[tuple[Path, int]], list[tuple[Path, int]]]:
+    """The classes' names, and (path, label) of the clips to train on and of those held out.
+
+    Raises ValueError unless there are two classes or more, with two clips or more in each.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder; it must hold one sub-folder of clips per class")
+    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(classes) < 2:
+        raise ValueError(
+            f"{folder} must hold a sub-folder of clips for each of two classes or more; got {len(classes)}"
+        )
+    train, valid = [], []
+    for label, kind in enumerate(classes):
+        paths = sorted(path for path in kind.iterdir() if not path.name.startswith("."))
+        if len(paths) < 2:
+            raise ValueError(f"{kind} holds {len(paths)} clips; a class needs one to train on and one to validate on")
+        for place, path in enumerate(paths):
+            (train if place % HELD_OUT else valid).append((path, label))
+    return [path.name for path in classes], train, valid
+
+
+def _finished(folder: Path, training: Mapping[str, Any]) -> list[Row]:
+    """The rows of a finished training, checked; raises ValueError if it is another's, or damaged."""
+    _, card = read_weights(folder / "network.safetensors")
+    saved = {"config": card["training"], "network": card["config"], "data": card["data"], "clips": card["clips"]}
+    if difference := first_difference(training, saved):
+        raise ValueError(f"{folder} holds another training, finished: {difference}; take another folder")
+    for name, digest in card["files"].items():
+        if sha256_of(folder / name) != digest:
+            raise ValueError(f"{folder / name} is damaged; remove {folder} to train anew")
+    return [Row(**row) for row in json.loads((folder / "rows.json").read_text())]
+
+
+def _new_network(config: NetworkConfig, seed: int) -> GestureNetwork:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return GestureNetwork(config)
+
+
+def _metrics(found: Predictions) -> dict[str, Any]:
+    top1, top5 = found.accuracy(), found.accuracy(k=5)
+    return {"top1": top1.value, "top1_interval_95": top1.interval, "top5": top5.value, "clips": top1.total}
