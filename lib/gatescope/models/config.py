@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any
 
 from gatescope.means import MEANS
 from gatescope.models.cells import CELLS, Cell
@@ -45,7 +45,7 @@ class NetworkConfig:
             raise ValueError(f"mean needs a value for each of {self.in_channels} channels; got {self.mean}")
 
     @classmethod
-    def paper(cls, cell: str | Cell, *, num_classes: int, **settings: Any) -> Self:
+    def paper(cls, cell: str | Cell, *, num_classes: int, **settings: Any) -> "NetworkConfig":
         """The network of Zhang et al. 2018, Fig. 1, around `cell`; `settings` are fields that shall differ.
 
         Only the first layer is the cell under study: the second is (a), but for the ConvLSTM, where both are one.
@@ -54,7 +54,7 @@ class NetworkConfig:
         return cls(**{"cells": (cell, second), "num_classes": num_classes, **settings})
 
     @classmethod
-    def small(cls, cell: str | Cell, *, num_classes: int, **settings: Any) -> Self:
+    def small(cls, cell: str | Cell, *, num_classes: int, **settings: Any) -> "NetworkConfig":
         """The same network with an eighth of the channels and frames of 56 px, trained in minutes on a CPU."""
         return cls.paper(cell, num_classes=num_classes, **{"width": 1 / 8, "size": 56, **settings})
 
@@ -72,7 +72,7 @@ class NetworkConfig:
         }
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
+    def from_json(cls, values: Mapping[str, Any]) -> "NetworkConfig":
         """The config that `to_json` gave these values for; raises ValueError where they are of something else."""
         names = {field.name for field in fields(cls)}
         if set(values) != names:

@@ -46,7 +46,7 @@ def load_keras_weights(
     first = _one_of(FIRST_LAYERS, layers, path)
     second = _one_of(SECOND_LAYERS, layers, path)
     found: State = {}
-    for layer, place, convert in _places(first, second):
+    for layer, place, convert in places(first, second):
         try:
             state = convert(layers.pop(layer, {}))
         except ValueError as error:
@@ -125,7 +125,7 @@ def recurrent_state(cell: str, weights: Weights) -> State:
     return _complete(weights, state)
 
 
-def _places(first: str, second: str) -> Iterator[tuple[str, str, Callable[[Weights], State]]]:
+def places(first: str, second: str) -> Iterator[tuple[str, str, Callable[[Weights], State]]]:
     """Each layer of the authors, its place in a GestureNetwork, and what turns its weights into a state dict."""
     yield "Conv3D_1", "res3d.stem", _convolution
     yield "BatchNorm_1_0", "res3d.stem_norm", _batch_norm

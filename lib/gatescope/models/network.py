@@ -56,7 +56,7 @@ class GestureNetwork(nn.Module):
         num_steps = pooled.new_ones(pooled.shape[1]).cumsum(0)
         return self.head(pooled.cumsum(1) / num_steps[:, None])
 
-    def _top(self, x: Clips) -> Float[Tensor, "batch step channel rows columns"]:
+    def _top(self, x: Clips) -> Float[Tensor, "batch step filters rows columns"]:
         if x.ndim != 5 or x.shape[1] != self.config.in_channels or not x.is_floating_point():
             raise ValueError(
                 f"clips must be (batch, {self.config.in_channels}, time, height, width) floats, as to_batch(clip, "
