@@ -9,6 +9,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+sys.modules["rfc3987_syntax"] = None  # as in gatescope.__main__: a second to import, for nothing
 import nbformat
 
 from gatescope.freshness import inputs_of, is_current, mark_of

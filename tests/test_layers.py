@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "udl": {"loaders", "models", "train"},
     "freshness": set(),
     "publish": set(),
-    "rebuild": {"freshness", "publish", "pictures"},
+    "rebuild": {"freshness", "publish"},
 }
 
 

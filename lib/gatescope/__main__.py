@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import nbformat
 from tqdm import tqdm
 
 from gatescope.manifest import compare, load_manifest, read_manifest
-from gatescope.parameters import ParameterError, parse_values, read_parameters
 from gatescope.paths import MANIFEST, ROOT
 
 
@@ -52,7 +50,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _rebuild(asked: argparse.Namespace) -> int:
-    # Here, so that the other commands need not wait for Jupyter.
+    # Here, so that the other commands need not wait for Jupyter. Nor need this one for the grammar of international
+    # addresses, a second to parse: no notebook holds one, and jsonschema does without where it is not installed.
+    sys.modules["rfc3987_syntax"] = None
+    import nbformat
+
+    from gatescope.parameters import ParameterError, parse_values, read_parameters
     from gatescope.rebuild import RebuildError, rebuild
 
     try:

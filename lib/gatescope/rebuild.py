@@ -21,7 +21,7 @@ from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.freshness import INJECTED, inputs_digest, mark_rebuilt
 from gatescope.manifest import load_manifest, manifest_text
 from gatescope.parameters import Value, check_values, read_parameters
-from gatescope.pictures.figures import FINISHED, FOLDER
+from gatescope.paths import FINISHED, FOLDER
 from gatescope.publish import publish, recover
 
 # The result of a sum depends on how many threads share it, the order of a set on the seed of its hash.

@@ -22,9 +22,8 @@ from PIL import Image
 
 from gatescope.files import atomic_write, sha256_of
 from gatescope.manifest import Number
+from gatescope.paths import FINISHED, FOLDER
 
-FOLDER = Path("figures")
-FINISHED = "finished.json"
 # No date and no version of the library that drew it.
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 SCREEN_DPI = 96  # a browser's pixels to the inch
