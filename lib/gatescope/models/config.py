@@ -41,6 +41,8 @@ class NetworkConfig:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
         if not self.width > 0:
             raise ValueError(f"width must be a positive multiplier; got {self.width}")
+        if not 0 <= self.clip_mean <= 1:
+            raise ValueError(f"clip_mean is a part, from 0 to 1, of the clip's mean picture; got {self.clip_mean}")
         if len(self.mean) != self.in_channels:
             raise ValueError(f"mean needs a value for each of {self.in_channels} channels; got {self.mean}")
 

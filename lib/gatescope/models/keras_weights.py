@@ -174,6 +174,8 @@ class _Named(dict):
 
 def _kernel(array: np.ndarray) -> Tensor:
     """A kernel (..., in, out) of Keras as (out, in, ...) of torch."""
+    if array.ndim < 2:
+        raise ValueError(f"a kernel has channels going in and out; got one of shape {array.shape}")
     return torch.from_numpy(np.moveaxis(array, (-1, -2), (0, 1)).copy())
 
 

@@ -1,0 +1,243 @@
+"""Weights and their card: written together, read only together, and refused with a reason."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from gatescope.files import code_digest, sha256_of
+from gatescope.models import Cell, GestureNetwork, NetworkConfig
+
+LIBRARY = Path(__file__).resolve().parent.parent / "lib"
+CONFIG = NetworkConfig.small("a", num_classes=3, width=1 / 32)
+
+# Saves two networks in turn over one another until it is ended.
+SAVER = """
+import sys
+import torch
+from gatescope.models import GestureNetwork, NetworkConfig
+networks = []
+for seed in (0, 1):
+    torch.manual_seed(seed)
+    networks.append(GestureNetwork(NetworkConfig.small("a", num_classes=3, width=1 / 32)))
+while True:
+    for seed, network in enumerate(networks):
+        network.save(sys.argv[1], seed=seed)
+        print("saved", flush=True)
+"""
+
+
+def make_network(config=CONFIG, seed=0):
+    torch.manual_seed(seed)
+    return GestureNetwork(config)
+
+
+def save_two(folder):
+    """The paths of two networks' weights."""
+    paths = []
+    for seed in (0, 1):
+        paths.append(folder / f"{seed}.safetensors")
+        make_network(seed=seed).save(paths[-1], seed=seed)
+    return paths
+
+
+def same_weights(one, other):
+    one, other = one.state_dict(), other.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+@pytest.mark.parametrize("cell", ["convlstm", "b", Cell(i="conv", f="pooled", o="attention", candidate="separable")])
+def test_a_network_comes_back_as_it_was(tmp_path, cell):
+    network = make_network(NetworkConfig.small(cell, num_classes=3, width=1 / 32, conventions="authors"))
+    x = torch.randn(2, 3, 4, 16, 16)
+    network(x)  # so that the running statistics are the network's own
+    network.save(tmp_path / "new" / "network.safetensors")
+    back = GestureNetwork.load(tmp_path / "new" / "network.safetensors")
+    assert back.config == network.config and same_weights(back, network)
+    assert not back.training
+    with torch.no_grad():
+        assert torch.equal(back(x), network.eval()(x))
+
+
+def test_a_network_in_float64_comes_back_in_float64(tmp_path):
+    network = make_network().double()
+    network.save(tmp_path / "network.safetensors")
+    back = GestureNetwork.load(tmp_path / "network.safetensors")
+    assert back.head.weight.dtype == torch.float64 and same_weights(back, network)
+
+
+def test_the_card_says_what_the_weights_are(tmp_path):
+    path = tmp_path / "network.safetensors"
+    metrics, warning = {"top1": 0.81}, "These weights have seen rendered people only."
+    network = make_network()
+    card = network.save(path, data="rendered gestures", seed=7, metrics=metrics, warning=warning)
+    assert card == {
+        "config": CONFIG.to_json(),
+        "data": "rendered gestures",
+        "seed": 7,
+        "metrics": metrics,
+        "code": code_digest(),
+        "warning": warning,
+        "weights_sha256": sha256_of(path),
+    }
+    assert json.loads(path.with_suffix(".json").read_text()) == card
+    assert GestureNetwork.load(path).card == network.card == card
+
+
+def test_a_fact_cannot_take_the_place_of_the_cards_own(tmp_path):
+    with pytest.raises(ValueError, match="config, weights_sha256"):
+        make_network().save(tmp_path / "network.safetensors", weights_sha256="0", config={})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("metrics", [{"top1": float("nan")}, {"top1": torch.tensor(0.5)}])
+def test_a_fact_that_cannot_stand_in_json_leaves_the_old_files_alone(tmp_path, metrics):
+    path = tmp_path / "network.safetensors"
+    network = make_network()
+    network.save(path)
+    with pytest.raises((ValueError, TypeError), match="JSON"):
+        make_network(seed=1).save(path, metrics=metrics)
+    assert same_weights(GestureNetwork.load(path), network)
+
+
+def test_weights_are_refused_wherever_a_bit_of_them_flips(tmp_path):
+    path = tmp_path / "network.safetensors"
+    make_network().save(path)
+    good = path.read_bytes()
+    for place in range(0, len(good), len(good) // 40):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])
+        with pytest.raises(ValueError, match="SHA-256"):
+            GestureNetwork.load(path)
+
+
+@pytest.mark.parametrize("kept", [0, 7, 1000, -1])
+def test_weights_that_were_cut_off_are_refused(tmp_path, kept):
+    path = tmp_path / "network.safetensors"
+    make_network().save(path)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match="damaged, replaced, or left by a save that was cut off"):
+        GestureNetwork.load(path)
+
+
+@pytest.mark.parametrize("swapped", [".safetensors", ".json"])
+def test_weights_beside_another_networks_card_are_refused(tmp_path, swapped):
+    one, other = save_two(tmp_path)
+    shutil.copy(other.with_suffix(swapped), one.with_suffix(swapped))
+    with pytest.raises(ValueError, match=r"0\.safetensors has not the weights that its card 0\.json was written for"):
+        GestureNetwork.load(one)
+
+
+def test_whenever_a_save_is_cut_off_what_stands_there_is_one_network_or_none(tmp_path):
+    path = tmp_path / "network.safetensors"
+    environment = os.environ | {"PYTHONPATH": str(LIBRARY)}
+    saver = subprocess.Popen([sys.executable, "-c", SAVER, str(path)], stdout=subprocess.PIPE, env=environment)
+    networks = [make_network(seed=seed) for seed in (0, 1)]
+    found = set()
+    try:
+        saver.stdout.readline()
+        for moment in range(30):
+            # Stopped, it leaves on disk what a kill would.
+            saver.send_signal(signal.SIGSTOP)
+            copy = tmp_path / f"copy-{moment}.safetensors"
+            for suffix in (".safetensors", ".json"):
+                shutil.copy(path.with_suffix(suffix), copy.with_suffix(suffix))
+            saver.send_signal(signal.SIGCONT)
+            try:
+                loaded = GestureNetwork.load(copy)
+            except ValueError as error:
+                assert "SHA-256" in str(error)
+                continue
+            assert same_weights(loaded, networks[loaded.card["seed"]])
+            found.add(loaded.card["seed"])
+    finally:
+        saver.kill()
+        saver.communicate()
+    assert found
+
+
+def test_missing_files_are_named(tmp_path):
+    path = tmp_path / "network.safetensors"
+    with pytest.raises(FileNotFoundError, match=r"network\.safetensors, the weights, is missing"):
+        GestureNetwork.load(path)
+    make_network().save(path)
+    path.with_suffix(".json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"network\.json, the card, is missing"):
+        GestureNetwork.load(path)
+
+
+def test_only_safetensors_are_written_and_read(tmp_path):
+    for name in ("network.pt", "network"):
+        with pytest.raises(ValueError, match="a .safetensors file"):
+            make_network().save(tmp_path / name)
+        with pytest.raises(ValueError, match="a .safetensors file"):
+            GestureNetwork.load(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_foreign_file_is_refused_even_if_a_card_vouches_for_it(tmp_path):
+    path = tmp_path / "network.safetensors"
+    torch.save(make_network().state_dict(), path)
+    card = {"config": CONFIG.to_json(), "weights_sha256": sha256_of(path)}
+    path.with_suffix(".json").write_text(json.dumps(card))
+    with pytest.raises(ValueError, match="is not a safetensors file"):
+        GestureNetwork.load(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1]", "{}", "null"])
+def test_a_card_that_is_none_is_refused(tmp_path, text):
+    path = tmp_path / "network.safetensors"
+    make_network().save(path)
+    path.with_suffix(".json").write_text(text)
+    with pytest.raises(ValueError, match=r"network\.json is not a card that network\.save wrote"):
+        GestureNetwork.load(path)
+
+
+@pytest.mark.parametrize("config", [None, {}, {"cells": ["a", "a"]}])
+def test_a_card_without_a_config_is_refused(tmp_path, config):
+    path = tmp_path / "network.safetensors"
+    card = make_network().save(path)
+    path.with_suffix(".json").write_text(json.dumps({**card, "config": config}))
+    with pytest.raises(ValueError, match="config"):
+        GestureNetwork.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"width": 1 / 16}, r"res3d\.stem\.weight is \(2, 3, 3, 7, 7\) in the file, \(4, 3, 3, 7, 7\) in the network"),
+        ({"num_classes": 12}, r"head\.weight is \(3, 32\) in the file, \(12, 32\) in the network"),
+        (
+            {"cells": ("c", "a")},
+            r"has layer1\.gates\.i\.input_to_state\.depthwise\.weight \(8, 1, 3, 3\); the file",
+        ),
+        ({"conventions": "authors"}, r"has mobilenet\.blocks\.1a\.conv\.pointwise\.bias \(8,\); the file has none"),
+    ],
+)
+def test_loading_into_another_config_names_the_first_mismatch(tmp_path, changes, says):
+    path = tmp_path / "network.safetensors"
+    make_network().save(path)
+    with pytest.raises(ValueError, match=says):
+        GestureNetwork.load(path, replace(CONFIG, **changes))
+
+
+def test_loading_into_a_network_with_less_names_what_it_has_no_place_for(tmp_path):
+    path = tmp_path / "network.safetensors"
+    make_network(replace(CONFIG, conventions="authors")).save(path)
+    with pytest.raises(ValueError, match=r"has no mobilenet\.blocks\.1a\.conv\.pointwise\.bias; the file's is \(8,\)"):
+        GestureNetwork.load(path, CONFIG)
+
+
+def test_weights_serve_another_size_and_stem_stride(tmp_path):
+    path = tmp_path / "network.safetensors"
+    network = make_network()
+    network.save(path)
+    larger = replace(CONFIG, size=112, stem_stride=3)
+    back = GestureNetwork.load(path, larger)
+    assert back.config == larger and same_weights(back, network)

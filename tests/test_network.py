@@ -1,0 +1,231 @@
+"""The network around the cells: its config, its axes, its scores over time."""
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from gatescope.loaders import SyntheticGestures, to_batch
+from gatescope.models import CELLS, Cell, GestureNetwork, NetworkConfig
+from gatescope.recordings import hook_points, record
+
+MIXED = Cell(i="conv", f="pooled", o="attention", candidate="separable")
+
+
+def small_network(cell="a", *, seed=0, **settings):
+    """A narrow network with random running statistics, in its evaluation mode."""
+    torch.manual_seed(seed)
+    settings = {"num_classes": 5, "width": 1 / 16, **settings}
+    network = GestureNetwork(NetworkConfig.small(cell, **settings))
+    with torch.no_grad():
+        for name, buffer in network.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.normal_()
+            elif name.endswith("running_var"):
+                buffer.uniform_(0.5, 2)
+    return network.eval()
+
+
+def some_clips(batch=2, time=6, height=24, width=24, channels=3, seed=0):
+    return 50 * torch.randn(batch, channels, time, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("cell", "second"), [("convlstm", "convlstm"), ("a", "a"), ("b", "a"), ("c", "a"), ("d", "a"), (MIXED, "a")]
+)
+def test_only_the_first_layer_is_the_cell_under_study(cell, second):
+    for preset in (NetworkConfig.paper, NetworkConfig.small):
+        assert preset(cell, num_classes=3).cells == (cell, second)
+    network = GestureNetwork(NetworkConfig.small(cell, num_classes=3))
+    assert network.layer1.cell == (CELLS[cell] if isinstance(cell, str) else cell)
+    assert network.layer2.cell == CELLS[second]
+
+
+def test_any_pair_of_cells_can_be_set():
+    config = NetworkConfig(cells=("d", MIXED), num_classes=3, width=1 / 16)
+    network = GestureNetwork(config)
+    assert (network.layer1.cell, network.layer2.cell) == (CELLS["d"], MIXED)
+    assert network(some_clips(1)).shape == (1, 3)
+
+
+def test_the_papers_network_has_the_papers_maps():
+    config = NetworkConfig.paper("c", num_classes=249)
+    network = GestureNetwork(config).eval()
+    with torch.no_grad(), record(network) as recording:
+        logits = network(torch.zeros(1, 3, 2, config.size, config.size))
+    assert logits.shape == (1, 249)
+    assert recording["features"].shape == (1, 1, 256, 28, 28)
+    assert recording["layer1.h"].shape == recording["layer2.h"].shape == (1, 1, 256, 28, 28)
+    assert recording["top"].shape == (1, 1, 1024, 4, 4)
+
+
+def test_the_small_network_has_an_eighth_of_the_channels():
+    network = GestureNetwork(NetworkConfig.small("a", num_classes=27))
+    assert [len(network.res3d.units[name].conv_a.weight) for name in ("2a", "3a", "4a")] == [8, 16, 32]
+    assert network.layer1.hidden_channels == network.layer2.hidden_channels == 32
+    assert network.head.weight.shape == (27, 128)
+
+
+@pytest.mark.parametrize("conventions", ["paper", "authors"])
+@pytest.mark.parametrize("stem_stride", [2, 3])
+@pytest.mark.parametrize(("time", "height", "width"), [(1, 16, 16), (5, 23, 17), (6, 30, 44), (2, 1, 1)])
+def test_any_number_of_frames_and_any_size_is_taken(conventions, stem_stride, time, height, width):
+    network = small_network("d", conventions=conventions, stem_stride=stem_stride)
+    with torch.no_grad(), record(network, "features", "top") as recording:
+        scores = network.scores_over_time(some_clips(1, time, height, width))
+    steps = math.ceil(time / 2)
+    rows, columns = (math.ceil(math.ceil(side / stem_stride) / 2) for side in (height, width))
+    assert recording["features"].shape == (1, steps, 16, rows, columns)
+    assert recording["top"].shape == (1, steps, 64, math.ceil(rows / 8), math.ceil(columns / 8))
+    assert scores.shape == (1, steps, 5) and scores.isfinite().all()
+
+
+def test_features_are_res3ds_with_time_before_channels():
+    network, x = small_network(), some_clips()
+    with torch.no_grad(), record(network, "features") as recording:
+        network(x)
+        features = network.res3d(x)
+    for clip in range(2):
+        for step in range(3):
+            assert torch.equal(recording["features"][clip, step], features[clip, :, step])
+
+
+def test_a_clip_scores_alike_alone_and_in_a_batch():
+    network, x = small_network("b").double(), some_clips(3).double()
+    with torch.no_grad():
+        torch.testing.assert_close(network(x)[1:2], network(x[1:2]), rtol=1e-10, atol=1e-12)
+
+
+def test_time_steps_are_scored_by_the_mean_of_those_so_far():
+    network, x = small_network("c").double(), some_clips(time=8).double()
+    with torch.no_grad(), record(network, "top") as recording:
+        scores, logits = network.scores_over_time(x), network(x)
+        for step in range(4):
+            maps = recording["top"][:, : step + 1]
+            pooled = torch.stack([maps[:, :, channel].mean((1, 2, 3)) for channel in range(64)], dim=1)
+            expected = pooled @ network.head.weight.T + network.head.bias
+            torch.testing.assert_close(scores[:, step], expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(scores[:, -1], logits, rtol=1e-10, atol=1e-12)
+
+
+def test_the_layers_points_keep_their_names_and_the_networks_join_them():
+    names = list(hook_points(small_network("b")))
+    assert {"features", "top", "layer1.attention", "layer1.x_attended", "layer2.f"} <= set(names)
+    assert {name.partition(".")[0] for name in names} == {"features", "top", "layer1", "layer2"}
+
+
+def test_no_module_changes_what_another_gave():
+    network, kept = small_network("b").train(), []
+    hooks = [
+        module.register_forward_hook(lambda _, args, y: kept.append((y, y.detach().clone())))
+        for module in network.modules()
+    ]
+    network(some_clips()).sum().backward()
+    for hook in hooks:
+        hook.remove()
+    assert len(kept) > 60 and all(torch.equal(now, then) for now, then in kept)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_float32_and_bfloat16_stay_with_float64(cell):
+    network, x = small_network(cell), some_clips()
+    with torch.no_grad():
+        single = network(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = network(x)
+        double = network.double()(x.double())
+    scale = double.abs().max()
+    assert (single - double).abs().max() < 1e-5 * scale
+    assert (half - double).abs().max() < 2e-2 * scale
+
+
+def test_the_gradients_of_float32_and_bfloat16_stay_with_float64():
+    network, x, labels = small_network("a"), some_clips(4), torch.tensor([0, 1, 2, 3])
+
+    def gradients(**autocast):
+        network.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, **autocast):
+            logits = network(x.to(network.head.weight))
+        F.cross_entropy(logits.to(network.head.weight), labels).backward()
+        return torch.cat([parameter.grad.double().flatten() for parameter in network.parameters()])
+
+    single, half = gradients(enabled=False), gradients()
+    network.double()
+    double = gradients(enabled=False)
+    assert (single - double).norm() < 1e-5 * double.norm()
+    assert (half - double).norm() < 2e-2 * double.norm()
+
+
+def test_convolutions_keep_channels_innermost_from_end_to_end():
+    network, layouts = small_network(), {}
+    for name in ("res3d.units.2a.conv_a", "res3d.units.4b.conv_b", "mobilenet.blocks.1a.conv", "mobilenet.blocks.3b"):
+        module = network.get_submodule(name)
+        module.register_forward_hook(lambda _, args, y, name=name: layouts.__setitem__(name, (args[0], y)))
+    with torch.no_grad():
+        network(some_clips())
+    formats = {5: torch.channels_last_3d, 4: torch.channels_last}
+    assert len(layouts) == 4
+    for tensors in layouts.values():
+        assert all(tensor.is_contiguous(memory_format=formats[tensor.ndim]) for tensor in tensors)
+    weights = [parameter for parameter in network.res3d.parameters() if parameter.ndim == 5]
+    assert all(weight.is_contiguous(memory_format=torch.channels_last_3d) for weight in weights)
+
+
+def test_clips_with_time_before_channels_are_refused_with_their_shape():
+    with pytest.raises(ValueError, match=r"\(batch, 3, time, height, width\).*got \(2, 6, 3, 16, 16\)"):
+        small_network()(torch.zeros(2, 6, 3, 16, 16))
+
+
+def test_a_config_goes_through_json_and_back():
+    for cell in (*CELLS, MIXED):
+        config = NetworkConfig.small(cell, num_classes=12, conventions="authors", clip_mean=0.75, mean=(1, 2.5, 3))
+        back = NetworkConfig.from_json(json.loads(json.dumps(config.to_json())))
+        assert back == config and hash(back) == hash(config)
+
+
+def test_a_config_of_other_fields_is_refused_by_name():
+    values = NetworkConfig.small("a", num_classes=2).to_json()
+    del values["size"]
+    with pytest.raises(ValueError, match=r"lacks \['size'\].*has \['depth'\]"):
+        NetworkConfig.from_json({**values, "depth": 3})
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "says"),
+    [
+        ({"cells": ("a", "e")}, LookupError, "no cell 'e'; there are convlstm, a"),
+        ({"conventions": "ours"}, LookupError, "no conventions 'ours'; there are paper, authors"),
+        ({"num_classes": 0}, ValueError, "num_classes must be at least 1; got 0"),
+        ({"stem_stride": 0}, ValueError, "stem_stride must be at least 1"),
+        ({"width": 0.0}, ValueError, "width must be a positive multiplier; got 0"),
+        ({"width": float("nan")}, ValueError, "width must be a positive multiplier; got nan"),
+        ({"in_channels": 1}, ValueError, "mean needs a value for each of 1 channels"),
+        ({"clip_mean": 1.5}, ValueError, "clip_mean is a part, from 0 to 1"),
+    ],
+)
+def test_what_no_network_can_have_is_refused(changes, error, says):
+    config = NetworkConfig.small("a", num_classes=2)
+    with pytest.raises(error, match=says):
+        replace(config, **changes)
+
+
+def test_the_input_is_what_to_batch_asks_for():
+    clip = SyntheticGestures("valid", num_clips=1, size=32, num_frames=6)[0]
+    network = small_network(num_frames=4, size=20, clip_mean=0.5)
+    batch = to_batch(clip, **network.config.input)
+    assert batch.shape == (1, 3, 4, 20, 20)
+    assert network(batch).shape == (1, 5)
+
+
+def test_another_head_leaves_the_rest_as_it_was():
+    network = small_network("c")
+    other = network.with_classes(9)
+    assert other.config == replace(network.config, num_classes=9) and other.head.weight.shape == (9, 64)
+    before, after = network.state_dict(), other.state_dict()
+    rest = [name for name in before if not name.startswith("head")]
+    assert all(torch.equal(before[name], after[name]) for name in rest)
+    shared = {tensor.data_ptr() for tensor in before.values()} & {tensor.data_ptr() for tensor in after.values()}
+    assert not shared
