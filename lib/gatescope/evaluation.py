@@ -166,7 +166,9 @@ def evaluate(
     network.eval()
     try:
         with torch.inference_mode():
-            for x, label in DataLoader(clips, batch_size, num_workers=num_workers):
+            # A generator of its own, or the loader takes a number from the caller's.
+            loader = DataLoader(clips, batch_size, num_workers=num_workers, generator=torch.Generator())
+            for x, label in loader:
                 x = change(x.to(device), rng)
                 logits.append(network(x).float().cpu())
                 labels.append(label)

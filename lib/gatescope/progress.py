@@ -19,6 +19,7 @@ def show_progress(rows: Iterable[Row], num_epochs: int, label: str) -> Iterator[
     # A kernel's output is replaced in place, and keeps the last bar alone.
     kernel = getattr(get_ipython(), "kernel", None)
     handle = display({"text/plain": label}, raw=True, display_id=True) if kernel else None
+    watched = handle is None and sys.stderr.isatty()
     seconds, line = 0.0, f"{label}: no epoch"
     for count, row in enumerate(rows, start=1):
         seconds += row.seconds
@@ -27,15 +28,15 @@ def show_progress(rows: Iterable[Row], num_epochs: int, label: str) -> Iterator[
             count,
             num_epochs,
             seconds,
-            ncols=None if handle else shutil.get_terminal_size().columns - 1,
+            ncols=shutil.get_terminal_size().columns - 1 if watched else None,
             prefix=label,
-            bar_format="{l_bar}{bar:20}| epoch {n_fmt} of {total_fmt}, {elapsed} gone, {remaining} left{postfix}",
+            bar_format="{l_bar}{bar:12}| epoch {n_fmt} of {total_fmt}, {elapsed}, {remaining} left{postfix}",
             postfix=f"loss {row.loss:.3f}{valid}",
         )
         if handle:
             handle.update({"text/plain": line}, raw=True)
-        elif sys.stderr.isatty():
+        elif watched:
             print(f"\r{line}", end="", file=sys.stderr, flush=True)
         yield row
-    if not handle:
-        print("" if sys.stderr.isatty() else line, file=sys.stderr)
+    if handle is None:
+        print("" if watched else line, file=sys.stderr)

@@ -1,0 +1,280 @@
+"""Trainings kept in a folder: finished ones are read, others go on; one's own clips; the command line."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from clip_files import some_frames, write_jpegs, write_video
+from small_training import noisy_clips, weights_of
+
+DESCRIPTION = {
+    "clips": {"num_train": 12, "num_valid": 6, "size": 16, "classes": [0, 1, 2], "difficulty": 0.0},
+    "network": {"size": 16, "width": 1 / 64, "num_frames": 8},
+    "training": {"epochs": 2, "batch_size": 4},
+}
+
+
+@pytest.fixture
+def runs():
+    from gatescope import runs
+
+    return runs
+
+
+@pytest.fixture
+def start():
+    from gatescope.models import NetworkConfig
+
+    return NetworkConfig.small("a", num_classes=3, width=1 / 64, size=6, num_frames=4)
+
+
+@pytest.fixture
+def go(runs, start):
+    def go(folder, stop_after=None, start=start, data=None, **settings):
+        """The rows, without their times."""
+        from gatescope.recipes import TrainConfig
+
+        config, rows = TrainConfig(**{"epochs": 3, "batch_size": 8, **settings}), []
+        for row in runs.run(start, noisy_clips(), noisy_clips(9), config, folder, data=data or {"noise": 0.5}):
+            rows.append({**vars(row), "seconds": None})
+            if len(rows) == stop_after:
+                break
+        return rows
+
+    return go
+
+
+@pytest.fixture
+def finished(go, tmp_path):
+    """A finished training, in `tmp_path / "run"`."""
+    rows = go(tmp_path / "run")
+    return tmp_path / "run", rows
+
+
+def test_a_finished_training_leaves_all_that_a_reader_needs(runs, finished):
+    from gatescope.evaluation import evaluate, load_predictions
+    from gatescope.models import GestureNetwork
+
+    folder, rows = finished
+    names = {path.name for path in folder.iterdir()} - {".lock"}
+    assert names == {"network.safetensors", "network.json", "rows.json", "predictions.npz"}
+    network = GestureNetwork.load(folder / "network.safetensors")
+    predictions = load_predictions(folder / "predictions.npz")
+    assert list(predictions) == ["clips", "shuffled", "single", "reversed"]
+    for name, found in predictions.items():
+        again = evaluate(network, noisy_clips(9), transform=None if name == "clips" else name)
+        np.testing.assert_allclose(found.logits, again.logits, rtol=1e-4, atol=1e-5)
+        assert network.card["metrics"][name]["top1"] == found.accuracy().value
+    assert network.card["data"] == {"noise": 0.5, "start": {"seed": 0}}
+    assert network.card["seed"] == 0
+    assert network.card["training"]["recipe"] == "adamw"
+    assert [{**row, "seconds": None} for row in json.loads((folder / "rows.json").read_text())] == rows
+
+
+def test_a_finished_training_is_not_run_again(go, finished):
+    folder, rows = finished
+    before = {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()}
+    assert go(folder) == rows
+    assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()} == before
+
+
+def test_a_stopped_training_goes_on_to_the_same_files(go, finished, tmp_path):
+    folder, rows = finished
+    assert len(go(tmp_path / "other", stop_after=1)) == 1
+    assert go(tmp_path / "other") == rows
+    for name in ("network.safetensors", "predictions.npz"):
+        assert (tmp_path / "other" / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_training_killed_before_its_card_is_finished_by_the_next(go, finished, tmp_path):
+    """All rows are there and so are the weights, but not the card: what is written last."""
+    folder, rows = finished
+    go(tmp_path / "other", stop_after=3)
+    shutil.copy(folder / "network.safetensors", tmp_path / "other")
+    shutil.copy(folder / "rows.json", tmp_path / "other")
+    assert go(tmp_path / "other") == rows
+    assert (tmp_path / "other" / "network.json").exists()
+
+
+def test_another_training_finished_in_the_folder_is_refused(go, finished):
+    folder, _ = finished
+    with pytest.raises(ValueError, match="another training, finished: config.seed is 1 here and 0"):
+        go(folder, seed=1)
+    with pytest.raises(ValueError, match="data.noise is 0.7 here"):
+        go(folder, data={"noise": 0.7})
+
+
+@pytest.mark.parametrize("name", ["network.safetensors", "rows.json", "predictions.npz"])
+def test_a_finished_training_that_is_damaged_is_refused(go, finished, name):
+    folder, _ = finished
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=name):
+        go(folder)
+
+
+def test_a_network_of_ones_own_is_where_a_training_can_begin_and_stays_as_it_was(runs, go, start, tmp_path):
+    from gatescope.models import GestureNetwork
+
+    torch.manual_seed(7)
+    network = GestureNetwork(start)
+    before = weights_of(network)
+    go(tmp_path / "run", start=network)
+    assert weights_of(network) == before
+    assert "weights_sha256" in json.loads((tmp_path / "run" / "network.json").read_text())["data"]["start"]
+    torch.manual_seed(8)
+    with pytest.raises(ValueError, match="data.start.weights_sha256"):
+        go(tmp_path / "run", start=GestureNetwork(start))
+
+
+def test_seeds_draw_other_weights_and_leave_the_callers_random_numbers(go, tmp_path):
+    before = torch.get_rng_state()
+    go(tmp_path / "0")
+    go(tmp_path / "1", seed=1)
+    assert torch.equal(torch.get_rng_state(), before)
+    weights = [(tmp_path / seed / "network.safetensors").read_bytes() for seed in "01"]
+    assert weights[0] != weights[1]
+
+
+def test_rendered_gestures_are_described_on_the_card(runs, tmp_path):
+    arguments = runs.rendered_run(DESCRIPTION, cell="b", seed=3, cache=tmp_path / "cache")
+    rows = list(runs.run(**arguments, folder=tmp_path / "b-3"))
+    assert len(rows) == 2
+    card = json.loads((tmp_path / "b-3" / "network.json").read_text())
+    assert card["config"]["cells"] == ["b", "a"]
+    assert card["data"]["names"] == ["Swiping Left", "Swiping Right", "Swiping Down"]
+    assert "rendered people only" in card["data"]["warning"]
+    assert card["seed"] == 3
+    assert card["clips"] == {"train": 12, "valid": 6, "shape": [3, 8, 16, 16]}
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong", "error", "says"),
+    [
+        ("clips", {"size": 16}, ValueError, "num_train and num_valid"),
+        ("clips", {"num_train": 1, "num_valid": 1, "sise": 1}, TypeError, "sise"),
+        ("network", {"widht": 1}, TypeError, "widht"),
+        ("training", {"recipe": "adam"}, LookupError, "adam"),
+    ],
+)
+def test_a_description_with_a_mistake_names_it(runs, tmp_path, table, wrong, error, says):
+    with pytest.raises(error, match=says):
+        runs.rendered_run({**DESCRIPTION, table: wrong}, cell="a", seed=0, cache=tmp_path)
+    with pytest.raises(ValueError, match="tables clips, network and training; got clips"):
+        runs.rendered_run({"clips": {}}, cell="a", seed=0, cache=tmp_path)
+
+
+@pytest.fixture
+def own_clips(tmp_path):
+    """Two classes of one's own: video files and folders of frames, and a file that is hidden."""
+    folder = tmp_path / "own"
+    for kind in ("wave", "clap"):
+        for number in range(3):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            write_video(folder / kind / f"{number}.mp4", some_frames(5, 32, 32, seed=number))
+        write_jpegs(folder / kind / "frames", some_frames(5, 32, 32, seed=9))
+    (folder / "clap" / ".DS_Store").write_text("no clip")
+    (folder / ".hidden").mkdir()
+    return folder
+
+
+def test_clips_of_ones_own_are_labelled_by_their_folders_and_every_fifth_is_held_out(runs, own_clips):
+    names, train, valid = runs.labelled_clips(own_clips)
+    assert names == ["clap", "wave"]
+    assert [(path.name, label) for path, label in valid] == [("0.mp4", 0), ("0.mp4", 1)]
+    assert [(path.name, label) for path, label in train[:3]] == [("1.mp4", 0), ("2.mp4", 0), ("frames", 0)]
+
+
+def test_a_folder_that_is_not_sorted_into_classes_is_refused(runs, own_clips):
+    with pytest.raises(FileNotFoundError, match="one sub-folder of clips per class"):
+        runs.labelled_clips(own_clips / "none")
+    with pytest.raises(ValueError, match="two classes"):
+        runs.labelled_clips(own_clips / "wave")
+    (own_clips / "point").mkdir()
+    with pytest.raises(ValueError, match="point holds 0 clips"):
+        runs.labelled_clips(own_clips)
+
+
+def test_a_checkpoint_is_fine_tuned_on_ones_own_clips(runs, finished, own_clips, tmp_path):
+    from gatescope.loaders import read_clip, to_batch
+    from gatescope.models import GestureNetwork
+    from gatescope.recipes import TrainConfig
+
+    checkpoint = finished[0] / "network.safetensors"
+    config = TrainConfig(epochs=2, batch_size=4, rate=1e-6)
+    rows = list(runs.fine_tune(checkpoint, own_clips, tmp_path / "mine", config))
+    assert len(rows) == 2
+    before = GestureNetwork.load(checkpoint)
+    network = GestureNetwork.load(tmp_path / "mine" / "network.safetensors")
+    assert network.config.num_classes == 2
+    assert network.card["data"]["names"] == ["clap", "wave"]
+    assert network.card["data"]["before"]["data"] == before.card["data"]
+    assert str(own_clips) not in json.dumps(network.card)
+    # At so low a rate all but the head is what it was.
+    kernel = "layer1.candidate.input_to_state.pointwise.weight"
+    torch.testing.assert_close(network.state_dict()[kernel], before.state_dict()[kernel], atol=1e-4, rtol=0)
+    clip = to_batch(read_clip(own_clips / "wave" / "0.mp4"), **network.config.input)
+    assert network(clip).shape == (1, 2)
+
+
+def test_a_clip_that_does_not_open_is_named(runs, finished, own_clips, tmp_path):
+    from gatescope.loaders import ClipError
+
+    (own_clips / "wave" / "notes.mp4").write_text("no clip")
+    with pytest.raises(ClipError, match="notes.mp4"):
+        list(runs.fine_tune(finished[0] / "network.safetensors", own_clips, tmp_path / "mine"))
+
+
+@pytest.fixture
+def command(capsys):
+    from gatescope.__main__ import main
+
+    def command(*arguments):
+        status = main([str(argument) for argument in arguments])
+        return status, *capsys.readouterr()
+
+    return command
+
+
+def test_the_command_line_trains_and_says_how_it_ended(command, tmp_path, monkeypatch, runs):
+    whole = runs.rendered_run
+    monkeypatch.setattr(runs, "rendered_run", lambda *given, **named: whole(*given, **named, cache=tmp_path / "cache"))
+    (tmp_path / "run.toml").write_text(
+        "[clips]\nnum_train = 12\nnum_valid = 6\nsize = 16\nclasses = [0, 1, 2]\n"
+        "[network]\nsize = 16\nwidth = 0.015625\n[training]\nepochs = 2\n"
+    )
+    asked = ("train", tmp_path / "run.toml", "--cell", "a", "--seed", 1, "--out", tmp_path / "a-1")
+    status, out, err = command(*asked)
+    assert status == 0
+    assert [line.split()[0] for line in out.splitlines()] == ["clips", "shuffled", "single", "reversed"]
+    assert len(err.splitlines()) == 1
+    assert "epoch 2 of 2" in err
+    assert command(*asked)[:2] == (0, out)
+    status, out, err = command(*asked[:4], "--out", tmp_path / "a-1", "--seed", 0)
+    assert (status, out) == (1, "")
+    assert "another training" in err
+
+
+def test_the_command_line_fine_tunes(command, finished, own_clips, tmp_path):
+    asked = ("fine-tune", finished[0] / "network.safetensors", own_clips, "--out", tmp_path / "mine", "--epochs", 1)
+    status, out, _ = command(*asked)
+    assert status == 0
+    assert "of 2)" in out
+    status, _, err = command(*asked[:3], "--out", tmp_path / "other", "--rate", -1)
+    assert status == 1
+    assert "positive" in err
+
+
+def test_a_mistake_on_the_command_line_is_named(command, tmp_path):
+    (tmp_path / "run.toml").write_text("[clips]\nnum_train = 1\n")
+    for name, says in (("run.toml", "tables clips"), ("none.toml", "No such file")):
+        status, _, err = command("train", tmp_path / name, "--cell", "a", "--out", tmp_path / "a")
+        assert status == 1
+        assert says in err
+    status, _, err = command("fine-tune", tmp_path / "none.safetensors", tmp_path, "--out", tmp_path / "a")
+    assert status == 1
+    assert "none.safetensors" in err
