@@ -55,7 +55,10 @@ def test_in_a_terminal_the_bar_moves_in_its_line_and_fits_it(progress, monkeypat
         monkeypatch.setattr(sys, "stderr", err)
         assert list(show_progress(rows, 3, "a-0")) == rows
         err.flush()
-        shown = terminal.read(4096).decode()
+        shown = b""
+        while not shown.endswith(b"\r\n"):
+            shown += terminal.read(4096)
+        shown = shown.decode()
     lines = shown.rstrip().split("\r")[1:]
     assert [f"epoch {n} of 3" in line for n, line in enumerate(lines, start=1)] == [True] * 3
     assert "02:00 left, loss 1.000, valid 10.0%" in lines[0]
