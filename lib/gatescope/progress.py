@@ -30,7 +30,7 @@ def show_progress(rows: Iterable[Row], num_epochs: int, label: str) -> Iterator[
             seconds,
             ncols=shutil.get_terminal_size().columns - 1 if watched else None,
             prefix=label,
-            bar_format="{l_bar}{bar:12}| epoch {n_fmt} of {total_fmt}, {elapsed}, {remaining} left{postfix}",
+            bar_format="{l_bar}{bar:10}| epoch {n_fmt} of {total_fmt}, {elapsed}, {remaining} left{postfix}",
             postfix=f"loss {row.loss:.3f}{valid}",
         )
         if handle:
