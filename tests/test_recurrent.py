@@ -227,3 +227,9 @@ def test_nan_in_one_clip_stays_in_that_clip():
         x[0, 0, 0, 0, 0] = torch.nan
         hidden = layer(x)
         assert hidden[0].isnan().any() and hidden[1].isfinite().all()
+
+
+def test_shapes_can_be_had_without_numbers():
+    with torch.device("meta"):
+        hidden = RecurrentLayer("c", 3, 4)(torch.empty(2, 3, 3, 8, 9))
+    assert hidden.shape == (2, 3, 4, 8, 9) and hidden.is_meta

@@ -102,7 +102,7 @@ def separable(
 
 def _ready(weight: Tensor) -> Tensor:
     device = weight.device.type
-    if torch.is_autocast_enabled(device):
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
         weight = weight.to(torch.get_autocast_dtype(device))
     return weight.contiguous(memory_format=torch.channels_last) if weight.ndim == 4 else weight
 
