@@ -9,5 +9,5 @@ FIGURES = ROOT / "figures"
 MANIFEST = FIGURES / "manifest.json"
 DATA = ROOT / "data"
 CACHE = DATA / "cache"
-FOLDER = Path("figures")  # of a running notebook, below its working folder
+RUN_FIGURES = Path("figures")  # of a running notebook, below its working folder
 FINISHED = "finished.json"  # in it, once the notebook came to its end

@@ -21,7 +21,7 @@ from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.freshness import INJECTED, inputs_digest, mark_rebuilt
 from gatescope.manifest import load_manifest, manifest_text
 from gatescope.parameters import Value, check_values, read_parameters
-from gatescope.paths import FINISHED, FOLDER
+from gatescope.paths import FINISHED, RUN_FIGURES
 from gatescope.publish import publish, recover
 
 # The result of a sum depends on how many threads share it, the order of a set on the seed of its hash.
@@ -149,7 +149,7 @@ def _check_every_cell_ran(notebook: nbformat.NotebookNode) -> None:
 
 
 def _collect(stage: Path, stem: str) -> dict[str, dict[str, Any]]:
-    folder = stage / FOLDER
+    folder = stage / RUN_FIGURES
     if not (folder / FINISHED).exists():
         raise RebuildError("the notebook ended without finish_notebook() in its last cell")
     entries = json.loads((folder / FINISHED).read_text())
@@ -170,7 +170,7 @@ def _moves(tree: Path, notebook: Path, stage: Path, entries: dict[str, dict]) ->
     manifest = load_manifest(figures / "manifest.json")
     old = {name: entry for name, entry in manifest.items() if entry["notebook"] == notebook.stem}
     moves: dict[Path, Path | None] = {figures / name: None for entry in old.values() for name in entry["files"]}
-    moves |= {figures / name: stage / FOLDER / name for entry in entries.values() for name in entry["files"]}
+    moves |= {figures / name: stage / RUN_FIGURES / name for entry in entries.values() for name in entry["files"]}
     others = {name: entry for name, entry in manifest.items() if name not in old}
     for name in others.keys() & entries.keys():
         raise RebuildError(f"figure {name} is {others[name]['notebook']}'s already")

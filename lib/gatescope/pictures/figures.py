@@ -22,7 +22,7 @@ from PIL import Image
 
 from gatescope.files import atomic_write, sha256_of
 from gatescope.manifest import Number
-from gatescope.paths import FINISHED, FOLDER
+from gatescope.paths import FINISHED, RUN_FIGURES
 
 # No date and no version of the library that drew it.
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
@@ -79,7 +79,7 @@ def save_figure(
         raise ValueError(f"{name} needs an alternative text that says what is seen")
     with matplotlib.rc_context({"svg.hashsalt": "gatescope"}):
         formats = ("png",) if photos else tuple(METADATA)
-        files = [_save(fig, FOLDER / f"{name}.{format}", METADATA[format]) for format in formats]
+        files = [_save(fig, RUN_FIGURES / f"{name}.{format}", METADATA[format]) for format in formats]
     record = {
         "alt": alt,
         "data": data,
@@ -88,7 +88,7 @@ def save_figure(
         "numbers": {label: asdict(number) for label, number in (numbers or {}).items()},
         "files": {path.name: sha256_of(path) for path in files},
     }
-    _write_json(FOLDER / f"{name}.json", record)
+    _write_json(RUN_FIGURES / f"{name}.json", record)
     # Jupyter would show an open figure a second time, at the end of the cell.
     plt.close(fig)
     return SavedFigure(files[0], alt, round(fig.get_figwidth() * SCREEN_DPI), photos)
@@ -96,8 +96,8 @@ def save_figure(
 
 def finish_notebook() -> None:
     """Say that the notebook came to its end: its last code cell, without which a rebuild is refused."""
-    records = {path.stem: json.loads(path.read_text()) for path in FOLDER.glob("*.json") if path.name != FINISHED}
-    _write_json(FOLDER / FINISHED, records)
+    records = {path.stem: json.loads(path.read_text()) for path in RUN_FIGURES.glob("*.json") if path.name != FINISHED}
+    _write_json(RUN_FIGURES / FINISHED, records)
 
 
 def _as_jpeg(png: Path) -> bytes:
