@@ -142,6 +142,15 @@ def test_a_state_names_no_machine(library, tmp_path):
     assert all(tensor.device.type == "cpu" and tensor.is_contiguous() for tensor in tensors.values())
 
 
+def test_a_training_goes_on_where_the_processor_knows_no_bfloat16(library, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    library.train(tmp_path, stop_after=2)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    rows, _ = library.train(tmp_path)
+    assert [row["precision"] for row in rows] == ["bf16-mixed"] * 2 + ["32-true"] * 4
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [

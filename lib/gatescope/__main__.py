@@ -37,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--cell", required=True, help="convlstm, a, b, c or d")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the training stands")
+    command.add_argument("--workers", type=int, default=0, help="processes that read clips, where a GPU waits for them")
     command.set_defaults(run=_train)
     command = commands.add_parser("fine-tune", help="go on from a checkpoint with clips of your own")
     command.add_argument("checkpoint", type=Path, help="weights, as network.save writes them: .safetensors")
@@ -97,7 +98,7 @@ def _train(asked: argparse.Namespace) -> int:
         with tqdm(total=len(clips), desc="rendering", disable=None) as bar:
             for count in clips.fill():
                 bar.update(count - bar.n)
-    return _follow(run(**arguments, folder=asked.out), arguments["config"].epochs, asked.out)
+    return _follow(run(**arguments, folder=asked.out, num_workers=asked.workers), arguments["config"].epochs, asked.out)
 
 
 def _fine_tune(asked: argparse.Namespace) -> int:
