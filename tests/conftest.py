@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LIBRARY = REPOSITORY / "lib" / "gatescope"
@@ -22,6 +22,14 @@ install_import_hook(
     [name for name in leaf_modules() if name not in COMPILED],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
+
+
+@pytest.fixture
+def shapes_unchecked():
+    """For a test that calls many thousand times what others call too: the checks take twice the time of the calls."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture(scope="session")

@@ -303,6 +303,7 @@ def seen_at(name: str, num_clips: int) -> np.ndarray:
     return np.array(middles)
 
 
+@pytest.mark.usefixtures("shapes_unchecked")
 @pytest.mark.parametrize(("name", "reverse"), PAIRS)
 def test_when_the_hand_is_in_view_does_not_tell_which_way_it_goes(name, reverse):
     """How often a clip of the one is seen later than a clip of the other; half would be chance, 0 or 1 a giveaway."""
@@ -327,16 +328,16 @@ def joint_clips(seed: int, num_clips: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def arrange(clips: torch.Tensor, how: str, generator: torch.Generator) -> torch.Tensor:
-    """The frames as they are, in random order, or one of the middle ten repeated."""
+    """The frames as they are, in random order, or one of the middle ten alone."""
     if how == "ordered":
         return clips
     if how == "shuffled":
         return torch.stack([clip[:, torch.randperm(16, generator=generator)] for clip in clips])
     frame = torch.randint(3, 13, (len(clips), 1, 1), generator=generator)
-    return clips.gather(2, frame.expand(-1, clips.shape[1], 16))
+    return clips.gather(2, frame.expand(-1, clips.shape[1], 1))
 
 
-def accuracy(train: tuple, test: tuple, how: str, num_epochs: int = 14) -> float:
+def accuracy(train: tuple, test: tuple, how: str, num_epochs: int = 8) -> float:
     """Share of test clips named rightly by a small temporal network trained on frames arranged so."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(0)
@@ -344,9 +345,9 @@ def accuracy(train: tuple, test: tuple, how: str, num_epochs: int = 14) -> float
     mean, deviation = clips.mean((0, 2), keepdim=True), clips.std((0, 2), keepdim=True) + 10
     clips, test_clips = (clips - mean) / deviation, (test_clips - mean) / deviation
     layers: list[nn.Module] = []
-    for in_channels in (clips.shape[1], 96, 96):
-        layers += [nn.Conv1d(in_channels, 96, 3, padding=1), nn.BatchNorm1d(96), nn.ReLU(), nn.Dropout(0.1)]
-    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(96 * 16, NUM_LABELS))
+    for in_channels in (clips.shape[1], 64, 64):
+        layers += [nn.Conv1d(in_channels, 64, 3, padding=1), nn.BatchNorm1d(64), nn.ReLU(), nn.Dropout(0.1)]
+    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(64 * (1 if how == "single" else 16), NUM_LABELS))
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-2)
     num_batches = len(clips) // 64
     rate = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=num_epochs * num_batches)
@@ -365,6 +366,7 @@ def accuracy(train: tuple, test: tuple, how: str, num_epochs: int = 14) -> float
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shapes_unchecked")
 def test_gestures_are_told_apart_only_by_frames_in_order():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
