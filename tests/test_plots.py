@@ -90,3 +90,22 @@ def test_all_modalities_of_a_clip_without_a_hand_or_motion_can_be_drawn(plots):
     )
     fig.draw_without_rendering()
     assert len(axes) == 15
+
+
+def test_the_spread_of_a_gate_is_where_its_positions_lie_and_of_one_value_nowhere(plots, ax):
+    gate = np.stack([np.linspace(0, 1, 101).reshape(1, 101), np.full((1, 101), 0.25)])
+    bars, dots, ring = plots.gate_spread(ax, gate, "black", chosen=0)
+    np.testing.assert_allclose([segment[:, 1] for segment in bars.get_segments()], [[0.05, 0.95], [0.25, 0.25]])
+    np.testing.assert_allclose(dots.get_ydata(), [0.5, 0.25])
+    np.testing.assert_allclose([ring.get_xdata()[0], ring.get_ydata()[0]], [0, 0.5])
+    assert ax.get_ylim() == (0, 1)
+
+
+def test_a_table_of_tiles_reads_from_the_top_left(plots, ax):
+    rows = {"one": [("a", "(1)", "red"), ("b", "", "blue")], "two": [("c", "(2)", "red"), ("d", "", "blue")]}
+    tiles = plots.tile_table(ax, ["left", "right"], rows)
+    assert [tile.get_xy() for tile in tiles] == [(0, 0), (1, 0), (0, 1), (1, 1)]
+    assert [text.get_text() for text in ax.texts if text.get_text()] == ["a", "(1)", "b", "c", "(2)", "d"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["left", "right"]
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["one", "two"]
+    assert ax.yaxis_inverted()

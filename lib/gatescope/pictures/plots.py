@@ -1,6 +1,6 @@
 """Pictures of clips: functions of axes and data that return what they drew."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -22,7 +22,7 @@ def film_strip(ax: Axes, frames: UInt8[np.ndarray, "time height width 3"], title
     for t, frame in enumerate(frames):
         strip[:, t * (width + GAP_PX) : t * (width + GAP_PX) + width] = frame
     drawn: list[Artist] = [ax.imshow(strip, interpolation="antialiased")]
-    _bare(ax)
+    bare(ax)
     if title:
         drawn.append(ax.set_ylabel(title, rotation=0, ha="right", va="center"))
     return drawn
@@ -45,7 +45,7 @@ def outline(ax: Axes, mask: Bool[np.ndarray, "height width"], **line) -> list[Ar
 def depth_picture(ax: Axes, depth: Float[np.ndarray, "height width"], near: float, far: float) -> AxesImage:
     """Depth in mm, near bright, with limits given so that all frames of a clip share them; no reading is white."""
     shown = ax.imshow(np.where(depth > 0, depth, np.nan), cmap="magma_r", vmin=near, vmax=far)
-    _bare(ax)
+    bare(ax)
     return shown
 
 
@@ -59,7 +59,7 @@ def flow_colours(flow: Float[np.ndarray, "*any 2"], fastest: float) -> Float[np.
 def flow_picture(ax: Axes, flow: Float[np.ndarray, "height width 2"], fastest: float) -> AxesImage:
     """One flow field in the colours of `flow_colours`."""
     shown = ax.imshow(flow_colours(flow, fastest))
-    _bare(ax)
+    bare(ax)
     return shown
 
 
@@ -69,7 +69,7 @@ def flow_key(ax: Axes, fastest: float) -> list[Artist]:
     wheel = flow_colours(np.stack([x, y], axis=-1) * fastest, fastest)
     wheel[np.hypot(x, y) > 1] = 1.0
     drawn: list[Artist] = [ax.imshow(wheel, extent=(-1, 1, 1, -1))]
-    _bare(ax)
+    bare(ax)
     ax.set(xlim=(-1.4, 1.4), ylim=(2.1, -1.1))
     drawn.append(ax.text(0, 1.15, f"rim: {fastest:.0f}\npx/frame", ha="center", va="top", fontsize=8))
     return drawn
@@ -124,7 +124,7 @@ def modalities(
 def spread_map(ax: Axes, share: Float[np.ndarray, "height width"]) -> AxesImage:
     """Where something is over many clips, as a multiple of what an even spread would put there."""
     shown = ax.imshow(share / share.mean(), cmap="magma", vmin=0)
-    _bare(ax)
+    bare(ax)
     ax.set_xlabel("where the hand is")
     ax.figure.colorbar(shown, ax=ax, label="× an even spread")
     return shown
@@ -166,7 +166,43 @@ def paths_over_time(
     return drawn
 
 
-def _bare(ax: Axes) -> None:
+def gate_spread(
+    ax: Axes, gate: Float[np.ndarray, "channel height width"], colour: str, chosen: int | None = None
+) -> list[Artist]:
+    """For each channel where 90 % of a gate's positions lie, and their mean; the `chosen` channel's mean is ringed.
+
+    A gate that is one value per channel has no spread.
+    """
+    channels = np.arange(len(gate))
+    low, high = np.quantile(gate, (0.05, 0.95), axis=(1, 2))
+    means = gate.mean((1, 2))
+    drawn: list[Artist] = [ax.vlines(channels, low, high, color=colour, alpha=0.45, linewidth=4)]
+    drawn += ax.plot(channels, means, "o", color=colour, markersize=4)
+    if chosen is not None:
+        drawn += ax.plot(chosen, means[chosen], "o", color="black", markersize=9, markerfacecolor="none")
+    ax.set(ylim=(0, 1), xlabel="channel")
+    return drawn
+
+
+def tile_table(ax: Axes, columns: Sequence[str], rows: Mapping[str, Sequence[tuple[str, str, str]]]) -> list[Rectangle]:
+    """A table of coloured tiles, each with a word and a smaller note below it; a tile is (word, note, colour)."""
+    drawn = []
+    for y, tiles in enumerate(rows.values()):
+        for x, (word, note, colour) in enumerate(tiles):
+            drawn.append(ax.add_patch(Rectangle((x, y), 0.96, 0.92, facecolor=colour, alpha=0.55)))
+            ax.text(x + 0.48, y + (0.32 if note else 0.46), word, ha="center", va="center")
+            ax.text(x + 0.48, y + 0.68, note, ha="center", va="center", fontsize=7)
+    bare(ax)
+    ax.set(xlim=(0, len(columns)), ylim=(len(rows), 0))
+    ax.xaxis.tick_top()
+    ax.set_xticks(np.arange(len(columns)) + 0.48, columns)
+    ax.set_yticks(np.arange(len(rows)) + 0.46, rows)
+    ax.tick_params(length=0, labelsize=9)
+    return drawn
+
+
+def bare(ax: Axes) -> None:
+    """Take ticks and frame away from what is a picture and no diagram."""
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
