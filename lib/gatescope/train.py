@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,9 @@ from gatescope.evaluation import control, evaluate, first_not_finite
 from gatescope.recipes import TrainConfig, choose_precision, make_optimizer
 
 __all__ = ["Row", "TrainConfig", "evaluate", "fit"]
+
+# One stream of random numbers for each purpose: the order of clips, a control's draws, dropout and the like.
+_ORDER, _CHANGE, _NETWORK = range(3)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ def fit(
     train_clips: Dataset,
     valid_clips: Dataset | None,
     config: TrainConfig,
-    folder: Path | None = None,
+    folder: str | Path | None = None,
     *,
     data: dict[str, Any] | None = None,
     num_workers: int = 0,
@@ -77,15 +80,24 @@ def fit(
     if folder is None:
         yield from _epochs(network, train_clips, valid_clips, config, None, data, num_workers)
         return
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(Path(folder) / ".lock", timeout=0):
-            yield from _epochs(network, train_clips, valid_clips, config, Path(folder), data, num_workers)
+        with FileLock(folder / ".lock", timeout=0):
+            yield from _epochs(network, train_clips, valid_clips, config, folder, data, num_workers)
     except Timeout:
         raise RuntimeError(f"another process is training in {folder}; wait for it or take another folder") from None
 
 
-def _epochs(network, train_clips, valid_clips, config, folder, data, num_workers) -> Iterator[Row]:
+def _epochs(
+    network: nn.Module,
+    train_clips: Dataset,
+    valid_clips: Dataset | None,
+    config: TrainConfig,
+    folder: Path | None,
+    data: dict[str, Any] | None,
+    num_workers: int,
+) -> Iterator[Row]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = choose_precision(config.precision, device)
     # Given as a plugin, since the name alone makes Fabric print a line.
@@ -110,7 +122,7 @@ def _epochs(network, train_clips, valid_clips, config, folder, data, num_workers
         start = time.perf_counter()
         # What is drawn depends on seed and epoch alone, and the caller's own random numbers stay as they were.
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(_entropy(config.seed, epoch))
+            torch.manual_seed(_generator(config, epoch, _NETWORK).initial_seed())
             loader = fabric.setup_dataloaders(_loader(train_clips, config, epoch, num_workers))
             network.train()
             row = _one_epoch(fabric, module, stepper, loader, config, epoch, num_steps)
@@ -126,10 +138,18 @@ def _epochs(network, train_clips, valid_clips, config, folder, data, num_workers
         yield rows[-1]
 
 
-def _one_epoch(fabric, module, optimizer, loader, config, epoch, num_steps) -> dict[str, Any]:
+def _one_epoch(
+    fabric: Fabric,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loader: Iterable,
+    config: TrainConfig,
+    epoch: int,
+    num_steps: int,
+) -> dict[str, Any]:
     """One pass over the clips; what a row says of it."""
-    change, rng = control(config.transform), torch.Generator().manual_seed(_entropy(config.seed, epoch))
-    step, num_clips, loss_sum, num_right = epoch * len(loader), 0, 0.0, 0
+    change, rng = control(config.transform), _generator(config, epoch, _CHANGE)
+    step, num_clips, loss_sum, num_right = num_steps // config.epochs * epoch, 0, 0.0, 0
     for x, labels in loader:
         rate = config.rate_at(step, num_steps)
         for group in optimizer.param_groups:
@@ -177,7 +197,7 @@ def _blame(module: nn.Module, x: Float[Tensor, "batch channel time height width"
 def _loader(clips: Dataset, config: TrainConfig, epoch: int, num_workers: int) -> DataLoader:
     if hasattr(clips, "set_epoch"):
         clips.set_epoch(epoch)
-    order = torch.randperm(len(clips), generator=torch.Generator().manual_seed(_entropy(config.seed, epoch)))
+    order = torch.randperm(len(clips), generator=_generator(config, epoch, _ORDER))
     return DataLoader(
         clips,
         min(config.batch_size, len(clips)),
@@ -187,8 +207,9 @@ def _loader(clips: Dataset, config: TrainConfig, epoch: int, num_workers: int) -
     )
 
 
-def _entropy(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> 1)
+def _generator(config: TrainConfig, epoch: int, purpose: int) -> torch.Generator:
+    entropy = np.random.SeedSequence([config.seed, epoch, purpose]).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(entropy[0]))
 
 
 def describe(
