@@ -74,7 +74,7 @@ def unpack(tensors: Mapping[str, Tensor], network: nn.Module, optimizer: torch.o
             continue
         key, _, owner = rest.partition(".")
         parameter = parameters[owner]
-        # Laid out in memory as it was: another order of the same additions would end in other bits.
+        # On the parameter's device and in its memory layout; AdamW's step count stays as it is.
         value = torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
         optimizer.state[parameter][key] = value
 
