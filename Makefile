@@ -1,5 +1,6 @@
 # Every target installs into $(VENV) first, where that is not up to date.
 #   make figures   run every notebook that is not up to date     PROFILE=ci|full|paper  clip=FILE  FORCE=1  CORES=2
+#                  and the trainings they show, anew with FORCE=1
 #   make test      lint, format, tests, notebook rules
 #   make lab       open JupyterLab at the first notebook         LAB_OPTIONS=--allow-root
 #   make bench     measure
@@ -30,6 +31,7 @@ LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 figures: $(INSTALLED)
 	@clip="$(clip)"; if [ -n "$$clip" ] && [ ! -e "$$clip" ]; then \
 	  echo "clip=$$clip does not exist; name a video file or a folder of frames" >&2; exit 2; fi
+	$(if $(FORCE),rm -rf build/runs/$(PROFILE))
 	clip="$(clip)"; $(BIN)/snakemake --cores $(CORES) --quiet rules progress host reason --nolock --rerun-incomplete \
 	  --rerun-triggers mtime $(if $(FORCE),--forceall) --config profile=$(PROFILE) $${clip:+"clip=$$(realpath -- "$$clip")"}
 	@$(if $(clip),echo "Notebooks and figures now show your clip: do not commit them. 'make figures' puts them back.")

@@ -2,9 +2,14 @@
 
 Dates tell nothing in a fresh clone, so what is stale is told by content: a mark in build/rebuilt that no longer
 fits what its notebook is made from, or what it left, is removed here, and Snakemake makes what is missing.
+
+A notebook with the parameters `training` and `runs` comes after the trainings these name, one to a core: of the
+description data/trainings/TRAINING.toml, in the folders build/runs/TRAINING/RUN; a RUN is a cell and a seed, a-0, with
+what its frames undergo between them if anything, a-shuffled-0.
 """
 
 import shlex
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -12,7 +17,7 @@ from pathlib import Path
 sys.modules["rfc3987_syntax"] = None  # as in gatescope.__main__: a second to import, for nothing
 import nbformat
 
-from gatescope.freshness import inputs_of, is_current, mark_of
+from gatescope.freshness import inputs_of, is_current, is_stale, mark_of
 from gatescope.parameters import check_values, read_parameters
 
 NOTEBOOKS = {path.stem: path.resolve() for path in sorted(Path("notebooks").glob("[0-9]*.ipynb"))}
@@ -41,9 +46,28 @@ def command_of(wildcards):
     return shlex.join(words)
 
 
+def trainings_of(notebook):
+    """The folders of the trainings that a notebook shows."""
+    values = {name: parameter.default for name, parameter in KNOWN[notebook].items()} | parameters_of(notebook)
+    if not {"training", "runs"} <= set(values):
+        return []
+    return [Path("build/runs", values["training"], run) for run in values["runs"]]
+
+
+def train_command_of(wildcards):
+    cell, *transform, seed = wildcards.run.split("-")
+    words = [sys.executable, "-m", "gatescope", "train", f"data/trainings/{wildcards.training}.toml"]
+    words += ["--cell", cell, "--seed", seed, *(["--transform", *transform] if transform else [])]
+    return shlex.join([*words, "--out", f"build/runs/{wildcards.training}/{wildcards.run}"])
+
+
 for notebook, path in NOTEBOOKS.items():
     if not is_current(path, parameters_of(notebook)):
         mark_of(path).unlink(missing_ok=True)
+    for folder in trainings_of(notebook):
+        # What took hours is not removed for a changed line, but refused by whoever asks for it.
+        if PROFILE == "ci" and is_stale(folder, Path(f"data/trainings/{folder.parent.name}.toml")):
+            shutil.rmtree(folder)
 
 
 rule all:
@@ -55,6 +79,7 @@ rule rebuild:
     input:
         # Also the notebook itself, which its own run writes anew: none of them is compared by date.
         ancient(lambda wildcards: [str(path) for path in inputs_of(NOTEBOOKS[wildcards.notebook])]),
+        ancient(lambda wildcards: [f"{folder}/network.json" for folder in trainings_of(wildcards.notebook)]),
     output:
         "build/rebuilt/{notebook}.json",
     params:
@@ -62,3 +87,15 @@ rule rebuild:
     threads: 1  # gatescope.rebuild pins the kernel's libraries to one as well
     shell:
         "{params.command}"
+
+
+rule train:
+    output:
+        # Written last; without it the same command goes on after the last whole epoch.
+        "build/runs/{training}/{run}/network.json",
+    params:
+        command=train_command_of,
+    threads: 1  # Snakemake tells the libraries; the bits of a training depend on it
+    priority: 1  # before what is quick
+    shell:
+        "NUMBA_NUM_THREADS=1 {params.command}"

@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("description", type=Path, help="a TOML file with the tables clips, network and training")
     command.add_argument("--cell", required=True, help="convlstm, a, b, c or d")
     command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--transform", help="shuffled, single or reversed: train and test on clips changed so")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the training stands")
     command.add_argument("--workers", type=int, default=0, help="processes that read clips, where a GPU waits for them")
     command.set_defaults(run=_train)
@@ -90,7 +91,7 @@ def _train(asked: argparse.Namespace) -> int:
 
     try:
         description = tomllib.loads(asked.description.read_text())
-        arguments = rendered_run(description, cell=asked.cell, seed=asked.seed)
+        arguments = rendered_run(description, cell=asked.cell, seed=asked.seed, transform=asked.transform)
     except (OSError, ValueError, LookupError, TypeError) as error:
         print(f"{asked.description}: {error}", file=sys.stderr)
         return 1

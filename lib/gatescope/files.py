@@ -10,6 +10,8 @@ from pathlib import Path
 from gatescope.paths import LIBRARY
 
 CODE = (".py", ".js", ".css", ".mplstyle")
+# What of the library a training runs through, and so what decides its end.
+TRAINING = ("loaders", "models", "checkpoints", "evaluation", "files", "means", "recipes", "results", "runs", "train")
 
 
 @contextmanager
@@ -57,6 +59,12 @@ def library_files() -> list[Path]:
 def code_digest() -> str:
     """A hash of the library's code; a commit's would change with every commit."""
     return sha256_of_files(library_files(), LIBRARY)
+
+
+def training_digest() -> str:
+    """A hash of the code that a training runs through; it outlives a change of pictures or pages."""
+    files = [path for path in library_files() if path.relative_to(LIBRARY).with_suffix("").parts[0] in TRAINING]
+    return sha256_of_files(files, LIBRARY)
 
 
 def _sync(path: Path) -> None:

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
-from gatescope.files import atomic_write, code_digest, library_files, sha256_of, sha256_of_files
+from gatescope.files import atomic_write, code_digest, library_files, sha256_of, sha256_of_files, training_digest
 from gatescope.manifest import load_manifest
 from gatescope.parameters import Value
 
@@ -16,9 +17,11 @@ INJECTED = "injected-parameters"  # papermill's tag for the cell it puts in
 
 
 def data_files(notebook: Path) -> list[Path]:
-    """The lock and the weights that a notebook's tree holds."""
+    """The lock, the descriptions of trainings and the weights that a notebook's tree holds."""
     tree = notebook.parent.parent
-    found = [tree / "requirements.lock", *(tree / "data" / "checkpoints").rglob("*")]
+    found = [tree / "requirements.lock"]
+    for folder in ("trainings", "checkpoints"):
+        found += (tree / "data" / folder).rglob("*")
     return sorted(path for path in found if path.is_file())
 
 
@@ -28,7 +31,7 @@ def inputs_of(notebook: Path) -> list[Path]:
 
 
 def inputs_digest(notebook: Path, given: Mapping[str, Value]) -> str:
-    """A hash of all that decides what a notebook shows: cells, parameters, library, lock and weights."""
+    """A hash of all that decides what a notebook shows: cells, parameters, library, lock, trainings and weights."""
     node = nbformat.read(notebook, as_version=nbformat.NO_CONVERT)
     cells = [
         [cell.cell_type, cell.source, cell.metadata.get("tags", [])]
@@ -56,6 +59,23 @@ def is_current(notebook: Path, given: Mapping[str, Value]) -> bool:
     mark = mark_of(notebook)
     now = {"inputs": inputs_digest(notebook, given), "outputs": _outputs_digest(notebook)}
     return mark.exists() and json.loads(mark.read_text()) == now
+
+
+def is_stale(folder: Path, description: Path) -> bool:
+    """Whether `folder` holds a training, finished or not, of other code or another description than now.
+
+    One whose cards cannot be read counts as such.
+    """
+    now = {**tomllib.loads(description.read_text()), "code": training_digest()}
+    for card in [*folder.glob("network.json"), *folder.glob("epoch-*.json")]:
+        try:
+            content = json.loads(card.read_text())
+            data = content["data"] if card.stem == "network" else content["training"]["data"]
+            if {name: data[name] for name in now} != now:
+                return True
+        except (ValueError, LookupError, TypeError):
+            return True
+    return False
 
 
 def mark_of(notebook: Path) -> Path:

@@ -13,12 +13,12 @@ from torch.utils.data import Dataset
 
 from gatescope.checkpoints import first_difference, remove_states
 from gatescope.evaluation import CONTROLS, Predictions, evaluate, save_predictions
-from gatescope.files import atomic_write, sha256_of
+from gatescope.files import atomic_write, sha256_of, training_digest
 from gatescope.loaders import CachedGestures, ClipTensors, SyntheticGestures, VideoClips
 from gatescope.models import GestureNetwork, NetworkConfig
-from gatescope.models.cards import read_weights
 from gatescope.paths import CACHE
 from gatescope.recipes import TrainConfig
+from gatescope.results import read_run
 from gatescope.train import Row, describe, fit
 
 RENDERED_ONLY = "These weights have seen rendered people only; what they make of real ones was not measured."
@@ -91,13 +91,20 @@ def run(
 
 
 def rendered_run(
-    description: Mapping[str, Mapping[str, Any]], *, cell: str, seed: int, cache: Path = CACHE
+    description: Mapping[str, Mapping[str, Any]],
+    *,
+    cell: str,
+    seed: int,
+    transform: str | None = None,
+    cache: Path = CACHE,
 ) -> dict[str, Any]:
     """The arguments of `run`, all but the folder, for a training on rendered gestures.
 
     `description` has three tables: `clips`, which are `num_train`, `num_valid` and what else `SyntheticGestures`
-    takes; `network`, settings of `NetworkConfig.small`; `training`, fields of `TrainConfig`. The clips are rendered
-    where they are asked for and kept in the cache; `train_clips.clips.fill()` renders them beforehand. Example:
+    takes; `network`, settings of `NetworkConfig.small`; `training`, fields of `TrainConfig` but for `seed` and
+    `transform`. The clips are rendered where they are asked for and kept in the cache; `train_clips.clips.fill()`
+    renders them beforehand. Among the `data` is a hash of the code: under another no training goes on, and none is
+    taken for finished. Example:
 
         description = {
             "clips": {"num_train": 960, "num_valid": 600, "size": 48, "classes": MOTION_CLASSES},
@@ -126,8 +133,14 @@ def rendered_run(
         "start": config,
         "train_clips": ClipTensors(train, **config.input, train=True, seed=seed),
         "valid_clips": ClipTensors(valid, **config.input),
-        "config": TrainConfig(**description["training"], seed=seed),
-        "data": {"source": "rendered gestures", **description["clips"], "names": names, "warning": RENDERED_ONLY},
+        "config": TrainConfig(**description["training"], transform=transform, seed=seed),
+        "data": {
+            "source": "rendered gestures",
+            **description,
+            "names": names,
+            "warning": RENDERED_ONLY,
+            "code": training_digest(),
+        },
     }
 
 
@@ -146,7 +159,7 @@ def fine_tune(
     out for validation, so where people are few, they are the same in both. What is left in `folder` is what `run`
     leaves, as here:
 
-        rows = list(fine_tune("data/checkpoints/a-0.safetensors", "my_folder", "runs/mine"))
+        rows = list(fine_tune("data/checkpoints/a-0/network.safetensors", "my_folder", "runs/mine"))
         network = GestureNetwork.load("runs/mine/network.safetensors")
         network.card["data"]["names"][int(network(to_batch(read_clip("new.mp4"), **network.config.input)).argmax())]
 
@@ -201,14 +214,12 @@ def labelled_clips(folder: Path) -> tuple[list[str], list[tuple[Path, int]], lis
 
 def _finished(folder: Path, training: Mapping[str, Any]) -> list[Row]:
     """The rows of a finished training, checked; raises ValueError if it is another's, or damaged."""
-    _, card = read_weights(folder / "network.safetensors")
+    found = read_run(folder)
+    card = found.card
     saved = {"config": card["training"], "network": card["config"], "data": card["data"], "clips": card["clips"]}
     if difference := first_difference(training, saved):
         raise ValueError(f"{folder} holds another training, finished: {difference}; take another folder")
-    for name, digest in card["files"].items():
-        if sha256_of(folder / name) != digest:
-            raise ValueError(f"{folder / name} is damaged; remove {folder} to train anew")
-    return [Row(**row) for row in json.loads((folder / "rows.json").read_text())]
+    return found.rows
 
 
 def _new_network(config: NetworkConfig, seed: int) -> GestureNetwork:

@@ -1,0 +1,185 @@
+"""The trainings that notebooks show: made when they are missing or stale, kept with what vouches for them."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from gatescope.files import TRAINING, training_digest
+from gatescope.freshness import is_stale
+from small_training import noisy_clips
+from test_snakefile import make
+from throwaway import DRAW, FINISH, write_notebook
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CHECKPOINTS = sorted((REPOSITORY / "data" / "checkpoints").glob("*/network.safetensors"))
+MAX_BYTES_TOGETHER = 25_000_000  # of all that stands in data/checkpoints
+TINY = """
+[clips]
+num_train = 12
+num_valid = 6
+size = 16
+classes = [0, 1, 2]
+[network]
+size = 16
+width = 0.015625
+[training]
+epochs = 1
+"""
+
+
+def test_the_hash_of_a_training_covers_all_the_code_it_runs_through():
+    code = "import sys, gatescope.runs; print(*(name for name in sys.modules if name.startswith('gatescope.')))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    # Where things stand decides nothing.
+    assert {name.split(".")[1] for name in loaded} - {"paths"} == set(TRAINING)
+
+
+@pytest.fixture
+def described(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(TINY)
+    return path
+
+
+@pytest.mark.parametrize("card", ["network.json", "epoch-00003.json"])
+def test_a_training_of_other_code_or_another_description_is_stale(described, tmp_path, card):
+    data = {**tomllib.loads(TINY), "code": training_digest(), "names": ["Swiping Left"]}
+
+    def write(data):
+        content = {"data": data} if card == "network.json" else {"training": {"data": data}}
+        (tmp_path / card).write_text(json.dumps(content))
+
+    assert not is_stale(tmp_path, described)
+    write(data)
+    assert not is_stale(tmp_path, described)
+    for other in ({"code": "another"}, {"training": {"epochs": 2}}, {"clips": {**data["clips"], "difficulty": 0.5}}):
+        write({**data, **other})
+        assert is_stale(tmp_path, described)
+    for content in ("{", "[]", "{}"):
+        (tmp_path / card).write_text(content)
+        assert is_stale(tmp_path, described)
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """A finished training, in `tmp_path / "a-0"`."""
+    from gatescope.models import NetworkConfig
+    from gatescope.recipes import TrainConfig
+    from gatescope.runs import run
+
+    config = NetworkConfig.small("a", num_classes=3, width=1 / 64, size=6, num_frames=4)
+    folder = tmp_path / "a-0"
+    rows = list(run(config, noisy_clips(), noisy_clips(9), TrainConfig(epochs=2), folder, data={"noise": 0.5}))
+    return folder, rows
+
+
+def test_a_kept_training_is_read_as_the_one_it_came_from(finished, tmp_path):
+    from gatescope.models import GestureNetwork
+    from gatescope.results import keep_run, read_run
+
+    folder, rows = finished
+    kept = keep_run(folder, tmp_path / "checkpoints")
+    assert kept == tmp_path / "checkpoints" / "a-0"
+    assert sorted(path.name for path in kept.iterdir()) == [
+        "network.json",
+        "network.safetensors",
+        "predictions.npz",
+        "rows.json",
+    ]
+    found = read_run(kept)
+    assert found.rows == rows
+    assert found.card["metrics"]["clips"]["top1"] == found.predictions["clips"].accuracy().value
+    GestureNetwork.load(kept / "network.safetensors")
+    keep_run(folder, tmp_path / "checkpoints")
+
+
+@pytest.mark.parametrize("name", ["network.safetensors", "rows.json", "predictions.npz"])
+def test_neither_an_unfinished_nor_a_damaged_training_is_kept(finished, tmp_path, name):
+    from gatescope.results import keep_run
+
+    folder, _ = finished
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=name):
+        keep_run(folder, tmp_path / "checkpoints")
+    (folder / "network.json").unlink()
+    with pytest.raises(FileNotFoundError, match="card"):
+        keep_run(folder, tmp_path / "checkpoints")
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_weights_too_large_for_the_repository_are_not_kept(finished, tmp_path, monkeypatch):
+    from gatescope import results
+
+    monkeypatch.setattr(results, "MAX_BYTES", 1000)
+    with pytest.raises(ValueError, match="MB a checkpoint"):
+        results.keep_run(finished[0], tmp_path / "checkpoints")
+
+
+@pytest.mark.slow
+def test_a_notebook_is_run_after_its_trainings_and_they_again_when_stale(tmp_path):
+    for name in ("Snakefile", "profiles.toml"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    description = tmp_path / "data" / "trainings" / "tiny.toml"
+    description.parent.mkdir(parents=True)
+    description.write_text(TINY)
+    show = "print([path.parent.name for path in sorted(Path('../runs/tiny').glob('*/network.json'))])"
+    path = write_notebook(tmp_path, "08_line", show.replace("../runs", "../../build/runs"), DRAW, FINISH)
+    path.write_text(
+        path.read_text().replace(
+            "clip: str = ''  # a file",
+            "training: str = 'tiny'  # name\\nruns: list[str] = ['b-1', 'a-shuffled-0']  # each",
+        )
+    )
+
+    def cards():
+        return {path: path.stat().st_mtime_ns for path in tmp_path.glob("build/runs/tiny/*/network.json")}
+
+    assert make(tmp_path)[0] == ["08_line"]
+    assert "['a-shuffled-0', 'b-1']" in path.read_text()
+    first = cards()
+    card = json.loads((tmp_path / "build" / "runs" / "tiny" / "a-shuffled-0" / "network.json").read_text())
+    assert card["training"]["transform"] == "shuffled"
+    assert make(tmp_path)[0] == []
+    assert cards() == first
+    # Up to date without them, as a clone's notebooks are not: nobody trains for nothing.
+    shutil.rmtree(tmp_path / "build" / "runs" / "tiny" / "b-1")
+    assert make(tmp_path)[0] == []
+    description.write_text(TINY.replace("epochs = 1", "epochs = 2"))
+    assert make(tmp_path)[0] == ["08_line"]
+    again = cards()
+    assert set(again) == set(first)
+    assert not set(again.values()) & set(first.values())
+    make(tmp_path, "--forceall")
+    assert not set(cards().values()) & set(again.values())
+
+
+def test_the_quick_training_is_of_the_twelve_motion_classes_on_600_clips_at_least():
+    from gatescope.loaders import MOTION_CLASSES
+
+    description = tomllib.loads((REPOSITORY / "data" / "trainings" / "ci.toml").read_text())
+    assert tuple(description["clips"]["classes"]) == MOTION_CLASSES
+    assert description["clips"]["num_valid"] >= 600
+
+
+def test_the_checkpoints_are_small():
+    files = [path for path in (REPOSITORY / "data" / "checkpoints").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= MAX_BYTES_TOGETHER
+
+
+@pytest.mark.parametrize("weights", CHECKPOINTS, ids=lambda path: path.parent.name)
+def test_a_checkpoint_has_its_card_and_predictions_and_warns(weights):
+    from gatescope.models import GestureNetwork
+    from gatescope.results import MAX_BYTES, read_run
+
+    found = read_run(weights.parent)
+    assert "rendered people only" in found.card["data"]["warning"]
+    assert found.card["metrics"]["clips"]["top1"] == found.predictions["clips"].accuracy().value
+    assert weights.stat().st_size <= MAX_BYTES
+    GestureNetwork.load(weights)
