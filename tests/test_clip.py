@@ -128,6 +128,12 @@ def test_preprocessing_reproduces_the_reference_exactly(shared, size):
     assert np.array_equal(batch[0, :, 0].permute(1, 2, 0).numpy(), arrays[f"iso_rgb_{size}"])
 
 
+def test_frames_of_the_right_size_stay_as_pillow_would_leave_them():
+    frames = some_frames(2)[:, :16, :16]
+    expected = [Image.fromarray(frame).resize((16, 16), Image.Resampling.BILINEAR) for frame in frames]
+    assert np.array_equal(crop_and_resize(frames, 16, u=0.7), np.stack(expected))
+
+
 def test_means_are_those_of_the_reference(shared):
     means = json.loads((shared / "reference" / "frame_sampling.json").read_text())["preprocess"]["mean"]
     assert {f"{data.replace('gd', '')}_{kind}": list(mean) for (data, kind), mean in MEANS.items()} == means

@@ -190,3 +190,11 @@ def test_a_difference_knows_that_seeds_differ(evaluation):
     value, low, high = evaluation.difference(first, second)
     assert value == pytest.approx(0)
     assert low == pytest.approx(-0.2, abs=0.05) and high == pytest.approx(0.2, abs=0.05)
+
+
+def test_all_pairs_are_compared_at_a_level_that_holds_for_all(evaluation):
+    rng = np.random.default_rng(1)
+    right = {name: rng.random((2, 200)) < 0.5 for name in "abc"}
+    found = evaluation.differences(right)
+    assert list(found) == [("a", "b"), ("a", "c"), ("b", "c")]
+    assert found["a", "c"] == evaluation.difference(right["a"], right["c"], level=1 - 0.05 / 3)

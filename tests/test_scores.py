@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+COLOURS = {"(a)": "#ff0000", "(b)": "#0000ff"}
+
 
 @pytest.fixture
-def ax():
-    return Figure().add_subplot()
+def fig():
+    return Figure(layout="constrained")
 
 
 @pytest.fixture(scope="module")
@@ -17,30 +19,62 @@ def scores():
     return scores
 
 
-def test_a_learning_curve_is_the_mean_over_seeds_and_a_band_around_it(scores, ax):
-    line, band, label = scores.learning_curve(ax, np.array([[0.2, 0.6], [0.4, 0.8]]), "red", "(a)")
+def test_a_learning_curve_is_the_mean_over_seeds_and_a_band_around_it(scores, fig):
+    line, band = scores.learning_curve(fig.add_subplot(), np.array([[0.2, 0.6], [0.4, 0.8]]), color="red")
     assert line.get_xdata().tolist() == [1, 2]
     assert line.get_ydata() == pytest.approx([0.3, 0.7])
     heights = band.get_paths()[0].vertices[:, 1]
     assert (heights.min(), heights.max()) == pytest.approx((0.2, 0.8))
-    assert (label.get_text(), label.xy) == ("(a)", (2, pytest.approx(0.7)))
 
 
-def test_one_seed_has_no_band(scores, ax):
-    assert len(scores.learning_curve(ax, np.array([[0.2, 0.6]]), "red")) == 1
+def test_one_seed_has_no_band(scores, fig):
+    assert len(scores.learning_curve(fig.add_subplot(), np.array([[0.2, 0.6]]))) == 1
 
 
-def test_each_seed_has_its_marker_and_interval(scores, ax):
-    found, intervals = np.array([0.5, 0.7]), np.array([[0.4, 0.8], [0.6, 0.75]])
-    points, bars = scores.scores_with_intervals(ax, 3.0, found, intervals, marker="o", color="blue")
-    assert points.get_ydata().tolist() == [0.5, 0.7]
-    assert points.get_xdata().mean() == pytest.approx(3.0)
-    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
-    assert ends == [pytest.approx(pair) for pair in intervals]
+def test_each_panel_has_its_own_curves_in_colour_and_the_others_in_grey(scores, fig):
+    curves = {name: value + np.zeros((1, 3, 2)) for name, value in (("(a)", 0.5), ("(b)", 0.7))}
+    curves["(a)"][..., 1] = 0.9
+    first, second = scores.learning_panels(fig, curves, COLOURS)
+    drawn = {(line.get_color(), line.get_linestyle()): line.get_ydata()[0] for line in first.get_lines()[2:]}
+    assert drawn == {("#ff0000", "-"): 0.5, ("#ff0000", ":"): 0.9}
+    assert {line.get_ydata()[0] for line in first.get_lines() if line.get_color() == "#cccccc"} == {0.5, 0.7}
+    assert first.get_ylim() == second.get_ylim() == (0, 1)
 
 
-def test_a_confusion_shows_parts_of_each_row_and_no_row_of_nothing_fails(scores, ax):
+def test_each_seed_has_its_marker_and_interval_at_its_name(scores, fig):
+    ax = fig.add_subplot()
+    found = {
+        "(a)": {"clips": np.array([[0.5, 0.4, 0.7]]), "shuffled": np.array([[0.3, 0.2, 0.35]])},
+        "(b)": {"clips": np.array([[0.6, 0.5, 0.7], [0.8, 0.7, 0.9]])},
+    }
+    scores.accuracy_chart(ax, found, COLOURS, chance=0.1)
+    drawn = [(c.lines[0], c.lines[2][0].get_segments()) for c in ax.containers]
+    points = [
+        (points.get_color(), np.round(points.get_xdata()).tolist(), points.get_ydata().tolist()) for points, _ in drawn
+    ]
+    assert points == [
+        ("#ff0000", [0], [0.5]),
+        ("#0000ff", [1, 1], [0.6, 0.8]),
+        ("#ff0000", [0], [0.3]),
+        ("#0000ff", [], []),
+    ]
+    ends = [segment[:, 1].tolist() for _, segments in drawn for segment in segments]
+    assert ends == [pytest.approx(pair) for pair in ([0.4, 0.7], [0.5, 0.7], [0.7, 0.9], [0.2, 0.35])]
+    texts = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert texts == ["clips", "shuffled", "chance"]
+
+
+def test_a_confusion_shows_parts_of_each_row_and_a_class_without_clips_does_not_fail(scores, fig):
+    ax = fig.add_subplot()
     shown = scores.confusion(ax, np.array([[3, 1, 0], [0, 5, 5], [0, 0, 0]]), ["left", "right", "none"])
     np.testing.assert_allclose(shown.get_array(), [[0.75, 0.25, 0], [0, 0.5, 0.5], [0, 0, 0]])
     assert shown.get_clim() == (0, 1)
     assert [label.get_text() for label in ax.get_yticklabels()] == ["left", "right", "none"]
+
+
+def test_the_large_confusion_is_of_all_networks_together(scores, fig):
+    counts = {"(a)": np.array([[4, 0], [0, 4]]), "(b)": np.array([[0, 4], [0, 4]])}
+    large, *small = scores.confusion_panels(fig, counts, ["left", "right"])
+    np.testing.assert_allclose(large.images[0].get_array(), [[0.5, 0.5], [0, 1]])
+    assert [ax.get_title(loc="center") or ax.get_title(loc="left") for ax in small] == ["(a)", "(b)"]
+    np.testing.assert_allclose(small[1].images[0].get_array(), [[0, 1], [0, 1]])

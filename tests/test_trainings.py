@@ -7,6 +7,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gatescope.files import TRAINING, training_digest
@@ -96,6 +97,28 @@ def test_a_kept_training_is_read_as_the_one_it_came_from(finished, tmp_path):
     assert found.card["metrics"]["clips"]["top1"] == found.predictions["clips"].accuracy().value
     GestureNetwork.load(kept / "network.safetensors")
     keep_run(folder, tmp_path / "checkpoints")
+
+
+def test_the_numbers_of_seeds_are_those_of_each(finished):
+    from gatescope.evaluation import Predictions
+    from gatescope.results import Finished, of_seeds, read_run
+
+    one = read_run(finished[0])
+    top = one.predictions["clips"]
+    reversed_logits = {**one.predictions, "clips": Predictions(-top.logits, top.labels)}
+    two = Finished(card=one.card, rows=one.rows, predictions=reversed_logits)
+    found = of_seeds([one, two])
+    assert found.curves[0].tolist() == [[row.valid_accuracy, row.accuracy] for row in one.rows]
+    assert found.scores["clips"][0].tolist() == [top.accuracy().value, *top.accuracy().interval]
+    assert found.right.mean(1).tolist() == found.scores["clips"][:, 0].tolist()
+    assert found.scores["shuffled"][0].tolist() == found.scores["shuffled"][1].tolist()
+    assert found.confusion.sum() == 2 * len(top.labels)
+    assert np.trace(found.confusion) == found.right.sum()
+    other = Predictions(top.logits, (top.labels + 1) % 3)
+    with pytest.raises(ValueError, match="the same clips"):
+        of_seeds([one, Finished(card=one.card, rows=one.rows, predictions={"clips": other})])
+    with pytest.raises(ValueError, match="at least one"):
+        of_seeds([])
 
 
 @pytest.mark.parametrize("name", ["network.safetensors", "rows.json", "predictions.npz"])

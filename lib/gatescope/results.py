@@ -2,9 +2,13 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
 
 from gatescope.evaluation import Predictions, load_predictions
 from gatescope.files import atomic_write, sha256_of
@@ -33,6 +37,33 @@ def read_run(folder: str | Path) -> Finished:
             raise ValueError(f"{folder / name} is damaged; remove {folder} to train anew")
     rows = [Row(**row) for row in json.loads((folder / "rows.json").read_text())]
     return Finished(card=card, rows=rows, predictions=load_predictions(folder / "predictions.npz"))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seeds:
+    """What trainings that differ in their seed alone came to on the same validation clips."""
+
+    curves: Float[np.ndarray, "seeds epochs 2"]  # accuracy after each epoch on validation and on training clips
+    scores: dict[str, Float[np.ndarray, "seeds 3"]]  # by control, or `clips`: accuracy, and the ends of its interval
+    right: Bool[np.ndarray, "seeds clips"]  # whether a clip's class came first
+    confusion: Int64[np.ndarray, "classes classes"]  # all seeds together
+
+
+def of_seeds(trainings: Sequence[Finished]) -> Seeds:
+    """The numbers of several trainings; raises ValueError for none, or for such as do not belong together."""
+    labels = [found.predictions["clips"].labels for found in trainings]
+    if not labels or any(not np.array_equal(labels[0], other) for other in labels):
+        raise ValueError(f"needed trainings validated on the same clips, at least one; got {len(labels)}")
+    scores = {}
+    for name in trainings[0].predictions:
+        tops = [found.predictions[name].accuracy() for found in trainings]
+        scores[name] = np.array([(top.value, *top.interval) for top in tops])
+    return Seeds(
+        curves=np.array([[(row.valid_accuracy, row.accuracy) for row in found.rows] for found in trainings]),
+        scores=scores,
+        right=np.stack([found.predictions["clips"].ranks == 0 for found in trainings]),
+        confusion=sum(found.predictions["clips"].confusion() for found in trainings),
+    )
 
 
 def keep_run(folder: str | Path, where: Path = CHECKPOINTS) -> Path:

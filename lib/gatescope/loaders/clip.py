@@ -113,6 +113,8 @@ def crop_and_resize(
     frames: UInt8[np.ndarray, "time height width 3"], size: int, u: float | None = None
 ) -> UInt8[np.ndarray, "time size size 3"]:
     """Frames cropped to the square at `crop_corner`, then resized by Pillow's bilinear filter."""
+    if frames.shape[1:3] == (size, size):
+        return frames
     top, left = crop_corner(*frames.shape[1:3], u)
     side = min(frames.shape[1:3])
     box = (left, top, left + side, top + side)
