@@ -15,6 +15,7 @@ from gatescope.models.cells import (
     InputAttention,
     PooledPart,
     SeparablePart,
+    average,
     peak_at_one,
     quick_tanh,
     sum_to_one,
@@ -134,7 +135,7 @@ class RecurrentLayer(nn.Module):
         sums = {}
         if "pooled" in banks:
             pooled = projected["pooled"]
-            values = pooled.new_zeros(len(pooled), self.hidden_channels) if h is None else h.mean((2, 3))
+            values = pooled.new_zeros(len(pooled), self.hidden_channels) if h is None else average(h)
             values = self.hooks["h_pooled"](values)  # (9)
             sums |= banks["pooled"].add_state(pooled, values)
         if "conv" in banks:
@@ -156,7 +157,7 @@ class RecurrentLayer(nn.Module):
         return gate[:, :, None, None] if self.cell.gates[name] == "pooled" else gate
 
     def _attend(self, bank: AttentionBank, x: Maps, projected: Maps, h: Maps | None) -> Maps:
-        z = self.hooks["z"](bank.score(self._tanh(bank.add_state(projected, h))))  # (17)
+        z = self.hooks["z"](bank.score(quick_tanh(bank.add_state(projected, h))))  # (17)
         attention = self.hooks["attention"](sum_to_one(z))  # (18)
         return self.hooks["x_attended"](attention * x)  # (19)
 
@@ -164,7 +165,7 @@ class RecurrentLayer(nn.Module):
         """What each part takes from the input, of all steps at once; then step by step."""
         parts = {name: bank.project(x) for name, bank in banks.items() if name not in ("pooled", "attention")}
         if "pooled" in banks:
-            pooled = x.mean((2, 3))  # (8)
+            pooled = average(x)  # (8)
             hook = self.hooks["x_pooled"]
             pooled = torch.cat([hook(step) for step in pooled.chunk(num_steps)]) if hook.active else pooled
             parts["pooled"] = banks["pooled"].project(pooled)
