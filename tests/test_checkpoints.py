@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import Timeout
+from torch.utils.data import TensorDataset
 
 from small_training import noisy_clips, tiny_network, weights_of
 
@@ -200,6 +202,15 @@ def test_two_processes_do_not_train_in_one_folder(library, tmp_path):
         library.train(tmp_path)
     rows.close()
     assert len(list(fit(tiny_network(), noisy_clips(), None, library.TrainConfig(epochs=2), tmp_path))) == 2
+
+
+def test_clips_that_wait_in_vain_are_not_taken_for_another_training(library, tmp_path):
+    class Locked(TensorDataset):
+        def __getitem__(self, index):
+            raise Timeout("clips.lock")
+
+    with pytest.raises(Timeout, match="clips.lock"):
+        library.train(tmp_path, clips=Locked(*noisy_clips().tensors))
 
 
 # One process imports torch, and its children are killed: at a random moment after a random number of epochs.

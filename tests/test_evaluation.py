@@ -92,6 +92,10 @@ def test_an_empty_set_is_refused(evaluation):
 def test_a_label_the_network_has_no_class_for_is_refused(evaluation):
     with pytest.raises(ValueError, match="0 to 1.*got 2"):
         evaluation.evaluate(tiny_network(num_classes=2), noisy_clips(3))
+    clips = noisy_clips(3)
+    clips.tensors[1][1] = -1
+    with pytest.raises(ValueError, match="0 to 2.*got -1"):
+        evaluation.evaluate(tiny_network(), clips)
 
 
 @pytest.mark.parametrize(("count", "total"), [(0, 10), (1, 10), (10, 10), (480, 600)])

@@ -128,11 +128,13 @@ def test_a_recipe_gives_the_values_that_are_left_open(recipes):
         ({"recipe": "adam"}, LookupError, "sgd, adamw"),
         ({"precision": "16"}, LookupError, "bf16-mixed"),
         ({"transform": "mirrored"}, LookupError, "shuffled, single, reversed"),
-        ({"epochs": 0}, ValueError, "one epoch"),
-        ({"batch_size": 0}, ValueError, "one clip"),
-        ({"seed": -1}, ValueError, "seed"),
+        ({"epochs": 0}, ValueError, "epochs must be a whole number, 1 or more; got 0"),
+        ({"batch_size": 0}, ValueError, "batch_size must be a whole number, 1 or more; got 0"),
+        ({"seed": -1}, ValueError, "seed must be a whole number, 0 or more; got -1"),
         ({"rate": 0.0}, ValueError, "positive"),
         ({"rate": float("nan")}, ValueError, "positive"),
+        ({"rate": float("inf")}, ValueError, "rate and weight_decay finite; got inf"),
+        ({"weight_decay": float("inf")}, ValueError, "finite"),
         ({"max_norm": 0.0}, ValueError, "positive"),
         ({"weight_decay": -1.0}, ValueError, "negative"),
     ],
@@ -140,6 +142,12 @@ def test_a_recipe_gives_the_values_that_are_left_open(recipes):
 def test_a_value_that_cannot_be_used_is_refused(recipes, wrong, error, says):
     with pytest.raises(error, match=says):
         recipes.TrainConfig(**wrong)
+
+
+@pytest.mark.parametrize("name", ["epochs", "batch_size", "seed"])
+def test_a_float_from_a_file_is_no_whole_number(recipes, name, shapes_unchecked):
+    with pytest.raises(ValueError, match=f"{name} must be a whole number, . or more; got 2.0"):
+        recipes.TrainConfig(**{name: 2.0})
 
 
 def test_bfloat16_is_taken_only_where_the_processor_has_it(recipes, monkeypatch):

@@ -130,6 +130,10 @@ def test_an_empty_set_is_refused(fit, clips, valid):
 def test_a_label_the_network_has_no_class_for_is_refused(fit):
     with pytest.raises(ValueError, match="label 2 is none of the network's 2 classes"):
         fit(network=tiny_network(num_classes=2))
+    clips = noisy_clips()
+    clips.tensors[1][3] = -100  # what cross_entropy passes over
+    with pytest.raises(ValueError, match="label -100 is none of the network's 3 classes"):
+        fit(clips=clips)
 
 
 def test_gradients_are_cut_to_the_length_that_is_asked_for(fit, train):
@@ -193,6 +197,11 @@ def test_infinity_that_a_layer_hides_from_the_loss_is_found_by_its_gradient(fit)
 
     with pytest.raises(FloatingPointError, match="gradient of exp.weight is not finite"):
         fit(Hiding())
+    network = Hiding()
+    network.before = nn.Linear(2, 2).requires_grad_(False)  # weights that are held have no gradient to look at
+    network.exp.bias.requires_grad_(False)
+    with pytest.raises(FloatingPointError, match="gradient of exp.weight is not finite"):
+        fit(network)
 
 
 def test_clips_that_are_not_finite_are_told_from_layers(fit):

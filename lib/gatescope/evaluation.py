@@ -211,8 +211,8 @@ def evaluate(
         network.train(was_training)
     found = Predictions(torch.cat(logits).numpy(), torch.cat(labels).numpy())
     num_classes = found.logits.shape[1]
-    if found.labels.max() >= num_classes or found.labels.min() < 0:
-        raise ValueError(f"labels must be 0 to {num_classes - 1}, the network's classes; got {found.labels.max()}")
+    if (wrong := found.labels[(found.labels < 0) | (found.labels >= num_classes)]).size:
+        raise ValueError(f"labels must be 0 to {num_classes - 1}, the network's classes; got {wrong[0]}")
     return found
 
 

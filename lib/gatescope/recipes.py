@@ -100,14 +100,14 @@ class TrainConfig:
         for name in ("rate", "weight_decay"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(RECIPES[self.recipe], name))
-        if self.epochs < 1 or self.batch_size < 1 or self.seed < 0:
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} must be a whole number, {least} or more; got {value!r}")
+        positive = self.rate > 0 and (self.max_norm is None or self.max_norm > 0)
+        if not (positive and self.weight_decay >= 0 and max(self.rate, self.weight_decay) < math.inf):
             raise ValueError(
-                "needed at least one epoch, one clip a batch and a seed from 0; "
-                f"got {self.epochs}, {self.batch_size} and {self.seed}"
-            )
-        if not (self.rate > 0 and self.weight_decay >= 0 and (self.max_norm is None or self.max_norm > 0)):
-            raise ValueError(
-                "rate and max_norm must be positive and weight_decay not negative; "
+                "rate and max_norm must be positive, weight_decay not negative, rate and weight_decay finite; "
                 f"got {self.rate}, {self.max_norm} and {self.weight_decay}"
             )
 

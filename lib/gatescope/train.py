@@ -82,11 +82,15 @@ def fit(
         return
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock", timeout=0)
     try:
-        with FileLock(folder / ".lock", timeout=0):
-            yield from _epochs(network, train_clips, valid_clips, config, folder, data, num_workers)
+        lock.acquire()
     except Timeout:
         raise RuntimeError(f"another process is training in {folder}; wait for it or take another folder") from None
+    try:
+        yield from _epochs(network, train_clips, valid_clips, config, folder, data, num_workers)
+    finally:
+        lock.release()
 
 
 def _epochs(
@@ -156,8 +160,9 @@ def _one_epoch(
             group["lr"] = rate
         x = change(x, rng)
         logits = module(x)
-        if labels.max() >= logits.shape[1]:
-            raise ValueError(f"label {labels.max()} is none of the network's {logits.shape[1]} classes (from 0)")
+        # cross_entropy would pass over a label of -100.
+        if len(wrong := labels[(labels < 0) | (labels >= logits.shape[1])]):
+            raise ValueError(f"label {wrong[0]} is none of the network's {logits.shape[1]} classes (from 0)")
         # The authors' code clips probabilities to [1e-7, 1 - 1e-7], without gradient beyond; logits need no clipping.
         loss = F.cross_entropy(logits, labels)
         fabric.backward(loss)
@@ -189,8 +194,8 @@ def _blame(module: nn.Module, x: Float[Tensor, "batch channel time height width"
         return "the clips hold values that are not finite; look at how they are made"
     if name := first_not_finite(module, x):
         return f"the output of {name} is not finite; a lower rate or a max_norm may help"
-    weights = module.module.named_parameters()
-    name = next((name for name, weight in weights if not torch.isfinite(weight.grad).all()), "no weight")
+    gradients = {name: w.grad for name, w in module.module.named_parameters() if w.grad is not None}
+    name = next((name for name, gradient in gradients.items() if not torch.isfinite(gradient).all()), "no weight")
     return f"the loss is {loss.item()} and the gradient of {name} is not finite; a lower rate or a max_norm may help"
 
 
