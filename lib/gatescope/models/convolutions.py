@@ -72,8 +72,10 @@ class Conv3d(nn.Conv3d):
         """The maps of `x`."""
         if self.one_sided:
             x = F.pad(x, one_sided_padding(x.shape[2:], self.kernel_size, self.stride))
-        if x.shape[2] == 2 and x.is_cpu and torch.is_autocast_enabled("cpu"):
-            # Over two steps, oneDNN's weight gradient in bfloat16 is memory that nobody wrote (torch 2.13).
+        # Over two steps, and where strides meet maps no larger than their padding, oneDNN's weight gradient in bfloat16
+        # is memory that nobody wrote (torch 2.13).
+        narrow = max(self.stride) > 1 and any(n <= p for n, p in zip(x.shape[3:], self.padding[1:], strict=True))
+        if (x.shape[2] == 2 or narrow) and x.is_cpu and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.to(self.weight.dtype))
         return super().forward(x)
