@@ -1,7 +1,7 @@
 # Every target installs into $(VENV) first, where that is not up to date.
 #   make figures   run every notebook that is not up to date     PROFILE=ci|full|paper  clip=FILE  FORCE=1  CORES=2
 #                  and the trainings they show, anew with FORCE=1
-#   make test      lint, format, tests, notebook rules
+#   make test      lint, format, tests, notebook rules           CORES=2
 #   make lab       open JupyterLab at the first notebook         LAB_OPTIONS=--allow-root
 #   make bench     measure
 #   make clean     remove what these leave behind, except committed files and downloaded data
@@ -39,7 +39,7 @@ figures: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist worksteal
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter trust notebooks/*.ipynb
