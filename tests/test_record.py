@@ -121,6 +121,7 @@ def test_patterns_choose_and_unknown_names_list_what_there_is(network, x):
 def test_nothing_recorded_yet_says_what_to_do(network):
     with record(network) as recording, pytest.raises(LookupError, match="run the network inside"):
         recording["layer1.c"]
+    assert "layer1.c" in recording and "layer1.w" not in recording
 
 
 def test_a_second_pass_begins_the_recording_anew(network, x):
@@ -173,6 +174,21 @@ def test_two_networks_do_not_hear_each_other(x):
         same = twin(x)
     assert not first["layer1.f"].any() and second["layer1.f"].any()
     assert torch.equal(unchanged, other(x)) and torch.equal(same, one(x)) and not torch.equal(changed, same)
+
+
+def test_a_copy_of_a_network_is_not_heard(network, x):
+    with record(network, gradients=True) as recording, intervene(network, {"layer1.f": torch.zeros_like}):
+        network(x)
+        copied = copy.deepcopy(network)
+        copied(2 * x[:, :2])
+    copied(2 * x[:, :2])
+    assert not any(point.readers or point.replacements or point.graphs for point in hook_points(copied).values())
+    with record(network) as alone, intervene(network, {"layer1.f": torch.zeros_like}):
+        network(x)
+    assert all(torch.equal(recording[name], alone[name]) for name in recording)
+    with record(copied) as unchanged:
+        copied(x)
+    assert unchanged["layer1.f"].any()
 
 
 def test_an_intervention_is_what_the_network_goes_on_with(network, x):
@@ -229,8 +245,10 @@ def test_a_replacement_sees_one_step_also_where_a_point_holds_them_all(network, 
 
 
 def test_a_replacement_of_another_shape_is_refused(network, x):
-    words = r"what replaces layer1.c must be \(2, 4, 6, 5\); got \(2, 2, 6, 5\)"
+    words = r"what replaces layer1.c must be a tensor of \(2, 4, 6, 5\); got \(2, 2, 6, 5\)"
     with intervene(network, {"layer1.c": lambda value: value[:, :2]}), pytest.raises(ValueError, match=words):
+        network(x)
+    with intervene(network, {"layer1.c": lambda value: None}), pytest.raises(ValueError, match="tensor of .* got None"):
         network(x)
 
 
@@ -247,7 +265,7 @@ def test_an_inner_intervention_sees_what_the_outer_made(network, x):
 
 
 @pytest.mark.parametrize("trainable", [True, False])
-def test_gradients_are_those_of_small_changes(network, x, trainable):
+def test_gradients_are_those_of_small_changes(network, x, trainable, shapes_unchecked):
     network, x = network.double().requires_grad_(trainable), x.double()
     weights = torch.randn(2, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     with record(network, gradients=True) as recording:
@@ -275,6 +293,24 @@ def test_gradients_that_cannot_be_say_why(network, x):
         score = network(x).sum()
     with pytest.raises(ValueError, match="without no_grad"):
         recording.gradient("layer1.c", score)
+    with record(network, "layer1.*", gradients=True) as recording:
+        first, _ = network(x).sum(), network(x)
+    with pytest.raises(ValueError, match="make it from the last forward pass"):
+        recording.gradient("layer1.c", first)
+    with pytest.raises(LookupError, match="layer2.c was not recorded; this recording holds .*layer1.c"):
+        recording.gradient("layer2.c", first)
+
+
+def test_what_a_score_does_not_depend_on_has_a_gradient_of_zero(network, x):
+    cut = torch.zeros(2, 4, 4, 6, 5)
+    with record(network, gradients=True) as recording, intervene(network, {"layer1.h": cut}):
+        score = network(x).sum()
+    assert recording.gradient("layer1.c", score).shape == (2, 4, 4, 6, 5)
+    assert not recording.gradient("layer1.c", score).any() and recording.gradient("layer2.c", score).any()
+    with record(network, gradients=True) as recording:
+        first = network.layer1(x)[:, 0].sum()
+    gradient = recording.gradient("layer1.c", first)
+    assert gradient[:, 0].any() and not gradient[:, 1:].any()
 
 
 def test_a_recording_can_be_read_after_its_network_has_changed(network, x):

@@ -1,6 +1,6 @@
 """HookPoint: an identity with a name, at which a quantity of the model can be read and replaced."""
 
-from collections.abc import Callable
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,16 +9,20 @@ class HookPoint(nn.Module):
     """Passes its value on; what is named here can be recorded and intervened upon.
 
     The point's name is its place in the network, without the word `hooks`: `layer1.f`. `replacements` see the value
-    in order and return the one that is used; `readers` then see what is used. Both are put there, and taken away,
-    by `gatescope.recordings`.
+    in order and return the one that is used; `readers` then see what is used; the `begin` of either is called before
+    every forward pass. Both are put there, and taken away, by `gatescope.recordings`.
     """
 
     def __init__(self, time_axis: int | None = None):
         super().__init__()
         self.time_axis = time_axis  # of the value that passes; None where the point is passed once per time step
-        self.replacements: list[Callable[[Tensor], Tensor]] = []
-        self.readers: list[Callable[[Tensor], None]] = []
+        self.replacements: list[Any] = []
+        self.readers: list[Any] = []
         self.graphs: list[object] = []  # who wants to derive by this value
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy belongs to another network, of which those who listen to this one know nothing.
+        return {**self.__dict__, "replacements": [], "readers": [], "graphs": []}
 
     @property
     def active(self) -> bool:
@@ -29,6 +33,11 @@ class HookPoint(nn.Module):
     def in_graph(self) -> bool:
         """Whether autograd must see the value itself: it is replaced, or its gradient is wanted."""
         return bool(self.replacements or self.graphs)
+
+    def begin(self) -> None:
+        """Tell those who replace and read that a new forward pass begins."""
+        for held in (*self.replacements, *self.readers):
+            held.begin()
 
     def forward(self, value: Tensor) -> Tensor:
         """The value, or what replaced it."""

@@ -35,11 +35,12 @@ class Recording(Mapping):
         self._stacked: dict[str, Tensor] = {}
 
     def __getitem__(self, name: str) -> Steps:
-        if name not in self._points:
-            raise LookupError(f"{name} was not recorded; this recording holds {', '.join(self._points)}")
         if name not in self._stacked:
             self._stacked[name] = self._with_time(name, [value.detach() for value in self._steps(name)])
         return self._stacked[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._points
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._points)
@@ -54,17 +55,27 @@ class Recording(Mapping):
         no clip acts on another's score as long as the network is in its evaluation mode.
 
         Raises:
-            ValueError: if the recording was made without `gradients`, or `score` does not come from its pass.
+            LookupError: if `name` was not recorded.
+            ValueError: if the recording was made without `gradients`, or `score` does not come from its last pass.
         """
         if not self._gradients:
             raise ValueError("gradients need record(..., gradients=True) and a forward pass inside it")
-        if not score.requires_grad:
-            raise ValueError("the score has no graph: make it from a forward pass in the block, without no_grad")
         steps = self._steps(name)
-        found = torch.autograd.grad(score, steps, retain_graph=True, materialize_grads=True)
-        return self._with_time(name, list(found))
+        if not (score.requires_grad and steps[0].requires_grad):
+            raise ValueError("the score has no graph: make it from a forward pass in the block, without no_grad")
+        found = torch.autograd.grad(score, steps, retain_graph=True, allow_unused=True)
+        if all(gradient is None for gradient in found):
+            # No step of this quantity acts on the score. That is an answer, unless none of any other does.
+            every = [value for passed in self._passed.values() for value in passed]
+            others = torch.autograd.grad(score, every, retain_graph=True, allow_unused=True)
+            if all(gradient is None for gradient in others):
+                raise ValueError("the score has nothing of what was recorded last: make it from the last forward pass")
+        pairs = zip(found, steps, strict=True)
+        return self._with_time(name, [torch.zeros_like(at) if gradient is None else gradient for gradient, at in pairs])
 
     def _steps(self, name: str) -> list[Tensor]:
+        if name not in self._points:
+            raise LookupError(f"{name} was not recorded; this recording holds {', '.join(self._points)}")
         if not self._passed[name]:
             raise LookupError(f"nothing has passed {name}: run the network inside the record block")
         return self._passed[name]
@@ -73,20 +84,14 @@ class Recording(Mapping):
         axis = self._points[name].time_axis
         return torch.stack(values, dim=1) if axis is None else values[0].movedim(axis, 1)
 
-    def _start(self, names: Collection[str]) -> None:
-        for name in names:
-            self._passed[name].clear()
-            self._stacked.pop(name, None)
+    def _start(self, name: str) -> None:
+        self._passed[name].clear()
+        self._stacked.pop(name, None)
 
-    def _reader(self, name: str) -> Callable[[Tensor], None]:
-        passed, once = self._passed[name], self._points[name].time_axis is not None
-
-        def read(value: Tensor) -> None:
-            if once:
-                self._start([name])
-            passed.append(value if self._gradients else value.detach())
-
-        return read
+    def _take(self, name: str, value: Tensor) -> None:
+        if self._points[name].time_axis is not None:
+            self._start(name)
+        self._passed[name].append(value if self._gradients else value.detach())
 
 
 @contextmanager
@@ -104,11 +109,10 @@ def record(network: nn.Module, *patterns: str, gradients: bool = False) -> Itera
     recording = Recording(points, gradients)
     with ExitStack() as cleanup:
         for name, point in points.items():
-            cleanup.enter_context(_among(point.readers, recording._reader(name)))
+            cleanup.enter_context(_among(point.readers, _Reader(recording, name)))
             if gradients:
                 cleanup.enter_context(_among(point.graphs, recording))
-            start = _owner(network, point).register_forward_pre_hook(lambda *_, name=name: recording._start([name]))
-            cleanup.callback(start.remove)
+            cleanup.enter_context(_owner(network, point).register_forward_pre_hook(_begin))
         yield recording
 
 
@@ -129,8 +133,21 @@ def intervene(network: nn.Module, changes: Mapping[str, Replacement | Steps]) ->
             for name, point in _matching(network, [pattern]).items():
                 replacement = _Replacement(name, change, point.time_axis)
                 cleanup.enter_context(_among(point.replacements, replacement))
-                cleanup.callback(_owner(network, point).register_forward_pre_hook(replacement.start).remove)
+                cleanup.enter_context(_owner(network, point).register_forward_pre_hook(_begin))
         yield
+
+
+class _Reader:
+    """What a recording hears at one point."""
+
+    def __init__(self, recording: Recording, name: str):
+        self.recording, self.name = recording, name
+
+    def begin(self) -> None:
+        self.recording._start(self.name)
+
+    def __call__(self, value: Tensor) -> None:
+        self.recording._take(self.name, value)
 
 
 class _Replacement:
@@ -140,7 +157,7 @@ class _Replacement:
         self.name, self.change, self.time_axis = name, change, time_axis
         self.step = 0
 
-    def start(self, *_: object) -> None:
+    def begin(self) -> None:
         self.step = 0
 
     def __call__(self, value: Tensor) -> Tensor:
@@ -157,8 +174,9 @@ class _Replacement:
         else:
             raise ValueError(f"the replacement of {self.name} has {self.change.shape[1]} steps; the clip has more")
         self.step += 1
-        if replaced.shape != value.shape:
-            raise ValueError(f"what replaces {self.name} must be {tuple(value.shape)}; got {tuple(replaced.shape)}")
+        if not isinstance(replaced, Tensor) or replaced.shape != value.shape:
+            got = tuple(replaced.shape) if isinstance(replaced, Tensor) else repr(replaced)
+            raise ValueError(f"what replaces {self.name} must be a tensor of {tuple(value.shape)}; got {got}")
         return replaced
 
 
@@ -171,6 +189,12 @@ def _matching(network: nn.Module, patterns: Collection[str]) -> dict[str, HookPo
             raise LookupError(f"no hook point matches {pattern!r}; there are {', '.join(points) or 'none'}")
         chosen |= found
     return chosen
+
+
+def _begin(module: nn.Module, _: tuple) -> None:
+    """Before a forward pass: its points begin anew. It knows no recording, so that a copy of the network hears none."""
+    for point in module.hooks.values():
+        point.begin()
 
 
 def _owner(network: nn.Module, point: HookPoint) -> nn.Module:
