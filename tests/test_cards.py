@@ -199,12 +199,14 @@ def test_a_card_that_is_none_is_refused(tmp_path, text):
         GestureNetwork.load(path)
 
 
-@pytest.mark.parametrize("config", [None, {}, {"cells": ["a", "a"]}])
+@pytest.mark.parametrize(
+    "config", [None, {}, {"cells": ["a", "a"]}, {**CONFIG.to_json(), "cells": ["a", "of a later version"]}]
+)
 def test_a_card_without_a_config_is_refused(tmp_path, config):
     path = tmp_path / "network.safetensors"
     card = make_network().save(path)
     path.with_suffix(".json").write_text(json.dumps({**card, "config": config}))
-    with pytest.raises(ValueError, match="config"):
+    with pytest.raises(ValueError, match=r"network\.safetensors has no config"):
         GestureNetwork.load(path)
 
 

@@ -198,10 +198,11 @@ def test_a_config_of_other_fields_is_refused_by_name():
     [
         ({"cells": ("a", "e")}, LookupError, "no cell 'e'; there are convlstm, a"),
         ({"conventions": "ours"}, LookupError, "no conventions 'ours'; there are paper, authors"),
-        ({"num_classes": 0}, ValueError, "num_classes must be at least 1; got 0"),
-        ({"stem_stride": 0}, ValueError, "stem_stride must be at least 1"),
+        ({"num_classes": 0}, ValueError, "num_classes must be a whole number, 1 or more; got 0"),
+        ({"stem_stride": 0}, ValueError, "stem_stride must be a whole number"),
         ({"width": 0.0}, ValueError, "width must be a positive multiplier; got 0"),
         ({"width": float("nan")}, ValueError, "width must be a positive multiplier; got nan"),
+        ({"width": float("inf")}, ValueError, "width must be a positive multiplier; got inf"),
         ({"in_channels": 1}, ValueError, "mean needs a value for each of 1 channels"),
         ({"clip_mean": 1.5}, ValueError, "clip_mean is a part, from 0 to 1"),
     ],
@@ -210,6 +211,12 @@ def test_what_no_network_can_have_is_refused(changes, error, says):
     config = NetworkConfig.small("a", num_classes=2)
     with pytest.raises(error, match=says):
         replace(config, **changes)
+
+
+def test_a_float_from_a_file_is_no_whole_number(shapes_unchecked):
+    for name in ("num_classes", "in_channels", "stem_stride", "num_frames", "size"):
+        with pytest.raises(ValueError, match=f"{name} must be a whole number, 1 or more; got 3.0"):
+            NetworkConfig.small("a", **{"num_classes": 3, name: 3.0})
 
 
 def test_the_input_is_what_to_batch_asks_for():

@@ -1,5 +1,6 @@
 """NetworkConfig: all that decides what a network computes, and what it is fed; the presets of it."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -37,9 +38,9 @@ class NetworkConfig:
         if self.conventions not in CONVENTIONS:
             raise LookupError(f"no conventions {self.conventions!r}; there are {', '.join(CONVENTIONS)}")
         for name in ("num_classes", "in_channels", "stem_stride", "num_frames", "size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)}")
-        if not self.width > 0:
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name} must be a whole number, 1 or more; got {getattr(self, name)!r}")
+        if not 0 < self.width < math.inf:
             raise ValueError(f"width must be a positive multiplier; got {self.width}")
         if not 0 <= self.clip_mean <= 1:
             raise ValueError(f"clip_mean is a part, from 0 to 1, of the clip's mean picture; got {self.clip_mean}")

@@ -114,8 +114,8 @@ class GestureNetwork(nn.Module):
         tensors, card = read_weights(Path(path))
         try:
             network = cls(config or NetworkConfig.from_json(card["config"]))
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"the card of {path} has no network's config: {error!r}") from None
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"the card of {path} has no config of a network of ours: {error!r}") from None
         check_fit(Path(path), tensors, network.state_dict())
         network.to(tensors["head.weight"].dtype).load_state_dict(tensors)
         network.card = card
