@@ -1,7 +1,6 @@
-"""Parts of one kind evaluated together: what the input alone decides, and what the hidden state adds at each step.
+"""What the input alone gives to a gate or the candidate, and what the hidden state adds to it at each step.
 
-A bank is made anew for every forward pass. It joins the kernels of its parts into one, in the type that autocast asks
-for and the memory layout that convolutions want, so that no step has to.
+A bank is made anew for every forward pass, with its weights in the type that autocast asks for.
 """
 
 from collections.abc import Mapping
@@ -18,24 +17,19 @@ Values = Float[Tensor, "batch _"]
 
 
 class ConvBank:
-    """Dense convolutions to several gates and the candidate as one convolution."""
+    """One part's dense convolutions."""
 
-    def __init__(self, parts: Mapping[str, ConvPart]):
-        self.names = tuple(parts)
-        joined = list(parts.values())
-        self.input_weight = _ready(torch.cat([part.input_to_state.weight for part in joined]))
-        self.state_weight = _ready(torch.cat([part.state_to_state.weight for part in joined]))
-        self.bias = _ready(torch.cat([part.input_to_state.bias for part in joined]))
+    def __init__(self, part: ConvPart):
+        self.input_weight, self.state_weight = ready(part.input_to_state.weight), ready(part.state_to_state.weight)
+        self.bias = ready(part.input_to_state.bias)
 
     def project(self, x: Maps) -> Maps:
-        """W_x * X + b of all parts."""
+        """W_x * X + b."""
         return F.conv2d(x, self.input_weight, self.bias, padding="same")
 
-    def add_state(self, projected: Maps, h: Maps | None) -> dict[str, Maps]:
-        """W_x * X + W_h * H + b of each part; without `h` the state is zero."""
-        if h is not None:
-            projected = projected + F.conv2d(h, self.state_weight, padding="same")
-        return dict(zip(self.names, _full(projected).chunk(len(self.names), dim=1), strict=True))
+    def add_state(self, projected: Maps, h: Maps | None) -> Maps:
+        """W_x * X + W_h * H + b; without `h` the state is zero."""
+        return _full(projected if h is None else projected + F.conv2d(h, self.state_weight, padding="same"))
 
 
 class PooledBank:
@@ -44,9 +38,9 @@ class PooledBank:
     def __init__(self, parts: Mapping[str, PooledPart]):
         self.names = tuple(parts)
         joined = list(parts.values())
-        self.input_weight = _ready(torch.cat([part.input_to_state.weight for part in joined]))
-        self.state_weight = _ready(torch.cat([part.state_to_state.weight for part in joined]))
-        self.bias = _ready(torch.cat([part.input_to_state.bias for part in joined]))
+        self.input_weight = ready(torch.cat([part.input_to_state.weight for part in joined]))
+        self.state_weight = ready(torch.cat([part.state_to_state.weight for part in joined]))
+        self.bias = ready(torch.cat([part.input_to_state.bias for part in joined]))
 
     def project(self, x_pooled: Values) -> Values:
         """W_x mean(X) + b of all parts."""
@@ -63,9 +57,9 @@ class SeparableBank:
 
     def __init__(self, part: SeparablePart):
         given, own = part.input_to_state, part.state_to_state
-        self.input_weights = _ready(given.depthwise.weight), _ready(given.pointwise.weight)
-        self.state_weights = _ready(own.depthwise.weight), _ready(own.pointwise.weight)
-        self.bias = _ready(given.pointwise.bias)
+        self.input_weights = ready(given.depthwise.weight), ready(given.pointwise.weight)
+        self.state_weights = ready(own.depthwise.weight), ready(own.pointwise.weight)
+        self.bias = ready(given.pointwise.bias)
 
     def project(self, x: Maps) -> Maps:
         """W_x * X + b."""
@@ -81,7 +75,7 @@ class AttentionBank(SeparableBank):
 
     def __init__(self, part: AttentionGate | InputAttention):
         super().__init__(part)
-        self.score_weights = [_ready(weight) for weight in part.score.parameters()]
+        self.score_weights = [ready(weight) for weight in part.score.parameters()]
 
     def score(self, x: Maps) -> Maps:
         """Z: dense to one map for an input attention, separable to a map per channel for a gate's."""
@@ -100,11 +94,12 @@ def separable(
     return F.conv2d(F.conv2d(x, depthwise, padding="same", groups=x.shape[1]), pointwise, bias)
 
 
-def _ready(weight: Tensor) -> Tensor:
-    device = weight.device.type
+def ready(tensor: Tensor) -> Tensor:
+    """In the type that autocast asks for, so that it has nothing to cast at each use."""
+    device = tensor.device.type
     if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        weight = weight.to(torch.get_autocast_dtype(device))
-    return weight.contiguous(memory_format=torch.channels_last) if weight.ndim == 4 else weight
+        return tensor.to(torch.get_autocast_dtype(device))
+    return tensor
 
 
 def _full(total: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gatescope.models.banks import AttentionBank, ConvBank, PooledBank, SeparableBank
+from gatescope.models.banks import AttentionBank, ConvBank, PooledBank, SeparableBank, ready
 from gatescope.models.cells import (
     CELLS,
     AttentionGate,
@@ -29,6 +29,12 @@ State = tuple[Maps, Maps]  # h and c
 Given = Float[Tensor, "clips channels rows columns"]  # must be of the input's size: checked, with a better message
 
 _GATES = {"conv": ConvPart, "attention": AttentionGate}
+_BANKS = {
+    ConvPart: ConvBank,
+    SeparablePart: SeparableBank,
+    AttentionGate: AttentionBank,
+    InputAttention: AttentionBank,
+}
 _CANDIDATES = {"conv": ConvPart, "separable": SeparablePart}
 
 
@@ -90,6 +96,8 @@ class RecurrentLayer(nn.Module):
         self._tanh = torch.tanh if self.cell.input_attention else quick_tanh
         self.hooks = nn.ModuleDict({name: HookPoint() for name in self._quantities()})
         self._initialise()
+        # Of frames in the same layout oneDNN makes the same without a detour.
+        self.to(memory_format=torch.channels_last)
 
     def extra_repr(self) -> str:
         """What the parts below do not say."""
@@ -113,7 +121,7 @@ class RecurrentLayer(nn.Module):
         self._check(x, state)
         num_steps = x.shape[1]
         # Time-major, channels innermost in memory: a step is one block, and the convolutions need no other layout.
-        frames = x.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        frames = ready(x).transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
         banks = self._banks()
         if self.attention is None:
             steps = self._project(banks, frames, num_steps)
@@ -138,10 +146,10 @@ class RecurrentLayer(nn.Module):
             values = pooled.new_zeros(len(pooled), self.hidden_channels) if h is None else average(h)
             values = self.hooks["h_pooled"](values)  # (9)
             sums |= banks["pooled"].add_state(pooled, values)
-        if "conv" in banks:
-            sums |= banks["conv"].add_state(projected["conv"], h)
-        for name in self._separable:
-            sums[name] = banks[name].add_state(projected[name], h)
+        h = None if h is None else ready(h)
+        for name, part in projected.items():
+            if name != "pooled":
+                sums[name] = banks[name].add_state(part, h)
         i, f, o = (self._gate(name, sums[name], banks) for name in "ifo")
         g = self.hooks["g"](self._tanh(sums["candidate"]))  # (4) (13)
         c = self.hooks["c"](i * g if c is None else f * c + i * g)  # (5) (14)
@@ -172,26 +180,13 @@ class RecurrentLayer(nn.Module):
         steps = zip(*(part.chunk(num_steps) for part in parts.values()), strict=True)
         return (dict(zip(parts, step, strict=True)) for step in steps)
 
-    @property
-    def _separable(self) -> dict[str, SeparablePart]:
-        parts = {**self.gates, "candidate": self.candidate}
-        return {name: part for name, part in parts.items() if isinstance(part, SeparablePart)}
-
     def _banks(self) -> dict[str, ConvBank | PooledBank | SeparableBank]:
         parts = {**self.gates, "candidate": self.candidate}
-        conv = {name: part for name, part in parts.items() if isinstance(part, ConvPart)}
-        pooled = {name: part for name, part in parts.items() if isinstance(part, PooledPart)}
-        banks = {
-            name: AttentionBank(part) if isinstance(part, AttentionGate) else SeparableBank(part)
-            for name, part in self._separable.items()
-        }
-        if conv:
-            banks["conv"] = ConvBank(conv)
-        if pooled:
-            banks["pooled"] = PooledBank(pooled)
         if self.attention is not None:
-            banks["attention"] = AttentionBank(self.attention)
-        return banks
+            parts["attention"] = self.attention
+        pooled = {name: parts.pop(name) for name, part in list(parts.items()) if isinstance(part, PooledPart)}
+        banks = {name: _BANKS[type(part)](part) for name, part in parts.items()}
+        return {**banks, "pooled": PooledBank(pooled)} if pooled else banks
 
     def _quantities(self) -> list[str]:
         """The names of the hook points, in the order in which a step passes them."""
