@@ -259,6 +259,13 @@ def test_the_command_line_trains_and_says_how_it_ended(command, tmp_path, monkey
     assert "another training" in err
 
 
+def test_a_training_without_clips_is_refused_on_the_command_line(command, tmp_path):
+    (tmp_path / "run.toml").write_text("[clips]\nnum_train = 0\nnum_valid = 0\nsize = 16\n[network]\n[training]\n")
+    status, _, err = command("train", tmp_path / "run.toml", "--cell", "a", "--out", tmp_path / "a")
+    assert status == 1
+    assert "no clip to train on" in err
+
+
 def test_the_command_line_fine_tunes(command, finished, own_clips, tmp_path):
     asked = ("fine-tune", finished[0] / "network.safetensors", own_clips, "--out", tmp_path / "mine", "--epochs", 1)
     status, out, _ = command(*asked)

@@ -75,10 +75,9 @@ def fit(
         RuntimeError: if another process trains in `folder`.
         FloatingPointError: if a loss or a gradient is not finite; the message names the first layer to blame.
     """
-    if len(train_clips) == 0 or (valid_clips is not None and len(valid_clips) == 0):
-        raise ValueError("there is no clip to train on, or none to validate on; give one or more, or no valid_clips")
+    training = describe(network, train_clips, valid_clips, config, data)
     if folder is None:
-        yield from _epochs(network, train_clips, valid_clips, config, None, data, num_workers)
+        yield from _epochs(network, train_clips, valid_clips, config, None, training, num_workers)
         return
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +87,7 @@ def fit(
     except Timeout:
         raise RuntimeError(f"another process is training in {folder}; wait for it or take another folder") from None
     try:
-        yield from _epochs(network, train_clips, valid_clips, config, folder, data, num_workers)
+        yield from _epochs(network, train_clips, valid_clips, config, folder, training, num_workers)
     finally:
         lock.release()
 
@@ -99,7 +98,7 @@ def _epochs(
     valid_clips: Dataset | None,
     config: TrainConfig,
     folder: Path | None,
-    data: dict[str, Any] | None,
+    training: dict[str, Any],
     num_workers: int,
 ) -> Iterator[Row]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -110,7 +109,6 @@ def _epochs(
     optimizer = make_optimizer(network, config)
     module, stepper = fabric.setup(network, optimizer)
 
-    training = describe(network, train_clips, valid_clips, config, data)
     rows: list[Row] = []
     if folder is not None and (state := load_state(folder)):
         tensors, facts = state
@@ -224,7 +222,12 @@ def describe(
     config: TrainConfig,
     data: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """All that decides how a training ends, in JSON; two that differ in it are two trainings."""
+    """What decides how a training ends, in JSON; two that differ in it are two trainings.
+
+    Raises ValueError if there is no clip.
+    """
+    if len(train_clips) == 0 or (valid_clips is not None and len(valid_clips) == 0):
+        raise ValueError("there is no clip to train on, or none to validate on; give one or more, or no valid_clips")
     about = getattr(network, "config", None)
     shapes = {name: " ".join(map(str, weight.shape)) for name, weight in network.named_parameters()}
     facts = {
