@@ -69,6 +69,31 @@ def test_the_small_network_has_an_eighth_of_the_channels():
     assert network.head.weight.shape == (27, 128)
 
 
+@pytest.mark.parametrize(("width", "filters"), [(1 / 8, (8, 16, 32)), (0.1, (6, 13, 26)), (1e-9, (1, 1, 1))])
+def test_a_width_rounds_every_number_of_channels_and_leaves_one_at_least(width, filters):
+    network = GestureNetwork(NetworkConfig.small("a", num_classes=3, width=width))
+    assert tuple(len(network.res3d.units[name].conv_a.weight) for name in ("2a", "3a", "4a")) == filters
+    assert network.layer1.hidden_channels == filters[2]
+
+
+# Keras' defaults for the authors, torch's for the paper, which names none; torch's momentum is 1 less Keras'.
+@pytest.mark.parametrize(("conventions", "eps", "momentum"), [("paper", 1e-5, 0.1), ("authors", 1e-3, 0.01)])
+def test_every_batch_norm_is_the_conventions(conventions, eps, momentum):
+    network = GestureNetwork(NetworkConfig.small("a", num_classes=3, conventions=conventions))
+    norms = [module for module in network.modules() if hasattr(module, "running_var")]
+    assert len(norms) == 1 + 12 + 3 + 9  # the stem's, two a unit, a projection's in three, one a block of the top
+    assert {(norm.eps, norm.momentum) for norm in norms} == {(eps, momentum)}
+
+
+@pytest.mark.parametrize(("conventions", "limit"), [("paper", math.inf), ("authors", 6)])
+def test_only_the_authors_top_ends_at_six(conventions, limit):
+    network = small_network(conventions=conventions)
+    network.mobilenet.blocks["3b"].norm.bias.data.fill_(100)
+    with torch.no_grad(), record(network, "top") as recording:
+        network(some_clips())
+    assert (recording["top"].amax() > 6) == (limit > 6) and recording["top"].amax() <= limit
+
+
 @pytest.mark.parametrize("conventions", ["paper", "authors"])
 @pytest.mark.parametrize("stem_stride", [2, 3])
 @pytest.mark.parametrize(("time", "height", "width"), [(1, 16, 16), (5, 23, 17), (6, 30, 44), (2, 1, 1)])

@@ -92,8 +92,41 @@ def test_bfloat16_stays_near_float64(cell):
     x = torch.randn(2, 4, 6, 8, 7)
     expected = layer.double()(x.double()).detach()
     with torch.autocast("cpu", torch.bfloat16):
-        found = layer.float()(x).detach()
+        found, (_, c) = layer.float()(x, return_state=True)
     assert (found - expected).abs().max() <= 2e-2 * expected.abs().max()
+    # What adds up from step to step is never rounded to 8 bits.
+    assert found.dtype == c.dtype == torch.float32
+
+
+@pytest.mark.parametrize("cell", ROWS.values(), ids=ROWS)
+def test_every_gradient_in_float32_stays_with_float64(cell):
+    """One weight at a time: in a sum over all of them the head's would hide a cell's."""
+    layer, x, state = random_layer(cell, (3, 2, 4, 3, 4, 5, 6))
+    for parameter in layer.parameters():
+        parameter.data *= 0.4
+    target = torch.randn(2, 4, 4, 5, 6, generator=torch.Generator().manual_seed(1))
+
+    def gradients():
+        given = [x.to(dtype).requires_grad_(), *(part.to(dtype).requires_grad_() for part in state)]
+        hidden, (_, c) = layer.to(dtype)(given[0], tuple(given[1:]), return_state=True)
+        score = (hidden * target).sum() + c.sum()
+        return torch.autograd.grad(score, [*given, *layer.parameters()])
+
+    dtype = torch.float64
+    expected = gradients()
+    dtype = torch.float32
+    names = ["x", "h", "c", *(name for name, _ in layer.named_parameters())]
+    for name, found, wanted in zip(names, gradients(), expected, strict=True):
+        assert (found - wanted).norm() <= 1e-5 * wanted.norm(), name
+
+
+def test_an_input_that_attention_makes_small_keeps_its_digits():
+    """Over a large map what (b) lets through is thousands of times smaller than X, and so are its states."""
+    torch.manual_seed(0)
+    layer, x = RecurrentLayer("b", 3, 4), torch.randn(1, 3, 3, 56, 56)
+    found, expected = layer(x).detach(), layer.double()(x.double()).detach()
+    assert expected.abs().max() < 1e-2
+    assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
 @pytest.mark.parametrize("given_state", [True, False])
