@@ -254,7 +254,9 @@ def test_the_input_is_what_to_batch_asks_for():
 
 def test_another_head_leaves_the_rest_as_it_was():
     network = small_network("c")
+    network.card = {"data": "what this one was trained on"}
     other = network.with_classes(9)
+    assert other.card is None
     assert other.config == replace(network.config, num_classes=9) and other.head.weight.shape == (9, 64)
     before, after = network.state_dict(), other.state_dict()
     rest = [name for name in before if not name.startswith("head")]

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import weakref
 
 import pytest
 import torch
@@ -244,6 +245,51 @@ def test_a_replacement_sees_one_step_also_where_a_point_holds_them_all(network, 
     assert torch.equal(torch.stack(seen, 1), x)
 
 
+def test_a_point_may_hold_its_steps_along_another_axis(x):
+    class ChannelsFirst(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hooks = nn.ModuleDict({"maps": HookPoint(time_axis=2)})
+
+        def forward(self, x):
+            return self.hooks["maps"](x)
+
+    module, seen = ChannelsFirst(), []
+    with record(module) as recording, intervene(module, {"maps": lambda value: seen.append(value) or value}):
+        assert torch.equal(module(x.transpose(1, 2)), x.transpose(1, 2))
+    assert torch.equal(recording["maps"], x) and torch.equal(torch.stack(seen, 1), x)
+
+
+def test_a_point_outside_a_forward_pass_begins_anew_by_itself(network, x):
+    """As where scores over time are asked for, which is no call of the network."""
+    point = network.hooks["features"]
+    with record(network, "features") as recording, intervene(network, {"features": 2 * x}):
+        for _ in range(2):
+            assert torch.equal(point(x), 2 * x)
+            assert torch.equal(recording["features"], 2 * x)
+
+
+def test_a_recording_without_gradients_keeps_no_graph(network, x):
+    kept = []
+
+    class Saved:
+        def __init__(self, tensor):
+            self.tensor = tensor.detach()
+            kept.append(weakref.ref(self))
+
+    def graph_is_held(**options):
+        kept.clear()
+        with (
+            torch.autograd.graph.saved_tensors_hooks(Saved, lambda saved: saved.tensor),
+            record(network, **options) as r,
+        ):
+            network(x)
+        assert kept and len(r)
+        return any(saved() is not None for saved in kept)
+
+    assert not graph_is_held() and graph_is_held(gradients=True)
+
+
 def test_a_replacement_of_another_shape_is_refused(network, x):
     words = r"what replaces layer1.c must be a tensor of \(2, 4, 6, 5\); got \(2, 2, 6, 5\)"
     with intervene(network, {"layer1.c": lambda value: value[:, :2]}), pytest.raises(ValueError, match=words):
@@ -311,6 +357,7 @@ def test_what_a_score_does_not_depend_on_has_a_gradient_of_zero(network, x):
         first = network.layer1(x)[:, 0].sum()
     gradient = recording.gradient("layer1.c", first)
     assert gradient[:, 0].any() and not gradient[:, 1:].any()
+    assert not any(values.requires_grad for values in (gradient, recording["layer1.c"]))
 
 
 def test_a_recording_can_be_read_after_its_network_has_changed(network, x):
