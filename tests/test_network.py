@@ -118,6 +118,15 @@ def test_features_are_res3ds_with_time_before_channels():
             assert torch.equal(recording["features"][clip, step], features[clip, :, step])
 
 
+@pytest.mark.parametrize(("conventions", "back", "ahead"), [("paper", 20, 20), ("authors", 19, 21)])
+def test_a_step_sees_as_many_frames_around_it_as_is_said(conventions, back, ahead):
+    network = small_network(conventions=conventions).double()
+    clip = some_clips(1, time=64, height=8, width=8).double().requires_grad_()
+    (gradient,) = torch.autograd.grad(network.res3d(clip)[:, :, 16].sum(), clip)
+    seen = gradient.abs().amax((0, 1, 3, 4)).nonzero()
+    assert (seen.min(), seen.max()) == (32 - back, 32 + ahead)
+
+
 def test_a_clip_scores_alike_alone_and_in_a_batch():
     network, x = small_network("b").double(), some_clips(3).double()
     with torch.no_grad():

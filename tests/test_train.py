@@ -52,6 +52,15 @@ def test_a_row_says_where_the_training_stands(fit, train):
     assert json.loads(json.dumps(asdict(rows[-1]))) == asdict(rows[-1])
 
 
+def test_loss_and_accuracy_are_those_of_the_clips_that_were_met(fit, train):
+    """By a network that all but stands still, on clips of which every batch is whole."""
+    clips, network = noisy_clips(32), nn.Sequential(nn.Flatten(), nn.Linear(432, 3))
+    rows, network = fit(network, clips, epochs=1, recipe="sgd", rate=1e-12)
+    found = train.evaluate(network, clips)
+    assert rows[0].loss == pytest.approx(found.loss, rel=1e-5)
+    assert rows[0].accuracy == found.accuracy().value
+
+
 def test_without_validation_clips_a_row_has_no_validation(fit):
     rows, _ = fit(epochs=1)
     assert rows[0].valid_loss is None
@@ -74,6 +83,21 @@ def test_weights_depend_on_the_seed_and_not_on_the_callers_random_numbers(fit):
     assert weights_of(first) == weights_of(second)
     _, third = fit(seed=1)
     assert weights_of(first) != weights_of(third)
+
+
+def test_what_a_network_draws_is_other_in_every_epoch_and_for_every_seed(fit):
+    class Drawing(nn.Linear):
+        def forward(self, x):
+            if self.training:
+                drawn.append(torch.rand(()).item())
+            return super().forward(x.flatten(1))
+
+    drawn = []
+    for seed in (0, 1, 0):
+        fit(Drawing(432, 3), seed=seed)
+    first, other, again = drawn[:9], drawn[9:18], drawn[18:]
+    assert len(set(first + other)) == 18
+    assert again == first
 
 
 def test_weights_do_not_depend_on_the_number_of_workers(fit):
@@ -162,6 +186,20 @@ def test_a_training_sees_its_clips_through_the_control(fit):
     rows = {name: fit(FirstFrame(108, 3), clips, clips, transform=name)[0] for name in (None, "reversed")}
     assert rows[None][-1].valid_accuracy == pytest.approx(1 / 3)
     assert rows["reversed"][-1].valid_accuracy > 0.9
+
+
+def test_frames_are_shuffled_anew_in_every_epoch(fit):
+    class Noting(nn.Linear):
+        def forward(self, x):
+            if self.training:
+                orders.append(tuple(x[0, 0, :, 0, 0].tolist()))
+            return super().forward(x.flatten(1))
+
+    orders = []
+    clip = torch.arange(8.0)[None, None, :, None, None].expand(1, 3, 8, 2, 2)
+    fit(Noting(96, 3), TensorDataset(clip, torch.zeros(1, dtype=torch.int64)), epochs=4, transform="shuffled")
+    assert len(set(orders)) == 4
+    assert all(sorted(order) == list(range(8)) for order in orders)
 
 
 class Bursting(nn.Module):

@@ -151,9 +151,9 @@ def first_not_finite(network: nn.Module, x: Batch) -> str | None:
         if isinstance(output, Tensor) and not torch.isfinite(output).all():
             culprits.append(names[layer])
 
-    # Fabric's wrapper is not a part of the network.
+    # Fabric's wrapper is not a part of the network; what passes a hook point is known without that word.
     names = {
-        layer: name.removeprefix("_forward_module").removeprefix(".") or "the network"
+        layer: name.removeprefix("_forward_module").removeprefix(".").replace("hooks.", "") or "the network"
         for name, layer in network.named_modules()
     }
     hooks = [layer.register_forward_hook(look) for layer in names]

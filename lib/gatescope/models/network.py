@@ -50,7 +50,8 @@ class GestureNetwork(nn.Module):
         """The logits after each time step: the head on the mean over the steps so far; the last are the logits.
 
         A step is two frames of the clip, and no score of a viewer who stopped there: only the recurrent layers run
-        forward in time. Before them the convolutions of Res3D reach 20 frames back and 20 ahead.
+        forward in time. Before them the convolutions of Res3D reach 20 frames back and 20 ahead (19 and 21 with the
+        authors' padding).
         """
         pooled = self._top(x).mean((3, 4))
         num_steps = pooled.new_ones(pooled.shape[1]).cumsum(0)
