@@ -55,7 +55,7 @@ def test_a_row_says_where_the_training_stands(fit, train):
 def test_loss_and_accuracy_are_those_of_the_clips_that_were_met(fit, train):
     """By a network that all but stands still, on clips of which every batch is whole."""
     clips, network = noisy_clips(32), nn.Sequential(nn.Flatten(), nn.Linear(432, 3))
-    rows, network = fit(network, clips, epochs=1, recipe="sgd", rate=1e-12)
+    rows, network = fit(network, clips, epochs=1, rate=1e-12, precision="32-true")
     found = train.evaluate(network, clips)
     assert rows[0].loss == pytest.approx(found.loss, rel=1e-5)
     assert rows[0].accuracy == found.accuracy().value
