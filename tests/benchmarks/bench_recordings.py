@@ -1,0 +1,66 @@
+"""What it costs to record everything, with and without reading it afterwards."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from pairs import HEADER, machine, measure_pairs
+from torch import nn
+
+from gatescope.models import GestureNetwork, NetworkConfig, RecurrentLayer
+from gatescope.recordings import record
+
+SCALES = {"paper": (1, 256, 28, 1.10), "small": (16, 32, 14, 1.20)}  # clips, channels, size, the most it may cost
+NUM_STEPS = 8
+
+
+def recorded(module: nn.Module, x: torch.Tensor, read: bool) -> Callable[[], object]:
+    """A forward pass with everything recorded, and where wanted stacked over time."""
+
+    def run() -> object:
+        with record(module) as recording:
+            module(x)
+        return [recording[name] for name in recording] if read else recording
+
+    return run
+
+
+def check_recording(module: nn.Module, x: torch.Tensor) -> None:
+    """Stop where recording changes a bit."""
+    plain = module(x)
+    with record(module):
+        if not torch.equal(module(x), plain):
+            raise SystemExit("a recorded pass computes something else; nothing was timed")
+
+
+@torch.no_grad()
+def main() -> None:
+    """Print the table, and whether a recorded pass costs no more than it may."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    print(machine())
+    print(f"{'a pass, and the same recorded, 1 thread':48} {HEADER}")
+    verdicts = []
+    subjects: list[tuple[str, nn.Module, torch.Tensor, float | None]] = []
+    for scale, (clips, channels, size, most) in SCALES.items():
+        x = torch.randn(clips, NUM_STEPS, channels, size, size)
+        subjects += [
+            (f"{cell}, {scale}", RecurrentLayer(cell, channels, channels), x, most) for cell in ("a", "convlstm")
+        ]
+    network = GestureNetwork(NetworkConfig.small("a", num_classes=12)).eval()
+    subjects.append(("small network", network, torch.randn(16, 3, 16, 56, 56), None))
+    for name, module, x, most in subjects:
+        check_recording(module, x)
+        for read in (False, True):
+            pairs = measure_pairs(partial(module, x), recorded(module, x, read))
+            what = f"{name}, recorded{' and read' if read else ''}"
+            print(f"{what:48} {pairs}", flush=True)
+            if most is not None:
+                cost = pairs.ratios[1]
+                verdict = "reached" if cost <= most else "MISSED "
+                verdicts.append(f"  {verdict}  {what}: {cost - 1:+.0%}, at most {most - 1:+.0%} wanted")
+    print("", *verdicts, sep="\n")
+
+
+if __name__ == "__main__":
+    main()
