@@ -75,6 +75,26 @@ def test_where_weights_lie_in_memory_does_not_change_how_a_training_ends(library
     assert weights_of(train(tmp_path, None)) == weights_of(whole)
 
 
+def test_an_optimisers_state_comes_back_in_the_layout_of_its_weights(library):
+    from gatescope.checkpoints import pack, unpack
+    from gatescope.recipes import make_optimizer
+
+    def made():
+        network = tiny_network().to(memory_format=torch.channels_last_3d)
+        return network, make_optimizer(network, library.TrainConfig())
+
+    network, optimizer = made()
+    network(noisy_clips(4).tensors[0]).sum().backward()
+    optimizer.step()
+    on_disk = {name: tensor.detach().contiguous().clone() for name, tensor in pack(network, optimizer).items()}
+    other, resumed = made()
+    unpack(on_disk, other, resumed)
+    for weight, same in zip(network.parameters(), other.parameters(), strict=True):
+        for key, value in optimizer.state[weight].items():
+            assert torch.equal(resumed.state[same][key], value)
+            assert resumed.state[same][key].stride() == value.stride()
+
+
 @pytest.mark.parametrize(
     ("part", "damage"),
     [

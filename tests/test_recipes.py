@@ -1,6 +1,7 @@
 """The two recipes: their rates, their updates, and which weights shrink."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -55,6 +56,16 @@ def test_adamw_takes_the_rates_of_one_cycle(recipes, num_steps):
         cycle.step()
     assert config.rate_at(num_steps - 1, num_steps) == pytest.approx(0.02 / 250_000)
     assert config.rate_at(0, num_steps) == pytest.approx(0.02 / 25)
+
+
+def test_one_cycle_rises_for_three_tenths_and_then_falls_along_half_cosines(recipes):
+    """By the sine of the way that is gone, where the code has the cosine."""
+    for done in (0.05, 0.15, 0.24, 0.26, 0.29):
+        risen = math.sin(math.pi / 2 * done / 0.3) ** 2
+        assert recipes.one_cycle(done, 2.0) == pytest.approx(0.08 + 1.92 * risen, rel=1e-12)
+    for done in (0.3, 0.31, 0.65, 0.9, 1.0):
+        fallen = math.sin(math.pi / 2 * (done - 0.3) / 0.7) ** 2
+        assert recipes.one_cycle(done, 2.0) == pytest.approx(2 - (2 - 8e-6) * fallen, rel=1e-12)
 
 
 def test_a_training_of_one_step_has_a_rate(recipes):
