@@ -269,11 +269,14 @@ begin = time.perf_counter()
 assert os.waitpid(start("whole"), 0)[1] == 0
 epoch_s = (time.perf_counter() - begin) / EPOCHS
 rng, kills, halves = random.Random(0), [], 0
-for _ in range(KILLS):
+for number in range(KILLS):
     child, target = start("killed"), reached() + rng.randrange(6)
     while reached() < target and os.waitpid(child, os.WNOHANG) == (0, 0):
         pass
     time.sleep(rng.uniform(0, 2 * epoch_s))
+    # By chance alone few would fall among the writes: every other one waits for those.
+    while number % 2 and not has_halves() and os.waitpid(child, os.WNOHANG) == (0, 0):
+        pass
     os.kill(child, signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     kills.append(reached())

@@ -29,11 +29,6 @@ class HookPoint(nn.Module):
         """Whether somebody reads or replaces the value."""
         return bool(self.replacements or self.readers)
 
-    @property
-    def in_graph(self) -> bool:
-        """Whether autograd must see the value itself: it is replaced, or its gradient is wanted."""
-        return bool(self.replacements or self.graphs)
-
     def begin(self) -> None:
         """Tell those who replace and read that a new forward pass begins."""
         for held in (*self.replacements, *self.readers):
