@@ -4,14 +4,16 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from baselines import NaiveLayer, PopularConvLSTM
-from pairs import HEADER, Pairs, check, convolution_peak, machine, measure_pairs, say
+from pairs import HEADER, Pairs, check, convolution_peak, keep_freed_memory, machine, measure_pairs, say
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from gatescope.models import CELLS, RecurrentLayer
 from gatescope.recipes import choose_precision
-from gatescope.recordings import count_multiply_adds, measure_memory
+from gatescope.recordings import measure_memory
 
 NUM_STEPS = 8
 SCALES = {"paper": (1, 256, 28), "small": (16, 32, 14)}  # clips, channels in and out, height and width
@@ -100,6 +102,7 @@ def check_cells() -> None:
 
 def main() -> None:
     """Print the table, and for each bar whether it is reached."""
+    keep_freed_memory()
     torch.set_num_threads(1)
     peaks = {dtype: convolution_peak(dtype) for dtype in TOLERANCES if dtype == torch.float32 or FAST_BFLOAT16}
     print(machine())
@@ -117,9 +120,9 @@ def main() -> None:
         measured[case] = pairs = measure_pairs(ours, theirs)
         share = ""
         if case.num_threads == 1:
-            # Forward, and twice as much for the gradients of input and weights.
-            work = 2 * count_multiply_adds(layer, x) * (3 if case.training else 1)
-            share = f"{work / (pairs.ours_s.min() * peaks[case.dtype]):6.0%}"
+            with FlopCounterMode(display=False) as counter:
+                ours()
+            share = f"{counter.get_total_flops() / np.median(pairs.ours_s) / peaks[case.dtype]:6.0%}"
         memory = " ".join(f"{measure_memory(call) / 1e6:5.0f}" for call in (ours, theirs))
         print(f"{case!s:84} {pairs} {share:>7} {memory}", flush=True)
     print()

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import numpy as np
 import torch
 from baselines import naive_network
-from pairs import HEADER, Pairs, check, machine, measure_pairs, say
+from pairs import HEADER, Pairs, check, keep_freed_memory, machine, measure_pairs, say
 from torch.nn import functional as F
 
 from gatescope.models import GestureNetwork, NetworkConfig
@@ -44,6 +44,7 @@ def check_networks(network: GestureNetwork, naive: GestureNetwork, x: torch.Tens
 
 def main() -> None:
     """Print the table, and whether the bar is reached in the precision that training would choose."""
+    keep_freed_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     chosen = choose_precision("auto", torch.device("cpu")) == "bf16-mixed"

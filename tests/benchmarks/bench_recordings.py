@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from pairs import HEADER, machine, measure_pairs
+from pairs import HEADER, keep_freed_memory, machine, measure_pairs
 from torch import nn
 
 from gatescope.models import GestureNetwork, NetworkConfig, RecurrentLayer
@@ -36,6 +36,7 @@ def check_recording(module: nn.Module, x: torch.Tensor) -> None:
 @torch.no_grad()
 def main() -> None:
     """Print the table, and whether a recorded pass costs no more than it may."""
+    keep_freed_memory()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     print(machine())
