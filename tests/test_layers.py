@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "train": {"loaders", "models", "recipes", "evaluation", "checkpoints"},
     "progress": {"train"},
     "results": {"models", "evaluation", "train"},
+    "study": {"loaders", "models", "recordings"},
     "runs": {"loaders", "models", "train", "recipes", "evaluation", "checkpoints", "results"},
     "udl": {"loaders", "models", "train"},
     "freshness": set(),

@@ -44,7 +44,21 @@ class GestureNetwork(nn.Module):
 
     def forward(self, x: Clips) -> Float[Tensor, "batch classes"]:
         """The logits of clips; each is scored by the mean of its maps over time and space."""
-        return self.head(self._top(x).mean((1, 3, 4)))
+        return self.score(self.encode(x))
+
+    def encode(self, x: Clips) -> Float[Tensor, "batch step features rows columns"]:
+        """What Res3D makes of clips, for `score`: most of the work, and the same whatever the recurrent layers do."""
+        if x.ndim != 5 or x.shape[1] != self.config.in_channels or not x.is_floating_point():
+            raise ValueError(
+                f"clips must be (batch, {self.config.in_channels}, time, height, width) floats, as to_batch(clip, "
+                f"**network.config.input) makes them; got {tuple(x.shape)} {x.dtype}"
+            )
+        maps = self.res3d(x).transpose(1, 2)  # from batch channel time to batch time channel, here and nowhere else
+        return self.hooks["features"](maps)
+
+    def score(self, features: Float[Tensor, "batch step features rows columns"]) -> Float[Tensor, "batch classes"]:
+        """The logits from what `encode` gave."""
+        return self.head(self._top(features).mean((1, 3, 4)))
 
     def scores_over_time(self, x: Clips) -> Float[Tensor, "batch step classes"]:
         """The logits after each time step: the head on the mean over the steps so far; the last are the logits.
@@ -53,19 +67,12 @@ class GestureNetwork(nn.Module):
         forward in time. Before them the convolutions of Res3D reach 20 frames back and 20 ahead (19 and 21 with the
         authors' padding).
         """
-        pooled = self._top(x).mean((3, 4))
+        pooled = self._top(self.encode(x)).mean((3, 4))
         num_steps = pooled.new_ones(pooled.shape[1]).cumsum(0)
         return self.head(pooled.cumsum(1) / num_steps[:, None])
 
-    def _top(self, x: Clips) -> Float[Tensor, "batch step filters rows columns"]:
-        if x.ndim != 5 or x.shape[1] != self.config.in_channels or not x.is_floating_point():
-            raise ValueError(
-                f"clips must be (batch, {self.config.in_channels}, time, height, width) floats, as to_batch(clip, "
-                f"**network.config.input) makes them; got {tuple(x.shape)} {x.dtype}"
-            )
-        maps = self.res3d(x).transpose(1, 2)  # from batch channel time to batch time channel, here and nowhere else
-        maps = self.hooks["features"](maps)
-        maps = self.layer2(self.layer1(maps))
+    def _top(self, features: Tensor) -> Float[Tensor, "batch step filters rows columns"]:
+        maps = self.layer2(self.layer1(features))
         top = self.mobilenet(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
         return self.hooks["top"](top)
 

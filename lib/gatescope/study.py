@@ -1,0 +1,246 @@
+"""What the study looks at: trained networks, their untrained twins, and clips with what is known of them."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32, Int, UInt8
+from torch import Tensor
+
+from gatescope.loaders import (
+    CachedGestures,
+    Clip,
+    IsoGDClips,
+    JesterClips,
+    SyntheticGestures,
+    VideoClips,
+    sample_frames,
+    to_batch,
+)
+from gatescope.loaders.clip import crop_and_resize
+from gatescope.loaders.flow import optical_flow
+from gatescope.loaders.reading import IMAGE_SUFFIXES
+from gatescope.models import GestureNetwork, NetworkConfig
+from gatescope.paths import CACHE, CHECKPOINTS, ROOT
+from gatescope.recordings import intervene
+
+TITLES = {"convlstm": "ConvLSTM", "a": "(a)", "b": "(b)", "c": "(c)", "d": "(d)"}
+COLOURS = dict(zip(TITLES, ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"), strict=True))
+BATCH_SIZE = 16  # clips
+
+Features = Float32[Tensor, "clips step features rows columns"]
+Change = Callable[[Tensor], Tensor] | Tensor
+
+
+def checkpoint(name: str) -> Path:
+    """The weights that a notebook's parameter names: a folder in data/checkpoints, or a .safetensors file anywhere.
+
+    Raises FileNotFoundError for neither; a relative path begins at the top of the repository.
+    """
+    for path in (CHECKPOINTS / name / "network.safetensors", ROOT / name):
+        if path.is_file():
+            return path
+    known = sorted(path.parent.name for path in CHECKPOINTS.glob("*/network.safetensors"))
+    raise FileNotFoundError(
+        f"{name} is neither a .safetensors file nor one of data/checkpoints, which holds {', '.join(known) or 'none'}"
+    )
+
+
+def open_networks(names: Sequence[str]) -> dict[str, GestureNetwork]:
+    """The networks of these checkpoints, by name.
+
+    Raises:
+        FileNotFoundError: if one is missing.
+        ValueError: if there is none, or they do not take the same input and tell the same classes.
+    """
+    networks = {name: GestureNetwork.load(checkpoint(name)) for name in names}
+    if not networks:
+        raise ValueError("name at least one checkpoint")
+    first, *others = networks
+    for other in others:
+        for what in ("input", "num_classes"):
+            mine, its = (getattr(networks[name].config, what) for name in (first, other))
+            if mine != its:
+                raise ValueError(f"{first} and {other} do not compare: their {what} are {mine} and {its}")
+    return networks
+
+
+def by_cell(networks: Mapping[str, GestureNetwork]) -> dict[str, list[GestureNetwork]]:
+    """The networks in groups of one cell in the first layer, the one under study.
+
+    A row of one's own stands alone, under its checkpoint's name.
+    """
+    groups: dict[str, list[GestureNetwork]] = {}
+    for name, network in networks.items():
+        cell = network.config.cells[0]
+        groups.setdefault(cell if isinstance(cell, str) else name, []).append(network)
+    return groups
+
+
+def untrained(config: NetworkConfig, seed: int = 0) -> GestureNetwork:
+    """A network of that config as training finds it, in its evaluation mode: the control of every claim."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return GestureNetwork(config).eval()
+
+
+@torch.inference_mode()
+def encode_all(network: GestureNetwork, x: Float32[Tensor, "clips channel time height width"]) -> Features:
+    """What Res3D makes of many clips, a few at a time."""
+    return torch.cat([network.encode(part) for part in x.split(BATCH_SIZE)])
+
+
+@torch.inference_mode()
+def score_all(
+    network: GestureNetwork, features: Features, changes: Mapping[str, Change] | None = None
+) -> Float32[np.ndarray, "clips classes"]:
+    """The logits of many clips from their features, under the interventions `changes`, which are as in `intervene`.
+
+    A tensor among them has the clips' axis first and is cut as the clips are.
+    """
+    changes = changes or {}
+    logits = []
+    for start in range(0, len(features), BATCH_SIZE):
+        part = slice(start, start + BATCH_SIZE)
+        own = {name: change[part] if isinstance(change, Tensor) else change for name, change in changes.items()}
+        with intervene(network, own):
+            logits.append(network.score(features[part]))
+    return torch.cat(logits).numpy()
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Clips as a network takes them, with what is known of each beside them."""
+
+    source: str  # in words, for titles and the manifest
+    synthetic: bool
+    x: Float32[Tensor, "clips 3 time size size"]
+    frames: UInt8[np.ndarray, "clips time size size 3"]  # as the network sees them, before means are subtracted
+    names: tuple[str, ...]  # of each clip's class, or of its file
+    labels: Int[np.ndarray, " clips"] | None  # None where a clip's class is none of the network's
+    hand: Bool[np.ndarray, "clips time size size"] | None  # None where nobody knows
+    flow: Float32[np.ndarray, "clips time-1 size size 2"] | None  # px/frame, exact; None where it can be estimated only
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @cached_property
+    def title(self) -> str:
+        """A word for titles: no picture of rendered clips hides what they are."""
+        return "synthetic" if self.synthetic else "recorded"
+
+    @cached_property
+    def speed(self) -> Float32[np.ndarray, "clips time size size"]:
+        """How fast each pixel moves, px per frame: the truth where it is known, else OpenCV's estimate (DIS).
+
+        Of a frame to the next; the last frame, which has no next, repeats the one before.
+        """
+        flow = np.stack([optical_flow(frames) for frames in self.frames]) if self.flow is None else self.flow
+        speed = np.hypot(flow[..., 0], flow[..., 1])
+        return np.concatenate([speed, speed[:, -1:]], axis=1)
+
+    @cached_property
+    def change(self) -> Float32[np.ndarray, "clips time size size"]:
+        """By how many grey levels each pixel differs from the frame before, mean over colours.
+
+        The first frame, before which there is none, has the values of the second.
+        """
+        change = np.abs(np.diff(self.frames.astype(np.float32), axis=1)).mean(-1)
+        return np.concatenate([change[:, :1], change], axis=1)
+
+    def hand_on(self, maps: tuple[int, int, int]) -> Float[np.ndarray, "clips step rows columns"]:
+        """The part, 0 to 1, that the hand covers of each position of maps with these steps, rows and columns.
+
+        Raises ValueError where the hand is not known, or does not divide evenly into steps.
+        """
+        if self.hand is None:
+            raise ValueError(f"of {self.source} nobody knows where the hand is; leave out what needs its mask")
+        return over_steps(self.hand.astype(np.float32), maps)
+
+
+def over_steps(
+    pictures: Float[np.ndarray, "clips time height width"], maps: tuple[int, int, int]
+) -> Float[np.ndarray, "clips step rows columns"]:
+    """Means of pictures over the frames and the area that each position of a step's map stands for.
+
+    Raises ValueError where frames do not divide evenly into steps.
+    """
+    steps, rows, columns = maps
+    num_frames = pictures.shape[1]
+    if num_frames % steps:
+        raise ValueError(f"{num_frames} frames do not divide into {steps} steps")
+    grouped = torch.from_numpy(pictures).unflatten(1, (steps, num_frames // steps)).mean(2)
+    return torch.nn.functional.adaptive_avg_pool2d(grouped, (rows, columns)).numpy()
+
+
+def open_sample(network: GestureNetwork, clips: str = "", num_clips: int = 54, cache: Path = CACHE) -> Sample:
+    """Clips for `network`: of the set it was validated on if rendered, else from where `clips` says.
+
+    `clips` is the root of Jester or IsoGD (validation split), a video, a folder of frames, or a folder of videos; empty
+    takes rendered gestures, with masks of the hand. The first `num_clips` are taken, evenly over the classes if
+    rendered.
+
+    Raises:
+        FileNotFoundError: if there is nothing at `clips`.
+        ValueError: if rendered gestures are asked for that the network's card does not describe, or no clip is there.
+    """
+    found = list(islice(_recorded(Path(clips)) if clips else _rendered(network, num_clips, cache), num_clips))
+    if not found:
+        raise ValueError(f"there is no clip in {clips or 'the set of rendered gestures'}")
+    where = clips or found[0].source.replace(" clip 0,", ",")
+    classes = (network.card or {}).get("data", {}).get("names", [])
+    names = tuple(clip.name or Path(clip.source).stem for clip in found)
+    seen = [_as_seen(clip, network.config) for clip in found]
+    frames, hands, flows = zip(*seen, strict=True)
+    return Sample(
+        source=found[0].source if len(found) == 1 else f"{len(found)} clips of {where}",
+        synthetic=not clips,
+        x=torch.cat([to_batch(clip, **network.config.input) for clip in found]),
+        frames=np.stack(frames),
+        names=names,
+        labels=np.array([classes.index(name) for name in names]) if set(names) <= set(classes) else None,
+        hand=None if any(hand is None for hand in hands) else np.stack(hands),
+        flow=None if any(flow is None for flow in flows) else np.stack(flows),
+    )
+
+
+def _rendered(network: GestureNetwork, num_clips: int, cache: Path) -> CachedGestures:
+    """The first of the clips that the network was validated on, or without a card that tells, of all classes."""
+    facts = dict((network.card or {}).get("data", {}).get("clips", {"size": network.config.size}))
+    facts = {name: value for name, value in facts.items() if not name.startswith("num_")}
+    clips = SyntheticGestures("valid", num_clips, **facts, modalities=("hand_mask", "flow"))
+    return CachedGestures(clips, cache)
+
+
+def _recorded(path: Path) -> Iterable[Clip]:
+    if not path.is_absolute():
+        path = ROOT / path
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; name a video, a folder of frames or videos, or a data set")
+    if path.is_file():
+        return VideoClips([path])
+    if lists := sorted(path.glob("jester-v1-*.csv")):
+        has_valid = (path / "jester-v1-validation.csv") in lists
+        return JesterClips(path, "valid" if has_valid else "train", strict=False)
+    if list(path.glob("valid_*list.txt")):
+        return IsoGDClips(path, "valid", strict=False)
+    inside = sorted(child for child in path.iterdir() if not child.name.startswith("."))
+    frames = any(child.suffix.lower() in IMAGE_SUFFIXES for child in inside)
+    return VideoClips([path] if frames else inside, strict=False)
+
+
+def _as_seen(clip: Clip, config: NetworkConfig) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    """Frames, hand and flow of the frames that the network is given, cropped and resized as they are."""
+    chosen = sample_frames(len(clip.frames), config.num_frames)
+    frames = crop_and_resize(clip.frames[chosen], config.size)
+    hand = None
+    if clip.hand_mask is not None:
+        grey = np.repeat(clip.hand_mask[chosen, ..., None].astype(np.uint8) * 255, 3, axis=-1)
+        hand = crop_and_resize(grey, config.size)[..., 0] > 127
+    # The truth is of the clip's own frames and pixels: with others between them there is only an estimate.
+    same = chosen == list(range(len(clip.frames))) and frames.shape == clip.frames.shape
+    return frames, hand, clip.flow if same else None

@@ -1,0 +1,120 @@
+import numpy as np
+import pytest
+import torch
+
+from gatescope.models import GestureNetwork, NetworkConfig
+from gatescope.study import (
+    by_cell,
+    checkpoint,
+    encode_all,
+    open_networks,
+    open_sample,
+    over_steps,
+    score_all,
+    untrained,
+)
+
+FACTS = {"size": 32, "difficulty": 0.0, "classes": [0, 1, 12]}
+NAMES = ["Swiping Left", "Swiping Right", "Rolling Hand Forward"]
+
+
+def config(cell="a", **settings):
+    return NetworkConfig.small(cell, num_classes=3, **{"width": 1 / 32, "size": 32, **settings})
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Where a network of that cell and seed was saved, with a card as trainings leave it."""
+
+    def save(cell="a", seed=0, **settings):
+        path = tmp_path / f"{cell}-{seed}.safetensors"
+        clips = {"num_train": 9, "num_valid": 9, **FACTS}
+        untrained(config(cell, **settings), seed).save(path, data={"names": NAMES, "clips": clips})
+        return str(path)
+
+    return save
+
+
+def test_networks_are_opened_by_file_and_grouped_by_the_cell_under_study(saved):
+    networks = open_networks([saved("a", 0), saved("a", 1), saved("convlstm", 0)])
+    groups = by_cell(networks)
+    assert {cell: len(group) for cell, group in groups.items()} == {"a": 2, "convlstm": 1}
+
+
+def test_a_missing_checkpoint_is_named_with_what_there_is():
+    with pytest.raises(FileNotFoundError, match="nowhere-0 is neither"):
+        checkpoint("nowhere-0")
+
+
+def test_networks_of_different_input_do_not_stand_side_by_side(saved):
+    with pytest.raises(ValueError, match="their input are"):
+        open_networks([saved("a", 0), saved("a", 1, size=48)])
+
+
+def test_no_checkpoint_is_an_error():
+    with pytest.raises(ValueError, match="at least one"):
+        open_networks([])
+
+
+def test_an_untrained_twin_is_the_same_for_a_seed_and_another_for_the_next():
+    weights = [untrained(config(), seed).head.weight for seed in (0, 0, 1)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_rendered_clips_come_with_labels_hands_and_exact_flow(saved, tmp_path):
+    network = GestureNetwork.load(saved())
+    sample = open_sample(network, num_clips=6, cache=tmp_path / "cache")
+    assert sample.x.shape == (6, 3, 16, 32, 32)
+    assert sorted(sample.labels) == [0, 0, 1, 1, 2, 2]
+    assert [NAMES[label] for label in sample.labels] == list(sample.names)
+    assert sample.hand.shape == (6, 16, 32, 32)
+    assert sample.hand.any((2, 3)).mean() > 0.5
+    # The hand is what moves.
+    assert sample.speed[sample.hand].mean() > 2 * sample.speed[~sample.hand].mean()
+    assert sample.change[sample.hand].mean() > 2 * sample.change[~sample.hand].mean()
+    assert "synthetic" in sample.title
+
+
+def test_recorded_clips_have_frames_alone(saved, shared, tmp_path):
+    network = GestureNetwork.load(saved())
+    for where in ("jester_layout", "jester_layout/20bn-jester-v1/1", "asl_gestures/no.mkv"):
+        sample = open_sample(network, str(shared / "realdata/intel_asl" / where), 2, cache=tmp_path)
+        assert sample.x.shape[1:] == (3, 16, 32, 32)
+        assert sample.labels is None and sample.hand is None
+        assert sample.speed.shape == sample.change.shape == sample.frames.shape[:4]
+        with pytest.raises(ValueError, match="nobody knows where the hand is"):
+            sample.hand_on((8, 4, 4))
+
+
+def test_a_place_without_clips_is_an_error(saved, tmp_path):
+    network = GestureNetwork.load(saved())
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        open_sample(network, str(tmp_path / "nowhere"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="no clip"):
+        open_sample(network, str(tmp_path / "empty"))
+
+
+def test_pictures_become_means_over_a_steps_frames_and_a_positions_area():
+    pictures = np.random.default_rng(0).random((2, 4, 6, 6)).astype(np.float32)
+    means = over_steps(pictures, (2, 3, 2))
+    assert means.shape == (2, 2, 3, 2)
+    np.testing.assert_allclose(means[1, 0, 2, 1], pictures[1, :2, 4:, 3:].mean(), rtol=1e-6)
+    with pytest.raises(ValueError, match="do not divide"):
+        over_steps(pictures, (3, 3, 3))
+
+
+def test_features_scored_are_the_logits_and_a_change_is_cut_as_the_clips_are():
+    network = untrained(config())
+    x = torch.randn(18, 3, 4, 32, 32)
+    features = encode_all(network, x)
+    with torch.inference_mode():
+        plain = torch.cat([network(part) for part in x.split(16)]).numpy()
+    assert np.array_equal(score_all(network, features), plain)
+    closed = torch.zeros(18, 2, 8)
+    closed[17] = 1
+    changed = score_all(network, features, {"layer2.o": closed})
+    # An output gate at 0 shows nothing of any clip; the last clip's stands open.
+    assert np.array_equal(changed[0], changed[16])
+    assert not np.array_equal(changed[0], changed[17])
