@@ -106,13 +106,14 @@ def test_pictures_become_means_over_a_steps_frames_and_a_positions_area():
 
 
 def test_features_scored_are_the_logits_and_a_change_is_cut_as_the_clips_are():
-    network = untrained(config())
-    x = torch.randn(18, 3, 4, 32, 32)
+    network = untrained(config(width=1 / 8))
+    torch.manual_seed(0)
+    x = 50 * torch.randn(18, 3, 4, 32, 32)  # grey levels
     features = encode_all(network, x)
     with torch.inference_mode():
         plain = torch.cat([network(part) for part in x.split(16)]).numpy()
     assert np.array_equal(score_all(network, features), plain)
-    closed = torch.zeros(18, 2, 8)
+    closed = torch.zeros(18, 2, 32)
     closed[17] = 1
     changed = score_all(network, features, {"layer2.o": closed})
     # An output gate at 0 shows nothing of any clip; the last clip's stands open.

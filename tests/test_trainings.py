@@ -99,6 +99,20 @@ def test_a_kept_training_is_read_as_the_one_it_came_from(finished, tmp_path):
     keep_run(folder, tmp_path / "checkpoints")
 
 
+def test_results_are_kept_and_read_without_the_weights(finished, tmp_path):
+    from gatescope.results import keep_run, read_results, read_run
+
+    folder, rows = finished
+    kept = keep_run(folder, tmp_path / "rows", weights=False)
+    assert not (kept / "network.safetensors").exists()
+    assert read_results(kept).rows == rows
+    with pytest.raises(FileNotFoundError, match="weights"):
+        read_run(kept)
+    (kept / "rows.json").write_text("[]")
+    with pytest.raises(ValueError, match=r"rows\.json is damaged"):
+        read_results(kept)
+
+
 def test_the_numbers_of_seeds_are_those_of_each(finished):
     from gatescope.evaluation import Predictions
     from gatescope.results import Finished, of_seeds, read_run

@@ -30,8 +30,14 @@ class Finished:
 
 def read_run(folder: str | Path) -> Finished:
     """The finished training in `folder`; raises FileNotFoundError if there is none, ValueError if it is damaged."""
+    read_weights(Path(folder) / "network.safetensors")
+    return read_results(folder)
+
+
+def read_results(folder: str | Path) -> Finished:
+    """What the training in `folder` came to, where its weights need not stand any more; raises as `read_run` does."""
     folder = Path(folder)
-    _, card = read_weights(folder / "network.safetensors")
+    card = json.loads((folder / "network.json").read_text())
     for name, digest in card["files"].items():
         if sha256_of(folder / name) != digest:
             raise ValueError(f"{folder / name} is damaged; remove {folder} to train anew")
@@ -66,8 +72,10 @@ def of_seeds(trainings: Sequence[Finished]) -> Seeds:
     )
 
 
-def keep_run(folder: str | Path, where: Path = CHECKPOINTS) -> Path:
+def keep_run(folder: str | Path, where: Path = CHECKPOINTS, *, weights: bool = True) -> Path:
     """Copy the finished training in `folder` into a folder of the same name in `where`, which comes back.
+
+    Without `weights` its results alone, for `read_results`.
 
     Raises:
         FileNotFoundError, ValueError: if there is none, it is damaged, or its weights are too large for the repository.
@@ -79,7 +87,7 @@ def keep_run(folder: str | Path, where: Path = CHECKPOINTS) -> Path:
         most = f"{MAX_BYTES / 1e6:.0f} MB a checkpoint"
         raise ValueError(f"{folder} has weights of {size / 1e6:.1f} MB; the repository takes {most}")
     # The card last: without it the rest counts for nothing.
-    for name in ("network.safetensors", "rows.json", "predictions.npz", "network.json"):
+    for name in (*["network.safetensors"] * weights, "rows.json", "predictions.npz", "network.json"):
         with atomic_write(kept / name) as temporary:
             shutil.copyfile(folder / name, temporary)
     return kept
