@@ -1,0 +1,80 @@
+"""Pictures of maps over time steps: a strip for each quantity below the frames that it goes with."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+from matplotlib.image import AxesImage
+
+from gatescope.pictures.plots import GAP_PX, bare, film_strip, outline
+
+Limits = tuple[float, float]
+
+
+def limits_of(maps: Float[np.ndarray, "*any"]) -> Limits:
+    """Colour limits that fit all these maps: from 0 to the largest, or if any is below 0 as far to either side."""
+    largest = float(np.abs(maps).max())
+    return (-largest if maps.min() < 0 else 0.0), largest or 1.0
+
+
+def frames_of_steps(pictures: np.ndarray, num_steps: int) -> np.ndarray:
+    """Of each step's frames (first axis time) the last one."""
+    each = len(pictures) // num_steps
+    return pictures[each - 1 :: each][:num_steps]
+
+
+def map_strip(
+    ax: Axes, maps: Float[np.ndarray, "step rows columns"], size: int, limits: Limits, title: str = ""
+) -> list[AxesImage]:
+    """Maps of one quantity side by side, each as large as a frame of `size` px, as `film_strip` puts those.
+
+    The limits hold for all steps; where the lower one is below 0 the colours are diverging, white at 0.
+    """
+    low, high = limits
+    cmap = "RdBu_r" if low < 0 else "viridis"
+    drawn = []
+    for step, each in enumerate(maps):
+        left = step * (size + GAP_PX) - 0.5
+        extent = (left, left + size, size - 0.5, -0.5)
+        drawn.append(ax.imshow(each, cmap=cmap, vmin=low, vmax=high, extent=extent))
+    bare(ax)
+    ax.set(xlim=(-0.5, left + size), ylim=(size - 0.5, -0.5))
+    if title:
+        ax.set_ylabel(title, rotation=0, ha="right", va="center")
+    return drawn
+
+
+def hand_strip(ax: Axes, hand: Bool[np.ndarray, "step size size"], **line) -> list[Artist]:
+    """The outline of the hand on each picture of a strip; `line` is as in `outline`."""
+    gap = np.zeros((hand.shape[1], GAP_PX), bool)
+    whole = np.concatenate([part for each in hand for part in (each, gap)][:-1], axis=1)
+    return outline(ax, whole, **{"linewidths": 0.8} | line)
+
+
+def strips(
+    fig: FigureBase,
+    frames: UInt8[np.ndarray, "step size size 3"],
+    rows: Mapping[str, Float[np.ndarray, "step _ _"]],
+    hand: Bool[np.ndarray, "step size size"] | None = None,
+    limits: Mapping[str, Limits] | None = None,
+) -> list[Axes]:
+    """Frames on top, one a step, and a strip of maps for each row's title, with its own colour bar.
+
+    A row's `limits` are those of its maps, over all steps, unless given. The hand's outline is drawn where known.
+    """
+    axes = fig.subplots(len(rows) + 1, 1)
+    film_strip(axes[0], frames)
+    for ax, (title, maps) in zip(axes[1:], rows.items(), strict=True):
+        low, high = (limits or {}).get(title) or limits_of(maps)
+        shown = map_strip(ax, maps, frames.shape[1], (low, high), title)
+        bar = fig.colorbar(shown[0], ax=ax, fraction=0.03, pad=0.01, aspect=6, ticks=[low, high])
+        bar.ax.set_yticklabels([f"{low:.2g}", f"{high:.2g}"], fontsize=7)
+        bar.outline.set_visible(False)
+    if hand is not None:
+        for ax in axes:
+            colour = "white" if ax is axes[0] or ax.images[0].get_cmap().name == "viridis" else "black"
+            hand_strip(ax, hand, colors=colour)
+    return list(axes)

@@ -1,0 +1,71 @@
+"""Pictures of maps over time: frames and maps lie below one another, and colours mean the same at every step."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+
+@pytest.fixture
+def maps():
+    from gatescope.pictures import maps
+
+    return maps
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_limits_of_signed_maps_lie_as_far_to_either_side(maps):
+    assert maps.limits_of(np.array([[-3.0, 1.0]])) == (-3.0, 3.0)
+    assert maps.limits_of(np.array([[0.5, 2.0]])) == (0.0, 2.0)
+    assert maps.limits_of(np.zeros((2, 2))) == (0.0, 1.0)
+
+
+def test_each_step_shows_its_last_frame(maps):
+    frames = np.arange(16)
+    assert maps.frames_of_steps(frames, 8).tolist() == [1, 3, 5, 7, 9, 11, 13, 15]
+    assert maps.frames_of_steps(frames, 1).tolist() == [15]
+
+
+def test_every_step_has_the_same_limits_and_lies_below_its_frame(maps, rng):
+    size = 12
+    ax = Figure().add_subplot()
+    drawn = maps.map_strip(ax, rng.random((3, 5, 7)), size, (0.0, 2.0), "(a)")
+    assert {image.get_clim() for image in drawn} == {(0.0, 2.0)}
+    frames = np.zeros((3, size, size, 3), np.uint8)
+    above = Figure().add_subplot()
+    maps.film_strip(above, frames)
+    assert ax.get_xlim() == above.get_xlim() and ax.get_ylim() == above.get_ylim()
+    lefts = [image.get_extent()[0] for image in drawn]
+    assert lefts == [-0.5 + step * (size + maps.GAP_PX) for step in range(3)]
+
+
+def test_signed_limits_take_a_diverging_map(maps, rng):
+    signed, positive = (
+        maps.map_strip(Figure().add_subplot(), rng.random((1, 2, 2)), 4, limits)[0].get_cmap().name
+        for limits in ((-1.0, 1.0), (0.0, 1.0))
+    )
+    assert (signed, positive) == ("RdBu_r", "viridis")
+
+
+def test_the_hand_is_outlined_on_its_own_step_only(maps):
+    hand = np.zeros((3, 8, 8), bool)
+    hand[1, 2:5, 3:6] = True
+    (border,) = maps.hand_strip(Figure().add_subplot(), hand)
+    points = np.concatenate([path.vertices for path in border.get_paths()])
+    left = 8 + maps.GAP_PX
+    assert points.min(0).tolist() == [left + 2.5, 1.5] and points.max(0).tolist() == [left + 5.5, 4.5]
+    assert maps.hand_strip(Figure().add_subplot(), np.zeros((2, 8, 8), bool)) == []
+
+
+def test_strips_stand_below_the_frames_with_a_bar_each(maps, rng):
+    frames = np.zeros((2, 6, 6, 3), np.uint8)
+    rows = {"h": rng.standard_normal((2, 3, 3)), "A": rng.random((2, 6, 6))}
+    fig = Figure()
+    top, h, attention = maps.strips(fig, frames, rows, np.ones((2, 6, 6), bool), {"A": (0.0, 1.0)})
+    assert len(fig.axes) == 5
+    assert h.get_ylabel() == "h" and h.images[0].get_clim() == maps.limits_of(rows["h"])
+    assert attention.images[0].get_clim() == (0.0, 1.0)
+    assert np.array_equal(attention.images[1].get_array(), rows["A"][1])
