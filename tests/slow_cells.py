@@ -70,7 +70,8 @@ class SlowLayer:
             hidden = np.tanh(self.separable("attention", x, h))
             named["z"] = convolve(hidden, self.w["attention.score.weight"])  # (17)
             named["attention"] = softmax_over_positions(named["z"])  # (18)
-            x = named["x_attended"] = named["attention"] * x  # (19)
+            scale = x[0].size if self.cell.rescaled else 1
+            x = named["x_attended"] = scale * named["attention"] * x  # (19)
         if "pooled" in (self.cell.i, self.cell.f, self.cell.o):
             named["x_pooled"] = np.array([channel.sum() / channel.size for channel in x])  # (8)
             named["h_pooled"] = np.array([channel.sum() / channel.size for channel in h])  # (9)

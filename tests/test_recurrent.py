@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from gatescope.models import CELLS, RecurrentLayer
+from gatescope.models import CELLS, STUDY_CELLS, RecurrentLayer
 from gatescope.models.cells import Cell, peak_at_one, sum_to_one
 from gatescope.recordings import record
 from slow_cells import SlowLayer, hard_sigmoid, sigmoid
 
 MIXED = Cell(i="conv", f="pooled", o="attention", candidate="separable")
 EVERYTHING = Cell(i="attention", f="conv", o="attention", candidate="conv", input_attention=True)
-ROWS = CELLS | {"mixed": MIXED, "everything": EVERYTHING}
+ROWS = CELLS | {"b_rescaled": STUDY_CELLS["b_rescaled"], "mixed": MIXED, "everything": EVERYTHING}
 SIZES = {  # kernel_size, batch, time, in_channels, hidden_channels, height, width
     "one step, one clip, 1 x 1 kernel": (1, 1, 1, 3, 2, 2, 3),
     "odd and not square": (3, 2, 3, 2, 3, 5, 4),
@@ -79,6 +79,8 @@ def test_one_clip_does_not_change_with_the_others_of_its_batch(cell):
 @pytest.mark.parametrize("cell", ROWS.values(), ids=ROWS)
 def test_float32_stays_with_float64(cell):
     layer, x, state = random_layer(cell, (3, 2, 8, 6, 5, 8, 7))
+    for parameter in layer.parameters():
+        parameter.data *= 0.4  # larger, an attended input of full size makes differences grow from step to step
     expected = layer(x, state).detach()
     found = layer.float()(x.float(), tuple(part.float() for part in state)).detach()
     assert found.dtype == torch.float32
@@ -196,6 +198,29 @@ def test_a_row_of_ones_own_takes_one_line():
     assert recording["o"].shape == recording["attention"].shape == (2, 3, 5, 8, 9)
 
 
+def test_the_study_has_every_choice_of_gates_and_those_of_the_paper_among_them():
+    kinds = {name: cell for name, cell in STUDY_CELLS.items() if name != "b_rescaled"}
+    assert len(kinds) == len(set(kinds.values())) == 27
+    for name, cell in kinds.items():
+        assert name == f"{cell.i}_{cell.f}_{cell.o}"
+        assert RecurrentLayer(name, 2, 3).cell == cell
+    assert kinds["pooled_pooled_pooled"] == CELLS["a"]
+    assert kinds["attention_pooled_pooled"] == CELLS["c"]
+    assert kinds["pooled_pooled_attention"] == CELLS["d"]
+    assert not set(STUDY_CELLS) & set(CELLS)
+
+
+def test_rescaling_attention_is_rescaling_the_input():
+    """A constant H W on X and none in the cell, or the other way round."""
+    plain, x, state = random_layer("b", (3, 2, 4, 3, 5, 7, 6))
+    rescaled = RecurrentLayer("b_rescaled", 3, 5).double()
+    rescaled.load_state_dict(plain.state_dict())
+    with record(rescaled, "attention", "x_attended") as recording:
+        rescaled(x, state)
+    torch.testing.assert_close(recording["attention"].sum((2, 3, 4)), torch.ones(2, 4, dtype=torch.float64))
+    torch.testing.assert_close(recording["x_attended"], 42 * recording["attention"] * x)
+
+
 def test_every_row_of_kinds_runs():
     kinds = ("conv", "pooled", "attention")
     for candidate in ("conv", "separable"):
@@ -250,6 +275,8 @@ def test_an_unknown_cell_is_answered_with_those_there_are():
         RecurrentLayer("e", 3, 4)
     with pytest.raises(ValueError, match="conv, pooled, attention"):
         replace(CELLS["a"], f="separable")
+    with pytest.raises(ValueError, match="only attention on X can be rescaled"):
+        replace(CELLS["a"], rescaled=True)
     with pytest.raises(ValueError, match="odd kernel_size"):
         RecurrentLayer("a", 3, 4, kernel_size=2)
 

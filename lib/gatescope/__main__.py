@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.set_defaults(run=_compare)
     command = commands.add_parser("train", help="train a network on rendered gestures, or go on where it stopped")
     command.add_argument("description", type=Path, help="a TOML file with the tables clips, network and training")
-    command.add_argument("--cell", required=True, help="convlstm, a, b, c or d")
+    command.add_argument("--cell", required=True, help="convlstm, a, b, c or d, or a row of STUDY_CELLS: b_rescaled")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--transform", help="shuffled, single or reversed: train and test on clips changed so")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the training stands")

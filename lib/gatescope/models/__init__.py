@@ -1,12 +1,13 @@
 """From a batch to logits, every quantity named: cells, backbone, network."""
 
-from gatescope.models.cells import CELLS, Cell
+from gatescope.models.cells import CELLS, STUDY_CELLS, Cell
 from gatescope.models.keras_weights import load_keras_weights
 from gatescope.models.network import GestureNetwork, NetworkConfig
 from gatescope.models.recurrent import RecurrentLayer
 
 __all__ = [
     "CELLS",
+    "STUDY_CELLS",
     "Cell",
     "GestureNetwork",
     "NetworkConfig",

@@ -1,6 +1,7 @@
 """The cells as a table of choices, and the parts they are made of: gates, candidates, input attention."""
 
 from dataclasses import dataclass, fields
+from itertools import product
 
 import torch
 from jaxtyping import Float
@@ -23,12 +24,15 @@ class Cell:
     o: str
     candidate: str  # conv or separable
     input_attention: bool = False
+    rescaled: bool = False  # attention on X times H W, so that its mean is 1 and not its sum: ours, not the paper's
 
     def __post_init__(self):
         for field in fields(self)[:4]:
             kinds = CANDIDATE_KINDS if field.name == "candidate" else GATE_KINDS
             if getattr(self, field.name) not in kinds:
                 raise ValueError(f"{field.name} must be one of {', '.join(kinds)}; got {getattr(self, field.name)!r}")
+        if self.rescaled and not self.input_attention:
+            raise ValueError("only attention on X can be rescaled; set input_attention as well")
 
     @property
     def gates(self) -> dict[str, str]:
@@ -49,6 +53,21 @@ CELLS: dict[str, Cell] = {
     "c": Cell("attention", "pooled", "pooled", "separable"),
     "d": Cell("pooled", "pooled", "attention", "separable"),
 }
+
+# What the paper does not have: (b) without its small input, and every choice of gates around the separable candidate,
+# named by the kinds of i, f and o.
+STUDY_CELLS: dict[str, Cell] = {
+    "b_rescaled": Cell("pooled", "pooled", "pooled", "separable", input_attention=True, rescaled=True),
+    **{"_".join(kinds): Cell(*kinds, "separable") for kinds in product(GATE_KINDS, repeat=3)},
+}
+
+
+def cell_named(name: str) -> Cell:
+    """The row of CELLS or STUDY_CELLS of that name; raises LookupError for an unknown one."""
+    cells = CELLS | STUDY_CELLS
+    if name not in cells:
+        raise LookupError(f"no cell {name!r}; there are {', '.join(cells)}, or a Cell of your own")
+    return cells[name]
 
 
 class ConvPart(nn.Module):
@@ -108,11 +127,15 @@ def quick_tanh(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 class _QuickTanh(torch.autograd.Function):
     # Left to autograd it would keep three maps and go back over each.
 
+    generate_vmap_rule = True  # torch.func derives it per clip as well
+
     @staticmethod
-    def forward(ctx, x):
-        y = (2 * x).sigmoid_().mul_(2).sub_(1)
-        ctx.save_for_backward(y)
-        return y
+    def forward(x):
+        return (2 * x).sigmoid_().mul_(2).sub_(1)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(output)
 
     @staticmethod
     def backward(ctx, d_y):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from gatescope.means import MEANS
-from gatescope.models.cells import CELLS, Cell
+from gatescope.models.cells import CELLS, Cell, cell_named
 from gatescope.models.conventions import CONVENTIONS
 
 
@@ -17,7 +17,7 @@ class NetworkConfig:
     Raises ValueError or LookupError for what no network can have.
     """
 
-    cells: tuple[str | Cell, str | Cell]  # of the two recurrent layers: rows of CELLS, or rows of your own
+    cells: tuple[str | Cell, str | Cell]  # of the two recurrent layers: rows of CELLS or STUDY_CELLS, or your own
     num_classes: int
     width: float = 1.0  # multiplies every number of channels: 256 filters in the recurrent layers at 1
     in_channels: int = 3
@@ -33,8 +33,8 @@ class NetworkConfig:
         if isinstance(self.cells, str) or len(self.cells) != 2:
             raise ValueError(f"cells names one for each of the two recurrent layers; got {self.cells!r}")
         for cell in self.cells:
-            if isinstance(cell, str) and cell not in CELLS:
-                raise LookupError(f"no cell {cell!r}; there are {', '.join(CELLS)}, or a Cell of your own")
+            if isinstance(cell, str):
+                cell_named(cell)
         if self.conventions not in CONVENTIONS:
             raise LookupError(f"no conventions {self.conventions!r}; there are {', '.join(CONVENTIONS)}")
         for name in ("num_classes", "in_channels", "stem_stride", "num_frames", "size"):

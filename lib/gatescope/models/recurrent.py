@@ -16,6 +16,7 @@ from gatescope.models.cells import (
     PooledPart,
     SeparablePart,
     average,
+    cell_named,
     peak_at_one,
     quick_tanh,
     sum_to_one,
@@ -71,8 +72,6 @@ class RecurrentLayer(nn.Module):
         conventions: str = "paper",
     ):
         super().__init__()
-        if isinstance(cell, str) and cell not in CELLS:
-            raise LookupError(f"no cell {cell!r}; there are {', '.join(CELLS)}, or a Cell of your own")
         if conventions not in CONVENTIONS:
             raise LookupError(f"no conventions {conventions!r}; there are {', '.join(CONVENTIONS)}")
         if kernel_size % 2 == 0 or min(kernel_size, in_channels, hidden_channels) < 1:
@@ -80,7 +79,7 @@ class RecurrentLayer(nn.Module):
                 "needed an odd kernel_size and at least one channel in and out; "
                 f"got {kernel_size}, {in_channels} and {hidden_channels}"
             )
-        self.cell = CELLS[cell] if isinstance(cell, str) else cell
+        self.cell = cell_named(cell) if isinstance(cell, str) else cell
         self.conventions = CONVENTIONS[conventions]
         self.in_channels, self.hidden_channels, self.kernel_size = in_channels, hidden_channels, kernel_size
         sizes = (in_channels, hidden_channels, kernel_size)
@@ -167,6 +166,8 @@ class RecurrentLayer(nn.Module):
     def _attend(self, bank: AttentionBank, x: Maps, projected: Maps, h: Maps | None) -> Maps:
         z = self.hooks["z"](bank.score(quick_tanh(bank.add_state(projected, h))))  # (17)
         attention = self.hooks["attention"](sum_to_one(z))  # (18)
+        if self.cell.rescaled:
+            attention = attention * (z.shape[2] * z.shape[3])
         return self.hooks["x_attended"](attention * x)  # (19)
 
     def _project(self, banks: dict, x: Maps, num_steps: int) -> Iterator[dict[str, Tensor]]:
