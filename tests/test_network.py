@@ -264,7 +264,8 @@ def test_the_input_is_what_to_batch_asks_for():
 def test_another_head_leaves_the_rest_as_it_was():
     network = small_network("c")
     network.card = {"data": "what this one was trained on"}
-    other = network.with_classes(9)
+    other = network.eval().with_classes(9)
+    assert not any(module.training for module in other.modules())
     assert other.card is None
     assert other.config == replace(network.config, num_classes=9) and other.head.weight.shape == (9, 64)
     before, after = network.state_dict(), other.state_dict()
@@ -272,3 +273,19 @@ def test_another_head_leaves_the_rest_as_it_was():
     assert all(torch.equal(before[name], after[name]) for name in rest)
     shared = {tensor.data_ptr() for tensor in before.values()} & {tensor.data_ptr() for tensor in after.values()}
     assert not shared
+
+
+def test_functional_derivatives_agree_with_autograd():
+    """For torch.func the quick tanh must keep what it saves apart from what it computes."""
+    from gatescope.models import RecurrentLayer
+
+    torch.manual_seed(0)
+    layer, x = RecurrentLayer("a", 3, 4), torch.randn(2, 3, 3, 5, 5)
+    weights = dict(layer.named_parameters())
+
+    def loss(weights):
+        return torch.func.functional_call(layer, weights, (x,)).square().sum()
+
+    expected = torch.autograd.grad(loss(weights), list(weights.values()))
+    for (name, found), gradient in zip(torch.func.grad(loss)(weights).items(), expected, strict=True):
+        torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-7, msg=name)

@@ -127,8 +127,6 @@ def quick_tanh(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 class _QuickTanh(torch.autograd.Function):
     # Left to autograd it would keep three maps and go back over each.
 
-    generate_vmap_rule = True  # torch.func derives it per clip as well
-
     @staticmethod
     def forward(x):
         return (2 * x).sigmoid_().mul_(2).sub_(1)

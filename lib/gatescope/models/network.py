@@ -81,7 +81,7 @@ class GestureNetwork(nn.Module):
         other = copy.deepcopy(self)
         other.config, other.card = replace(self.config, num_classes=num_classes), None
         other.head = nn.Linear(self.head.in_features, num_classes).to(self.head.weight)
-        return other
+        return other.train(self.training)
 
     def save(
         self,
