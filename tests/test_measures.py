@@ -1,0 +1,198 @@
+"""Measures of maps against closed forms and plain loops."""
+
+import math
+
+import numpy as np
+import pytest
+
+from gatescope.recordings import measures
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+def delta(row, column, shape=(4, 6)):
+    maps = np.zeros(shape)
+    maps[row, column] = 3.0
+    return maps
+
+
+def test_an_even_map_has_the_logarithm_of_its_positions_as_entropy_and_a_delta_none():
+    assert measures.entropy(np.full((4, 6), 0.2)) == pytest.approx(math.log(24))
+    assert measures.entropy(delta(1, 2)) == 0
+    two = delta(0, 0) + delta(3, 5)
+    assert measures.entropy(two) == pytest.approx(math.log(2))
+
+
+def test_entropy_is_that_of_the_sum_over_positions(rng):
+    maps = rng.random((2, 3, 4, 5))
+    found = measures.entropy(maps)
+    for place in np.ndindex(2, 3):
+        parts = [value / maps[place].sum() for row in maps[place] for value in row]
+        assert found[place] == pytest.approx(-sum(part * math.log(part) for part in parts))
+
+
+def test_no_measure_changes_with_the_scale_of_a_map(rng):
+    maps, mask = rng.random((5, 4, 6)), rng.random((5, 4, 6))
+    for measure in (measures.energy, measures.pointing):
+        np.testing.assert_allclose(measure(1e-6 * maps, mask), measure(maps, mask))
+    for measure in (measures.entropy, measures.centre, measures.shares):
+        np.testing.assert_allclose(measure(1e-6 * maps), measure(maps))
+
+
+def test_a_mask_has_all_of_its_own_energy_and_an_even_map_what_its_area_is(rng):
+    mask = rng.random((7, 8, 8)) < 0.3
+    assert measures.energy(mask.astype(float), mask) == pytest.approx(np.ones(7))
+    even, parts = np.ones((7, 8, 8)), rng.random((7, 8, 8))
+    for some in (mask, parts):
+        np.testing.assert_allclose(measures.energy(even, some), measures.area(some))
+        np.testing.assert_allclose(measures.pointing(even, some), measures.area(some))
+
+
+def test_energy_on_parts_of_positions_is_that_of_the_pixels_they_stand_for(rng):
+    """A map that is constant within a position, on a mask of pixels: what the soft mask is to mean."""
+    maps, pixels = rng.random((3, 4)), rng.random((12, 16)) < 0.2
+    large = maps.repeat(4, 0).repeat(4, 1)
+    parts = pixels.reshape(3, 4, 4, 4).mean((1, 3))
+    assert measures.energy(maps, parts) == pytest.approx(measures.energy(large, pixels))
+    assert measures.area(parts) == pytest.approx(measures.area(pixels))
+
+
+def test_energy_is_linear_so_the_mean_mask_tells_the_mean_over_masks(rng):
+    maps, masks = rng.random((4, 6)), rng.random((9, 4, 6))
+    assert measures.energy(maps, masks.mean(0)) == pytest.approx(measures.energy(maps[None], masks).mean())
+
+
+def test_enrichment_counts_a_step_by_the_area_in_view():
+    energy = np.array([[0.5, 0.02, np.nan], [np.nan] * 3])
+    area = np.array([[0.25, 0.01, np.nan], [np.nan] * 3])
+    found = measures.enrichment(energy, area)
+    assert found[0] == pytest.approx(2) and np.isnan(found[1])
+    # Six times on a fingertip, and never on the whole hand.
+    assert measures.enrichment(np.array([0.06, 0.0]), np.array([0.01, 0.29])) == pytest.approx(0.2)
+
+
+def test_the_highest_position_points():
+    mask = np.zeros((4, 6))
+    mask[1, 2], mask[3, 3] = 1, 0.25
+    assert measures.pointing(delta(1, 2), mask) == 1
+    assert measures.pointing(delta(0, 0), mask) == 0
+    assert measures.pointing(delta(3, 3), mask) == 0.25
+    assert measures.pointing(delta(1, 2) + delta(0, 0), mask) == 0.5
+    lower = delta(1, 2) + np.full((4, 6), 2.9)
+    assert measures.pointing(lower, mask) == 1
+
+
+def test_a_wider_mask_has_what_is_no_further_than_the_tolerance():
+    mask = np.zeros((2, 9, 9), bool)
+    mask[0, 4, 4] = True
+    wide = measures.widen(mask, tolerance=2 / 9)
+    rows, columns = np.mgrid[:9, :9]
+    assert np.array_equal(wide[0], np.hypot(rows - 4, columns - 4) <= 2)
+    assert not wide[1].any()
+    assert np.array_equal(measures.widen(mask, 0.0), mask)
+    assert measures.TOLERANCE * 224 == 15
+
+
+def test_the_centre_is_in_parts_of_the_frame():
+    assert measures.centre(np.ones((3, 7))) == pytest.approx([0.5, 0.5])
+    assert measures.centre(delta(0, 5, (4, 6))) == pytest.approx([1 / 8, 11 / 12])
+    both = delta(0, 0, (2, 2)) + 3 * delta(1, 1, (2, 2))
+    assert measures.centre(both) == pytest.approx([5 / 8, 5 / 8])
+
+
+def test_paths_that_differ_in_place_and_size_alone_correlate_fully(rng):
+    path = rng.random((8, 2))
+    assert measures.path_correlation(path, 0.1 * path + 0.3) == pytest.approx(1)
+    assert measures.path_correlation(path, 1 - path) == pytest.approx(-1)
+    turned = np.stack([-(path[:, 1] - path[:, 1].mean()), path[:, 0] - path[:, 0].mean()], -1)
+    assert measures.path_correlation(path, turned) == pytest.approx(0, abs=1e-12)
+
+
+def test_along_one_line_the_correlation_is_pearsons(rng):
+    first, second = rng.random((2, 5, 8))
+    still = np.full((5, 8), 0.4)
+    found = measures.path_correlation(np.stack([first, still], -1), np.stack([second, still], -1))
+    expected = [np.corrcoef(one, other)[0, 1] for one, other in zip(first, second, strict=True)]
+    np.testing.assert_allclose(found, expected)
+
+
+def test_unknown_steps_are_left_out_of_a_correlation(rng):
+    path, other = rng.random((2, 8, 2))
+    whole = measures.path_correlation(path[2:], other[2:])
+    other[:2] = np.nan
+    assert measures.path_correlation(path, other) == pytest.approx(whole)
+    other[:6] = np.nan
+    assert np.isnan(measures.path_correlation(path, other))
+
+
+def test_what_stands_still_correlates_with_nothing(rng):
+    even = measures.centre(rng.random((8, 1, 1)) * np.ones((8, 5, 7)))
+    assert np.isnan(measures.path_correlation(even, rng.random((8, 2))))
+
+
+def test_where_there_is_nothing_a_measure_is_not_a_number(rng):
+    maps, nothing = rng.random((4, 6)), np.zeros((4, 6))
+    assert np.isnan(measures.area(nothing))
+    for measure in (measures.energy, measures.pointing):
+        assert np.isnan(measure(maps, nothing)) and np.isnan(measure(nothing, maps))
+    assert np.isnan(measures.entropy(nothing)) and np.isnan(measures.centre(nothing)).all()
+
+
+def test_a_signed_map_is_refused():
+    with pytest.raises(ValueError, match=r"never negative; got -3: take np\.abs"):
+        measures.entropy(-delta(0, 0))
+
+
+def test_the_blob_is_a_gaussian_in_the_middle():
+    blob = measures.centre_blob(5, 9, width=0.2)
+    assert blob.argmax() == 2 * 9 + 4 and blob.max() == 1
+    assert blob[3, 4] == pytest.approx(math.exp(-0.5))  # a fifth of the frame away is one standard deviation
+    assert measures.centre(blob) == pytest.approx([0.5, 0.5])
+
+
+def test_a_class_with_many_clips_counts_for_no_more():
+    values = np.array([[1.0, 1, 1, 0], [np.nan, 0.5, np.nan, np.nan]])
+    assert measures.class_mean(values, np.array([7, 7, 7, 2])) == pytest.approx([0.5, 0.5])
+
+
+def test_the_estimate_is_the_mean_of_what_is_known():
+    values = np.array([[1.0, 2, np.nan], [3, np.nan, np.nan]])
+    mean, low, high = measures.estimate(values)
+    assert mean == pytest.approx(2) and 1 <= low <= 2 <= high <= 3
+    assert np.isnan(measures.estimate(np.full((2, 3), np.nan))).all()
+    assert measures.estimate(np.array([[0.25]])) == pytest.approx((0.25, 0.25, 0.25))
+
+
+def test_an_interval_of_one_seed_is_about_that_of_the_mean(rng):
+    values = rng.standard_normal((1, 400))
+    mean, low, high = measures.estimate(values)
+    error = 1.96 * values.std() / 20
+    assert (mean - low, high - mean) == (pytest.approx(error, rel=0.1), pytest.approx(error, rel=0.1))
+    _, wide_low, wide_high = measures.estimate(values, level=0.998)
+    assert wide_low < low and wide_high > high
+
+
+def test_seeds_that_disagree_make_an_interval_wide(rng):
+    clips = rng.standard_normal((1, 200)) * 0.01
+    _, low, high = measures.estimate(clips + np.array([[0.0], [1.0], [2.0]]))
+    assert low < 0.4 and high > 1.6
+
+
+def test_of_the_same_clips_it_is_the_difference_that_counts(rng):
+    """Clips differ far more than the two do: drawn together, that cancels."""
+    clips = 10 * rng.standard_normal((1, 50))
+    first, second = clips + 1 + 0.1 * rng.standard_normal((2, 50)), clips + 0.1 * rng.standard_normal((3, 50))
+    mean, low, high = measures.estimate(first, second)
+    assert mean == pytest.approx(first.mean() - second.mean())
+    assert 0.8 < low < mean < high < 1.2
+
+
+def test_the_estimate_of_right_and_wrong_is_that_of_the_evaluation(rng):
+    from gatescope.evaluation import difference
+
+    first, second = rng.random((3, 60)) < 0.8, rng.random((2, 60)) < 0.6
+    found = measures.estimate(first.astype(float), second.astype(float))
+    np.testing.assert_allclose(found, difference(first, second), atol=0.01)
