@@ -67,7 +67,13 @@ class GestureNetwork(nn.Module):
         forward in time. Before them the convolutions of Res3D reach 20 frames back and 20 ahead (19 and 21 with the
         authors' padding).
         """
-        pooled = self._top(self.encode(x)).mean((3, 4))
+        return self.score_steps(self.encode(x))
+
+    def score_steps(
+        self, features: Float[Tensor, "batch step features rows columns"]
+    ) -> Float[Tensor, "batch step classes"]:
+        """`scores_over_time` from what `encode` gave."""
+        pooled = self._top(features).mean((3, 4))
         num_steps = pooled.new_ones(pooled.shape[1]).cumsum(0)
         return self.head(pooled.cumsum(1) / num_steps[:, None])
 
