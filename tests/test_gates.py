@@ -1,0 +1,330 @@
+from itertools import chain, combinations, product
+
+import numpy as np
+import pytest
+import torch
+
+from gatescope.models import STUDY_CELLS, Cell, GestureNetwork, NetworkConfig
+from gatescope.recordings import intervene, record
+from gatescope.recordings.gates import (
+    AXES,
+    PARTS,
+    REPLACEMENTS,
+    ROWS,
+    channel_mean,
+    constant,
+    divergence,
+    every_replacement,
+    explained_by,
+    half_width,
+    main_effects,
+    on_and_off,
+    oracle,
+    part_of,
+    record_gates,
+    replacements,
+    shuffle_space,
+    space_mean,
+    time_mean,
+    variance_parts,
+    variance_terms,
+    verdict,
+    without_own_map,
+)
+
+MIXED = Cell(i="conv", f="pooled", o="attention", candidate="separable")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def network():
+    """A small network of that cell in both layers, with weights large enough for gates that differ."""
+
+    def make(cell):
+        config = NetworkConfig(cells=(cell, cell), num_classes=3, width=1 / 64, size=32)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            made = GestureNetwork(config).eval()
+            with torch.no_grad():
+                for parameter in chain(made.layer1.parameters(), made.layer2.parameters()):
+                    parameter.normal_(0, 0.5)
+        return made
+
+    return make
+
+
+@pytest.fixture
+def features():
+    """Of three clips: five steps of maps of 4 x 6 in the four channels of that network."""
+    return torch.randn(3, 5, 4, 4, 6, generator=torch.Generator().manual_seed(1))
+
+
+def slow_terms(values):
+    """The same by the book: effects from the smallest set up, taken away from the table one after another."""
+    rest = values.astype(np.float64)
+    terms = {}
+    for axes in chain.from_iterable(combinations(range(4), count) for count in range(5)):
+        others = tuple(axis for axis in range(4) if axis not in axes)
+        effect = rest.mean(others, keepdims=True)
+        rest = rest - effect
+        if axes:
+            terms[tuple(AXES[axis] for axis in axes)] = float((effect**2).mean())
+    assert np.abs(rest).max() < 1e-12
+    return terms
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 4, 7), (1, 5, 4, 7), (2, 1, 3, 1), (1, 1, 1, 1)])
+def test_the_variance_is_the_sum_of_fifteen_terms(rng, shape):
+    values = rng.normal(size=shape) * rng.uniform(0.1, 3, size=shape[2])[:, None]
+    found, slow = variance_terms(values), slow_terms(values)
+    assert set(found) == set(slow)
+    assert len(found) == 15
+    assert found == pytest.approx(slow, abs=1e-12)
+    assert sum(found.values()) == pytest.approx(values.var(), abs=1e-12)
+
+
+def test_each_axis_of_its_own_is_a_main_effect():
+    levels = [np.arange(n, dtype=np.float64) * scale for n, scale in ((2, 1), (3, 2), (4, 3), (5, 4))]
+    values = np.add.outer(np.add.outer(np.add.outer(*levels[:2]), levels[2]), levels[3])
+    found = variance_terms(values)
+    for axis, level in zip(AXES, levels, strict=True):
+        assert found.pop((axis,)) == pytest.approx(level.var())
+    assert all(abs(term) < 1e-12 for term in found.values())
+
+
+def test_maps_in_rows_and_columns_are_positions_and_a_pooled_gate_has_one(rng):
+    gate = rng.random((2, 3, 4, 5, 6)).astype(np.float32)
+    assert variance_terms(gate) == variance_terms(gate.reshape(2, 3, 4, 30))
+    pooled = variance_terms(gate[..., 0, 0])
+    assert all(abs(term) < 1e-12 for axes, term in pooled.items() if "space" in axes)
+
+
+def test_parts_are_shares_and_each_is_what_it_is_called(rng):
+    shape = {"channel": (1, 1, 4, 1), "time": (1, 3, 4, 1), "clip": (2, 3, 4, 1), "shared map": (1, 3, 4, 5)}
+    for part, size in {**shape, "clip's map": (2, 3, 4, 5)}.items():
+        made = rng.normal(size=size)
+        for axis in range(4):  # nothing but the largest interaction is left
+            if size[axis] > 1:
+                made = made - made.mean(axis, keepdims=True)
+        found = variance_parts(variance_terms(np.broadcast_to(made, (2, 3, 4, 5))))
+        assert found == pytest.approx({name: float(name == part) for name in PARTS}, abs=1e-12)
+    assert sum(variance_parts(variance_terms(rng.random((2, 3, 4, 5)))).values()) == pytest.approx(1)
+
+
+def test_a_constant_gate_has_no_parts():
+    assert all(np.isnan(share) for share in variance_parts(variance_terms(np.full((2, 3, 4, 5), 0.5))).values())
+
+
+def test_every_term_belongs_to_one_part():
+    assert {part_of(axes) for axes in variance_terms(np.zeros((1, 1, 1, 1)))} == set(PARTS)
+
+
+def test_what_a_mask_explains_is_the_squared_correlation_weighted_by_variance(rng):
+    gate, mask = rng.random((2, 3, 4, 5, 6)), rng.random((2, 3, 5, 6))
+    mask[0, 1] = 0  # the hand is out of view
+    for clip in range(2):
+        explained = total = 0
+        for step, channel in product(range(3), range(4)):
+            if mask[clip, step].any():
+                variance = gate[clip, step, channel].var()
+                correlation = np.corrcoef(gate[clip, step, channel].ravel(), mask[clip, step].ravel())[0, 1]
+                explained, total = explained + correlation**2 * variance, total + variance
+        assert explained_by(gate, mask)[clip] == pytest.approx(explained / total)
+
+
+def test_a_gate_that_is_the_mask_is_explained_wholly_and_one_without_space_or_mask_not_at_all(rng):
+    mask = rng.random((3, 2, 4, 5))
+    mask[2] = 0.25
+    slopes = np.array([2.0, -0.5])[:, None, None]
+    gate = 0.3 + slopes * mask[:, :, None]
+    gate[1] = 0.5
+    assert explained_by(gate, mask) == pytest.approx([1, np.nan, np.nan], nan_ok=True)
+
+
+def test_on_and_off_are_means_weighted_by_the_share(rng):
+    gate, mask = rng.random((1, 3, 2, 4, 5)), rng.random((1, 3, 4, 5))
+    mask[0, 1], mask[0, 2] = 0, 1
+    on, off = on_and_off(gate, mask)
+    assert on[0, 0, 1] == pytest.approx(np.average(gate[0, 0, 1], weights=mask[0, 0]))
+    assert off[0, 0, 1] == pytest.approx(np.average(gate[0, 0, 1], weights=1 - mask[0, 0]))
+    assert np.isnan(on[0, 1]).all()
+    assert off[0, 1] == pytest.approx(gate[0, 1].mean((-2, -1)))
+    assert np.isnan(off[0, 2]).all()
+
+
+def test_means_take_away_what_they_are_called_after(rng):
+    gate = torch.from_numpy(rng.random((3, 4, 5, 6)))
+    assert space_mean(gate)[1, 2, 3, 4] == pytest.approx(gate[1, 2].mean())
+    assert channel_mean(gate)[1, 2, 3, 4] == pytest.approx(gate[1, :, 3, 4].mean())
+    recorded = torch.from_numpy(rng.random((2, 3, 4, 5, 6)))
+    assert time_mean(recorded)[1, 2, 3, 4, 5] == pytest.approx(recorded[1, :, 3, 4, 5].mean())
+    assert constant(recorded)[1, 2, 3, 4, 5] == pytest.approx(recorded[:, :, 3].mean())
+    shared = (recorded - recorded.mean((-2, -1), keepdim=True)).mean((0, 1))
+    assert torch.allclose(without_own_map(recorded)(gate), (space_mean(gate) + shared).clamp(0, 1))
+    for change in (time_mean, constant):
+        assert change(recorded).shape == recorded.shape
+
+
+def test_one_clip_at_one_step_is_its_own_shared_map(rng):
+    recorded = torch.from_numpy(rng.random((1, 1, 4, 5, 6)))
+    assert torch.allclose(without_own_map(recorded)(recorded[:, 0]), recorded[:, 0])
+
+
+def test_means_of_pooled_gates(rng):
+    recorded = torch.from_numpy(rng.random((2, 3, 4)))
+    assert torch.equal(time_mean(recorded)[:, 0], recorded.mean(1))
+    assert torch.equal(constant(recorded)[1, 2], recorded.mean((0, 1)))
+    assert channel_mean(recorded[:, 0])[1, 2] == pytest.approx(recorded[1, 0].mean())
+
+
+def test_shuffling_moves_positions_of_all_channels_together_and_anew_for_each_clip_and_step():
+    gate = torch.arange(60.0).reshape(1, 3, 4, 5).repeat(2, 1, 1, 1)
+    change = shuffle_space()
+    steps = [change(gate), change(gate)]
+    orders = [clip[0].flatten() for step in steps for clip in step]
+    assert all(sorted(order.tolist()) == list(range(20)) for order in orders)
+    assert len({tuple(order.tolist()) for order in orders}) == 4
+    for clip, order in zip((clip for step in steps for clip in step), orders, strict=True):
+        assert torch.equal(clip.flatten(1), order + torch.tensor([0.0, 20.0, 40.0])[:, None])
+    assert torch.equal(shuffle_space()(gate), steps[0])
+    assert not torch.equal(shuffle_space(seed=1)(gate), steps[0])
+
+
+def test_a_pooled_gate_has_no_space_to_take_away_and_one_step_no_time(rng):
+    maps, values = torch.from_numpy(rng.random((2, 3, 4, 5, 6))), torch.from_numpy(rng.random((2, 3, 4)))
+    assert tuple(replacements(maps)) == REPLACEMENTS
+    assert set(replacements(values)) == {"time mean", "channel mean", "constant"}
+    assert "time mean" not in replacements(maps[:, :1])
+
+
+@pytest.mark.parametrize("cell", ["convlstm", "a", MIXED], ids=["convlstm", "a", "mixed"])
+def test_a_gate_in_its_own_place_changes_no_bit(network, features, cell):
+    network = network(cell)
+    with torch.inference_mode():
+        before = network.score(features)
+        for gate, own in record_gates(network, features).items():
+            for change in (own, lambda value: value):
+                with intervene(network, {gate: change}):
+                    assert torch.equal(network.score(features), before)
+
+
+def test_what_varies_no_more_cannot_be_taken_away_again(network, features):
+    """Of a constant gate every mean is that gate; only its mean over channels is another."""
+    network = network(MIXED)
+    for gate, own in record_gates(network, features).items():
+        with record(network, "layer2.h") as recording, intervene(network, {gate: constant(own)}), torch.no_grad():
+            network.score(features)
+            before = recording["layer2.h"]
+            for name, change in replacements(constant(own)).items():
+                with intervene(network, {gate: change}):
+                    network.score(features)
+                same = torch.allclose(recording["layer2.h"], before, atol=1e-6)
+                assert same == (name != "channel mean"), (gate, name)
+
+
+def test_every_gate_is_replaced_alone_and_then_all_together(network, features):
+    recorded = record_gates(network(MIXED), features)
+    assert {gate: values.ndim for gate, values in recorded.items()} == {
+        f"layer{layer}.{gate}": dimensions for layer in (1, 2) for gate, dimensions in (("i", 5), ("f", 3), ("o", 5))
+    }
+    found = {(gate, name): changes for gate, name, changes in every_replacement(recorded)}
+    assert len(found) == 4 * 6 + 2 * 3 + 6
+    assert set(found["all", "space mean"]) == {"layer1.i", "layer1.o", "layer2.i", "layer2.o"}
+    assert set(found["all", "constant"]) == set(recorded)
+    assert set(found["layer2.f", "time mean"]) == {"layer2.f"}
+
+
+def test_what_one_gate_alone_has_is_not_taken_from_all_together():
+    recorded = {"layer1.i": torch.rand(2, 3, 4, 5, 6), "layer1.f": torch.rand(2, 3, 4)}
+    together = {name for gate, name, _ in every_replacement(recorded) if gate == "all"}
+    assert together == {"time mean", "channel mean", "constant"}
+
+
+def test_an_oracle_sums_or_peaks_at_one_and_looks_everywhere_where_there_is_no_mask(rng):
+    mask = rng.random((2, 3, 4, 5)).astype(np.float32)
+    mask[0, 1] = 0
+    peak, total = oracle(mask, peak=True), oracle(mask, peak=False)
+    assert peak.shape == (2, 3, 1, 4, 5)
+    assert torch.allclose(peak.amax((2, 3, 4)), torch.ones(2, 3))
+    assert torch.allclose(total.sum((2, 3, 4)), torch.ones(2, 3))
+    assert torch.allclose(peak[1, 2, 0] * mask[1, 2].max(), torch.from_numpy(mask[1, 2]))
+    assert (peak[0, 1] == 1).all()
+    assert torch.allclose(total[0, 1], torch.tensor(1 / 20))
+
+
+def test_the_divergence_is_kullback_and_leiblers(rng):
+    before, after = rng.normal(size=(2, 3, 4)).astype(np.float32)
+    p, q = (np.exp(each) / np.exp(each).sum(1, keepdims=True) for each in (before.astype(np.float64), after))
+    assert divergence(before, after) == pytest.approx((p * np.log(p / q)).sum(1), rel=1e-5)
+    assert (divergence(before, before) == 0).all()
+    assert divergence(before, before + 5) == pytest.approx(0, abs=1e-6)
+    assert np.isfinite(divergence(1000 * before, 1000 * after)).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ((-0.2, -0.3, -0.1), "needed"),
+        ((0.0, -0.04, 0.04), "not needed"),
+        ((0.0, 0.0, 0.0), "not needed"),
+        ((-0.01, -0.06, 0.04), "not told apart"),
+        ((0.02, 0.01, 0.03), "in the way"),
+    ],
+)
+def test_the_interval_decides_and_not_the_value(change, said):
+    assert verdict(change, margin=0.05) == said
+
+
+def additive(level, effects):
+    """Rows whose accuracy over 1000 clips is a sum: what each gate's kind adds."""
+    return {
+        name: np.arange(1000) < round(1000 * (level + sum(effects[key] for key in zip("ifo", kinds, strict=True))))
+        for name, kinds in ROWS.items()
+    }
+
+
+EFFECTS = {
+    ("i", "conv"): 0.1,
+    ("i", "pooled"): -0.04,
+    ("i", "attention"): -0.06,
+    ("f", "conv"): 0.0,
+    ("f", "pooled"): 0.0,
+    ("f", "attention"): 0.0,
+    ("o", "conv"): 0.02,
+    ("o", "pooled"): -0.03,
+    ("o", "attention"): 0.01,
+}
+
+
+def test_main_effects_of_a_sum_are_its_parts_and_leave_nothing():
+    right = additive(0.5, EFFECTS)
+    assert {key: values.mean() for key, values in main_effects(right).items()} == pytest.approx(EFFECTS)
+    assert half_width(right) == pytest.approx(0, abs=1e-9)
+
+
+def test_the_rest_of_the_rows_makes_the_interval_wide():
+    """Against statsmodels' way of writing it: least squares with an indicator for each kind."""
+    rng = np.random.default_rng(3)
+    right = {name: rng.random(50) < 0.6 for name in ROWS}
+    accuracy = np.array([values.mean() for values in right.values()])
+    design = np.array(
+        [[1, *(kinds[place] == kind for place in range(3) for kind in ("conv", "pooled"))] for kinds in ROWS.values()],
+        float,
+    )
+    _, (squares,), _, _ = np.linalg.lstsq(design, accuracy, rcond=None)
+    assert half_width(right) == pytest.approx(2.0859634 * np.sqrt(squares / 20 * (1 / 9 - 1 / 27)))
+
+
+def test_main_effects_of_some_rows_are_none():
+    right = additive(0.5, EFFECTS)
+    right.pop("conv_conv_conv")
+    with pytest.raises(ValueError, match="need all 27 rows; 1 are missing"):
+        main_effects(right)
+
+
+def test_the_rows_are_those_of_the_study():
+    assert {name: tuple(STUDY_CELLS[name].gates.values()) for name in ROWS} == ROWS
