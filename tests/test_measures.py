@@ -96,6 +96,32 @@ def test_a_wider_mask_has_what_is_no_further_than_the_tolerance():
     assert measures.TOLERANCE * 224 == 15
 
 
+def test_several_channels_agree_with_the_hand_as_the_mean_of_what_each_does(rng):
+    maps, hand = rng.random((3, 5, 4, 6, 7)), rng.random((3, 5, 6, 7)) * (rng.random((3, 5, 6, 7)) < 0.2)
+    near = np.minimum(1, 2 * hand)
+    found = measures.on_hand(measures.shares(maps).mean(2), measures.peaks(maps).mean(2), hand, near)
+    each = [measures.on_hand(measures.shares(one), measures.peaks(one), hand, near) for one in np.moveaxis(maps, 2, 0)]
+    for name in ("energy", "enrichment", "pointing", "pointing, near"):
+        np.testing.assert_allclose(found[name], np.mean([one[name] for one in each], axis=0), err_msg=name)
+    assert found["area"] == pytest.approx(hand.mean((1, 2, 3)))
+
+
+def test_a_map_that_is_the_hand_agrees_with_it_wholly(rng):
+    hand = np.zeros((1, 6, 8, 8))
+    for step in range(5):
+        hand[0, step, step + 1 : step + 3, 2:4] = 1
+    found = measures.on_hand(measures.shares(hand), measures.peaks(hand), hand, hand)
+    wanted = {"energy": 1, "area": 1 / 16, "enrichment": 16, "pointing": 1, "pointing, near": 1}
+    assert {name: value[0] for name, value in found.items()} == pytest.approx(
+        wanted | {"distance": 0, "correlation": 1}
+    )
+    even = np.ones((1, 6, 8, 8))
+    found = measures.on_hand(measures.shares(even), measures.peaks(even), hand, hand)
+    assert found["enrichment"] == pytest.approx(1) and np.isnan(found["correlation"])
+    expected = np.mean([np.hypot(0.5 - (step + 2) / 8, 0.5 - 3 / 8) for step in range(5)])
+    assert found["distance"] == pytest.approx(expected)  # the sixth step, without a hand, does not count
+
+
 def test_the_centre_is_in_parts_of_the_frame():
     assert measures.centre(np.ones((3, 7))) == pytest.approx([0.5, 0.5])
     assert measures.centre(delta(0, 5, (4, 6))) == pytest.approx([1 / 8, 11 / 12])

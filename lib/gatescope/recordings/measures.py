@@ -69,9 +69,13 @@ def pointing(maps: Maps, mask: Mask) -> Values:
     Of several equally high positions the mean. With a tolerance it takes the mask of `widen`. NaN where the mask or
     the map is empty. The field averages over classes: see `class_mean`.
     """
+    return energy(peaks(maps), mask)
+
+
+def peaks(maps: Maps) -> Maps:
+    """Each map with all of it on its highest position, or in equal parts on several that are equally high."""
     parts = shares(maps)
-    peaks = (parts == parts.max((-2, -1), keepdims=True)).astype(np.float64)
-    return energy(peaks, mask)
+    return shares((parts == parts.max((-2, -1), keepdims=True)).astype(np.float64))
 
 
 def widen(
@@ -118,6 +122,31 @@ def centre_blob(rows: int, columns: int, width: float = 0.25) -> Float[np.ndarra
     """A Gaussian in the middle of the frame, `width` its standard deviation in parts of the frame's side."""
     down, across = (((np.arange(size) + 0.5) / size - 0.5) / width for size in (rows, columns))
     return np.exp(-(down[:, None] ** 2 + across**2) / 2)
+
+
+def on_hand(
+    parts: Float[np.ndarray, "#clips step rows columns"],
+    tops: Float[np.ndarray, "#clips step rows columns"],
+    hand: Float[np.ndarray, "clips step rows columns"],
+    near: Float[np.ndarray, "clips step rows columns"],
+) -> dict[str, Float[np.ndarray, " clips"]]:
+    """How maps agree with the hand, a value a clip for each measure, over the steps with the hand in view.
+
+    `parts` are the maps' `shares` and `tops` their `peaks`; of many channels give the means of both over channels,
+    which is the mean over channels of what each channel's energy and pointing are. `near` is the hand as `widen` left
+    it. Distances are in parts of the frame's side.
+    """
+    under = area(hand)
+    path, way = centre(parts), np.where(np.isnan(under)[..., None], np.nan, centre(hand))
+    return {
+        "energy": _mean(energy(parts, hand), axis=-1),
+        "area": _mean(under, axis=-1),
+        "enrichment": enrichment(energy(parts, hand), under),
+        "pointing": _mean(energy(tops, hand), axis=-1),
+        "pointing, near": _mean(np.where(np.isnan(under), np.nan, energy(tops, near)), axis=-1),
+        "distance": _mean(np.linalg.norm(path - way, axis=-1), axis=-1),
+        "correlation": path_correlation(path, way),
+    }
 
 
 def class_mean(values: Float[np.ndarray, "*any clips"], labels: np.ndarray) -> Values:

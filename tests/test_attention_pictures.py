@@ -1,0 +1,74 @@
+"""Pictures of what attention does: what is drawn is what was given."""
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+
+@pytest.fixture
+def fig():
+    return Figure(layout="constrained")
+
+
+@pytest.fixture(scope="module")
+def attention():
+    from gatescope.pictures import attention
+
+    return attention
+
+
+def test_each_row_has_its_value_on_its_interval_from_the_top(attention, fig):
+    ax = fig.add_subplot()
+    attention.interval_rows(ax, {"(b)": (2.0, 1.5, 2.25), "even": (1.0, 1.0, 1.0)}, {"(b)": "#009E73"}, reference=1.0)
+    dashed, bar, mark, other_bar, other_mark = ax.get_lines()
+    assert list(dashed.get_xdata()) == [1, 1]
+    assert list(bar.get_xdata()) == [1.5, 2.25] and list(bar.get_ydata()) == [0, 0]
+    assert list(mark.get_xdata()) == [2] and mark.get_color() == "#009E73"
+    assert list(other_mark.get_ydata()) == [1] and other_bar.get_color() == attention.OTHERS
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["(b)", "even"]
+    assert ax.get_ylim() == (1.5, -0.5)
+
+
+def test_a_value_that_is_not_a_number_leaves_an_empty_row(attention, fig):
+    ax = fig.add_subplot()
+    attention.interval_rows(ax, {"even": (float("nan"),) * 3, "blob": (0.5, 0.4, 0.6)}, {})
+    fig.draw_without_rendering()
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["even", "blob"]
+    assert ax.get_xlim()[0] < 0.4 and ax.get_xlim()[1] > 0.6
+
+
+def test_the_grid_has_a_row_for_each_cell_and_one_axis_for_each_measure(attention, fig):
+    found = {
+        cell: {
+            "E/A": {"attention": (1 + at, 0.9 + at, 1.2 + at), "even": (1.0, 1.0, 1.0)},
+            "pointing": {"attention": (0.1, 0.0, 0.2), "even": (0.05, 0.05, 0.05)},
+        }
+        for at, cell in enumerate(("(b)", "(c)"))
+    }
+    axes = attention.interval_grid(fig, found, {"(b)": {"attention": "#009E73"}}, {"E/A": 1.0})
+    assert len(axes) == 4
+    assert axes[0].get_xlim() == axes[2].get_xlim() != axes[1].get_xlim()
+    assert [ax.get_title(loc="left") or ax.get_title() for ax in axes] == ["(b)", "", "(c)", ""]
+    assert axes[2].get_xlabel() == "E/A" and axes[3].get_xlabel() == "pointing"
+    marks = [line for ax in axes for line in ax.get_lines() if line.get_marker() == "o"]
+    assert [list(mark.get_xdata())[0] for mark in marks] == [1, 1, 0.1, 0.05, 2, 1, 0.1, 0.05]
+    assert [mark.get_color() for mark in marks[:2]] == ["#009E73", attention.OTHERS]
+    assert len(axes[0].get_lines()) == len(axes[1].get_lines()) + 1
+
+
+def test_a_curve_is_the_mean_over_seeds_with_each_seed_beside_it(attention, fig):
+    ax = fig.add_subplot()
+    attention.step_lines(ax, np.array([[1.0, 3], [3, 5]]), color="red", linestyle=":")
+    mean, *seeds = ax.get_lines()
+    assert mean.get_ydata().tolist() == [2, 4] and mean.get_xdata().tolist() == [0, 1]
+    assert [line.get_ydata().tolist() for line in seeds] == [[1, 3], [3, 5]]
+    assert {line.get_linestyle() for line in ax.get_lines()} == {":"}
+    assert len(attention.step_lines(ax, np.ones((1, 1)))) == 1
+
+
+def test_panels_share_their_axes_and_name_each_curve_once(attention, fig):
+    curves = {"x": {"(a)": np.full((2, 3), 10.0), "(b)": np.full((1, 3), 0.1)}, "g": {"(b)": np.full((3, 3), 1.0)}}
+    first, second = attention.step_panels(fig, curves, {"(a)": {"color": "red"}, "(b)": {"color": "blue"}}, log=True)
+    assert first.get_ylim() == second.get_ylim() and second.get_yscale() == "log"
+    assert [text.get_text() for text in second.get_legend().get_texts()] == ["(a)", "(b)"]
+    assert {line.get_color() for line in second.get_lines()} == {"blue"}
