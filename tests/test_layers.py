@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "progress": {"train"},
     "results": {"models", "evaluation", "train"},
     "study": {"loaders", "models", "recordings"},
+    "descriptions": {"loaders", "models", "recipes"},
     "runs": {"loaders", "models", "train", "recipes", "evaluation", "checkpoints", "results"},
     "udl": {"loaders", "models", "train"},
     "freshness": set(),

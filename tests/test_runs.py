@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,12 +10,6 @@ import torch
 
 from clip_files import some_frames, write_jpegs, write_video
 from small_training import noisy_clips, weights_of
-
-DESCRIPTION = {
-    "clips": {"num_train": 12, "num_valid": 6, "size": 16, "classes": [0, 1, 2], "difficulty": 0.0},
-    "network": {"size": 16, "width": 1 / 64, "num_frames": 8},
-    "training": {"epochs": 2, "batch_size": 4},
-}
 
 
 @pytest.fixture
@@ -140,34 +135,6 @@ def test_seeds_draw_other_weights_and_leave_the_callers_random_numbers(go, tmp_p
     assert weights[0] != weights[1]
 
 
-def test_rendered_gestures_are_described_on_the_card(runs, tmp_path):
-    arguments = runs.rendered_run(DESCRIPTION, cell="b", seed=3, cache=tmp_path / "cache")
-    rows = list(runs.run(**arguments, folder=tmp_path / "b-3"))
-    assert len(rows) == 2
-    card = json.loads((tmp_path / "b-3" / "network.json").read_text())
-    assert card["config"]["cells"] == ["b", "a"]
-    assert card["data"]["names"] == ["Swiping Left", "Swiping Right", "Swiping Down"]
-    assert "rendered people only" in card["data"]["warning"]
-    assert card["seed"] == 3
-    assert card["clips"] == {"train": 12, "valid": 6, "shape": [3, 8, 16, 16]}
-
-
-@pytest.mark.parametrize(
-    ("table", "wrong", "error", "says"),
-    [
-        ("clips", {"size": 16}, ValueError, "num_train and num_valid"),
-        ("clips", {"num_train": 1, "num_valid": 1, "sise": 1}, TypeError, "sise"),
-        ("network", {"widht": 1}, TypeError, "widht"),
-        ("training", {"recipe": "adam"}, LookupError, "adam"),
-    ],
-)
-def test_a_description_with_a_mistake_names_it(runs, tmp_path, table, wrong, error, says):
-    with pytest.raises(error, match=says):
-        runs.rendered_run({**DESCRIPTION, table: wrong}, cell="a", seed=0, cache=tmp_path)
-    with pytest.raises(ValueError, match="tables clips, network and training; got clips"):
-        runs.rendered_run({"clips": {}}, cell="a", seed=0, cache=tmp_path)
-
-
 @pytest.fixture
 def own_clips(tmp_path):
     """Two classes of one's own: video files and folders of frames, and a file that is hidden."""
@@ -240,9 +207,12 @@ def command(capsys):
     return command
 
 
-def test_the_command_line_trains_and_says_how_it_ended(command, tmp_path, monkeypatch, runs):
-    whole = runs.rendered_run
-    monkeypatch.setattr(runs, "rendered_run", lambda *given, **named: whole(*given, **named, cache=tmp_path / "cache"))
+def test_the_command_line_trains_and_says_how_it_ended(command, tmp_path, monkeypatch):
+    from gatescope import descriptions
+
+    whole = descriptions.described_run
+    here = partial(whole, cache=tmp_path / "cache")
+    monkeypatch.setattr(descriptions, "described_run", here)
     (tmp_path / "run.toml").write_text(
         "[clips]\nnum_train = 12\nnum_valid = 6\nsize = 16\nclasses = [0, 1, 2]\n"
         "[network]\nsize = 16\nwidth = 0.015625\n[training]\nepochs = 2\n"

@@ -32,11 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     command.set_defaults(run=_rebuild)
     command = commands.add_parser("compare", help="hold the figures' numbers against the last commit's")
     command.set_defaults(run=_compare)
-    command = commands.add_parser("train", help="train a network on rendered gestures, or go on where it stopped")
+    command = commands.add_parser("train", help="train a network as described, or go on where it stopped")
     command.add_argument("description", type=Path, help="a TOML file with the tables clips, network and training")
     command.add_argument("--cell", required=True, help="convlstm, a, b, c or d, or a row of STUDY_CELLS: b_rescaled")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--transform", help="shuffled, single or reversed: train and test on clips changed so")
+    command.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with these weights and a new head")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the training stands")
     command.add_argument("--workers", type=int, default=0, help="processes that read clips, where a GPU waits for them")
     command.set_defaults(run=_train)
@@ -87,17 +88,21 @@ def _compare(asked: argparse.Namespace) -> int:
 
 
 def _train(asked: argparse.Namespace) -> int:
-    from gatescope.runs import rendered_run, run
+    from gatescope.descriptions import described_run
+    from gatescope.loaders import CachedGestures
+    from gatescope.runs import run
 
     try:
         description = tomllib.loads(asked.description.read_text())
-        arguments = rendered_run(description, cell=asked.cell, seed=asked.seed, transform=asked.transform)
+        named = {name: getattr(asked, name) for name in ("cell", "seed", "transform", "start")}
+        arguments = described_run(description, **named)
     except (OSError, ValueError, LookupError, TypeError) as error:
         print(f"{asked.description}: {error}", file=sys.stderr)
         return 1
-    for clips in (arguments["train_clips"].clips, arguments["valid_clips"].clips):
-        with tqdm(total=len(clips), desc="rendering", disable=None) as bar:
-            for count in clips.fill():
+    clips = (arguments[f"{split}_clips"].clips for split in ("train", "valid"))
+    for rendered in (each for each in clips if isinstance(each, CachedGestures)):
+        with tqdm(total=len(rendered), desc="rendering", disable=None) as bar:
+            for count in rendered.fill():
                 bar.update(count - bar.n)
     return _follow(run(**arguments, folder=asked.out, num_workers=asked.workers), arguments["config"].epochs, asked.out)
 

@@ -11,7 +11,10 @@ from gatescope.paths import LIBRARY
 
 CODE = (".py", ".js", ".css", ".mplstyle")
 # What of the library a training runs through, and so what decides its end.
-TRAINING = ("loaders", "models", "checkpoints", "evaluation", "files", "means", "recipes", "results", "runs", "train")
+TRAINING = (
+    *("loaders", "models", "checkpoints", "descriptions", "evaluation"),
+    *("files", "means", "recipes", "results", "runs", "train"),
+)
 
 
 @contextmanager

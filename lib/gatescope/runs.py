@@ -1,4 +1,4 @@
-"""Trainings kept in a folder: done, gone on with, or begun; on rendered gestures, or on clips of one's own."""
+"""Trainings kept in a folder: done, gone on with, or begun; fine-tuning on clips of one's own."""
 
 import copy
 import hashlib
@@ -13,15 +13,13 @@ from torch.utils.data import Dataset
 
 from gatescope.checkpoints import first_difference, remove_states
 from gatescope.evaluation import CONTROLS, Predictions, evaluate, save_predictions
-from gatescope.files import atomic_write, sha256_of, training_digest
-from gatescope.loaders import CachedGestures, ClipTensors, SyntheticGestures, VideoClips
+from gatescope.files import atomic_write, sha256_of
+from gatescope.loaders import ClipTensors, VideoClips
 from gatescope.models import GestureNetwork, NetworkConfig
-from gatescope.paths import CACHE
 from gatescope.recipes import TrainConfig
 from gatescope.results import read_run
 from gatescope.train import Row, describe, fit
 
-RENDERED_ONLY = "These weights have seen rendered people only; what they make of real ones was not measured."
 FINE_TUNING = TrainConfig(epochs=20, batch_size=8, rate=1e-3)
 HELD_OUT = 5  # of a class's own clips, every fifth is for validation
 
@@ -43,9 +41,8 @@ def run(
     accuracies), `rows.json`, and `predictions.npz`, the final predictions on the validation clips under the names
     `clips`, `shuffled`, `single` and `reversed`. Example:
 
-        config = NetworkConfig.small("a", num_classes=27)
-        train, valid, data = rendered_clips({"num_train": 2700, "num_valid": 600, "size": 56}, config)
-        rows = list(run(config, train, valid, TrainConfig(seed=0), Path("runs/a-0"), data=data))
+        description = tomllib.loads(Path("data/trainings/ci.toml").read_text())
+        rows = list(run(**described_run(description, cell="a", seed=0), folder="runs/a-0"))
         network = GestureNetwork.load("runs/a-0/network.safetensors")
         print(load_predictions(Path("runs/a-0/predictions.npz"))["clips"].accuracy())
 
@@ -88,60 +85,6 @@ def run(
         files={name: sha256_of(folder / name) for name in ("predictions.npz", "rows.json")},
     )
     remove_states(folder)
-
-
-def rendered_run(
-    description: Mapping[str, Mapping[str, Any]],
-    *,
-    cell: str,
-    seed: int,
-    transform: str | None = None,
-    cache: Path = CACHE,
-) -> dict[str, Any]:
-    """The arguments of `run`, all but the folder, for a training on rendered gestures.
-
-    `description` has three tables: `clips`, which are `num_train`, `num_valid` and what else `SyntheticGestures`
-    takes; `network`, settings of `NetworkConfig.small`; `training`, fields of `TrainConfig` but for `seed` and
-    `transform`. The clips are rendered where they are asked for and kept in the cache; `train_clips.clips.fill()`
-    renders them beforehand. Among the `data` is a hash of the code: under another no training goes on, and none is
-    taken for finished. Example:
-
-        description = {
-            "clips": {"num_train": 960, "num_valid": 600, "size": 48, "classes": MOTION_CLASSES},
-            "network": {"size": 48, "stem_stride": 3, "clip_mean": 0.75},
-            "training": {"epochs": 16},
-        }
-        rows = list(run(**rendered_run(description, cell="a", seed=0), folder=Path("runs/a-0")))
-
-    Raises:
-        ValueError, LookupError, TypeError: if a table or a field is missing, unknown, or has a value that cannot be.
-    """
-    if set(description) != {"clips", "network", "training"}:
-        raise ValueError(f"a run has the tables clips, network and training; got {', '.join(description) or 'none'}")
-    facts = dict(description["clips"])
-    if missing := {"num_train", "num_valid"} - set(facts):
-        raise ValueError(f"the table clips needs {' and '.join(sorted(missing))}")
-    counts = {split: facts.pop(f"num_{split}") for split in ("train", "valid")}
-    # The network sees frames alone: masks, depth and flow would be rendered for nothing.
-    train, valid = (
-        CachedGestures(SyntheticGestures(split, count, **facts, modalities=()), cache)
-        for split, count in counts.items()
-    )
-    names = train.clips.names
-    config = NetworkConfig.small(cell, num_classes=len(names), **description["network"])
-    return {
-        "start": config,
-        "train_clips": ClipTensors(train, **config.input, train=True, seed=seed),
-        "valid_clips": ClipTensors(valid, **config.input),
-        "config": TrainConfig(**description["training"], transform=transform, seed=seed),
-        "data": {
-            "source": "rendered gestures",
-            **description,
-            "names": names,
-            "warning": RENDERED_ONLY,
-            "code": training_digest(),
-        },
-    }
 
 
 def fine_tune(

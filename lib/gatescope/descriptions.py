@@ -1,0 +1,95 @@
+"""Trainings described in a file: its tables as the arguments of `gatescope.runs.run`."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from gatescope.files import training_digest
+from gatescope.loaders import CachedGestures, ClipTensors, IsoGDClips, JesterClips, SyntheticGestures
+from gatescope.models import GestureNetwork, NetworkConfig
+from gatescope.recipes import TrainConfig
+
+RENDERED_ONLY = "These weights have seen rendered people only; what they make of real ones was not measured."
+SETS = {"jester": JesterClips, "isogd": IsoGDClips}
+
+
+def described_run(
+    description: Mapping[str, Mapping[str, Any]],
+    *,
+    cell: str,
+    seed: int,
+    transform: str | None = None,
+    start: str | Path | None = None,
+    cache: str | Path | None = None,
+) -> dict[str, Any]:
+    """The arguments of `run`, all but the folder, for a training on rendered gestures, Jester or IsoGD.
+
+    `description` has three tables: `clips`, which are `num_train`, `num_valid` and what else `SyntheticGestures`
+    takes, or else the name of a `set`, jester or isogd, its `root`, and for IsoGD perhaps a `modality`; `network`,
+    settings of `NetworkConfig.small`; `training`, fields of `TrainConfig` but for `seed` and `transform`. With a
+    checkpoint to `start` from, its weights are taken, but for the head. Rendered clips are made where they are asked
+    for and kept in the cache; `train_clips.clips.fill()` renders them beforehand. Among the `data` is a hash of the
+    code: under another no training goes on, and none is taken for finished. Example:
+
+        description = {
+            "clips": {"num_train": 960, "num_valid": 600, "size": 48, "classes": MOTION_CLASSES},
+            "network": {"size": 48, "stem_stride": 3, "clip_mean": 0.75},
+            "training": {"epochs": 16},
+        }
+        rows = list(run(**described_run(description, cell="a", seed=0), folder=Path("runs/a-0")))
+
+    Raises:
+        ValueError, LookupError, TypeError: if a table or a field is missing, unknown, or has a value that cannot be,
+            or the checkpoint does not fit.
+        FileNotFoundError: if a recorded set is not at its root, or the checkpoint is missing.
+    """
+    if set(description) != {"clips", "network", "training"}:
+        raise ValueError(f"a run has the tables clips, network and training; got {', '.join(description) or 'none'}")
+    facts = dict(description["clips"])
+    train, valid, about = _recorded(**facts) if "set" in facts else _rendered(cache, **facts)
+    # TOML and JSON know lists alone.
+    settings = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in description["network"].items()
+    }
+    config = NetworkConfig.small(cell, num_classes=len(about["names"]), **settings)
+    return {
+        "start": config if start is None else _begin(Path(start), config, seed),
+        "train_clips": ClipTensors(train, **config.input, train=True, seed=seed),
+        "valid_clips": ClipTensors(valid, **config.input),
+        "config": TrainConfig(**description["training"], transform=transform, seed=seed),
+        "data": {**about, **description, "code": training_digest()},
+    }
+
+
+def _rendered(cache: str | Path | None, **facts: Any) -> tuple[CachedGestures, CachedGestures, dict[str, Any]]:
+    if missing := {"num_train", "num_valid"} - set(facts):
+        raise ValueError(f"the table clips needs {' and '.join(sorted(missing))}")
+    counts = {split: facts.pop(f"num_{split}") for split in ("train", "valid")}
+    where = {} if cache is None else {"folder": Path(cache)}
+    # The network sees frames alone: masks, depth and flow would be rendered for nothing.
+    train, valid = (
+        CachedGestures(SyntheticGestures(split, count, **facts, modalities=()), **where)
+        for split, count in counts.items()
+    )
+    return train, valid, {"source": "rendered gestures", "names": train.clips.names, "warning": RENDERED_ONLY}
+
+
+def _recorded(*, set: str, root: str, **settings: Any) -> tuple[Any, Any, dict[str, Any]]:
+    if set not in SETS:
+        raise LookupError(f"no set {set!r}; there are {', '.join(SETS)}, or rendered gestures without one")
+    # What is left out of a copy with gaps is said in the card.
+    train, valid = (SETS[set](root, split, **settings, strict=False) for split in ("train", "valid"))
+    names = train.labels if isinstance(train, JesterClips) else tuple(str(label) for label in range(1, 250))
+    return train, valid, {"source": set, "names": names, "left_out": len(train.skipped) + len(valid.skipped)}
+
+
+def _begin(checkpoint: Path, config: NetworkConfig, seed: int) -> GestureNetwork:
+    """A network of that config with a checkpoint's weights and a head drawn from the seed."""
+    num_classes = GestureNetwork.load(checkpoint).config.num_classes
+    before = GestureNetwork.load(checkpoint, replace(config, num_classes=num_classes))
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return before.with_classes(config.num_classes)

@@ -1,0 +1,108 @@
+"""Descriptions of trainings: rendered gestures, Jester, IsoGD, and weights to begin with."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from clip_files import write_isogd, write_jester
+
+DESCRIPTION = {
+    "clips": {"num_train": 12, "num_valid": 6, "size": 16, "classes": [0, 1, 2], "difficulty": 0.0},
+    "network": {"size": 16, "width": 1 / 64, "num_frames": 8},
+    "training": {"epochs": 2, "batch_size": 4},
+}
+
+
+@pytest.fixture
+def described_run():
+    from gatescope.descriptions import described_run
+
+    return described_run
+
+
+@pytest.fixture
+def run():
+    from gatescope.runs import run
+
+    return run
+
+
+def test_rendered_gestures_are_described_on_the_card(described_run, run, tmp_path):
+    arguments = described_run(DESCRIPTION, cell="b", seed=3, cache=tmp_path / "cache")
+    rows = list(run(**arguments, folder=tmp_path / "b-3"))
+    assert len(rows) == 2
+    card = json.loads((tmp_path / "b-3" / "network.json").read_text())
+    assert card["config"]["cells"] == ["b", "a"]
+    assert card["data"]["names"] == ["Swiping Left", "Swiping Right", "Swiping Down"]
+    assert "rendered people only" in card["data"]["warning"]
+    assert card["seed"] == 3
+    assert card["clips"] == {"train": 12, "valid": 6, "shape": [3, 8, 16, 16]}
+
+
+@pytest.mark.parametrize(
+    ("table", "wrong", "error", "says"),
+    [
+        ("clips", {"size": 16}, ValueError, "num_train and num_valid"),
+        ("clips", {"num_train": 1, "num_valid": 1, "sise": 1}, TypeError, "sise"),
+        ("network", {"widht": 1}, TypeError, "widht"),
+        ("training", {"recipe": "adam"}, LookupError, "adam"),
+    ],
+)
+def test_a_description_with_a_mistake_names_it(described_run, tmp_path, table, wrong, error, says):
+    with pytest.raises(error, match=says):
+        described_run({**DESCRIPTION, table: wrong}, cell="a", seed=0, cache=tmp_path)
+    with pytest.raises(ValueError, match="tables clips, network and training; got clips"):
+        described_run({"clips": {}}, cell="a", seed=0, cache=tmp_path)
+
+
+def jester(tmp_path):
+    """A description of clips in Jester's layout."""
+    root = write_jester(tmp_path / "jester")
+    shutil.copy(root / "jester-v1-train.csv", root / "jester-v1-validation.csv")
+    return {**DESCRIPTION, "clips": {"set": "jester", "root": str(root)}}
+
+
+def test_a_network_is_trained_on_jester_with_its_own_labels(described_run, run, tmp_path):
+    description = jester(tmp_path)
+    rows = list(run(**described_run(description, cell="a", seed=0), folder=tmp_path / "a-0"))
+    assert len(rows) == 2
+    card = json.loads((tmp_path / "a-0" / "network.json").read_text())
+    assert card["data"]["names"] == ["wave", "clap", "point"]
+    assert card["data"]["left_out"] == 0
+    assert card["clips"] == {"train": 6, "valid": 6, "shape": [3, 8, 16, 16]}
+    assert "warning" not in card["data"]
+    # What a copy lacks is counted, and the rest is used.
+    shutil.rmtree(tmp_path / "jester" / "20bn-jester-v1" / "2")
+    arguments = described_run(description, cell="a", seed=0)
+    assert (arguments["data"]["left_out"], len(arguments["train_clips"])) == (2, 5)
+
+
+def test_isogd_goes_on_from_a_checkpoint_with_a_head_of_its_own(described_run, tmp_path):
+    from gatescope.models import GestureNetwork, NetworkConfig
+
+    for split in ("train", "valid"):
+        write_isogd(tmp_path / "isogd", split=split)
+    description = {**DESCRIPTION, "clips": {"set": "isogd", "root": str(tmp_path / "isogd"), "modality": "depth"}}
+    description["network"] = {**DESCRIPTION["network"], "modality": "depth", "mean": [127.0, 127.0, 127.0]}
+    before = GestureNetwork(NetworkConfig.small("a", num_classes=27, width=1 / 64, size=16))
+    before.save(tmp_path / "network.safetensors")
+    heads = []
+    for _ in range(2):
+        start = described_run(description, cell="a", seed=0, start=tmp_path / "network.safetensors")["start"]
+        assert torch.equal(start.res3d.stem.weight, before.res3d.stem.weight)
+        assert start.head.out_features == 249
+        assert (start.config.modality, start.config.mean) == ("depth", (127.0, 127.0, 127.0))
+        heads.append(start.head.weight)
+    assert torch.equal(*heads)
+    with pytest.raises(ValueError, match="does not fit"):
+        described_run(description, cell="convlstm", seed=0, start=tmp_path / "network.safetensors")
+
+
+def test_an_unknown_set_or_a_missing_root_is_named(described_run, tmp_path):
+    clips = {"set": "kinetics", "root": str(tmp_path)}
+    with pytest.raises(LookupError, match="kinetics.*jester, isogd"):
+        described_run({**DESCRIPTION, "clips": clips}, cell="a", seed=0)
+    with pytest.raises(FileNotFoundError, match="data/jester/README.md"):
+        described_run({**DESCRIPTION, "clips": {**clips, "set": "jester"}}, cell="a", seed=0)
