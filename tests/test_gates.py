@@ -9,25 +9,26 @@ from gatescope.recordings import intervene, record
 from gatescope.recordings.gates import (
     AXES,
     PARTS,
+    explained_by,
+    on_and_off,
+    part_of,
+    record_gates,
+    summarise,
+    variance_parts,
+    variance_terms,
+)
+from gatescope.recordings.kinds import ROWS, half_width, main_effects
+from gatescope.recordings.replacements import (
     REPLACEMENTS,
-    ROWS,
+    attention_replacements,
     channel_mean,
     constant,
     divergence,
     every_replacement,
-    explained_by,
-    half_width,
-    main_effects,
-    on_and_off,
-    oracle,
-    part_of,
-    record_gates,
     replacements,
     shuffle_space,
     space_mean,
     time_mean,
-    variance_parts,
-    variance_terms,
     verdict,
     without_own_map,
 )
@@ -156,6 +157,25 @@ def test_on_and_off_are_means_weighted_by_the_share(rng):
     assert np.isnan(off[0, 2]).all()
 
 
+def test_a_summary_keeps_what_figures_need(rng):
+    gate, hand = rng.random((2, 3, 4, 5, 6)).astype(np.float32), rng.random((2, 3, 5, 6))
+    gate[:, :, 1] = gate[:, :, 1, :1, :1]  # one channel is the same at every position
+    gate[:, :, 2] = 0.5
+    found = summarise(gate, hand)
+    assert found.counts.sum() == gate.size
+    assert found.counts[20] >= gate[:, :, 2].size  # 0.5 is the lower edge of the 21st of 40 bins
+    assert found.channels[3, :3] == pytest.approx([gate[:, :, 3].mean(), *np.quantile(gate[:, :, 3], (0.05, 0.95))])
+    assert found.channels[:, 3] == pytest.approx([found.channels[0, 3], 0, 0, found.channels[3, 3]], abs=1e-9)
+    assert 0.8 < found.channels[0, 3] <= 1
+    assert sum(found.terms.values()) == pytest.approx(found.deviation**2)
+    assert found.explained_by_other == pytest.approx(explained_by(gate, hand[::-1]))
+    assert found.on.shape == found.off.shape == (2, 3)
+    pooled, alone = summarise(gate[..., 0, 0], hand), summarise(gate[:1], hand[:1])
+    assert pooled.explained is None and pooled.on is None and (pooled.channels[:, 3] == 0).all()
+    assert alone.explained is not None and alone.explained_by_other is None
+    assert summarise(gate).explained is None
+
+
 def test_means_take_away_what_they_are_called_after(rng):
     gate = torch.from_numpy(rng.random((3, 4, 5, 6)))
     assert space_mean(gate)[1, 2, 3, 4] == pytest.approx(gate[1, 2].mean())
@@ -244,16 +264,22 @@ def test_what_one_gate_alone_has_is_not_taken_from_all_together():
     assert together == {"time mean", "channel mean", "constant"}
 
 
-def test_an_oracle_sums_or_peaks_at_one_and_looks_everywhere_where_there_is_no_mask(rng):
+@pytest.mark.parametrize(("peak", "channels"), [(True, 3), (False, 1)])
+def test_attention_is_replaced_by_maps_that_peak_or_sum_at_one_as_it_does(rng, peak, channels):
     mask = rng.random((2, 3, 4, 5)).astype(np.float32)
     mask[0, 1] = 0
-    peak, total = oracle(mask, peak=True), oracle(mask, peak=False)
-    assert peak.shape == (2, 3, 1, 4, 5)
-    assert torch.allclose(peak.amax((2, 3, 4)), torch.ones(2, 3))
-    assert torch.allclose(total.sum((2, 3, 4)), torch.ones(2, 3))
-    assert torch.allclose(peak[1, 2, 0] * mask[1, 2].max(), torch.from_numpy(mask[1, 2]))
-    assert (peak[0, 1] == 1).all()
-    assert torch.allclose(total[0, 1], torch.tensor(1 / 20))
+    recorded = torch.rand(2, 3, channels, 4, 5)
+    found = attention_replacements(recorded, mask, peak=peak)
+    uniform, hand = found["uniform"], found["hand"]
+    assert uniform.shape == hand.shape == recorded.shape
+    for maps in (uniform, hand):
+        size = maps.amax((-2, -1)) if peak else maps.sum((-2, -1))
+        assert torch.allclose(size, torch.ones(2, 3, channels))
+    assert torch.allclose(uniform, uniform[0, 0, 0, 0, 0])
+    whole = mask[1, 2].max() if peak else mask[1, 2].sum()
+    assert torch.allclose(hand[1, 2, 0] * whole, torch.from_numpy(mask[1, 2]))
+    assert torch.equal(hand[0, 1], uniform[0, 1])
+    assert set(attention_replacements(recorded, None, peak=peak)) == {"uniform", "shuffled"}
 
 
 def test_the_divergence_is_kullback_and_leiblers(rng):
