@@ -64,8 +64,11 @@ def test_strips_stand_below_the_frames_with_a_bar_each(maps, rng):
     frames = np.zeros((2, 6, 6, 3), np.uint8)
     rows = {"h": rng.standard_normal((2, 3, 3)), "A": rng.random((2, 6, 6))}
     fig = Figure()
-    top, h, attention = maps.strips(fig, frames, rows, np.ones((2, 6, 6), bool), {"A": (0.0, 1.0)})
+    top, h, attention = maps.strips(
+        fig, frames, rows, np.ones((2, 6, 6), bool), {"A": (0.0, 1.0)}, {"h": ["ch. 4", "ch. 7"]}
+    )
     assert len(fig.axes) == 5
+    assert [text.get_text() for text in h.texts] == ["ch. 4", "ch. 7"] and not attention.texts
     assert h.get_ylabel() == "h" and h.images[0].get_clim() == maps.limits_of(rows["h"])
     assert attention.images[0].get_clim() == (0.0, 1.0)
     assert np.array_equal(attention.images[1].get_array(), rows["A"][1])

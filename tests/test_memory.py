@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from gatescope.loaders import Clip, to_batch
-from gatescope.models import CELLS, RecurrentLayer
+from gatescope.models import CELLS, GestureNetwork, NetworkConfig, RecurrentLayer
 from gatescope.recordings import record
 from gatescope.recordings.memory import (
+    fading,
     freeze_after,
     half_life,
-    other_past,
-    other_step,
+    reach,
     shuffle_after,
     stop_after,
 )
@@ -134,16 +134,13 @@ def slowly(layer, changed, reference, k):
 def test_fading_is_that_of_whole_passes_through_the_layer(cell, rng):
     layer = layer_of(cell)
     features, others = torch.randn(2, 2, 4, 3, 5, 3, generator=rng, dtype=torch.float64)
-    past, step = other_past(layer, features, others), other_step(layer, features, others)
+    found = fading(layer, features, others)
     for k in range(4):
         own_past = torch.cat([features[:, : k + 1], others[:, k + 1 :]], 1)
-        one_step = features.clone()
-        one_step[:, k] = others[:, k]
-        for found, changed, reference in ((past, own_past, others), (step, one_step, features)):
-            measured, by_gates = slowly(layer, changed, reference, k)
-            np.testing.assert_allclose(found.measured[:, 3 - k], measured, rtol=1e-9)
-            np.testing.assert_allclose(found.by_gates[:, 3 - k], by_gates, rtol=1e-9)
-    assert torch.equal(past.measured[:, 0], torch.ones(2)) and torch.equal(step.by_gates[:, 0], torch.ones(2))
+        measured, by_gates = slowly(layer, own_past, others, k)
+        np.testing.assert_allclose(found.measured[:, 3 - k], measured, rtol=1e-9)
+        np.testing.assert_allclose(found.by_gates[:, 3 - k], by_gates, rtol=1e-9)
+    assert found.measured[:, 0].tolist() == found.by_gates[:, 0].tolist() == [1, 1]
 
 
 def test_gates_alone_are_all_there_is_where_nothing_returns_by_way_of_h(rng):
@@ -152,13 +149,35 @@ def test_gates_alone_are_all_there_is_where_nothing_returns_by_way_of_h(rng):
         for name, parameter in layer.named_parameters():
             if "state_to_state" in name:
                 parameter.zero_()
-    features, others = torch.randn(2, 3, 5, 3, 4, 4, generator=rng, dtype=torch.float64)
-    past = other_past(layer, features, others)
-    torch.testing.assert_close(past.measured, past.by_gates)
-    assert (past.measured[:, 1:] < 1).all()
+    found = fading(layer, *torch.randn(2, 3, 5, 3, 4, 4, generator=rng, dtype=torch.float64))
+    torch.testing.assert_close(found.measured, found.by_gates)
+    assert (found.measured[:, 1:] < 1).all()
 
 
 def test_one_step_fades_not_at_all(rng):
     features, others = torch.randn(2, 1, 1, 3, 4, 4, generator=rng, dtype=torch.float64)
-    for fading in (other_past, other_step):
-        assert fading(layer_of("a"), features, others).measured.tolist() == [[1.0]]
+    assert fading(layer_of("a"), features, others).measured.tolist() == [[1.0]]
+
+
+def test_two_clips_must_be_alike():
+    with pytest.raises(ValueError, match="two clips alike"):
+        fading(layer_of("a").float(), torch.zeros(2, 3, 3, 4, 4), torch.zeros(1, 3, 3, 4, 4))
+
+
+def test_the_reach_of_a_step_is_measured_towards_the_other_clip(rng):
+    torch.manual_seed(0)
+    network = GestureNetwork(NetworkConfig.small("c", num_classes=3, width=1 / 32, size=32)).eval().double()
+    torch.nn.init.zeros_(network.head.bias)
+    shape = network.encode(torch.zeros(1, 3, 2, 32, 32).double()).shape[2:]
+    features, others = torch.randn(2, 17, 3, *shape, generator=rng, dtype=torch.float64)
+    found = reach(network, features, others)
+    changed = features.clone()
+    changed[:, 1] = others[:, 1]
+    with torch.no_grad():
+        own, other, moved = (network.score(given) for given in (features, others, changed))
+        cells = [states(network.layer1, given)[0][:, -1].flatten(1) for given in (features, others, changed)]
+    torch.testing.assert_close(found.logits[:, 1], (moved - own).norm(dim=1) / (other - own).norm(dim=1))
+    torch.testing.assert_close(found.cell[:, 1], (cells[2] - cells[0]).norm(dim=1) / (cells[1] - cells[0]).norm(dim=1))
+    alone = reach(network, features[:, :1], others[:, :1])
+    torch.testing.assert_close(alone.logits, torch.ones(17, 1).double())
+    torch.testing.assert_close(alone.cell, torch.ones(17, 1).double())

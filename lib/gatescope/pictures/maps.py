@@ -1,6 +1,6 @@
 """Pictures of maps over time steps: a strip for each quantity below the frames that it goes with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -27,11 +27,17 @@ def frames_of_steps(pictures: np.ndarray, num_steps: int) -> np.ndarray:
 
 
 def map_strip(
-    ax: Axes, maps: Float[np.ndarray, "step rows columns"], size: int, limits: Limits, title: str = ""
+    ax: Axes,
+    maps: Float[np.ndarray, "step rows columns"],
+    size: int,
+    limits: Limits,
+    title: str = "",
+    notes: Sequence[str] = (),
 ) -> list[AxesImage]:
     """Maps of one quantity side by side, each as large as a frame of `size` px, as `film_strip` puts those.
 
-    The limits hold for all steps; where the lower one is below 0 the colours are diverging, white at 0.
+    The limits hold for all steps; where the lower one is below 0 the colours are diverging, white at 0. A step's note,
+    such as the channel that was chosen, stands below its map.
     """
     low, high = limits
     cmap = "RdBu_r" if low < 0 else "viridis"
@@ -42,6 +48,8 @@ def map_strip(
         drawn.append(ax.imshow(each, cmap=cmap, vmin=low, vmax=high, extent=extent))
     bare(ax)
     ax.set(xlim=(-0.5, left + size), ylim=(size - 0.5, -0.5))
+    for step, note in enumerate(notes):
+        ax.text((step + 0.5) * size + step * GAP_PX, size, note, fontsize=7, ha="center", va="top")
     if title:
         ax.set_ylabel(title, rotation=0, ha="right", va="center")
     return drawn
@@ -60,16 +68,18 @@ def strips(
     rows: Mapping[str, Float[np.ndarray, "step _ _"]],
     hand: Bool[np.ndarray, "step size size"] | None = None,
     limits: Mapping[str, Limits] | None = None,
+    notes: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Axes]:
     """Frames on top, one a step, and a strip of maps for each row's title, with its own colour bar.
 
-    A row's `limits` are those of its maps, over all steps, unless given. The hand's outline is drawn where known.
+    A row's `limits` are those of its maps, over all steps, unless given. The hand's outline is drawn where known; a
+    row's `notes` stand below its maps.
     """
     axes = fig.subplots(len(rows) + 1, 1)
     film_strip(axes[0], frames)
     for ax, (title, maps) in zip(axes[1:], rows.items(), strict=True):
         low, high = (limits or {}).get(title) or limits_of(maps)
-        shown = map_strip(ax, maps, frames.shape[1], (low, high), title)
+        shown = map_strip(ax, maps, frames.shape[1], (low, high), title, (notes or {}).get(title, ()))
         bar = fig.colorbar(shown[0], ax=ax, fraction=0.03, pad=0.01, aspect=6, ticks=[low, high])
         bar.ax.set_yticklabels([f"{low:.2g}", f"{high:.2g}"], fontsize=7)
         bar.outline.set_visible(False)

@@ -7,11 +7,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from gatescope.models import RecurrentLayer
+from gatescope.models import GestureNetwork, RecurrentLayer
 from gatescope.recordings.record import record
 
 Clips = Float[Tensor, "clips channel time height width"]
+BATCH_SIZE = 16  # clips
+
 Features = Float[Tensor, "clips step features rows columns"]
+Others = Float[Tensor, "other_clips other_step features other_rows other_columns"]  # checked, with a better message
 
 
 def half_life(f: Float[Tensor, "clips step channels *space"]) -> Float[Tensor, " channels"]:
@@ -69,10 +72,10 @@ def stop_after(x: Clips, num_seen: int, clip_mean: float) -> Clips:
 
 @dataclass(frozen=True, eq=False)
 class Fading:
-    """What is left at the last step of a difference between two cell states, both given the same input since.
+    """What two pasts leave of their difference in the last cell state, both given the same input since.
 
-    A lag counts the steps that were the same: at lag 0 all is left, which is 1. Differences are Euclidean, over
-    channels and positions.
+    At lag n the last n steps were the same; at lag 0 all is left, which is 1. Differences are Euclidean, over channels
+    and positions.
     """
 
     measured: Float[Tensor, "clips lags"]
@@ -80,30 +83,25 @@ class Fading:
 
 
 @torch.inference_mode()
-def other_past(layer: RecurrentLayer, features: Features, others: Features) -> Fading:
-    """What each clip's own past leaves of itself in the state, when what follows is `others`.
+def fading(layer: RecurrentLayer, features: Features, others: Others) -> Fading:
+    """What is left of each clip's own past in the cell state after 0, 1, 2, ... steps of another clip.
 
-    At lag n the clip's own steps end n steps before the last. Compared with `others` from the first step on.
+    Compared with the state of the other clip from its first step on; the forget gates are those of that state's run.
 
     Raises ValueError where features and others have not the same shape.
     """
-    own, other = _states(layer, features), _states(layer, others)
-    return _fade(layer, own, other, others)
-
-
-@torch.inference_mode()
-def other_step(layer: RecurrentLayer, features: Features, others: Features) -> Fading:
-    """What one step of another clip leaves in the state: at lag n the step n steps before the last is that of `others`.
-
-    Compared with the clip as it is.
-    """
-    states = _states(layer, features)
-    changed = []
-    for k in range(features.shape[1]):
-        before = None if k == 0 else (states["h"][:, k - 1], states["c"][:, k - 1])
-        changed.append(layer(others[:, k : k + 1], before, return_state=True)[1])
-    h, c = (torch.stack(each, 1) for each in zip(*changed, strict=True))
-    return _fade(layer, {"h": h, "c": c}, states, features)
+    _check_same(features, others)
+    own, reference = _states(layer, features), _states(layer, others)
+    f = reference["f"].reshape(*reference["f"].shape[:3], *(reference["f"].shape[3:] or (1, 1)))
+    measured, by_gates = [], []
+    for k in reversed(range(features.shape[1])):
+        apart = own["c"][:, k] - reference["c"][:, k]
+        last = own["c"][:, k]
+        if k < features.shape[1] - 1:
+            _, (_, last) = layer(others[:, k + 1 :], (own["h"][:, k], own["c"][:, k]), return_state=True)
+        measured.append(_norm(last - reference["c"][:, -1]) / _norm(apart))
+        by_gates.append(_norm(f[:, k + 1 :].prod(1) * apart) / _norm(apart))
+    return Fading(torch.stack(measured, 1), torch.stack(by_gates, 1))
 
 
 def _states(layer: RecurrentLayer, features: Features) -> dict[str, Tensor]:
@@ -112,20 +110,49 @@ def _states(layer: RecurrentLayer, features: Features) -> dict[str, Tensor]:
     return dict(rec)
 
 
-def _fade(layer: RecurrentLayer, start: dict[str, Tensor], reference: dict[str, Tensor], given: Features) -> Fading:
-    """From the states of `start` at each step on, the steps of `given`, of which `reference` recorded the states."""
-    num_steps = given.shape[1]
-    f = reference["f"].reshape(*reference["f"].shape[:3], *(reference["f"].shape[3:] or (1, 1)))
-    measured, by_gates = [], []
-    for k in reversed(range(num_steps)):
-        apart = start["c"][:, k] - reference["c"][:, k]
-        last = start["c"][:, k]
-        if k < num_steps - 1:
-            _, (_, last) = layer(given[:, k + 1 :], (start["h"][:, k], start["c"][:, k]), return_state=True)
-        size = _norm(apart)
-        measured.append(_norm(last - reference["c"][:, -1]) / size)
-        by_gates.append(_norm(f[:, k + 1 :].prod(1) * apart) / size)
-    return Fading(torch.stack(measured, 1), torch.stack(by_gates, 1))
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """How far one step of another clip moves what a network ends with, in parts of the way to that clip's.
+
+    1 is as far as the other clip itself lies. At lag n the step n steps before the last is the other's.
+    """
+
+    cell: Float[Tensor, "clips lags"]  # the first layer's cell state at the last step
+    logits: Float[Tensor, "clips lags"]
+
+
+@torch.inference_mode()
+def reach(network: GestureNetwork, features: Features, others: Others) -> Reach:
+    """How much the last cell state of the first layer, and the logits, owe to each step.
+
+    Raises ValueError where features and others have not the same shape.
+    """
+    _check_same(features, others)
+    ends = [_end(network, given) for given in (features, others)]
+    moved = []
+    for k in reversed(range(features.shape[1])):
+        changed = features.clone()
+        changed[:, k] = others[:, k]
+        moved.append(_end(network, changed))
+    parts = []
+    for own, other, each in zip(*ends, zip(*moved, strict=True), strict=True):
+        parts.append(torch.stack([_norm(end - own) for end in each], 1) / _norm(other - own)[:, None])
+    return Reach(*parts)
+
+
+def _end(network: GestureNetwork, features: Features) -> tuple[Tensor, Tensor]:
+    """The last cell state of the first layer, and the logits."""
+    ends = []
+    for part in features.split(BATCH_SIZE):
+        with record(network, "layer1.c") as rec:
+            logits = network.score(part)
+        ends.append((rec["layer1.c"][:, -1], logits))
+    return tuple(torch.cat(each) for each in zip(*ends, strict=True))
+
+
+def _check_same(features: Tensor, others: Tensor) -> None:
+    if features.shape != others.shape:
+        raise ValueError(f"needed two clips alike; got {tuple(features.shape)} and {tuple(others.shape)}")
 
 
 def _norm(maps: Tensor) -> Tensor:
