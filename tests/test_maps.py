@@ -63,11 +63,15 @@ def test_the_hand_is_outlined_on_its_own_step_only(maps):
 def test_strips_stand_below_the_frames_with_a_bar_each(maps, rng):
     frames = np.zeros((2, 6, 6, 3), np.uint8)
     rows = {"h": rng.standard_normal((2, 3, 3)), "A": rng.random((2, 6, 6))}
-    fig = Figure()
+    fig = Figure(layout="constrained")
     top, h, attention = maps.strips(
         fig, frames, rows, np.ones((2, 6, 6), bool), {"A": (0.0, 1.0)}, {"h": ["ch. 4", "ch. 7"]}
     )
-    assert len(fig.axes) == 5
+    fig.draw_without_rendering()
+    for ax in (h, attention):
+        assert ax.get_position().intervalx == pytest.approx(top.get_position().intervalx)
+    bars = [ax for ax in fig.axes if ax not in (top, h, attention) and ax.axison]
+    assert [tuple(bar.get_ylim()) for bar in bars] == [maps.limits_of(rows["h"]), (0.0, 1.0)]
     assert [text.get_text() for text in h.texts] == ["ch. 4", "ch. 7"] and not attention.texts
     assert h.get_ylabel() == "h" and h.images[0].get_clim() == maps.limits_of(rows["h"])
     assert attention.images[0].get_clim() == (0.0, 1.0)

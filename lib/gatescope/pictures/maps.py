@@ -75,16 +75,20 @@ def strips(
     A row's `limits` are those of its maps, over all steps, unless given. The hand's outline is drawn where known; a
     row's `notes` stand below its maps.
     """
-    axes = fig.subplots(len(rows) + 1, 1)
+    # A place for the bar beside the frames too, or they would not stand above their maps.
+    axes, bars = fig.subplots(len(rows) + 1, 2, width_ratios=[70, 1]).T
     film_strip(axes[0], frames)
-    for ax, (title, maps) in zip(axes[1:], rows.items(), strict=True):
+    bars[0].set_axis_off()
+    for ax, beside, (title, maps) in zip(axes[1:], bars[1:], rows.items(), strict=True):
         low, high = (limits or {}).get(title) or limits_of(maps)
         shown = map_strip(ax, maps, frames.shape[1], (low, high), title, (notes or {}).get(title, ()))
-        bar = fig.colorbar(shown[0], ax=ax, fraction=0.03, pad=0.01, aspect=6, ticks=[low, high])
+        bar = fig.colorbar(shown[0], cax=beside, ticks=[low, high])
         bar.ax.set_yticklabels([f"{low:.2g}", f"{high:.2g}"], fontsize=7)
         bar.outline.set_visible(False)
     if hand is not None:
         for ax in axes:
             colour = "white" if ax is axes[0] or ax.images[0].get_cmap().name == "viridis" else "black"
             hand_strip(ax, hand, colors=colour)
+    for ax in axes:
+        ax.set_anchor("E")  # beside the bars, where the figure is wider than the strips are
     return list(axes)
