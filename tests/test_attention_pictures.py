@@ -72,3 +72,14 @@ def test_panels_share_their_axes_and_name_each_curve_once(attention, fig):
     assert first.get_ylim() == second.get_ylim() and second.get_yscale() == "log"
     assert [text.get_text() for text in second.get_legend().get_texts()] == ["(a)", "(b)"]
     assert {line.get_color() for line in second.get_lines()} == {"blue"}
+
+
+def test_every_seed_has_its_mark_in_its_parts_row(attention, fig):
+    ax = fig.add_subplot()
+    values = {"(a)": {"gates": np.array([1.0, 2]), "head": np.array([4.0, 5])}, "(b)": {"gates": np.array([0.1])}}
+    values["(b)"]["head"] = np.array([8.0])
+    first, second = attention.part_dots(ax, values, {"(a)": {"marker": "o"}, "(b)": {"marker": "s"}})
+    assert list(first.get_xdata()) == [1, 2, 4, 5] and list(second.get_xdata()) == [0.1, 8]
+    assert list(first.get_ydata().round()) == [0, 0, 1, 1] and list(second.get_ydata().round()) == [0, 1]
+    assert first.get_ydata()[0] < second.get_ydata()[0]
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["gates", "head"] and ax.get_xscale() == "log"

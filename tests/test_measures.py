@@ -122,6 +122,42 @@ def test_a_map_that_is_the_hand_agrees_with_it_wholly(rng):
     assert found["distance"] == pytest.approx(expected)  # the sixth step, without a hand, does not count
 
 
+def test_the_best_channel_is_chosen_on_the_clips_it_is_not_measured_on(rng):
+    """Channel 1 is the hand in the even clips and channel 2 in the odd ones: each half is measured with the other's."""
+    hand = np.zeros((6, 2, 5, 5))
+    hand[np.arange(6), :, [0, 1, 2, 3, 4, 0], [1, 3, 0, 2, 4, 2]] = 1
+    maps = np.ones((6, 2, 3, 5, 5))
+    maps[::2, :, 1], maps[1::2, :, 2] = hand[::2] + 1e-3, hand[1::2] + 1e-3
+    found = measures.against_hands(maps, hand, hand)
+    np.testing.assert_allclose(found["its best channel"]["enrichment"], 1, atol=1e-9)
+    maps[:, :, 0] = hand + 1e-3
+    found = measures.against_hands(maps, hand, hand)
+    assert (found["its best channel"]["enrichment"] > 20).all()
+    assert found["its best channel"]["pointing"] == pytest.approx(np.ones(6))
+
+
+def test_another_clips_hand_is_every_other_clips_in_turn(rng):
+    maps, hand = rng.random((4, 3, 2, 5, 6)), rng.random((4, 3, 5, 6))
+    found = measures.against_hands(maps, hand, hand)["another clip's hand"]
+    parts, tops = measures.shares(maps).mean(2), measures.peaks(maps).mean(2)
+    for clip in range(4):
+        others = [
+            measures.on_hand(parts[[clip]], tops[[clip]], hand[[other]], hand[[other]])
+            for other in range(4)
+            if other != clip
+        ]
+        for name, values in found.items():
+            assert values[clip] == pytest.approx(np.mean([other[name] for other in others])), name
+
+
+def test_one_clip_has_no_other(rng):
+    maps, hand = rng.random((1, 3, 2, 5, 6)), rng.random((1, 3, 5, 6))
+    found = measures.against_hands(maps, hand, hand)
+    assert np.isfinite(found["attention"]["enrichment"]).all()
+    assert np.isnan(found["another clip's hand"]["enrichment"]).all()
+    assert np.isnan(found["its best channel"]["pointing"]).all()
+
+
 def test_the_centre_is_in_parts_of_the_frame():
     assert measures.centre(np.ones((3, 7))) == pytest.approx([0.5, 0.5])
     assert measures.centre(delta(0, 5, (4, 6))) == pytest.approx([1 / 8, 11 / 12])

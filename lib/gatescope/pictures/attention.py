@@ -86,3 +86,23 @@ def step_panels(
             ax.set_yscale("log")
     axes[-1].legend(handles.values(), handles, loc="upper left", bbox_to_anchor=(1, 1))
     return list(axes)
+
+
+def part_dots(
+    ax: Axes, values: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], looks: Mapping[str, Mapping[str, object]]
+) -> list[Artist]:
+    """A row for each part, from the top, and in it a mark for every seed, as values[name][part]; a logarithmic axis.
+
+    `looks` are the marks' properties of each name; the names of one row stand a little below each other.
+    """
+    parts = list(next(iter(values.values())))
+    drawn: list[Artist] = []
+    for number, (name, own) in enumerate(values.items()):
+        shift = 0.6 * ((number + 0.5) / len(values) - 0.5)
+        at = np.concatenate([np.full(len(own[part]), row + shift) for row, part in enumerate(parts)])
+        drawn += ax.plot(np.concatenate([own[part] for part in parts]), at, linestyle="none", label=name, **looks[name])
+    ax.set_xscale("log")
+    ax.set_yticks(range(len(parts)), parts)
+    ax.set_ylim(len(parts) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    return drawn

@@ -149,6 +149,34 @@ def on_hand(
     }
 
 
+def against_hands(
+    maps: Float[np.ndarray, "clips step channel rows columns"],
+    hand: Float[np.ndarray, "clips step rows columns"],
+    near: Float[np.ndarray, "clips step rows columns"],
+) -> dict[str, dict[str, Float[np.ndarray, " clips"]]]:
+    """The measures of `on_hand` for maps of many channels: `attention`, `its best channel`, `another clip's hand`.
+
+    The first is the mean over channels. The best channel has the highest enrichment on the clips that are not in this
+    clip's half, or choosing it would be part of what is measured. The last is the mean over all other clips' hands.
+    Of one clip there are no others: NaN.
+    """
+    parts, tops = shares(maps), peaks(maps)
+    mean, clips = (parts.mean(2), tops.mean(2)), np.arange(len(maps))
+    own = on_hand(*mean, hand, near)
+    unknown = {name: np.full(len(maps), np.nan) for name in own}
+    if len(maps) < 2:
+        return {"attention": own, "its best channel": unknown, "another clip's hand": unknown}
+    each = enrichment(energy(parts, hand[:, :, None]).swapaxes(1, 2), area(hand)[:, None])
+    best = np.where(clips % 2, *(np.nan_to_num(_mean(each[clips % 2 == half], axis=0)).argmax() for half in (0, 1)))
+    shifted = ([np.roll(one, shift, axis=0) for one in (hand, near)] for shift in clips[1:])
+    others = [on_hand(*mean, *one) for one in shifted]
+    return {
+        "attention": own,
+        "its best channel": on_hand(parts[clips, :, best], tops[clips, :, best], hand, near),
+        "another clip's hand": {name: _mean(np.stack([one[name] for one in others]), axis=0) for name in own},
+    }
+
+
 def class_mean(values: Float[np.ndarray, "*any clips"], labels: np.ndarray) -> Values:
     """The mean over classes of the mean over a class's clips, so that no class counts for more by having more clips."""
     means = [_mean(values[..., labels == label], axis=-1) for label in np.unique(labels)]
