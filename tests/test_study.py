@@ -46,6 +46,18 @@ def test_a_missing_checkpoint_is_named_with_what_there_is():
         checkpoint("nowhere-0")
 
 
+def test_a_pattern_stands_for_every_seed_that_is_kept(tmp_path, monkeypatch):
+    from gatescope import study
+
+    monkeypatch.setattr(study, "CHECKPOINTS", tmp_path / "checkpoints")
+    for name in ("a-0", "a-1", "a-shuffled-0", "b-0"):
+        untrained(config(name[0])).save(tmp_path / "checkpoints" / name / "network.safetensors")
+    assert list(open_networks(["b-?", "a-?"])) == ["b-0", "a-0", "a-1"]
+    assert list(open_networks(["a-1"])) == ["a-1"]
+    with pytest.raises(FileNotFoundError, match="a-0, a-1, a-shuffled-0, b-0"):
+        open_networks(["c-?"])
+
+
 def test_networks_of_different_input_do_not_stand_side_by_side(saved):
     with pytest.raises(ValueError, match="their input are"):
         open_networks([saved("a", 0), saved("a", 1, size=48)])

@@ -1,5 +1,6 @@
 """What the study looks at: trained networks, their untrained twins, and clips with what is known of them."""
 
+import fnmatch
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,7 @@ from gatescope.recordings import intervene
 TITLES = {"convlstm": "ConvLSTM", "a": "(a)", "b": "(b)", "c": "(c)", "d": "(d)"}
 COLOURS = dict(zip(TITLES, ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"), strict=True))
 BATCH_SIZE = 16  # clips
+WEIGHTS = "network.safetensors"  # in the folder of a checkpoint
 
 Features = Float32[Tensor, "clips step features rows columns"]
 Change = Callable[[Tensor], Tensor] | Tensor
@@ -41,23 +43,23 @@ def checkpoint(name: str) -> Path:
 
     Raises FileNotFoundError for neither; a relative path begins at the top of the repository.
     """
-    for path in (CHECKPOINTS / name / "network.safetensors", ROOT / name):
+    for path in (CHECKPOINTS / name / WEIGHTS, ROOT / name):
         if path.is_file():
             return path
-    known = sorted(path.parent.name for path in CHECKPOINTS.glob("*/network.safetensors"))
     raise FileNotFoundError(
-        f"{name} is neither a .safetensors file nor one of data/checkpoints, which holds {', '.join(known) or 'none'}"
+        f"{name} is neither a .safetensors file nor one of data/checkpoints, which holds {', '.join(_kept()) or 'none'}"
     )
 
 
 def open_networks(names: Sequence[str]) -> dict[str, GestureNetwork]:
-    """The networks of these checkpoints, by name.
+    """The networks of these checkpoints, by name; `a-?` stands for every folder of data/checkpoints that fits it.
 
     Raises:
-        FileNotFoundError: if one is missing.
+        FileNotFoundError: if one is missing, or no folder fits.
         ValueError: if there is none, or they do not take the same input and tell the same classes.
     """
-    networks = {name: GestureNetwork.load(checkpoint(name)) for name in names}
+    chosen = [name for pattern in names for name in fnmatch.filter(_kept(), pattern) or [pattern]]
+    networks = {name: GestureNetwork.load(checkpoint(name)) for name in chosen}
     if not networks:
         raise ValueError("name at least one checkpoint")
     first, *others = networks
@@ -86,6 +88,11 @@ def untrained(config: NetworkConfig, seed: int = 0) -> GestureNetwork:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return GestureNetwork(config).eval()
+
+
+def _kept() -> list[str]:
+    """The folders of data/checkpoints with weights."""
+    return sorted(path.parent.name for path in CHECKPOINTS.glob(f"*/{WEIGHTS}"))
 
 
 @torch.inference_mode()
