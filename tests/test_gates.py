@@ -25,6 +25,7 @@ from gatescope.recordings.replacements import (
     constant,
     divergence,
     every_replacement,
+    in_words,
     replacements,
     shuffle_space,
     space_mean,
@@ -292,17 +293,23 @@ def test_the_divergence_is_kullback_and_leiblers(rng):
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "num_answers", "said"),
     [
-        ((-0.2, -0.3, -0.1), "needed"),
-        ((0.0, -0.04, 0.04), "not needed"),
-        ((0.0, 0.0, 0.0), "not needed"),
-        ((-0.01, -0.06, 0.04), "not told apart"),
-        ((0.02, 0.01, 0.03), "in the way"),
+        ((-20, -30, -10), 100, "yes"),
+        ((0, -4, 4), 100, "no"),
+        ((0, 0, 0), 61, "no"),
+        ((0, 0, 0), 59, "?"),  # 5 % may change and not be seen in 59
+        ((-1, -6, 4), 1000, "?"),
+        ((2, 1, 3), 100, "in the way"),
     ],
 )
-def test_the_interval_decides_and_not_the_value(change, said):
-    assert verdict(change, margin=0.05) == said
+def test_the_interval_and_the_number_of_answers_decide_and_not_the_value(change, num_answers, said):
+    assert verdict(*change, margin=5, num_answers=num_answers) == said
+
+
+def test_an_interval_in_words():
+    assert in_words((-1.25, -3, 0.04)) == "-1.2 [-3.0, +0.0]"
+    assert in_words((0.5, 0, 1), ".2f") == "0.50 [0.00, 1.00]"
 
 
 def additive(level, effects):

@@ -111,25 +111,31 @@ def attention_replacements(
 
 
 def divergence(
-    before: Float[np.ndarray, "clip classes"], after: Float[np.ndarray, "clip classes"]
-) -> Float64[np.ndarray, " clip"]:
-    """How far each clip's class probabilities moved: Kullback and Leibler's divergence of those after, nats.
+    before: Float[np.ndarray, "*any classes"], after: Float[np.ndarray, "*any classes"]
+) -> Float64[np.ndarray, "*any"]:
+    """How far the class probabilities moved: Kullback and Leibler's divergence of those after from those before, nats.
 
     It is 0 where nothing changed, and grows where a class that was likely is so no more.
     """
-    p, q = (log_softmax(logits.astype(np.float64), axis=1) for logits in (before, after))
-    return np.maximum((np.exp(p) * (p - q)).sum(1), 0)
+    p, q = (log_softmax(logits.astype(np.float64), axis=-1) for logits in (before, after))
+    return np.maximum((np.exp(p) * (p - q)).sum(-1), 0)
 
 
-def verdict(change: Interval, margin: float) -> str:
-    """What a change of accuracy and its interval say of what was taken away.
+def in_words(found: Interval, form: str = "+.1f") -> str:
+    """A value and its interval: `-1.2 [-3.0, +0.6]`."""
+    value, low, high = (format(number, form) for number in found)
+    return f"{value} [{low}, {high}]"
 
-    `needed` where all of the interval lies below 0, however little, `in the way` where all of it lies above;
-    `not needed` where no loss as large as `margin` lies in it; else `not told apart`.
+
+def verdict(value: float, low: float, high: float, margin: float, num_answers: int) -> str:
+    """What a change of accuracy, in points, and its interval say: is what was taken away needed?
+
+    `yes` where all of the interval lies below 0, however little, `in the way` where all of it lies above. `no` where
+    no loss as large as `margin` lies in it, and none would go unseen: what changes one in a hundred answers is seen in
+    none of 300 once in twenty times (the rule of three), and then the interval is a point. Else `?`.
     """
-    _, low, high = change
     if high < 0:
-        return "needed"
+        return "yes"
     if low > 0:
         return "in the way"
-    return "not needed" if low > -margin else "not told apart"
+    return "no" if low > -margin and 300 / num_answers < margin else "?"

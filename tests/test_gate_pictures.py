@@ -1,0 +1,134 @@
+import json
+
+import numpy as np
+import pytest
+from matplotlib import pyplot as plt
+from matplotlib.colors import to_hex
+
+from gatescope.pictures import gates as pictures
+from gatescope.recordings.gates import PARTS
+from gatescope.recordings.kinds import ROWS
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def fig():
+    with plt.style.context("gatescope.pictures.style"):
+        made = plt.figure(figsize=(6, 4))
+        yield made
+        plt.close(made)
+
+
+def texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def test_each_ridge_stands_on_its_line_and_is_as_high_as_its_largest_bin(fig):
+    ax = fig.subplots()
+    counts = np.array([[0, 4, 2, 0], [0, 6, 0, 0]])
+    drawn = pictures.ridges(ax, {"A": (counts, counts[:1]), "B": (counts[:1], counts)}, {"A": "red", "B": "blue"})
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["B", "A"]
+    values, edges, baseline = drawn[2].get_data()  # A, trained, the upper one
+    assert values == pytest.approx([1, 1.85, 1.17, 1])
+    assert (edges == [0, 0.25, 0.5, 0.75, 1]).all()
+    assert baseline == 1
+
+
+def test_channels_stand_in_the_order_asked_for(fig):
+    ax = fig.subplots()
+    channels = np.array([[0.8, 0.7, 0.9, 0.0], [0.2, 0.1, 0.6, 0.5]])
+    bars, dots = pictures.channel_spread(ax, channels, np.array([1, 0]), "red")
+    assert dots.get_ydata() == pytest.approx([0.2, 0.8])
+    assert bars.get_segments()[0][:, 1] == pytest.approx([0.1, 0.6])
+
+
+def test_hovering_tells_a_channels_own_number(fig):
+    channels = np.array([[0.8, 0.7, 0.9, 0.0], [0.2, 0.1, 0.6, 0.5]])
+    panels = {(cell, gate): channels for cell in ("A", "B") for gate in ("i", "f", "o")}
+    made = pictures.hover_channels(panels, {"A": "red", "B": "blue"})
+    assert len(made.data) == 6
+    assert made.data[0].y == pytest.approx([0.2, 0.8])
+    assert made.data[0].customdata[0] == pytest.approx([1, 0.1, 0.6, 50])
+    assert "uid" not in json.dumps(made.to_plotly_json(), default=str)
+    assert len(made.to_json()) < 20_000
+
+
+def test_bars_of_parts_reach_from_0_to_1_and_stand_apart(fig):
+    ax = fig.subplots()
+    one = dict(zip(PARTS, (0.5, 0.1, 0.1, 0.1, 0.2), strict=True))
+    bars = pictures.stacked_parts(ax, {"i": [one, one], "f": [one]}, {"i": [one]})
+    patches = [bar[0] for bar in bars]
+    assert len(patches) == 4 * len(PARTS)
+    by_place = {}
+    for patch in patches:
+        by_place.setdefault(round(patch.get_x(), 6), []).append(patch)
+    assert len(by_place) == 4
+    for stack in by_place.values():
+        assert stack[0].get_y() == 0
+        assert stack[-1].get_y() + stack[-1].get_height() == pytest.approx(1)
+    places = sorted((stack[0].get_x(), stack[0].get_x() + stack[0].get_width()) for stack in by_place.values())
+    assert all(left[1] < right[0] for left, right in zip(places, places[1:], strict=False))
+    assert {patch.get_facecolor()[3] for patch in patches} == {1.0, 0.35}
+
+
+def test_a_gate_without_variance_leaves_its_place_empty(fig):
+    ax = fig.subplots()
+    bars = pictures.stacked_parts(ax, {"i": [dict.fromkeys(PARTS, float("nan"))]}, {})
+    assert all(np.isnan(bar[0].get_height()) for bar in bars)
+
+
+def test_intervals_stand_in_their_rows_and_do_not_cover_each_other(fig):
+    ax = fig.subplots()
+    series = {"A": {"x": (1, 0, 2), "z": (3, 3, 3)}, "B": {"x": (2, 1, 4)}}
+    pictures.interval_rows(ax, ["x", "y", "z"], series, {"A": {"color": "red"}, "B": {"color": "blue"}})
+    a, b = (container.lines[0] for container in ax.containers)
+    assert a.get_ydata().round() == pytest.approx([0, 2])
+    assert 0 < b.get_ydata()[0] - a.get_ydata()[0] < 0.5
+    (reach,) = ax.containers[1].lines[2]
+    assert reach.get_segments()[0][:, 0] == pytest.approx([1, 4])
+    assert ax.get_ylim() == (2.5, -0.5)
+
+
+def test_replacements_have_a_panel_each_and_only_the_cells_that_have_what_is_taken(fig):
+    found = {("A", "i", "space mean"): (1, 0, 2), ("A", "i", "constant"): (1, 0, 2), ("B", "i", "constant"): (1, 0, 2)}
+    looks = {"A": {"color": "red"}, "B": {"color": "blue"}}
+    axes = pictures.replacement_panels(fig, ["i", "all"], ["space mean", "constant"], found, looks, "points")
+    assert [len(ax.containers) for ax in axes] == [1, 2]
+    assert [text.get_text() for text in fig.legends[0].get_texts()] == ["A", "B"]
+
+
+def test_lines_over_steps_begin_at_the_first(fig):
+    ax = fig.subplots()
+    line, band = pictures.over_steps(ax, {"on": [(0.5, 0.4, 0.6), (0.6, 0.5, 0.7)]}, {"on": {"color": "red"}})
+    assert line.get_xdata().tolist() == [1, 2]
+    assert band.get_paths()[0].vertices[:, 1].min() == pytest.approx(0.4)
+    assert to_hex(band.get_facecolor()[0]) == to_hex("red")
+
+
+def test_changes_of_classes_have_limits_that_do_not_depend_on_them(fig, rng):
+    ax = fig.subplots()
+    shown = pictures.change_by_class(ax, rng.normal(size=(3, 2)), ["a", "b", "c"], ["i", "f"], 100.0)
+    assert shown.get_clim() == (-100, 100)
+
+
+def test_rows_stand_where_their_kinds_say_and_those_untrained_say_so(fig):
+    accuracies = {"conv_pooled_attention": (0.8, 0.7, 0.9), "attention_conv_conv": (0.5, 0.4, 0.6)}
+    axes = pictures.tiles_of_rows(fig, accuracies, (0.5, 0.8))
+    shown = [ax.images[0] for ax in axes]
+    assert [ax.get_title(loc="left") for ax in axes] == [f"f: {kind}" for kind in ("conv", "pooled", "attention")]
+    assert shown[1].get_array()[0, 2] == pytest.approx(0.8)
+    assert shown[0].get_array()[2, 0] == pytest.approx(0.5)
+    assert texts(axes[1]).count("80.0") == texts(axes[1]).count("70 to 90") == 1
+    assert sum(texts(ax).count("not\ntrained") for ax in axes) == len(ROWS) - 2
+
+
+def test_effects_of_kinds_have_both_their_intervals(fig):
+    effects = {(gate, kind): (1, 0.5, 1.5) for gate in "ifo" for kind in ("conv", "pooled", "attention")}
+    axes = pictures.kind_effects(fig, effects, 2.0)
+    ends = [line.get_xdata() for line in axes[2].lines[1:4]]
+    assert [np.ravel(each).tolist() for each in ends] == [[-1, 3], [0.5, 1.5], [1]]
+    assert [ax.get_title(loc="left") for ax in axes] == ["i", "f", "o"]
