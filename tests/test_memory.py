@@ -159,6 +159,12 @@ def test_one_step_fades_not_at_all(rng):
     assert fading(layer_of("a"), features, others).measured.tolist() == [[1.0]]
 
 
+def test_of_no_difference_nothing_is_left_or_reached(rng):
+    features = torch.randn(2, 3, 3, 4, 4, generator=rng, dtype=torch.float64)
+    found = fading(layer_of("a"), features, features)
+    assert found.measured.isnan().all() and found.by_gates.isnan().all()
+
+
 def test_two_clips_must_be_alike():
     with pytest.raises(ValueError, match="two clips alike"):
         fading(layer_of("a").float(), torch.zeros(2, 3, 3, 4, 4), torch.zeros(1, 3, 3, 4, 4))

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
 Interval = tuple[float, float, float]  # a value and the ends of its interval
-OTHER = "#777777"
+UNTRAINED = {"color": "#777777"}
 
 
-def panels(fig: FigureBase, colours: Mapping[str, str], sharex: bool = True) -> dict[str, Axes]:
+def panels(fig: FigureBase, colours: Mapping[str, str]) -> dict[str, Axes]:
     """A panel for each name side by side, in its colour and with the same axes."""
-    axes = fig.subplots(1, len(colours), sharex=sharex, sharey=True, squeeze=False)[0]
+    axes = fig.subplots(1, len(colours), sharex=True, sharey=True, squeeze=False)[0]
     for ax, (name, colour) in zip(axes, colours.items(), strict=True):
         ax.set_title(name, color=colour)
     return dict(zip(colours, axes, strict=True))
@@ -25,20 +25,15 @@ def estimates(
 ) -> list[Artist]:
     """A row for each name, from the top, and in it one below the other the intervals of its conditions.
 
-    found[name][condition]; `looks` are each condition's line properties, and label its legend.
+    As found[name][condition]; `looks` are each condition's line properties, its `color` among them.
     """
     drawn: list[Artist] = []
     for row, conditions in enumerate(found.values()):
         for number, (condition, (value, low, high)) in enumerate(conditions.items()):
             y = row + 0.5 * ((number + 0.5) / len(conditions) - 0.5)
-            bar = ax.errorbar(
-                value,
-                y,
-                xerr=[[value - low], [high - value]],
-                **{"fmt": "o", "markersize": 4, "elinewidth": 1.4} | dict(looks[condition]),
-                label=condition if row == 0 else None,
-            )
-            drawn += bar.get_children()
+            look = dict(looks[condition])
+            drawn += ax.plot([low, high], [y, y], color=look["color"], linewidth=1.4)
+            drawn += ax.plot(value, y, "o", markersize=4, label=condition if row == 0 else None, **look)
     ax.set_yticks(range(len(found)), list(found))
     ax.set_ylim(len(found) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
@@ -62,18 +57,18 @@ def half_lives(
     """
     rng = np.random.default_rng(0)
     drawn: list[Artist] = []
-    limits = 1 / 16, 64
+    limits = 1 / 16, 16
     for place, (name, kinds) in enumerate(found.items()):
         for number, values in enumerate(kinds.values()):
             at = place + 0.36 * (number - (len(kinds) - 1) / 2)
             shown = np.clip(values.ravel(), *limits)
-            colour = colours[name] if number == 0 else OTHER
+            colour = colours[name] if number == 0 else UNTRAINED["color"]
             x = at + rng.uniform(-0.12, 0.12, shown.size)
             drawn += ax.plot(x, shown, "o", color=colour, markersize=2.4, alpha=0.5, markeredgewidth=0)
             drawn.append(ax.hlines(np.median(shown), at - 0.16, at + 0.16, color="black", linewidth=1.6))
     ax.set_yscale("log", base=2)
-    ticks = [2.0**power for power in range(-4, 7, 2)]
-    ax.set_yticks(ticks, ["≤ 1/16", "1/4", "1", "4", "16", "≥ 64"])
+    ticks = [2.0**power for power in range(-4, 5, 2)]
+    ax.set_yticks(ticks, ["≤ 1/16", "1/4", "1", "4", "≥ 16"])
     ax.set(ylim=(limits[0] * 0.8, limits[1] * 1.25), xlim=(-0.6, len(found) - 0.4))
     ax.set_xticks(range(len(found)), list(found))
     return drawn

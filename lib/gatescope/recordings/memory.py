@@ -75,7 +75,7 @@ class Fading:
     """What two pasts leave of their difference in the last cell state, both given the same input since.
 
     At lag n the last n steps were the same; at lag 0 all is left, which is 1. Differences are Euclidean, over channels
-    and positions.
+    and positions; NaN where there is none to begin with.
     """
 
     measured: Float[Tensor, "clips lags"]
@@ -99,8 +99,8 @@ def fading(layer: RecurrentLayer, features: Features, others: Others) -> Fading:
         last = own["c"][:, k]
         if k < features.shape[1] - 1:
             _, (_, last) = layer(others[:, k + 1 :], (own["h"][:, k], own["c"][:, k]), return_state=True)
-        measured.append(_norm(last - reference["c"][:, -1]) / _norm(apart))
-        by_gates.append(_norm(f[:, k + 1 :].prod(1) * apart) / _norm(apart))
+        measured.append(_ratio(last - reference["c"][:, -1], apart))
+        by_gates.append(_ratio(f[:, k + 1 :].prod(1) * apart, apart))
     return Fading(torch.stack(measured, 1), torch.stack(by_gates, 1))
 
 
@@ -114,7 +114,8 @@ def _states(layer: RecurrentLayer, features: Features) -> dict[str, Tensor]:
 class Reach:
     """How far one step of another clip moves what a network ends with, in parts of the way to that clip's.
 
-    1 is as far as the other clip itself lies. At lag n the step n steps before the last is the other's.
+    1 is as far as the other clip itself ends; NaN where both end alike. At lag n the step n steps before the last is
+    the other's.
     """
 
     cell: Float[Tensor, "clips lags"]  # the first layer's cell state at the last step
@@ -136,7 +137,7 @@ def reach(network: GestureNetwork, features: Features, others: Others) -> Reach:
         moved.append(_end(network, changed))
     parts = []
     for own, other, each in zip(*ends, zip(*moved, strict=True), strict=True):
-        parts.append(torch.stack([_norm(end - own) for end in each], 1) / _norm(other - own)[:, None])
+        parts.append(torch.stack([_ratio(end - own, other - own) for end in each], 1))
     return Reach(*parts)
 
 
@@ -155,5 +156,7 @@ def _check_same(features: Tensor, others: Tensor) -> None:
         raise ValueError(f"needed two clips alike; got {tuple(features.shape)} and {tuple(others.shape)}")
 
 
-def _norm(maps: Tensor) -> Tensor:
-    return maps.flatten(1).norm(dim=1)
+def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+    """How large one is beside the other, for each clip; NaN where there is nothing to be beside."""
+    size, whole_size = (each.flatten(1).norm(dim=1) for each in (part, whole))
+    return torch.where(whole_size > 0, size / whole_size, torch.nan)
