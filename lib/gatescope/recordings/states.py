@@ -15,6 +15,7 @@ RULES = {
     "gradient": "most for the class",
 }
 BATCH_SIZE = 16  # clips
+EVEN = 1e-6  # a map that varies less, in parts of its size, varies by rounding
 
 Features = Float[Tensor, "clips step features height width"]
 State = Float[Tensor, "clips step channels rows columns"]
@@ -66,15 +67,18 @@ def correlation(
 ) -> Float[np.ndarray, " clips"]:
     """How far two sets of maps show the same places, -1 to 1: Pearson's correlation over positions.
 
-    All maps of a clip count together, each without its own mean, so those that vary more count for more. NaN where one
-    of the two is even in every map.
+    The mean over all maps of a clip, but those where one of the two is even, up to rounding; NaN where all are.
     """
-    first, second = (np.float64(maps) - np.float64(maps).mean((-2, -1), keepdims=True) for maps in (first, second))
-    within = tuple(range(1, first.ndim))
-    sizes = np.sqrt((first**2).sum(within) * (second**2).sum(within))
-    # Below that, what is left of an even map is rounding.
-    varies = sizes > 1e-20
-    return np.divide((first * second).sum(within), sizes, out=np.full(len(sizes), np.nan), where=varies)
+    apart, sizes = [], []
+    for maps in (np.float64(first), np.float64(second)):
+        apart.append(maps - maps.mean((-2, -1), keepdims=True))
+        size, whole = (np.sqrt((each**2).sum((-2, -1))) for each in (apart[-1], maps))
+        sizes.append(np.where(size > EVEN * whole, size, np.nan))
+    found = (apart[0] * apart[1]).sum((-2, -1)) / (sizes[0] * sizes[1])
+    found = found.reshape(len(found), -1)
+    known = ~np.isnan(found)
+    count = known.sum(1)
+    return np.where(count > 0, np.where(known, found, 0).sum(1) / np.maximum(count, 1), np.nan)
 
 
 def shown_of_cell(c: State, h: State) -> dict[str, Float[np.ndarray, " clips"]]:
