@@ -79,6 +79,12 @@ def test_what_h_shows_of_c_in_closed_form():
     assert found["after tanh"] == pytest.approx((np.tanh(0.5) + np.tanh(2)) / 2.5)
     assert found["after gate"] == pytest.approx(found["after tanh"] / 4)
     assert 0.9 < found["same place"] < 1
+    assert found["counting"] == 1
+
+
+def test_a_cell_counts_where_its_large_values_are_whole_numbers():
+    c = torch.tensor([[0.5, 0.2, 1.04, -3.05, 2.3, -1.5], [0.1, 0.2, 0.3, -0.4, 0.5, 0.89]]).reshape(2, 1, 1, 2, 3)
+    assert shown_of_cell(c, c.tanh())["counting"] == pytest.approx([0.5, np.nan], nan_ok=True)
 
 
 def test_recorded_states_are_those_of_one_pass_with_the_gradient_of_each_clips_own_class():
