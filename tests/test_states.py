@@ -83,7 +83,7 @@ def test_what_h_shows_of_c_in_closed_form():
 
 
 def test_a_cell_counts_where_its_large_values_are_whole_numbers():
-    c = torch.tensor([[0.5, 0.2, 1.04, -3.05, 2.3, -1.5], [0.1, 0.2, 0.3, -0.4, 0.5, 0.89]]).reshape(2, 1, 1, 2, 3)
+    c = torch.tensor([[0.5, 1.0, 2.04, -3.05, 2.3, -1.6], [0.1, 0.2, 0.3, -0.4, 1.0, 1.49]]).reshape(2, 1, 1, 2, 3)
     assert shown_of_cell(c, c.tanh())["counting"] == pytest.approx([0.5, np.nan], nan_ok=True)
 
 

@@ -86,15 +86,15 @@ def shown_of_cell(c: State, h: State) -> dict[str, Float[np.ndarray, " clips"]]:
 
     `saturated` is the part of all values of c beyond 1, where tanh is nearly flat; `after tanh` and `after gate` are
     the mean sizes of tanh(c) and of h in parts of that of c; `same place` is the correlation of the maps of c and h.
-    `counting` is, of the values of c beyond 0.9, the part within 0.1 of a whole number, where an even spread has 0.2: c
+    `counting` is, of the values of c beyond 1.5, the part within 0.1 of a whole number, where an even spread has 0.2: c
     counts steps where both gates are open and the candidate is at its ends. NaN where no value is as large.
     """
-    near = (c.abs() > 0.9) & ((c - c.round()).abs() < 0.1)
+    near = (c.abs() > 1.5) & ((c - c.round()).abs() < 0.1)
     sizes = [values.abs().flatten(1).mean(1) for values in (c, c.tanh(), h)]
     return {
         "saturated": (c.abs() > 1).flatten(1).float().mean(1).numpy(),
         "after tanh": (sizes[1] / sizes[0]).numpy(),
         "after gate": (sizes[2] / sizes[0]).numpy(),
-        "counting": (near.flatten(1).sum(1) / (c.abs() > 0.9).flatten(1).sum(1)).numpy(),
+        "counting": (near.flatten(1).sum(1) / (c.abs() > 1.5).flatten(1).sum(1)).numpy(),
         "same place": correlation(c.numpy(), h.numpy()),
     }
