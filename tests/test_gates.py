@@ -25,8 +25,8 @@ from gatescope.recordings.replacements import (
     constant,
     divergence,
     every_replacement,
-    in_words,
     replacements,
+    shift_level,
     shuffle_space,
     space_mean,
     time_mean,
@@ -215,11 +215,25 @@ def test_shuffling_moves_positions_of_all_channels_together_and_anew_for_each_cl
     assert not torch.equal(shuffle_space(seed=1)(gate), steps[0])
 
 
-def test_a_pooled_gate_has_no_space_to_take_away_and_one_step_no_time(rng):
+def test_shifting_keeps_the_map_and_changes_as_much_as_the_space_mean(rng):
+    gate = torch.from_numpy(rng.uniform(0.45, 0.55, (2, 3, 4, 5)))
+    shifted = shift_level()(gate)
+    assert torch.allclose(shifted - space_mean(shifted), gate - space_mean(gate))
+    taken = (gate - space_mean(gate)).square().mean((2, 3))
+    assert torch.allclose((shifted - gate).square().mean((2, 3)), taken)
+    assert len((shifted > gate).flatten().unique()) == 2
+    assert shift_level()(gate + 0.45).max() == 1
+    change = shift_level()
+    assert torch.equal(change(gate), shifted)
+    assert not torch.equal(change(gate), shifted)
+
+
+def test_a_pooled_gate_has_no_space_to_take_away_one_step_no_time_and_one_clip_no_other(rng):
     maps, values = torch.from_numpy(rng.random((2, 3, 4, 5, 6))), torch.from_numpy(rng.random((2, 3, 4)))
     assert tuple(replacements(maps)) == REPLACEMENTS
-    assert set(replacements(values)) == {"time mean", "channel mean", "constant"}
+    assert set(replacements(values)) == {"time mean", "channel mean", "another clip's", "constant"}
     assert "time mean" not in replacements(maps[:, :1])
+    assert "another clip's" not in replacements(maps[:1])
 
 
 @pytest.mark.parametrize("cell", ["convlstm", "a", MIXED], ids=["convlstm", "a", "mixed"])
@@ -253,7 +267,8 @@ def test_every_gate_is_replaced_alone_and_then_all_together(network, features):
         f"layer{layer}.{gate}": dimensions for layer in (1, 2) for gate, dimensions in (("i", 5), ("f", 3), ("o", 5))
     }
     found = {(gate, name): changes for gate, name, changes in every_replacement(recorded)}
-    assert len(found) == 4 * 6 + 2 * 3 + 6
+    assert len(found) == 4 * 8 + 2 * 4 + 8
+    assert torch.equal(found["layer2.f", "another clip's"]["layer2.f"][2], recorded["layer2.f"][1])
     assert set(found["all", "space mean"]) == {"layer1.i", "layer1.o", "layer2.i", "layer2.o"}
     assert set(found["all", "constant"]) == set(recorded)
     assert set(found["layer2.f", "time mean"]) == {"layer2.f"}
@@ -262,7 +277,7 @@ def test_every_gate_is_replaced_alone_and_then_all_together(network, features):
 def test_what_one_gate_alone_has_is_not_taken_from_all_together():
     recorded = {"layer1.i": torch.rand(2, 3, 4, 5, 6), "layer1.f": torch.rand(2, 3, 4)}
     together = {name for gate, name, _ in every_replacement(recorded) if gate == "all"}
-    assert together == {"time mean", "channel mean", "constant"}
+    assert together == {"time mean", "channel mean", "another clip's", "constant"}
 
 
 @pytest.mark.parametrize(("peak", "channels"), [(True, 3), (False, 1)])
@@ -305,11 +320,6 @@ def test_the_divergence_is_kullback_and_leiblers(rng):
 )
 def test_the_interval_and_the_number_of_answers_decide_and_not_the_value(change, num_answers, said):
     assert verdict(*change, margin=5, num_answers=num_answers) == said
-
-
-def test_an_interval_in_words():
-    assert in_words((-1.25, -3, 0.04)) == "-1.2 [-3.0, +0.0]"
-    assert in_words((0.5, 0, 1), ".2f") == "0.50 [0.00, 1.00]"
 
 
 def additive(level, effects):

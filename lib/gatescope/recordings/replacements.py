@@ -8,12 +8,20 @@ from jaxtyping import Float, Float64
 from scipy.special import log_softmax
 from torch import Tensor
 
-REPLACEMENTS = ("space mean", "shared map", "shuffled", "time mean", "channel mean", "constant")
+REPLACEMENTS = (
+    "space mean",
+    "shared map",
+    "shuffled",
+    "shifted",
+    "time mean",
+    "channel mean",
+    "another clip's",
+    "constant",
+)
 
 Step = Float[Tensor, "clip channel *space"]
 Steps = Float[Tensor, "clip time channel *space"]
 Change = Callable[[Tensor], Tensor] | Tensor
-Interval = tuple[float, float, float]  # a value, and the ends of its interval
 
 
 def space_mean(gate: Step) -> Step:
@@ -42,6 +50,22 @@ def shuffle_space(seed: int = 0) -> Callable[[Step], Step]:
     return shuffle
 
 
+def shift_level(seed: int = 0) -> Callable[[Step], Step]:
+    """A change that keeps a gate's map and moves its level, up or down at random, within 0 and 1: a control.
+
+    Each channel moves by its deviation over positions, for each clip and step anew, so that as much changes, in mean
+    squares, as where the space mean takes the map away; but for what is cut off. As `shuffle_space` it is for one pass.
+    """
+    rng = torch.Generator().manual_seed(seed)
+
+    def shift(gate: Step) -> Step:
+        sign = torch.randint(0, 2, gate.shape[:2], generator=rng).to(gate) * 2 - 1
+        change = sign * gate.flatten(2).std(2, unbiased=False)
+        return (gate + change.view(*gate.shape[:2], *[1] * (gate.ndim - 2))).clamp(0, 1)
+
+    return shift
+
+
 def time_mean(recorded: Steps) -> Steps:
     """Each clip's mean over its steps, at every step."""
     return recorded.mean(1, keepdim=True).expand_as(recorded)
@@ -65,16 +89,20 @@ def without_own_map(recorded: Steps) -> Callable[[Step], Step]:
 def replacements(recorded: Steps) -> dict[str, Change]:
     """What is put in a gate's place, by its name in REPLACEMENTS, as `intervene` takes it; for one pass over the clips.
 
-    `space mean`, `shared map`, `shuffled` (in space) and `channel mean` are made of the gate as it comes, which has
-    heard of what they changed at earlier steps. `time mean` and `constant` are means of `recorded`, a pass that nobody
-    disturbed. A pooled gate has no space to take away, and one step no time.
+    `space mean`, `shared map`, `shuffled` (in space), `shifted` (in level) and `channel mean` are made of the gate as
+    it comes, which has heard of what they changed at earlier steps. `time mean`, `another clip's` and `constant` are of
+    `recorded`, a pass that nobody disturbed. A pooled gate has no space to take away, one step no time, and one clip
+    has no other.
     """
-    changes: dict[str, Change] = {}
+    changes: dict[str, Change] = {"channel mean": channel_mean, "constant": constant(recorded)}
     if recorded.ndim == 5:
-        changes |= {"space mean": space_mean, "shared map": without_own_map(recorded), "shuffled": shuffle_space()}
+        changes |= {"space mean": space_mean, "shared map": without_own_map(recorded)}
+        changes |= {"shuffled": shuffle_space(), "shifted": shift_level()}
     if recorded.shape[1] > 1:
         changes["time mean"] = time_mean(recorded)
-    return changes | {"channel mean": channel_mean, "constant": constant(recorded)}
+    if len(recorded) > 1:
+        changes["another clip's"] = recorded.roll(1, 0)
+    return {name: changes[name] for name in REPLACEMENTS if name in changes}
 
 
 def every_replacement(recorded: Mapping[str, Steps]) -> Iterator[tuple[str, str, dict[str, Change]]]:
@@ -119,12 +147,6 @@ def divergence(
     """
     p, q = (log_softmax(logits.astype(np.float64), axis=-1) for logits in (before, after))
     return np.maximum((np.exp(p) * (p - q)).sum(-1), 0)
-
-
-def in_words(found: Interval, form: str = "+.1f") -> str:
-    """A value and its interval: `-1.2 [-3.0, +0.6]`."""
-    value, low, high = (format(number, form) for number in found)
-    return f"{value} [{low}, {high}]"
 
 
 def verdict(value: float, low: float, high: float, margin: float, num_answers: int) -> str:
