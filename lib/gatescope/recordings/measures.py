@@ -6,6 +6,8 @@ value a position, so a position covered by half counts by half. Where the hand i
 `estimate` leaves it out.
 """
 
+from functools import lru_cache
+
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import distance_transform_edt
@@ -197,8 +199,7 @@ def estimate(
     difference of the two as `values`. NaN is left out; the mean of nothing is NaN.
     """
     rng = np.random.default_rng(0)
-    num_clips = values.shape[1]
-    clips = rng.multinomial(num_clips, np.full(num_clips, 1 / num_clips), num_draws).astype(np.float64)
+    clips = _drawn(values.shape[1], num_draws)
     mean, drawn = 0.0, np.zeros(num_draws)
     for sign, found in ((1, values), (-1, minus)):
         if found is None:
@@ -212,6 +213,13 @@ def estimate(
     drawn = drawn[~np.isnan(drawn)]
     low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2)) if len(drawn) else (np.nan, np.nan)
     return mean, float(low), float(high)
+
+
+@lru_cache(maxsize=8)
+def _drawn(num_clips: int, num_draws: int) -> Float[np.ndarray, "draws clips"]:
+    """How often each clip comes when as many are drawn anew; a study asks for the same hundreds of times."""
+    even = np.full(num_clips, 1 / num_clips)
+    return np.random.default_rng(1).multinomial(num_clips, even, num_draws).astype(np.float64)
 
 
 def _mean(values: Values, axis: int | None) -> Values:
