@@ -59,7 +59,7 @@ def hand_strip(ax: Axes, hand: Bool[np.ndarray, "step size size"], **line) -> li
     """The outline of the hand on each picture of a strip; `line` is as in `outline`."""
     gap = np.zeros((hand.shape[1], GAP_PX), bool)
     whole = np.concatenate([part for each in hand for part in (each, gap)][:-1], axis=1)
-    return outline(ax, whole, **{"linewidths": 0.8} | line)
+    return outline(ax, whole, **{"linewidths": 0.6} | line)
 
 
 def strips(
