@@ -51,17 +51,24 @@ def shuffle_space(seed: int = 0) -> Callable[[Step], Step]:
 
 
 def shift_level(seed: int = 0) -> Callable[[Step], Step]:
-    """A change that keeps a gate's map and moves its level, up or down at random, within 0 and 1: a control.
+    """A change that moves a gate's level up or down at random and leaves its map, but for what is cut off at 0 and 1.
 
-    Each channel moves by its deviation over positions, for each clip and step anew, so that as much changes, in mean
-    squares, as where the space mean takes the map away; but for what is cut off. As `shuffle_space` it is for one pass.
+    The control of `space_mean`: each channel moves, for each clip and step anew, until as much has changed, in mean
+    squares, as where its map is taken away. As `shuffle_space` it is for one pass.
     """
     rng = torch.Generator().manual_seed(seed)
 
     def shift(gate: Step) -> Step:
-        sign = torch.randint(0, 2, gate.shape[:2], generator=rng).to(gate) * 2 - 1
-        change = sign * gate.flatten(2).std(2, unbiased=False)
-        return (gate + change.view(*gate.shape[:2], *[1] * (gate.ndim - 2))).clamp(0, 1)
+        values = gate.flatten(2)
+        sign = torch.randint(0, 2, (*gate.shape[:2], 1), generator=rng).to(gate) * 2 - 1
+        wanted = values.var(2, unbiased=False, keepdim=True)
+        # Moved by 1, all of a channel is 0 or 1, and more has changed than its variance.
+        little, much = torch.zeros_like(wanted), torch.ones_like(wanted)
+        for _ in range(14):
+            middle = (little + much) / 2
+            enough = ((values + sign * middle).clamp(0, 1) - values).square().mean(2, keepdim=True) >= wanted
+            little, much = torch.where(enough, little, middle), torch.where(enough, middle, much)
+        return (values + sign * much).clamp(0, 1).view_as(gate)
 
     return shift
 
