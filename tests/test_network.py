@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from gatescope.loaders import SyntheticGestures, to_batch
-from gatescope.models import CELLS, Cell, GestureNetwork, NetworkConfig
+from gatescope.models import CELLS, STUDY_CELLS, Cell, GestureNetwork, NetworkConfig
 from gatescope.recordings import hook_points, record
 
 MIXED = Cell(i="conv", f="pooled", o="attention", candidate="separable")
@@ -214,7 +214,7 @@ def test_clips_with_time_before_channels_are_refused_with_their_shape():
 
 
 def test_a_config_goes_through_json_and_back():
-    for cell in (*CELLS, MIXED):
+    for cell in (*CELLS, *STUDY_CELLS, MIXED):
         config = NetworkConfig.small(cell, num_classes=12, conventions="authors", clip_mean=0.75, mean=(1, 2.5, 3))
         back = NetworkConfig.from_json(json.loads(json.dumps(config.to_json())))
         assert back == config and hash(back) == hash(config)
@@ -289,3 +289,10 @@ def test_functional_derivatives_agree_with_autograd():
     expected = torch.autograd.grad(loss(weights), list(weights.values()))
     for (name, found), gradient in zip(torch.func.grad(loss)(weights).items(), expected, strict=True):
         torch.testing.assert_close(found, gradient, rtol=1e-5, atol=1e-7, msg=name)
+
+
+def test_a_card_from_before_attention_could_be_rescaled_is_still_read():
+    values = NetworkConfig.small(STUDY_CELLS["b_rescaled"], num_classes=2).to_json()
+    assert NetworkConfig.from_json(values).cells[0].rescaled
+    del values["cells"][0]["rescaled"]
+    assert NetworkConfig.from_json(values).cells[0] == CELLS["b"]
