@@ -49,15 +49,17 @@ def test_neither_date_nor_version_stands_in_a_file(in_folder):
 
 
 def test_the_record_holds_what_made_the_figure(in_folder):
-    weights = in_folder / "tiny.safetensors"
-    weights.write_bytes(b"weights")
+    weights = [in_folder / seed / "network.safetensors" for seed in ("a-0", "a-1")]
+    for path in weights:
+        path.parent.mkdir()
+        path.write_bytes(b"weights")
     save_figure(
         draw(),
         "05-forget",
         alt="a gate closes",
         data="rendered gestures, valid, clip 3",
         seed=4,
-        weights=[weights],
+        weights=weights,
         numbers={"steps": exact(16), "accuracy": trained(0.84)},
     )
     finish_notebook()
@@ -67,7 +69,7 @@ def test_the_record_holds_what_made_the_figure(in_folder):
         "alt": "a gate closes",
         "data": "rendered gestures, valid, clip 3",
         "seed": 4,
-        "weights": {"tiny.safetensors": sha256_of(weights)},
+        "weights": {f"{path.parent.name}/network.safetensors": sha256_of(path) for path in weights},
         "numbers": {
             "steps": {"value": 16, "kind": "exact"},
             "accuracy": {"value": 0.84, "kind": "trained"},

@@ -84,7 +84,8 @@ def save_figure(
         "alt": alt,
         "data": data,
         "seed": seed,
-        "weights": {Path(path).name: sha256_of(Path(path)) for path in weights},
+        # A checkpoint's file has the same name in every folder, and no folder above that is the same everywhere.
+        "weights": {"/".join(Path(path).parts[-2:]): sha256_of(Path(path)) for path in weights},
         "numbers": {label: asdict(number) for label, number in (numbers or {}).items()},
         "files": {path.name: sha256_of(path) for path in files},
     }
