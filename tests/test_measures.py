@@ -215,11 +215,6 @@ def test_the_blob_is_a_gaussian_in_the_middle():
     assert measures.centre(blob) == pytest.approx([0.5, 0.5])
 
 
-def test_a_class_with_many_clips_counts_for_no_more():
-    values = np.array([[1.0, 1, 1, 0], [np.nan, 0.5, np.nan, np.nan]])
-    assert measures.class_mean(values, np.array([7, 7, 7, 2])) == pytest.approx([0.5, 0.5])
-
-
 def test_the_estimate_is_the_mean_of_what_is_known():
     values = np.array([[1.0, 2, np.nan], [3, np.nan, np.nan]])
     mean, low, high = measures.estimate(values)

@@ -69,7 +69,7 @@ def pointing(maps: Maps, mask: Mask) -> Values:
     """The part of the map's highest position that the mask covers, 0 or 1 for a mask of 0 and 1: the pointing game.
 
     Of several equally high positions the mean. With a tolerance it takes the mask of `widen`. NaN where the mask or
-    the map is empty. The field averages over classes: see `class_mean`.
+    the map is empty. The field averages it over classes.
     """
     return energy(peaks(maps), mask)
 
@@ -177,12 +177,6 @@ def against_hands(
         "its best channel": on_hand(parts[clips, :, best], tops[clips, :, best], hand, near),
         "another clip's hand": {name: _mean(np.stack([one[name] for one in others]), axis=0) for name in own},
     }
-
-
-def class_mean(values: Float[np.ndarray, "*any clips"], labels: np.ndarray) -> Values:
-    """The mean over classes of the mean over a class's clips, so that no class counts for more by having more clips."""
-    means = [_mean(values[..., labels == label], axis=-1) for label in np.unique(labels)]
-    return _mean(np.stack(means, axis=-1), axis=-1)
 
 
 def estimate(
