@@ -194,3 +194,15 @@ def test_every_notebook_stands_in_the_tables_with_its_question(page):
         first = nbformat.read(path, as_version=4).cells[0].source
         question = re.search(r"\*\*(.+?\?)\*\*", first, re.DOTALL).group(1).replace("\n", " ")
         assert re.search(rf"\[{path.stem}\]\([^)]*{path.name}\) \| {re.escape(question)}", text), path.stem
+
+
+@pytest.mark.parametrize("path", [REPOSITORY / "README.md", *NOTEBOOKS], ids=lambda path: path.stem)
+def test_every_link_leads_somewhere(path):
+    if path.suffix == ".md":
+        text = path.read_text()
+    else:
+        cells = nbformat.read(path, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    assert links
+    assert [link for link in links if not (path.parent / link).exists()] == []
