@@ -99,6 +99,31 @@ def test_recorded_clips_have_frames_alone(saved, shared, tmp_path):
             sample.hand_on((8, 4, 4))
 
 
+def test_what_is_said_of_recorded_clips_holds_no_path_of_the_machine(saved, shared, tmp_path):
+    network = GestureNetwork.load(saved())
+    root = shared / "realdata/intel_asl"
+    said = {
+        ("jester_layout", 2): "2 clips of jester_layout",
+        ("jester_layout", 1): "jester_layout/20bn-jester-v1/1",
+        ("jester_layout/20bn-jester-v1/1", 2): "1",
+        ("asl_gestures/no.mkv", 2): "no.mkv",
+    }
+    for (where, num_clips), words in said.items():
+        assert open_sample(network, str(root / where), num_clips, cache=tmp_path).source == words
+
+
+def test_clips_below_the_repository_are_named_from_there_on(saved, shared, tmp_path, monkeypatch):
+    from gatescope import paths, study
+
+    for module in (paths, study):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "no.mkv").write_bytes((shared / "realdata/intel_asl/asl_gestures/no.mkv").read_bytes())
+    network = GestureNetwork.load(saved())
+    for where in ("data/no.mkv", "data/../data/no.mkv", str(tmp_path / "data/no.mkv"), "data"):
+        assert open_sample(network, where, 1, cache=tmp_path / "cache").source == "data/no.mkv"
+
+
 def test_a_place_without_clips_is_an_error(saved, tmp_path):
     network = GestureNetwork.load(saved())
     with pytest.raises(FileNotFoundError, match="does not exist"):

@@ -26,7 +26,7 @@ from gatescope.loaders.clip import crop_and_resize
 from gatescope.loaders.flow import optical_flow
 from gatescope.loaders.reading import IMAGE_SUFFIXES
 from gatescope.models import GestureNetwork, NetworkConfig
-from gatescope.paths import CACHE, CHECKPOINTS, ROOT
+from gatescope.paths import CACHE, CHECKPOINTS, ROOT, named
 from gatescope.recordings import intervene
 
 TITLES = {"convlstm": "ConvLSTM", "a": "(a)", "b": "(b)", "c": "(c)", "d": "(d)"}
@@ -123,7 +123,7 @@ def score_all(
 class Sample:
     """Clips as a network takes them, with what is known of each beside them."""
 
-    source: str  # in words, for titles and the manifest
+    source: str  # in words, for titles and the manifest: no path outside the repository
     synthetic: bool
     x: Float32[Tensor, "clips 3 time size size"]
     frames: UInt8[np.ndarray, "clips time size size 3"]  # as the network sees them, before means are subtracted
@@ -198,13 +198,16 @@ def open_sample(network: GestureNetwork, clips: str = "", num_clips: int = 54, c
     found = list(islice(_recorded(Path(clips)) if clips else _rendered(network, num_clips, cache), num_clips))
     if not found:
         raise ValueError(f"there is no clip in {clips or 'the set of rendered gestures'}")
-    where = clips or found[0].source.replace(" clip 0,", ",")
+    first = found[0].source
+    if clips:
+        first = first.replace(str(ROOT / clips), named(Path(clips)))
+    where = named(Path(clips)) if clips else first.replace(" clip 0,", ",")
     classes = (network.card or {}).get("data", {}).get("names", [])
     names = tuple(clip.name or Path(clip.source).stem for clip in found)
     seen = [_as_seen(clip, network.config) for clip in found]
     frames, hands, flows = zip(*seen, strict=True)
     return Sample(
-        source=found[0].source if len(found) == 1 else f"{len(found)} clips of {where}",
+        source=first if len(found) == 1 else f"{len(found)} clips of {where}",
         synthetic=not clips,
         x=torch.cat([to_batch(clip, **network.config.input) for clip in found]),
         frames=np.stack(frames),
@@ -224,8 +227,7 @@ def _rendered(network: GestureNetwork, num_clips: int, cache: Path) -> CachedGes
 
 
 def _recorded(path: Path) -> Iterable[Clip]:
-    if not path.is_absolute():
-        path = ROOT / path
+    path = ROOT / path
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name a video, a folder of frames or videos, or a data set")
     if path.is_file():
