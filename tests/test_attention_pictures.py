@@ -17,26 +17,6 @@ def attention():
     return attention
 
 
-def test_each_row_has_its_value_on_its_interval_from_the_top(attention, fig):
-    ax = fig.add_subplot()
-    attention.interval_rows(ax, {"(b)": (2.0, 1.5, 2.25), "even": (1.0, 1.0, 1.0)}, {"(b)": "#009E73"}, reference=1.0)
-    dashed, bar, mark, other_bar, other_mark = ax.get_lines()
-    assert list(dashed.get_xdata()) == [1, 1]
-    assert list(bar.get_xdata()) == [1.5, 2.25] and list(bar.get_ydata()) == [0, 0]
-    assert list(mark.get_xdata()) == [2] and mark.get_color() == "#009E73"
-    assert list(other_mark.get_ydata()) == [1] and other_bar.get_color() == attention.OTHERS
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["(b)", "even"]
-    assert ax.get_ylim() == (1.5, -0.5)
-
-
-def test_a_value_that_is_not_a_number_leaves_an_empty_row(attention, fig):
-    ax = fig.add_subplot()
-    attention.interval_rows(ax, {"even": (float("nan"),) * 3, "blob": (0.5, 0.4, 0.6)}, {})
-    fig.draw_without_rendering()
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["even", "blob"]
-    assert ax.get_xlim()[0] < 0.4 and ax.get_xlim()[1] > 0.6
-
-
 def test_the_grid_has_a_row_for_each_cell_and_one_axis_for_each_measure(attention, fig):
     found = {
         cell: {
@@ -50,20 +30,11 @@ def test_the_grid_has_a_row_for_each_cell_and_one_axis_for_each_measure(attentio
     assert axes[0].get_xlim() == axes[2].get_xlim() != axes[1].get_xlim()
     assert [ax.get_title(loc="left") or ax.get_title() for ax in axes] == ["(b)", "", "(c)", ""]
     assert axes[2].get_xlabel() == "E/A" and axes[3].get_xlabel() == "pointing"
-    marks = [line for ax in axes for line in ax.get_lines() if line.get_marker() == "o"]
+    marks = [bars.lines[0] for ax in axes for bars in ax.containers]
     assert [list(mark.get_xdata())[0] for mark in marks] == [1, 1, 0.1, 0.05, 2, 1, 0.1, 0.05]
+    assert [list(mark.get_ydata())[0] for mark in marks[:2]] == [0, 1]
     assert [mark.get_color() for mark in marks[:2]] == ["#009E73", attention.OTHERS]
     assert len(axes[0].get_lines()) == len(axes[1].get_lines()) + 1
-
-
-def test_a_curve_is_the_mean_over_seeds_with_each_seed_beside_it(attention, fig):
-    ax = fig.add_subplot()
-    attention.step_lines(ax, np.array([[1.0, 3], [3, 5]]), color="red", linestyle=":")
-    mean, *seeds = ax.get_lines()
-    assert mean.get_ydata().tolist() == [2, 4] and mean.get_xdata().tolist() == [0, 1]
-    assert [line.get_ydata().tolist() for line in seeds] == [[1, 3], [3, 5]]
-    assert {line.get_linestyle() for line in ax.get_lines()} == {":"}
-    assert len(attention.step_lines(ax, np.ones((1, 1)))) == 1
 
 
 def test_panels_share_their_axes_and_name_each_curve_once(attention, fig):

@@ -3,7 +3,6 @@ import json
 import numpy as np
 import pytest
 from matplotlib import pyplot as plt
-from matplotlib.colors import to_hex
 
 from gatescope.pictures import gates as pictures
 from gatescope.recordings.gates import PARTS
@@ -81,32 +80,12 @@ def test_a_gate_without_variance_leaves_its_place_empty(fig):
     assert all(np.isnan(bar[0].get_height()) for bar in bars)
 
 
-def test_intervals_stand_in_their_rows_and_do_not_cover_each_other(fig):
-    ax = fig.subplots()
-    series = {"A": {"x": (1, 0, 2), "z": (3, 3, 3)}, "B": {"x": (2, 1, 4)}}
-    pictures.interval_rows(ax, ["x", "y", "z"], series, {"A": {"color": "red"}, "B": {"color": "blue"}})
-    a, b = (container.lines[0] for container in ax.containers)
-    assert a.get_ydata().round() == pytest.approx([0, 2])
-    assert 0 < b.get_ydata()[0] - a.get_ydata()[0] < 0.5
-    (reach,) = ax.containers[1].lines[2]
-    assert reach.get_segments()[0][:, 0] == pytest.approx([1, 4])
-    assert ax.get_ylim() == (2.5, -0.5)
-
-
 def test_replacements_have_a_panel_each_and_only_the_cells_that_have_what_is_taken(fig):
     found = {("A", "i", "space mean"): (1, 0, 2), ("A", "i", "constant"): (1, 0, 2), ("B", "i", "constant"): (1, 0, 2)}
     looks = {"A": {"color": "red"}, "B": {"color": "blue"}}
     axes = pictures.replacement_panels(fig, ["i", "all"], ["space mean", "constant"], found, looks, "points")
     assert [len(ax.containers) for ax in axes] == [1, 2]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["A", "B"]
-
-
-def test_lines_over_steps_begin_at_the_first(fig):
-    ax = fig.subplots()
-    line, band = pictures.over_steps(ax, {"on": [(0.5, 0.4, 0.6), (0.6, 0.5, 0.7)]}, {"on": {"color": "red"}})
-    assert line.get_xdata().tolist() == [1, 2]
-    assert band.get_paths()[0].vertices[:, 1].min() == pytest.approx(0.4)
-    assert to_hex(band.get_facecolor()[0]) == to_hex("red")
 
 
 def test_changes_of_classes_have_limits_that_do_not_depend_on_them(fig, rng):

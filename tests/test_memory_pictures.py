@@ -24,23 +24,6 @@ def test_panels_stand_side_by_side_and_share_their_axes(memory):
     assert [ax.get_title() or ax.get_title(loc="left") for ax in axes.values()] == ["(a)", "(b)"]
 
 
-def test_estimates_lie_in_their_rows_with_the_ends_of_their_intervals(memory, ax):
-    found = {"mean": {"one": (1.0, 0.5, 2.0), "two": (3.0, 3.0, 3.0)}, "largest": {"one": (np.nan, np.nan, np.nan)}}
-    looks = {"one": {"color": "red"}, "two": {"color": "blue"}}
-    bar, dot, _, second, *_ = memory.estimates(ax, found, looks)
-    assert list(bar.get_xdata()) == [0.5, 2.0] and list(dot.get_xdata()) == [1.0]
-    assert dot.get_ydata() < second.get_ydata() and round(float(second.get_ydata()[0])) == 0
-    assert [label.get_text() for label in ax.get_yticklabels()] == ["mean", "largest"]
-    assert ax.get_legend_handles_labels()[1] == ["one", "two"]
-
-
-def test_a_band_reaches_from_end_to_end(memory, ax):
-    line, band = memory.band(ax, [1, 2], [(0.5, 0.25, 0.75), (0.5, 0.5, 1.0)], color="red")
-    assert line.get_ydata().tolist() == [0.5, 0.5]
-    corners = band.get_paths()[0].vertices
-    assert corners[:, 1].min() == 0.25 and corners[:, 1].max() == 1.0
-
-
 def test_half_lives_beyond_the_axis_stand_at_its_ends(memory, ax):
     values = np.array([[0.0, 1.0, 2.0, np.inf]])
     dots, median = memory.half_lives(ax, {"(a)": {"trained": values}}, {"(a)": "red"})

@@ -8,29 +8,9 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-Interval = tuple[float, float, float]  # a value and the ends of its interval
+from gatescope.pictures.intervals import Interval, interval_rows, mean_and_each, name_rows
+
 OTHERS = "#777777"
-
-
-def interval_rows(
-    ax: Axes, found: Mapping[str, Interval], colours: Mapping[str, str], reference: float | None = None
-) -> list[Artist]:
-    """A row for each name, from the top: its value, and a bar from end to end of its interval.
-
-    Names without a colour are grey; a value that is not a number leaves its row empty. The dashed line is at
-    `reference`, what there would be by chance.
-    """
-    drawn: list[Artist] = []
-    if reference is not None:
-        drawn.append(ax.axvline(reference, color="#999999", linewidth=0.8, linestyle="--"))
-    for row, (name, (value, low, high)) in enumerate(found.items()):
-        colour = colours.get(name, OTHERS)
-        drawn += ax.plot([low, high], [row, row], color=colour, linewidth=2.4, alpha=0.55, solid_capstyle="butt")
-        drawn += ax.plot([value], [row], "o", color=colour, markersize=3.6)
-    ax.set_yticks(range(len(found)), list(found))
-    ax.set_ylim(len(found) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    return drawn
 
 
 def interval_grid(
@@ -42,27 +22,20 @@ def interval_grid(
     """A row of panels for each group and a column for each measure, as found[group][measure][name].
 
     All panels of a column have the same axis. `colours` are each group's own; a measure among `references` has a line
-    at what chance gives.
+    at what chance gives. Names without a colour are grey.
     """
     columns = list(next(iter(found.values())))
     axes = fig.subplots(len(found), len(columns), sharex="col", sharey=True, squeeze=False)
     for line, (group, measures) in zip(axes, found.items(), strict=True):
         for ax, (measure, rows) in zip(line, measures.items(), strict=True):
-            interval_rows(ax, rows, colours.get(group, {}), references.get(measure))
+            if measure in references:
+                ax.axvline(references[measure], color="#999999", linewidth=0.8, linestyle="--")
+            looks = {name: {"color": colours.get(group, {}).get(name, OTHERS)} for name in rows}
+            interval_rows(ax, {name: {name: interval} for name, interval in rows.items()}, looks)
         line[0].set_title(group, fontweight="bold")
     for ax, measure in zip(axes[-1], columns, strict=True):
         ax.set_xlabel(measure)
     return list(axes.flat)
-
-
-def step_lines(ax: Axes, values: Float[np.ndarray, "seeds step"], **line) -> list[Artist]:
-    """The mean over seeds at every time step, from 0, and where there are several a thin line for each."""
-    steps = np.arange(values.shape[1])
-    drawn: list[Artist] = list(ax.plot(steps, values.mean(0), **line))
-    if len(values) > 1:
-        thin = {"color": drawn[0].get_color(), "linestyle": line.get("linestyle", "-"), "linewidth": 0.6, "alpha": 0.6}
-        drawn += ax.plot(steps, values.T, **thin)
-    return drawn
 
 
 def step_panels(
@@ -72,15 +45,16 @@ def step_panels(
     *,
     log: bool = False,
 ) -> list[Axes]:
-    """A panel for each group of curves over time steps, as values[group][name]; all have the same axes.
+    """A panel for each group of curves over time steps, from 1, as values[group][name]; all have the same axes.
 
-    `looks` are the line properties of each name; the names stand beside the last panel.
+    Of several seeds each has a thin line beside the mean. `looks` are the line properties of each name; the names
+    stand beside the last panel.
     """
     axes = fig.subplots(1, len(values), sharex=True, sharey=True, squeeze=False)[0]
     handles = {}
     for ax, (group, curves) in zip(axes, values.items(), strict=True):
         for name, seeds in curves.items():
-            handles.setdefault(name, step_lines(ax, seeds, **looks[name])[0])
+            handles.setdefault(name, mean_and_each(ax, np.arange(seeds.shape[1]) + 1, seeds, **looks[name])[0])
         ax.set(title=group, xlabel="time step")
         if log:
             ax.set_yscale("log")
@@ -102,7 +76,5 @@ def part_dots(
         at = np.concatenate([np.full(len(own[part]), row + shift) for row, part in enumerate(parts)])
         drawn += ax.plot(np.concatenate([own[part] for part in parts]), at, linestyle="none", label=name, **looks[name])
     ax.set_xscale("log")
-    ax.set_yticks(range(len(parts)), parts)
-    ax.set_ylim(len(parts) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
+    name_rows(ax, parts)
     return drawn

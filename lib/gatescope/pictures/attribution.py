@@ -7,6 +7,8 @@ from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
+from gatescope.pictures.intervals import mean_and_each
+
 GATE_COLOURS = {"i": "#0072B2", "f": "#56B4E9", "o": "#009E73", "g": "#D55E00"}
 
 
@@ -26,37 +28,6 @@ def share_bars(ax: Axes, shares: Mapping[str, Float[np.ndarray, " step"]]) -> li
     return drawn
 
 
-def interval_rows(
-    ax: Axes, rows: Mapping[str, Mapping[str, tuple[float, float, float]]], colours: Mapping[str, str]
-) -> list[Artist]:
-    """A row for each name, with a value and its interval for each condition, above one another and named by colour."""
-    drawn: list[Artist] = []
-    conditions = list(dict.fromkeys(condition for found in rows.values() for condition in found))
-    for number, condition in enumerate(conditions):
-        at = [
-            (place + 0.7 * ((number + 0.5) / len(conditions) - 0.5), *found[condition])
-            for place, found in enumerate(rows.values())
-            if condition in found and np.isfinite(found[condition][0])
-        ]
-        if not at:
-            continue
-        y, value, low, high = np.array(at).T
-        bars = ax.errorbar(
-            value,
-            y,
-            xerr=np.maximum((value - low, high - value), 0),
-            fmt="o",
-            color=colours[condition],
-            markersize=4,
-            linewidth=1.2,
-            label=condition,
-        )
-        drawn += bars.get_children()
-    ax.set_yticks(range(len(rows)), list(rows))
-    ax.set_ylim(len(rows) - 0.5, -0.5)
-    return drawn
-
-
 def removal_curves(
     ax: Axes,
     parts: Sequence[float],
@@ -69,9 +40,7 @@ def removal_curves(
     """
     drawn: list[Artist] = []
     for name, found in curves.items():
-        if len(found) > 1:
-            drawn += ax.plot(parts, found.mean(1).T, color=colours[name], linewidth=0.5, alpha=0.5)
-        drawn += ax.plot(parts, found.mean((0, 1)), "o-", color=colours[name], markersize=3, label=name)
+        drawn += mean_and_each(ax, parts, found.mean(1), color=colours[name], marker="o", markersize=3, label=name)
     ax.set_xscale("function", functions=(_root, np.square))
     ax.set(xlim=(0, parts[-1]), ylim=(0, 1))
     ax.set_xticks(parts, [f"{100 * part:g}" for part in parts])
@@ -88,9 +57,7 @@ def spoilt_curves(
     drawn: list[Artist] = [ax.axhline(0, color="#999999", linewidth=0.8)]
     places = np.arange(len(stages))
     for name, found in correlations.items():
-        drawn += ax.plot(places, found, color=colours[name], linewidth=0.4, alpha=0.4)
-        mean = np.ma.masked_invalid(found).mean(1).filled(np.nan)
-        drawn += ax.plot(places, mean, "o-", color=colours[name], label=name)
+        drawn += mean_and_each(ax, places, found.T, color=colours[name], marker="o", label=name)
     ax.set_xticks(places, stages)
     ax.set(ylim=(-1.05, 1.05), ylabel="rank correlation")
     return drawn

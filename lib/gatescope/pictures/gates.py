@@ -13,6 +13,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.image import AxesImage
 from plotly.subplots import make_subplots
 
+from gatescope.pictures.intervals import Interval, interval_rows, name_rows
 from gatescope.pictures.plots import bare
 from gatescope.recordings.gates import PARTS
 from gatescope.recordings.kinds import ROWS
@@ -21,7 +22,6 @@ GREY = "#777777"
 # What a pooled gate can have is blue, what only a map can have is orange.
 PART_COLOURS = dict(zip(PARTS, ("#c6dbef", "#6baed6", "#08519c", "#fdbe85", "#d94801"), strict=True))
 KIND_COLOURS = {"conv": "#56B4E9", "pooled": "#E69F00", "attention": "#009E73"}
-Interval = tuple[float, float, float]  # a value, and the ends of its interval
 
 
 def ridges(
@@ -111,30 +111,6 @@ def stacked_parts(
     return drawn
 
 
-def interval_rows(
-    ax: Axes, rows: Sequence[str], series: Mapping[str, Mapping[str, Interval]], looks: Mapping[str, Mapping]
-) -> list[Artist]:
-    """Values with their intervals, the rows from top to bottom, in each row the series one below the other.
-
-    A series may lack rows. `looks` are those of a series' marker and bar.
-    """
-    drawn: list[Artist] = []
-    height = 0.66 / len(series)
-    for number, (name, found) in enumerate(series.items()):
-        known = [(rows.index(row), interval) for row, interval in found.items()]
-        at = np.array([place for place, _ in known]) + (number - (len(series) - 1) / 2) * height
-        value, low, high = np.array([interval for _, interval in known]).reshape(-1, 3).T
-        error = np.maximum((value - low, high - value), 0)
-        shape = {"marker": "o", "markersize": 3.5, "linestyle": "none", "label": name} | looks[name]
-        drawn += ax.errorbar(value, at, xerr=error, **shape).get_children()
-    for place in range(len(rows) - 1):
-        ax.axhline(place + 0.5, color="#dddddd", linewidth=0.6, zorder=0)
-    ax.set_yticks(range(len(rows)), rows)
-    ax.set_ylim(len(rows) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    return drawn
-
-
 def replacement_panels(
     fig: FigureBase,
     rows: Sequence[str],
@@ -150,30 +126,19 @@ def replacement_panels(
     axes = fig.subplots(2, -(-len(replacements) // 2), sharex=True, sharey=True, squeeze=False)
     handles: dict[str, Artist] = {}
     for ax, name in zip(axes.flat, replacements, strict=True):
-        series: dict[str, dict[str, Interval]] = {}
+        shown: dict[str, dict[str, Interval]] = {row: {} for row in rows}
         for (cell, gate, replacement), interval in found.items():
             if replacement == name:
-                series.setdefault(cell, {})[gate] = interval
+                shown[gate][cell] = interval
         ax.axvline(0, color=GREY, linewidth=0.8)
-        if series:
-            interval_rows(ax, rows, series, looks)
+        interval_rows(ax, shown, looks)
         handles |= {text: handle for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
         ax.set_title(name)
     for ax in axes[-1]:
         ax.set_xlabel(xlabel)
-    fig.legend([handles[cell] for cell in looks], list(looks), loc="outside lower center", ncols=len(looks))
+    cells = [cell for cell in looks if cell in handles]
+    fig.legend([handles[cell] for cell in cells], cells, loc="outside lower center", ncols=len(looks))
     return list(axes.flat)
-
-
-def over_steps(ax: Axes, lines: Mapping[str, Sequence[Interval]], looks: Mapping[str, Mapping]) -> list[Artist]:
-    """Values over time steps, numbered from 1, with a band for the interval of each."""
-    drawn: list[Artist] = []
-    for name, found in lines.items():
-        value, low, high = np.array(found).T
-        steps = np.arange(1, len(value) + 1)
-        drawn += ax.plot(steps, value, label=name, **looks[name])
-        drawn.append(ax.fill_between(steps, low, high, color=drawn[-1].get_color(), alpha=0.2, linewidth=0))
-    return drawn
 
 
 def change_by_class(
@@ -227,8 +192,7 @@ def kind_effects(fig: FigureBase, effects: Mapping[tuple[str, str], Interval], h
             ax.plot((value - half_width, value + half_width), (place, place), color=colour, linewidth=1)
             ax.plot((low, high), (place, place), color=colour, linewidth=4, alpha=0.6)
             ax.plot(value, place, "o", color=colour, markersize=5)
-        ax.set_yticks(range(3), list(KIND_COLOURS))
-        ax.tick_params(axis="y", length=0)
-        ax.set(ylim=(2.5, -0.5), title=gate)
+        name_rows(ax, list(KIND_COLOURS))
+        ax.set_title(gate)
     axes[1].set_xlabel("points above the mean of all rows")
     return list(axes)

@@ -1,6 +1,6 @@
-"""Pictures of what states hold and for how long: estimates side by side, curves with bands, half-lives, densities."""
+"""Pictures of what states hold and for how long: panels side by side, half-lives, densities."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from jaxtyping import Float
@@ -8,7 +8,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-Interval = tuple[float, float, float]  # a value and the ends of its interval
 UNTRAINED = {"color": "#777777"}
 
 
@@ -18,34 +17,6 @@ def panels(fig: FigureBase, colours: Mapping[str, str]) -> dict[str, Axes]:
     for ax, (name, colour) in zip(axes, colours.items(), strict=True):
         ax.set_title(name, color=colour)
     return dict(zip(colours, axes, strict=True))
-
-
-def estimates(
-    ax: Axes, found: Mapping[str, Mapping[str, Interval]], looks: Mapping[str, Mapping[str, object]]
-) -> list[Artist]:
-    """A row for each name, from the top, and in it one below the other the intervals of its conditions.
-
-    As found[name][condition]; `looks` are each condition's line properties, its `color` among them.
-    """
-    drawn: list[Artist] = []
-    for row, conditions in enumerate(found.values()):
-        for number, (condition, (value, low, high)) in enumerate(conditions.items()):
-            y = row + 0.5 * ((number + 0.5) / len(conditions) - 0.5)
-            look = dict(looks[condition])
-            drawn += ax.plot([low, high], [y, y], color=look["color"], linewidth=1.4)
-            drawn += ax.plot(value, y, "o", markersize=4, label=condition if row == 0 else None, **look)
-    ax.set_yticks(range(len(found)), list(found))
-    ax.set_ylim(len(found) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    return drawn
-
-
-def band(ax: Axes, x: Sequence[float], curve: Sequence[Interval], **line) -> list[Artist]:
-    """A line through values with a band from end to end of their intervals."""
-    value, low, high = np.array(curve).T
-    drawn: list[Artist] = list(ax.plot(x, value, **line))
-    drawn.append(ax.fill_between(x, low, high, color=drawn[0].get_color(), alpha=0.2, linewidth=0))
-    return drawn
 
 
 def half_lives(

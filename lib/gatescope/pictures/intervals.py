@@ -1,0 +1,64 @@
+"""Pictures of values with their spread: intervals in rows, a curve in a band, curves beside their mean."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+
+Interval = tuple[float, float, float]  # a value and the ends of its interval
+
+
+def interval_rows(
+    ax: Axes, found: Mapping[str, Mapping[str, Interval]], looks: Mapping[str, Mapping[str, object]]
+) -> list[Artist]:
+    """A row for each name, from the top, and in it one below the other the intervals it has, as found[row][name].
+
+    A row may lack names; what is not a number is left out. `looks` are the properties of each name's marker and bar.
+    """
+    drawn: list[Artist] = []
+    here = {row: [name for name, each in own.items() if np.isfinite(each[0])] for row, own in found.items()}
+    most = max(map(len, here.values()))
+    for name in dict.fromkeys(name for names in here.values() for name in names):
+        value, low, high = np.array([found[row][name] for row, names in here.items() if name in names]).T
+        at = [
+            place + (names.index(name) - (len(names) - 1) / 2) * 0.66 / most
+            for place, names in enumerate(here.values())
+            if name in names
+        ]
+        error = np.maximum((value - low, high - value), 0)
+        shape = {"marker": "o", "markersize": 3.5, "linestyle": "none", "label": name} | dict(looks[name])
+        drawn += ax.errorbar(value, at, xerr=error, **shape).get_children()
+    if most > 1:
+        for place in range(len(found) - 1):
+            ax.axhline(place + 0.5, color="#dddddd", linewidth=0.6, zorder=0)
+    name_rows(ax, list(found))
+    return drawn
+
+
+def name_rows(ax: Axes, names: Sequence[str]) -> None:
+    """Name the rows of a diagram, which stand at 0, 1, ... from the top, without ticks."""
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+
+
+def band(ax: Axes, x: Sequence[float] | np.ndarray, curve: Sequence[Interval], **line) -> list[Artist]:
+    """A line through values with a band from end to end of their intervals."""
+    value, low, high = np.array(curve).T
+    drawn: list[Artist] = list(ax.plot(x, value, **line))
+    drawn.append(ax.fill_between(x, low, high, color=drawn[0].get_color(), alpha=0.2, linewidth=0))
+    return drawn
+
+
+def mean_and_each(
+    ax: Axes, x: Sequence[float] | np.ndarray, curves: Float[np.ndarray, "each points"], **line
+) -> list[Artist]:
+    """The mean of curves over `x`, and where there are several a thin line for each; the mean is of what is known."""
+    mean = np.ma.masked_invalid(curves).mean(0).filled(np.nan)
+    drawn: list[Artist] = list(ax.plot(x, mean, **line))
+    if len(curves) > 1:
+        thin = {"color": drawn[0].get_color(), "linestyle": line.get("linestyle", "-"), "linewidth": 0.6, "alpha": 0.5}
+        drawn += ax.plot(x, curves.T, **thin)
+    return drawn
