@@ -56,7 +56,7 @@ def trained(value: Any) -> Number:
 
 
 def measured(value: Any) -> Number:
-    """A time or a memory use: recorded, never compared."""
+    """What another processor moves further than that: a time, an error, ranks near a tie; recorded, never compared."""
     return Number(float(value), "measured")
 
 
