@@ -63,6 +63,10 @@ def _faults_of_source(node, code):
     first = node.cells[0]
     if first.cell_type != "markdown" or not first.source.startswith("# ") or "?" not in first.source:
         yield "the first cell is not a title with a question"
+    _, _, ending = "\n".join(cell.source for cell in node.cells if cell.cell_type == "markdown").rpartition("\n## ")
+    for part in ("Answer\n", "**What this does not show:**", "**Three things to try"):
+        if part not in ending:
+            yield f"its last section lacks {part.strip()}"
     if not code or code[-1].source.strip() != "finish_notebook()":
         yield "the last code cell is not finish_notebook()"
     for number, cell in enumerate(node.cells, 1):
@@ -131,8 +135,9 @@ def good_notebook():
         new_code_cell("size: int = 56  # px", metadata={"tags": ["parameters"]}),
         new_code_cell("%matplotlib inline\nsave_figure(fig)", outputs=[picture]),
         new_code_cell("finish_notebook()"),
+        new_markdown_cell("## Answer\n\n**What this does not show:** all.\n\n**Three things to try:** one, two."),
     ]
-    for count, cell in enumerate(cells[1:], 1):
+    for count, cell in enumerate(cells[1:4], 1):
         cell.execution_count = count
     return new_notebook(
         cells=cells,
@@ -160,6 +165,9 @@ def _stream(text, name="stdout"):
         ("unit or meaning", lambda node: node.cells[1].update(source="size: int = 56")),
         ("other parameters", lambda node: node.cells[3].metadata.update(tags=["injected-parameters"])),
         ("question", lambda node: node.cells[0].update(source="# Gates")),
+        ("lacks Answer", lambda node: node.cells[4].update(source=node.cells[4].source.replace("## Answer", "## End"))),
+        ("lacks .*not show", lambda node: node.cells[4].update(source="## Answer\n\n**Three things to try:** one.")),
+        ("lacks .*to try", lambda node: node.cells[4].update(source="## Answer\n\n**What this does not show:** all.")),
         ("finish_notebook", lambda node: node.cells[3].update(source="print()")),
         ("21 lines", lambda node: node.cells[2].update(source="x = 1\n" * 21)),
         ("defines a class", lambda node: node.cells[2].update(source="if True:\n    class A:\n        pass")),
