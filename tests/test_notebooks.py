@@ -3,13 +3,14 @@
 import ast
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from gatescope.parameters import ParameterError, read_parameters
+from gatescope.parameters import ParameterError, check_values, read_parameters
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
@@ -120,6 +121,14 @@ def test_no_two_notebooks_share_a_number():
     numbers = [path.stem.split("_")[0] for path in NOTEBOOKS]
     assert len(set(numbers)) == len(numbers)
     assert all(re.fullmatch(r"\d\d_[a-z0-9_]+", path.stem) for path in NOTEBOOKS)
+
+
+def test_what_a_profile_sets_are_parameters_of_its_notebooks():
+    profiles = tomllib.loads((REPOSITORY / "profiles.toml").read_text())
+    given = [pair for notebooks in profiles.values() for pair in notebooks.items()]
+    assert given
+    for name, values in given:
+        check_values(read_parameters(nbformat.read(REPOSITORY / "notebooks" / f"{name}.ipynb", as_version=4)), values)
 
 
 def good_notebook():
