@@ -5,7 +5,7 @@ import io
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import matplotlib
 import numpy as np
@@ -22,6 +22,7 @@ Maps = Float[np.ndarray, "step channel rows columns"]
 Channels = Float[np.ndarray, "step channel"]
 
 
+@runtime_checkable
 class Seen(Protocol):
     """A clip as the network saw it; loaders.Clip is one."""
 
@@ -90,8 +91,11 @@ def quantise(values: Float[np.ndarray, "*shape"]) -> tuple[UInt8[np.ndarray, "*s
     return np.rint(steps).astype(np.uint8), low, high
 
 
-def channel_bytes(maps: Sequence[Maps], channel: int) -> bytes:
-    """One channel of several maps: of each its lowest and highest value as float32, then its planes."""
+def channel_bytes(maps: Sequence[Float[np.ndarray, "_ _ _ _"]], channel: int) -> bytes:
+    """One channel of several maps: of each its lowest and highest value as float32, then its planes.
+
+    Maps are (step, channel, rows, columns), of any sizes; one that has a single channel gives that.
+    """
     parts = []
     for each in maps:
         levels, low, high = quantise(each[:, min(channel, each.shape[1] - 1)])
