@@ -28,19 +28,15 @@ def scrubber():
 
 
 @pytest.fixture
-def recorded():
-    """A small network's recording of one clip, its logits after every step, and the gradient by h."""
+def watched():
+    """What a small network made of one clip."""
     from gatescope.models import GestureNetwork, NetworkConfig
-    from gatescope.recordings import record
+    from gatescope.recordings import watch
 
-    def make(cell, patterns=("layer1.*",)):
+    def make(cell, *patterns):
         torch.manual_seed(0)
         network = GestureNetwork(NetworkConfig.small(cell, num_classes=5, size=32, num_frames=8)).eval()
-        x = torch.randn(1, 3, 8, 32, 32)
-        with record(network, *patterns, gradients=True) as rec:
-            gradient = rec.gradient("layer1.h", network(x).max())
-        with torch.no_grad():
-            return rec, network.scores_over_time(x)[0], {"layer1.h": gradient}
+        return watch(network, torch.randn(1, 3, 8, 32, 32), *(patterns or ["layer1.*"]))
 
     return make
 
@@ -50,9 +46,10 @@ def header_in(page):
 
 
 @pytest.mark.parametrize("cell", ["convlstm", "a", "b", "c", "d"])
-def test_every_quantity_recorded_of_every_cell_is_a_panel_or_a_strip(scrubber, recorded, cell):
-    rec, logits, _ = recorded(cell)
-    shown = scrubber(rec, clip_of(), logits=logits)
+def test_every_quantity_recorded_of_every_cell_is_a_panel_or_a_strip(scrubber, watched, cell):
+    seen = watched(cell)
+    rec = seen.recording
+    shown = scrubber(seen, clip_of())
     groups = shown.packed.header["groups"]
     names = [each["name"] for group in groups for each in (*group["panels"], *group["strips"])]
     assert sorted(names) == sorted(rec)
@@ -60,37 +57,33 @@ def test_every_quantity_recorded_of_every_cell_is_a_panel_or_a_strip(scrubber, r
     assert {each["name"] for group in groups for each in group["panels"]} == maps
 
 
-def test_panels_that_share_a_choice_of_channel_have_as_many(scrubber, recorded):
-    rec, _, _ = recorded("b", ("layer1.*", "features"))
-    shown = scrubber(rec, clip_of())
+def test_panels_that_share_a_choice_of_channel_have_as_many(scrubber, watched):
+    shown = scrubber(watched("b", "layer1.*", "features"), clip_of())
     for group in shown.groups:
         assert len({maps.shape[1] for maps in group.maps.values() if maps.shape[1] > 1}) == 1
 
 
-def test_channels_are_ordered_by_sum_variance_and_gradient_of_the_hidden_state(scrubber, recorded):
-    rec, _, gradients = recorded("convlstm")
-    shown = scrubber(rec, clip_of(), gradients=gradients)
+def test_channels_are_ordered_by_sum_variance_and_gradient_of_the_hidden_state(scrubber, watched):
+    seen = watched("convlstm")
+    shown = scrubber(seen, clip_of())
     orders = dict(shown.packed.header["groups"][0]["orders"])
-    h = rec["layer1.h"][0]
-    worth = (h * gradients["layer1.h"][0]).sum((0, 2, 3))
+    h = seen.recording["layer1.h"][0]
+    worth = (h * seen.gradients["layer1.h"][0]).sum((0, 2, 3))
     assert orders["activation sum"] == h.sum((0, 2, 3)).argsort(descending=True).tolist()
     assert orders["variance"] == h.var((0, 2, 3)).argsort(descending=True).tolist()
     assert orders["class gradient"] == worth.argsort(descending=True).tolist()
 
 
-def test_variants_stand_side_by_side_with_their_own_scores(scrubber, recorded):
-    recs, logits = {}, {}
-    for cell in ("convlstm", "a"):
-        recs[cell], logits[cell], _ = recorded(cell)
-    groups = scrubber(recs, clip_of(), logits=logits).packed.header["groups"]
+def test_variants_stand_side_by_side_with_their_own_scores(scrubber, watched):
+    groups = scrubber({cell: watched(cell) for cell in ("convlstm", "a")}, clip_of()).packed.header["groups"]
     assert [group["title"] for group in groups] == ["convlstm layer 1", "a layer 1"]
     assert all(group["scores"] for group in groups)
 
 
-def test_maps_beside_a_recording_need_no_channel(scrubber, recorded):
-    rec, _, _ = recorded("a")
+def test_maps_beside_a_recording_need_no_channel(scrubber, watched):
+    seen = watched("a").recording
     change = np.random.default_rng(0).random((4, 9, 9))
-    group = scrubber(rec, clip_of(), maps={"change": change}).packed.header["groups"][-1]
+    group = scrubber(seen, clip_of(), maps={"change": change}).packed.header["groups"][-1]
     assert [panel["name"] for panel in group["panels"]] == ["change"]
     assert group["numChannels"] == 1
 
@@ -127,9 +120,8 @@ def test_what_would_outgrow_a_notebook_keeps_fewer_channels(scrubber):
     assert sum(len(each) for each in data.values()) < 1_500_000
 
 
-def test_an_output_holds_a_page_and_a_film_strip_of_every_map(scrubber, recorded):
-    rec, _, _ = recorded("convlstm")
-    shown = scrubber(rec, clip_of(), title="A clip, synthetic")
+def test_an_output_holds_a_page_and_a_film_strip_of_every_map(scrubber, watched):
+    shown = scrubber(watched("convlstm"), clip_of(), title="A clip, synthetic")
     data, metadata = shown._repr_mimebundle_()
     assert set(data) == {"text/html", "image/png", "text/plain"}
     assert data["image/png"] in data["text/html"]  # what stays where scripts are taken out
@@ -138,21 +130,19 @@ def test_an_output_holds_a_page_and_a_film_strip_of_every_map(scrubber, recorded
     assert "A clip, synthetic" in metadata["image/png"]["alt"]
 
 
-def test_hostile_names_do_not_leave_the_text_they_are_in(scrubber, recorded):
-    rec, logits, _ = recorded("a")
+def test_hostile_names_do_not_leave_the_text_they_are_in(scrubber, watched):
     hostile = "</script><script>alert(1)</script>\" onload='x' \u202eabc"
     clip = clip_of()
     clip.source = hostile
-    page = scrubber(rec, clip, logits=logits, classes=[hostile] * 5, title=hostile).html()
+    page = scrubber(watched("a"), clip, classes=[hostile] * 5, title=hostile).html()
     assert "<script>alert" not in page
     found = header_in(page)
     assert found["title"] == found["source"] == hostile
     assert set(found["groups"][0]["scores"]["names"]) == {hostile}
 
 
-def test_a_page_needs_no_other_file_and_no_host(scrubber, recorded, tmp_path):
-    rec, _, _ = recorded("d")
-    scrubber(rec, clip_of(), title="<b>").to_html(tmp_path / "page.html")
+def test_a_page_needs_no_other_file_and_no_host(scrubber, watched, tmp_path):
+    scrubber(watched("d"), clip_of(), title="<b>").to_html(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert page.startswith("<!DOCTYPE html>")
     assert "<title>&lt;b&gt;</title>" in page
@@ -160,6 +150,5 @@ def test_a_page_needs_no_other_file_and_no_host(scrubber, recorded, tmp_path):
     assert set(re.findall(r'\bsrc="(.{5})', page)) == {"data:"}
 
 
-def test_the_same_recording_makes_the_same_page(scrubber, recorded):
-    rec, logits, _ = recorded("c")
-    assert scrubber(rec, clip_of(), logits=logits).html() == scrubber(rec, clip_of(), logits=logits).html()
+def test_the_same_recording_makes_the_same_page(scrubber, watched):
+    assert scrubber(watched("c"), clip_of()).html() == scrubber(watched("c"), clip_of()).html()

@@ -24,6 +24,7 @@ from gatescope.files import atomic_write
 from gatescope.pictures.maps import film, frames_of_steps
 from gatescope.pictures.packing import Group, Packed, Seen, pack
 from gatescope.pictures.quantities import QUANTITIES
+from gatescope.recordings import Watched
 
 HERE = Path(__file__).parent
 MAX_DATA = 1_000_000  # characters; with a film strip and the code an output stays below 1.5 MB
@@ -39,33 +40,31 @@ class Scrubber:
 
     def __init__(
         self,
-        recording: Recorded | Mapping[str, Recorded],
+        seen: Recorded | Watched | Mapping[str, Watched],
         clip: Seen,
         *,
-        logits: Float[Tensor, "step classes"] | Mapping[str, Float[Tensor, "step classes"]] | None = None,
-        classes: Sequence[str] = (),
-        gradients: Recorded | Mapping[str, Recorded] | None = None,
         maps: Mapping[str, Float[np.ndarray, "step _ _"]] | None = None,
+        classes: Sequence[str] = (),
         num_channels: int = 16,
         title: str = "",
     ):
-        """`recording` is of the one `clip`, or several by the names of their variants, which then stand side by side.
+        """`seen` is a recording of the one `clip`, what `watch` made of it, or several of those by their variants.
 
-        `logits` after every step give a curve of class scores; `gradients` of a score with respect to recorded
-        quantities, of the same names, let channels be ordered by them. `maps` are shown beside the recording. At most
-        `num_channels` of a layer are kept, the first of every order, and fewer where they would not fit a notebook.
+        What was watched has class scores over time, named by `classes`, and channels ordered by the class's gradient.
+        Variants stand one below the other. `maps` are shown beside the recordings. At most `num_channels` of a layer
+        are kept, the first of every order, and fewer where they would not fit a notebook.
 
         Raises ValueError for a recording of several clips, or one that does not fit the clip.
         """
-        several = not all(isinstance(value, Tensor) for value in recording.values())
+        if isinstance(seen, Watched) or all(isinstance(value, Tensor) for value in seen.values()):
+            seen = {"": seen}
         self.clip, self.classes, self.title = clip, classes, title
         self.groups: list[Group] = []
-        for name, each in recording.items() if several else [("", recording)]:
-            own = {"logits": logits, "gradients": gradients}
-            own = {what: given.get(name) if several and given else given for what, given in own.items()}
-            self.groups += _groups(name, each, own["gradients"] or {})
-            if own["logits"] is not None:
-                self.groups[-1].scores = own["logits"].softmax(-1).numpy()
+        for variant, each in seen.items():
+            watched = each if isinstance(each, Watched) else Watched(each)
+            self.groups += _groups(variant, watched)
+            if watched.logits is not None:
+                self.groups[-1].scores = watched.logits.softmax(-1).numpy()
         if maps:
             self.groups.append(Group("beside it", {name: each[:, None] for name, each in maps.items()}))
         self.packed = self._pack(num_channels)
@@ -142,13 +141,13 @@ class Scrubber:
         return data, {"image/png": {"alt": self.alt}}
 
 
-def _groups(variant: str, recording: Recorded, gradients: Recorded) -> list[Group]:
+def _groups(variant: str, watched: Watched) -> list[Group]:
     """A group for each layer, with what the layer ranks its channels by."""
 
     def layer_of(name: str) -> str:
         return name.rpartition(".")[0]
 
-    values = {name: _of_one_clip(name, value) for name, value in recording.items()}
+    values = {name: _of_one_clip(name, value) for name, value in watched.recording.items()}
     groups = []
     for layer, names in groupby(sorted(values, key=layer_of), layer_of):
         # Maps of as many channels as the layer has share its choice of one; so does what has a single map.
@@ -163,7 +162,7 @@ def _groups(variant: str, recording: Recorded, gradients: Recorded) -> list[Grou
                     group.maps[name] = value
                 elif value.ndim == 2 and number == 0:
                     group.strips[name] = value
-            group.orders = _orders(layer, group, gradients)
+            group.orders = _orders(layer, group, watched.gradients)
             groups.append(group)
     return groups
 
