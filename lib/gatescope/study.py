@@ -95,6 +95,11 @@ def _kept() -> list[str]:
     return sorted(path.parent.name for path in CHECKPOINTS.glob(f"*/{WEIGHTS}"))
 
 
+def class_names(network: GestureNetwork) -> list[str]:
+    """The names of a network's classes as its card has them; without a card none."""
+    return (network.card or {}).get("data", {}).get("names", [])
+
+
 @torch.inference_mode()
 def encode_all(network: GestureNetwork, x: Float32[Tensor, "clips channel time height width"]) -> Features:
     """What Res3D makes of many clips, a few at a time."""
@@ -218,7 +223,7 @@ def open_sample(network: GestureNetwork, clips: str = "", num_clips: int = 54, c
     if not found:
         raise ValueError(f"there is no clip in {clips or 'the set of rendered gestures'}")
     where = clips or found[0].source.replace(" clip 0,", ",")
-    classes = (network.card or {}).get("data", {}).get("names", [])
+    classes = class_names(network)
     labels = [classes.index(clip.name) if clip.name in classes else None for clip in found]
     return Sample(
         source=found[0].source if len(found) == 1 else f"{len(found)} clips of {where}",
