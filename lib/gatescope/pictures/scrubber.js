@@ -303,7 +303,7 @@ class Group {
       offer();
     });
     offer();
-    order.setAttribute("aria-label", `order of the channels of ${title}`);
+    order.setAttribute("aria-label", `ordered by, channels of ${title}`);
     heading.append(labelled("channel", channel, "counted from 0; the same in every panel of this row"));
     heading.append(labelled("ordered by", order, "the first of them is shown"));
     if (!this.view.onChannel && channels.length < numChannels) {
@@ -336,7 +336,7 @@ class Panel {
     this.map = element("canvas", { class: "map", width: columns, height: rows });
     this.marks = element("canvas", { class: "marks" });
     this.value = element("output", { class: "value" });
-    const stack = element("div", { class: "stack", role: "img", "aria-label": spec.title, tabindex: -1 });
+    const stack = stackOf();
     stack.style.aspectRatio = `${width} / ${height}`;
     stack.append(this.frame, ...(group ? [this.map] : []), this.marks);
     stack.addEventListener("pointermove", (event) => {
@@ -473,7 +473,7 @@ class Strip {
     const { steps } = view.header;
     this.map = element("canvas", { class: "map", width: steps, height: spec.channels });
     this.marks = element("canvas", { class: "marks" });
-    this.stack = element("div", { class: "stack", role: "img" });
+    this.stack = stackOf();
     this.stack.append(this.map, this.marks);
     this.value = element("output", { class: "value" });
     this.bar = new ColourBar();
@@ -529,7 +529,7 @@ class Curve {
     const count = view.header.steps * names.length;
     this.values = new Float32Array(view.bytes.slice(offset, offset + 4 * count).buffer);
     this.canvas = element("canvas", { class: "marks" });
-    this.stack = element("div", { class: "stack", role: "img" });
+    this.stack = stackOf();
     this.stack.append(this.canvas);
     this.node = figureOf(
       { name: "scores", title: "class score", unit: "probability", help: "Softmax of the scores after every step, 0 to 1." },
@@ -670,6 +670,11 @@ function scrubBy(view, node) {
     follow(event);
   });
   node.addEventListener("pointermove", (event) => event.buttons && follow(event));
+}
+
+/** Where canvases lie on each other; once clicked it takes the keys that step through the clip. */
+function stackOf() {
+  return control(element("div", { class: "stack", role: "img", tabindex: -1 }));
 }
 
 function figureOf({ name, title, unit, help }, kind = "panel") {
