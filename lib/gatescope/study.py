@@ -1,7 +1,7 @@
 """What the study looks at: trained networks, their untrained twins, and clips with what is known of them."""
 
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -51,6 +51,11 @@ def checkpoint(name: str) -> Path:
     )
 
 
+def checkpoint_names(patterns: Sequence[str]) -> list[str]:
+    """The folders of data/checkpoints that fit each pattern; what fits none stands for itself."""
+    return [name for pattern in patterns for name in fnmatch.filter(_kept(), pattern) or [pattern]]
+
+
 def open_networks(names: Sequence[str]) -> dict[str, GestureNetwork]:
     """The networks of these checkpoints, by name; `a-?` stands for every folder of data/checkpoints that fits it.
 
@@ -58,8 +63,7 @@ def open_networks(names: Sequence[str]) -> dict[str, GestureNetwork]:
         FileNotFoundError: if one is missing, or no folder fits.
         ValueError: if there is none, or they do not take the same input and tell the same classes.
     """
-    chosen = [name for pattern in names for name in fnmatch.filter(_kept(), pattern) or [pattern]]
-    networks = {name: GestureNetwork.load(checkpoint(name)) for name in chosen}
+    networks = {name: GestureNetwork.load(checkpoint(name)) for name in checkpoint_names(names)}
     if not networks:
         raise ValueError("name at least one checkpoint")
     first, *others = networks
@@ -219,7 +223,7 @@ def open_sample(network: GestureNetwork, clips: str = "", num_clips: int = 54, c
         FileNotFoundError: if there is nothing at `clips`.
         ValueError: if rendered gestures are asked for that the network's card does not describe, or no clip is there.
     """
-    found = list(islice(_recorded(Path(clips)) if clips else _rendered(network, num_clips, cache), num_clips))
+    found = list(islice(recorded(clips) if clips else CachedGestures(rendered(network, num_clips), cache), num_clips))
     if not found:
         raise ValueError(f"there is no clip in {clips or 'the set of rendered gestures'}")
     where = clips or found[0].source.replace(" clip 0,", ",")
@@ -257,17 +261,21 @@ def as_seen(clip: Clip, config: NetworkConfig) -> Clip:
     )
 
 
-def _rendered(network: GestureNetwork, num_clips: int, cache: Path) -> CachedGestures:
+def rendered(network: GestureNetwork, num_clips: int) -> SyntheticGestures:
     """The first of the clips that the network was validated on, or without a card that tells, of all classes."""
     facts = dict((network.card or {}).get("data", {}).get("clips", {"size": network.config.size}))
     facts = {name: value for name, value in facts.items() if not name.startswith("num_")}
-    clips = SyntheticGestures("valid", num_clips, **facts, modalities=("hand_mask", "flow"))
-    return CachedGestures(clips, cache)
+    return SyntheticGestures("valid", num_clips, **facts, modalities=("hand_mask", "flow"))
 
 
-def _recorded(path: Path) -> Iterable[Clip]:
-    if not path.is_absolute():
-        path = ROOT / path
+def recorded(clips: str | Path) -> VideoClips | JesterClips | IsoGDClips:
+    """The clips at a path: the root of Jester or IsoGD, a video, a folder of frames, or a folder of either.
+
+    A relative path begins at the top of the repository. What cannot be used of several is left out.
+
+    Raises FileNotFoundError if there is nothing at that path.
+    """
+    path = ROOT / clips
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name a video, a folder of frames or videos, or a data set")
     if path.is_file():
