@@ -2,9 +2,7 @@
 
 class ScrubberElement extends HTMLElement {
   async connectedCallback() {
-    this.theme ??= new MutationObserver(() => this.#followTheme());
-    this.theme.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
-    this.#followTheme();
+    this.leaveTheme = followTheme(this);
     if (this.shadowRoot) return;
     const [header, css, data] = [...this.querySelectorAll("script")].map((script) => script.textContent);
     const root = this.attachShadow({ mode: "open" });
@@ -13,14 +11,8 @@ class ScrubberElement extends HTMLElement {
   }
 
   disconnectedCallback() {
-    this.theme.disconnect();
+    this.leaveTheme();
     this.handle?.pause();
-  }
-
-  /** JupyterLab's theme where there is one, else the reader's own choice of light or dark. */
-  #followTheme() {
-    const light = document.body.getAttribute("data-jp-theme-light");
-    this.style.colorScheme = light === null ? "light dark" : light === "true" ? "light" : "dark";
   }
 }
 

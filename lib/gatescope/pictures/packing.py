@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from gatescope.pictures.quantities import QUANTITIES, describe
+from gatescope.pictures.quantities import QUANTITIES, Quantity, describe
 
 COLOURS = ("viridis", "magma", "cividis", "gray", "RdBu_r")  # the last for what has a sign
 LEVELS = 255  # steps of 8 bits from the lowest to the highest value of a plane
@@ -40,6 +40,8 @@ class Group:
     strips: dict[str, Channels] = field(default_factory=dict)
     orders: dict[str, Float[np.ndarray, " channel"]] = field(default_factory=dict)  # by which channels can be ranked
     scores: Float[np.ndarray, "step classes"] | None = None  # probabilities
+    link: str = ""  # shared by groups of the same channels, which are then chosen together
+    about: dict[str, Quantity] = field(default_factory=dict)  # words for what is no hook point of a layer
 
     @property
     def num_channels(self) -> int:
@@ -145,11 +147,12 @@ def _group(writer: _Writer, group: Group, num_channels: int, classes: Sequence[s
     kept = _first_of_each([order for _, order in ranked[:-1] or ranked], num_channels)
     return {
         "title": group.title,
+        "link": group.link,
         "numChannels": group.num_channels,
         "channels": kept,
         "orders": [list(each) for each in ranked],
-        "panels": [_map_panel(writer, name, maps, kept) for name, maps in _in_order(group.maps)],
-        "strips": [_strip(writer, name, values) for name, values in _in_order(group.strips)],
+        "panels": [_words(group, name, maps) | _map_panel(writer, maps, kept) for name, maps in _in_order(group.maps)],
+        "strips": [_words(group, name, values) | _strip(writer, values) for name, values in _in_order(group.strips)],
         "scores": None if group.scores is None else _scores(writer, group.scores, classes),
     }
 
@@ -160,11 +163,11 @@ def _first_of_each(orders: Sequence[Sequence[int]], count: int) -> list[int]:
     return sorted(list(found)[:count])
 
 
-def _map_panel(writer: _Writer, name: str, maps: Maps, kept: Sequence[int]) -> dict[str, Any]:
+def _map_panel(writer: _Writer, maps: Maps, kept: Sequence[int]) -> dict[str, Any]:
     single = maps.shape[1] == 1
     planes = [_plane(writer, maps[:, channel]) for channel in ([0] if single else kept)]
     reduced = [] if single else [["mean", _plane(writer, maps.mean(1))], ["max", _plane(writer, maps.max(1))]]
-    return _words(name, maps.shape[1]) | {
+    return {
         "rows": maps.shape[2],
         "columns": maps.shape[3],
         "signed": bool(np.nanmin(maps) < 0),
@@ -173,10 +176,9 @@ def _map_panel(writer: _Writer, name: str, maps: Maps, kept: Sequence[int]) -> d
     }
 
 
-def _strip(writer: _Writer, name: str, values: Channels) -> dict[str, Any]:
+def _strip(writer: _Writer, values: Channels) -> dict[str, Any]:
     # Channels from top to bottom, steps from left to right.
-    words = _words(name, values.shape[1])
-    return words | {"signed": bool(values.min() < 0), "channels": values.shape[1], **_plane(writer, values.T)}
+    return {"signed": bool(values.min() < 0), "channels": values.shape[1], **_plane(writer, values.T)}
 
 
 def _scores(writer: _Writer, scores: Float[np.ndarray, "step classes"], classes: Sequence[str]) -> dict[str, Any]:
@@ -191,8 +193,8 @@ def _plane(writer: _Writer, values: Float[np.ndarray, "*shape"]) -> dict[str, An
     return {"offset": writer.add(levels.tobytes()), "low": low, "high": high}
 
 
-def _words(name: str, num_channels: int) -> dict[str, str]:
-    title, unit, text = describe(name, num_channels)
+def _words(group: Group, name: str, values: Float[np.ndarray, "step channel *space"]) -> dict[str, str]:
+    title, unit, text = group.about.get(name) or describe(name, values.shape[1])
     return {"name": name, "title": title, "unit": unit, "help": text}
 
 

@@ -24,6 +24,18 @@ export function mount(root, header, bytes, { css = "", onChannel = null } = {}) 
   return view.ready.then(() => view);
 }
 
+/** Let a node have JupyterLab's theme where there is one, else the reader's own choice; what ends it comes back. */
+export function followTheme(node) {
+  const follow = () => {
+    const light = document.body.getAttribute("data-jp-theme-light");
+    node.style.colorScheme = light === null ? "light dark" : light === "true" ? "light" : "dark";
+  };
+  const changes = new MutationObserver(follow);
+  changes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
+  follow();
+  return () => changes.disconnect();
+}
+
 class View {
   constructor(root, header, bytes, css, onChannel) {
     Object.assign(this, { root, header, bytes, onChannel });
@@ -73,7 +85,11 @@ class View {
     this.sizes.disconnect();
     const css = this.root.querySelector("style").textContent;
     const next = await mount(this.root, header, bytes, { css, onChannel: this.onChannel });
-    for (const name of ["shown", "colours", "limits", "opacity", "smooth"]) next.choose(name, this[name]);
+    for (const name of Object.keys(this.controls)) {
+      if (name !== "outline" || this.header.hand !== null) next.choose(name, this[name]);
+    }
+    const key = ({ spec }) => spec.link || spec.title;
+    for (const group of next.groups) group.follow(this.groups.find((each) => key(each) === key(group)));
     next.setStep(this.step);
     return next;
   }
@@ -115,7 +131,8 @@ class View {
 
   /** Set one of the choices that a control stands for, and let the control show it. */
   choose(name, value) {
-    this[name] = value;
+    this[name] = name === "speed" ? Number(value) : value;
+    if (name === "speed" && this.playing !== null) (this.pause(), this.play());
     const control = this.controls[name];
     if (control.type === "checkbox") control.checked = value;
     else control.value = value;
@@ -153,12 +170,8 @@ class View {
     this.readout = element("output", { class: "readout", "aria-live": "polite", "data-text": "" });
     const save = element("button", { type: "button", title: "the panels as they are now, as a picture" }, "Save PNG");
     save.addEventListener("click", () => this.savePng());
-    const speed = select(SPEEDS.map(String), String(this.speed));
-    speed.addEventListener("change", () => {
-      this.speed = Number(speed.value);
-      if (this.playing !== null) (this.pause(), this.play());
-    });
     this.controls = {
+      speed: select(SPEEDS.map(String), String(this.speed)),
       shown: select(SHOWN, this.shown),
       colours: select(colours.slice(0, -1).map(([name]) => name), this.colours),
       limits: select(LIMITS, this.limits),
@@ -171,7 +184,7 @@ class View {
       const value = { checkbox: "checked", range: "valueAsNumber" }[control.type] ?? "value";
       control.addEventListener("input", () => this.choose(name, control[value]));
     }
-    const { shown, colours: map, limits, opacity, outline, smooth } = this.controls;
+    const { speed, shown, colours: map, limits, opacity, outline, smooth } = this.controls;
     const time = element("div", { class: "bar" });
     time.append(
       control(this.button),
@@ -263,7 +276,8 @@ class Group {
   constructor(view, spec, place) {
     Object.assign(this, { view, spec, place });
     this.order = spec.orders[0][0];
-    this.channel = this.#offered()[0];
+    this.channel = this.#offered()[0]; // that is shown
+    this.chosen = null; // by the reader, where it is not the first of an order
     this.panels = spec.panels.map((panel) => new Panel(view, this, panel));
     this.strips = spec.strips.map((strip) => new Strip(view, this, strip));
     this.curve = spec.scores && new Curve(view, spec.scores);
@@ -290,38 +304,64 @@ class Group {
     const heading = element("div", { class: "bar" });
     heading.append(element("h3", { "data-text": "" }, title));
     if (numChannels < 2) return heading;
-    const channel = element("select", { "aria-label": `channel of ${title}` });
-    const order = select(orders.map(([name]) => name), this.order);
-    const offer = () => {
-      channel.replaceChildren(...this.#offered().map((each) => new Option(each, each)));
-      channel.value = this.channel;
-    };
-    channel.addEventListener("input", () => this.#choose(Number(channel.value)));
-    order.addEventListener("input", () => {
-      this.order = order.value;
-      this.#choose(this.#offered()[0]);
-      offer();
+    this.channels = element("select", { "aria-label": `channel of ${title}` });
+    this.channels.addEventListener("input", () => {
+      for (const group of this.#linked()) group.#choose(Number(this.channels.value));
     });
-    offer();
-    order.setAttribute("aria-label", `ordered by, channels of ${title}`);
-    heading.append(labelled("channel", channel, "counted from 0; the same in every panel of this row"));
-    heading.append(labelled("ordered by", order, "the first of them is shown"));
+    this.orders = select(orders.map(([name]) => name), this.order);
+    this.orders.addEventListener("input", () => {
+      for (const group of this.#linked()) group.#orderBy(this.orders.value);
+    });
+    this.#offer();
+    this.orders.setAttribute("aria-label", `ordered by, channels of ${title}`);
+    heading.append(labelled("channel", this.channels, "counted from 0; the same in every panel of this row"));
+    heading.append(labelled("ordered by", this.orders, "the first of them is shown"));
     if (!this.view.onChannel && channels.length < numChannels) {
       heading.append(element("span", { class: "note" }, `${channels.length} of ${numChannels} channels are kept here`));
     }
     return heading;
   }
 
+  #offer() {
+    this.channels.replaceChildren(...this.#offered().map((each) => new Option(each, each)));
+    this.channels.value = this.channel;
+  }
+
+  /** This group, and those that show the same channels before or after something was changed. */
+  #linked() {
+    const { link } = this.spec;
+    return this.view.groups.filter((group) => group === this || (link && group.spec.link === link));
+  }
+
+  /** Go on with the choices made in an earlier recording's group, where there is one and they still exist. */
+  follow(earlier) {
+    if (!earlier || this.spec.numChannels < 2) return;
+    if (this.spec.orders.some(([name]) => name === earlier.order)) this.#orderBy(earlier.order);
+    if (this.#offered().includes(earlier.chosen)) this.#choose(earlier.chosen);
+  }
+
+  #orderBy(name) {
+    this.order = this.orders.value = name;
+    const [first] = this.#offered();
+    this.#offer();
+    this.#choose(first);
+    this.chosen = null;
+  }
+
   async #choose(channel) {
     const { spec, view } = this;
-    this.channel = channel;
+    this.chosen = this.awaited = channel;
+    this.channels.value = channel;
     if (!spec.channels.includes(channel)) {
       const bytes = await view.onChannel(this.place, channel);
-      if (this.channel !== channel) return; // another was chosen meanwhile
-      let place = 0;
-      for (const panel of this.panels) place = panel.take(bytes, place);
-      spec.channels.push(channel);
+      if (!spec.channels.includes(channel)) {
+        let place = 0;
+        for (const panel of this.panels) place = panel.take(bytes, place);
+        spec.channels.push(channel);
+      }
+      if (this.awaited !== channel) return; // another was chosen meanwhile
     }
+    this.channel = channel;
     view.request();
   }
 }

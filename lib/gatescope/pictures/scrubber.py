@@ -61,10 +61,7 @@ class Scrubber:
         self.clip, self.classes, self.title = clip, classes, title
         self.groups: list[Group] = []
         for variant, each in seen.items():
-            watched = each if isinstance(each, Watched) else Watched(each)
-            self.groups += _groups(variant, watched)
-            if watched.logits is not None:
-                self.groups[-1].scores = watched.logits.softmax(-1).numpy()
+            self.groups += groups_of(variant, each if isinstance(each, Watched) else Watched(each))
         if maps:
             self.groups.append(Group("beside it", {name: each[:, None] for name, each in maps.items()}))
         self.packed = self._pack(num_channels)
@@ -106,31 +103,12 @@ class Scrubber:
     @property
     def alt(self) -> str:
         """What there is to see, in words."""
-        header = self.packed.header
-        names = dict.fromkeys(panel["title"] for group in header["groups"] for panel in group["panels"])
-        shown = ", ".join(names) or "gates"
-        return f"{self.title or 'A clip'}: frames, and {shown}, over {header['steps']} steps."
+        return in_words(self.packed.header)
 
     @cached_property
     def still(self) -> bytes:
-        """The film strip as PNG: the frames, and below them of every map the channel that comes first."""
-        num_steps = self.packed.header["steps"]
-        rows = {}
-        for group, spec in zip(self.groups, self.packed.header["groups"], strict=True):
-            first = next(channel for channel in spec["orders"][0][1] if channel in spec["channels"])
-            for panel in spec["panels"]:
-                maps = group.maps[panel["name"]]
-                which = "" if maps.shape[1] == 1 else f", channel {first}"
-                rows[f"{group.title}\n{panel['title']}{which}"] = maps[:, min(first, maps.shape[1] - 1)]
-        with mpl.style.context("gatescope.pictures.style"):
-            fig = Figure(figsize=(1.9 + 0.8 * num_steps, 0.85 * (len(rows) + 1)), dpi=80, layout="none")
-            film(fig, frames_of_steps(self.clip.frames, num_steps), rows)
-            canvas = FigureCanvasAgg(fig)
-            canvas.draw()
-            buffer = io.BytesIO()
-            # A palette is enough for maps and small frames, and a third of the bytes.
-            Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(256).save(buffer, "PNG")
-        return buffer.getvalue()
+        """The film strip as PNG."""
+        return film_strip(self.groups, self.packed.header, self.clip)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
         data = {
@@ -141,8 +119,36 @@ class Scrubber:
         return data, {"image/png": {"alt": self.alt}}
 
 
-def _groups(variant: str, watched: Watched) -> list[Group]:
-    """A group for each layer, with what the layer ranks its channels by."""
+def in_words(header: Mapping[str, Any]) -> str:
+    """What there is to see."""
+    names = dict.fromkeys(panel["title"] for group in header["groups"] for panel in group["panels"])
+    shown = ", ".join(names) or "gates"
+    return f"{header['title'] or 'A clip'}: frames, and {shown}, over {header['steps']} steps."
+
+
+def film_strip(groups: Sequence[Group], header: Mapping[str, Any], clip: Seen) -> bytes:
+    """A PNG of the frames, and below them of every map the channel that comes first."""
+    num_steps = header["steps"]
+    rows = {}
+    for group, spec in zip(groups, header["groups"], strict=True):
+        first = next(channel for channel in spec["orders"][0][1] if channel in spec["channels"])
+        for panel in spec["panels"]:
+            maps = group.maps[panel["name"]]
+            which = "" if maps.shape[1] == 1 else f", channel {first}"
+            rows[f"{group.title}\n{panel['title']}{which}"] = maps[:, min(first, maps.shape[1] - 1)]
+    with mpl.style.context("gatescope.pictures.style"):
+        fig = Figure(figsize=(1.9 + 0.8 * num_steps, 0.85 * (len(rows) + 1)), dpi=80, layout="none")
+        film(fig, frames_of_steps(clip.frames, num_steps), rows)
+        canvas = FigureCanvasAgg(fig)
+        canvas.draw()
+        buffer = io.BytesIO()
+        # A palette is enough for maps and small frames, and a third of the bytes.
+        Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(256).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def groups_of(variant: str, watched: Watched) -> list[Group]:
+    """A group for each layer, with what the layer ranks its channels by; the last one has the class scores."""
 
     def layer_of(name: str) -> str:
         return name.rpartition(".")[0]
@@ -164,6 +170,8 @@ def _groups(variant: str, watched: Watched) -> list[Group]:
                     group.strips[name] = value
             group.orders = _orders(layer, group, watched.gradients)
             groups.append(group)
+    if watched.logits is not None:
+        groups[-1].scores = watched.logits.softmax(-1).numpy()
     return groups
 
 
