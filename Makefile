@@ -3,6 +3,7 @@
 #                  and the trainings they show, anew with FORCE=1
 #   make test      lint, format, tests, notebook rules           CORES=2
 #   make lab       open JupyterLab at the first notebook         LAB_OPTIONS=--allow-root
+#   make site      write every notebook as a page that works offline, below build/site
 #   make bench     measure
 #   make clean     remove what these leave behind, except committed files and downloaded data
 #   make lock      resolve every dependency anew
@@ -24,7 +25,7 @@ INSTALLED := $(VENV)/installed
 TORCH := $(shell grep '^torch==' requirements.lock)
 LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 
-.PHONY: figures test lab bench clean lock
+.PHONY: figures test lab site bench clean lock
 
 # What has changed is told by content (gatescope.freshness), never by date: a fresh clone has only new dates.
 # A killed run may leave a lock and half-done marks; each rebuild takes its own lock, so neither need stop this one.
@@ -44,6 +45,9 @@ test: $(INSTALLED)
 lab: $(INSTALLED)
 	$(BIN)/jupyter trust notebooks/*.ipynb
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_OPTIONS)
+
+site: $(INSTALLED)
+	$(BIN)/gatescope site --out build/site
 
 bench: $(INSTALLED)
 	for script in tests/benchmarks/bench_*.py; do $(BIN)/python "$$script"; done

@@ -30,6 +30,8 @@ MAY_IMPORT = {
     "freshness": set(),
     "publish": set(),
     "rebuild": {"freshness", "publish"},
+    "site": {"rebuild", "site_markdown"},
+    "site_markdown": set(),
 }
 
 

@@ -1,4 +1,4 @@
-"""The command line: gatescope train, fine-tune, rebuild, compare."""
+"""The command line: gatescope train, fine-tune, rebuild, compare, site."""
 
 import argparse
 import subprocess
@@ -32,6 +32,9 @@ def main(arguments: list[str] | None = None) -> int:
     command.set_defaults(run=_rebuild)
     command = commands.add_parser("compare", help="hold the figures' numbers against the last commit's")
     command.set_defaults(run=_compare)
+    command = commands.add_parser("site", help="write every notebook as a page that works offline")
+    command.add_argument("--out", type=Path, default=ROOT / "build" / "site", metavar="FOLDER")
+    command.set_defaults(run=_site)
     command = commands.add_parser("train", help="train a network as described, or go on where it stopped")
     command.add_argument("description", type=Path, help="a TOML file with the tables clips, network and training")
     command.add_argument("--cell", required=True, help="convlstm, a, b, c or d, or a row of STUDY_CELLS: b_rescaled")
@@ -85,6 +88,18 @@ def _compare(asked: argparse.Namespace) -> int:
     if not departures:
         print("every number agrees with the committed manifest's")
     return 1 if departures else 0
+
+
+def _site(asked: argparse.Namespace) -> int:
+    from gatescope.site import SiteError, write_site
+
+    try:
+        pages = write_site(ROOT, asked.out)
+    except (SiteError, OSError) as error:
+        print(f"{error}\nNo site was written; an older one is as it was.", file=sys.stderr)
+        return 1
+    print(f"{asked.out / 'index.html'}: {len(pages)} pages")
+    return 0
 
 
 def _train(asked: argparse.Namespace) -> int:

@@ -74,7 +74,7 @@ def rebuild(
     with tempfile.TemporaryDirectory(prefix=f"{notebook.stem}-", dir=build) as folder:
         stage = Path(folder)
         executed = _execute(source, given, stage, cell_timeout_s)
-        _check_every_cell_ran(executed)
+        check_every_cell_ran(executed)
         entries = _collect(stage, notebook.stem)
         nbformat.write(_clean(executed), stage / notebook.name)
         for entry in entries.values():
@@ -136,7 +136,8 @@ def _execute(
                 raise RebuildError(f"{where} failed: {str(error).strip() or type(error).__name__}") from error
 
 
-def _check_every_cell_ran(notebook: nbformat.NotebookNode) -> None:
+def check_every_cell_ran(notebook: nbformat.NotebookNode) -> None:
+    """Raises RebuildError unless its code cells ran once each, in order and without an error."""
     count = 0
     for number, cell in enumerate(notebook.cells, 1):
         if cell.cell_type != "code" or not cell.source.strip():

@@ -1,7 +1,7 @@
 """What the study looks at: trained networks, their untrained twins, and clips with what is known of them."""
 
 import fnmatch
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
@@ -51,6 +51,11 @@ def checkpoint(name: str) -> Path:
     )
 
 
+def checkpoint_names(patterns: Sequence[str]) -> list[str]:
+    """The folders of data/checkpoints that fit each pattern; what fits none stands for itself."""
+    return [name for pattern in patterns for name in fnmatch.filter(_kept(), pattern) or [pattern]]
+
+
 def open_networks(names: Sequence[str]) -> dict[str, GestureNetwork]:
     """The networks of these checkpoints, by name; `a-?` stands for every folder of data/checkpoints that fits it.
 
@@ -58,8 +63,7 @@ def open_networks(names: Sequence[str]) -> dict[str, GestureNetwork]:
         FileNotFoundError: if one is missing, or no folder fits.
         ValueError: if there is none, or they do not take the same input and tell the same classes.
     """
-    chosen = [name for pattern in names for name in fnmatch.filter(_kept(), pattern) or [pattern]]
-    networks = {name: GestureNetwork.load(checkpoint(name)) for name in chosen}
+    networks = {name: GestureNetwork.load(checkpoint(name)) for name in checkpoint_names(names)}
     if not networks:
         raise ValueError("name at least one checkpoint")
     first, *others = networks
@@ -95,6 +99,11 @@ def _kept() -> list[str]:
     return sorted(path.parent.name for path in CHECKPOINTS.glob(f"*/{WEIGHTS}"))
 
 
+def class_names(network: GestureNetwork) -> list[str]:
+    """The names of a network's classes as its card has them; without a card none."""
+    return (network.card or {}).get("data", {}).get("names", [])
+
+
 @torch.inference_mode()
 def encode_all(network: GestureNetwork, x: Float32[Tensor, "clips channel time height width"]) -> Features:
     """What Res3D makes of many clips, a few at a time."""
@@ -126,11 +135,8 @@ class Sample:
     source: str  # in words, for titles and the manifest: no path outside the repository
     synthetic: bool
     x: Float32[Tensor, "clips 3 time size size"]
-    frames: UInt8[np.ndarray, "clips time size size 3"]  # as the network sees them, before means are subtracted
-    names: tuple[str, ...]  # of each clip's class, or of its file
+    clips: tuple[Clip, ...]  # as the network sees them, see `as_seen`
     labels: Int[np.ndarray, " clips"] | None  # None where a clip's class is none of the network's
-    hand: Bool[np.ndarray, "clips time size size"] | None  # None where nobody knows
-    flow: Float32[np.ndarray, "clips time-1 size size 2"] | None  # px/frame, exact; None where it can be estimated only
 
     def __len__(self) -> int:
         return len(self.x)
@@ -139,6 +145,28 @@ class Sample:
     def title(self) -> str:
         """A word for titles: no picture of rendered clips hides what they are."""
         return "synthetic" if self.synthetic else "recorded"
+
+    @cached_property
+    def frames(self) -> UInt8[np.ndarray, "clips time size size 3"]:
+        """As the network sees them, before means are subtracted."""
+        return np.stack([clip.frames for clip in self.clips])
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """Of each clip's class, or of its file."""
+        return tuple(clip.name or Path(clip.source).stem for clip in self.clips)
+
+    @cached_property
+    def hand(self) -> Bool[np.ndarray, "clips time size size"] | None:
+        """The pixels that show the hand; None where nobody knows."""
+        hands = [clip.hand_mask for clip in self.clips]
+        return None if any(hand is None for hand in hands) else np.stack(hands)
+
+    @cached_property
+    def flow(self) -> Float32[np.ndarray, "clips pairs size size 2"] | None:
+        """Pixels per frame between each frame and the next, exact; None where it can be estimated only."""
+        flows = [clip.flow for clip in self.clips]
+        return None if any(flow is None for flow in flows) else np.stack(flows)
 
     @cached_property
     def speed(self) -> Float32[np.ndarray, "clips time size size"]:
@@ -195,39 +223,62 @@ def open_sample(network: GestureNetwork, clips: str = "", num_clips: int = 54, c
         FileNotFoundError: if there is nothing at `clips`.
         ValueError: if rendered gestures are asked for that the network's card does not describe, or no clip is there.
     """
-    found = list(islice(_recorded(Path(clips)) if clips else _rendered(network, num_clips, cache), num_clips))
+    found = list(islice(recorded(clips) if clips else CachedGestures(rendered(network, num_clips), cache), num_clips))
     if not found:
         raise ValueError(f"there is no clip in {clips or 'the set of rendered gestures'}")
     first = found[0].source
     if clips:
         first = first.replace(str(ROOT / clips), named(Path(clips)))
     where = named(Path(clips)) if clips else first.replace(" clip 0,", ",")
-    classes = (network.card or {}).get("data", {}).get("names", [])
-    names = tuple(clip.name or Path(clip.source).stem for clip in found)
-    seen = [_as_seen(clip, network.config) for clip in found]
-    frames, hands, flows = zip(*seen, strict=True)
+    classes = class_names(network)
+    labels = [classes.index(clip.name) if clip.name in classes else None for clip in found]
     return Sample(
         source=first if len(found) == 1 else f"{len(found)} clips of {where}",
         synthetic=not clips,
         x=torch.cat([to_batch(clip, **network.config.input) for clip in found]),
-        frames=np.stack(frames),
-        names=names,
-        labels=np.array([classes.index(name) for name in names]) if set(names) <= set(classes) else None,
-        hand=None if any(hand is None for hand in hands) else np.stack(hands),
-        flow=None if any(flow is None for flow in flows) else np.stack(flows),
+        clips=tuple(as_seen(clip, network.config) for clip in found),
+        labels=None if None in labels else np.array(labels),
     )
 
 
-def _rendered(network: GestureNetwork, num_clips: int, cache: Path) -> CachedGestures:
+def as_seen(clip: Clip, config: NetworkConfig) -> Clip:
+    """The frames of a clip that a network of that config is given, cropped and resized as they are for it.
+
+    The hand's mask goes with them. Depth, joints and flow do only where nothing has to be chosen or resized: they are
+    of the clip's own frames and pixels.
+    """
+    chosen = sample_frames(len(clip.frames), config.num_frames)
+    if chosen == list(range(len(clip.frames))) and clip.frames.shape[1:3] == (config.size, config.size):
+        return clip
+    hand = None
+    if clip.hand_mask is not None:
+        grey = np.repeat(clip.hand_mask[chosen, ..., None].astype(np.uint8) * 255, 3, axis=-1)
+        hand = crop_and_resize(grey, config.size)[..., 0] > 127
+    return Clip(
+        frames=crop_and_resize(clip.frames[chosen], config.size),
+        fps=clip.fps * min(config.num_frames / len(clip.frames), 1),  # in the same time; a short clip's end repeats
+        source=clip.source,
+        label=clip.label,
+        name=clip.name,
+        hand_mask=hand,
+    )
+
+
+def rendered(network: GestureNetwork, num_clips: int) -> SyntheticGestures:
     """The first of the clips that the network was validated on, or without a card that tells, of all classes."""
     facts = dict((network.card or {}).get("data", {}).get("clips", {"size": network.config.size}))
     facts = {name: value for name, value in facts.items() if not name.startswith("num_")}
-    clips = SyntheticGestures("valid", num_clips, **facts, modalities=("hand_mask", "flow"))
-    return CachedGestures(clips, cache)
+    return SyntheticGestures("valid", num_clips, **facts, modalities=("hand_mask", "flow"))
 
 
-def _recorded(path: Path) -> Iterable[Clip]:
-    path = ROOT / path
+def recorded(clips: str | Path) -> VideoClips | JesterClips | IsoGDClips:
+    """The clips at a path: the root of Jester or IsoGD, a video, a folder of frames, or a folder of either.
+
+    A relative path begins at the top of the repository. What cannot be used of several is left out.
+
+    Raises FileNotFoundError if there is nothing at that path.
+    """
+    path = ROOT / clips
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name a video, a folder of frames or videos, or a data set")
     if path.is_file():
@@ -240,16 +291,3 @@ def _recorded(path: Path) -> Iterable[Clip]:
     inside = sorted(child for child in path.iterdir() if not child.name.startswith("."))
     frames = any(child.suffix.lower() in IMAGE_SUFFIXES for child in inside)
     return VideoClips([path] if frames else inside, strict=False)
-
-
-def _as_seen(clip: Clip, config: NetworkConfig) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-    """Frames, hand and flow of the frames that the network is given, cropped and resized as they are."""
-    chosen = sample_frames(len(clip.frames), config.num_frames)
-    frames = crop_and_resize(clip.frames[chosen], config.size)
-    hand = None
-    if clip.hand_mask is not None:
-        grey = np.repeat(clip.hand_mask[chosen, ..., None].astype(np.uint8) * 255, 3, axis=-1)
-        hand = crop_and_resize(grey, config.size)[..., 0] > 127
-    # The truth is of the clip's own frames and pixels: with others between them there is only an estimate.
-    same = chosen == list(range(len(clip.frames))) and frames.shape == clip.frames.shape
-    return frames, hand, clip.flow if same else None

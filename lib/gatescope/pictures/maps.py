@@ -92,3 +92,28 @@ def strips(
     for ax in axes:
         ax.set_anchor("E")  # beside the bars, where the figure is wider than the strips are
     return list(axes)
+
+
+def film(
+    fig: FigureBase,
+    frames: UInt8[np.ndarray, "step height width 3"],
+    rows: Mapping[str, Float[np.ndarray, "step _ _"]],
+) -> list[Axes]:
+    """As `strips`, in a tenth of the time: one picture a row, its limits in words, no outline of the hand."""
+    axes = fig.subplots(len(rows) + 1, 1, gridspec_kw={"hspace": 0.08}, squeeze=False)[:, 0]
+    fig.subplots_adjust(left=1.85 / fig.get_figwidth(), right=0.995, bottom=0.005, top=0.995)
+    axes[0].imshow(np.concatenate(np.pad(frames, ((0, 0), (0, 0), _gap(frames), (0, 0)), constant_values=255), axis=1))
+    for ax, (title, maps) in zip(axes[1:], rows.items(), strict=True):
+        low, high = limits_of(maps)
+        tiles = np.pad(maps, ((0, 0), (0, 0), _gap(maps)), constant_values=np.nan)
+        ax.imshow(np.concatenate(tiles, axis=1), cmap="RdBu_r" if low < 0 else "viridis", vmin=low, vmax=high)
+        ax.set_ylabel(f"{title}\n{low:.2g} to {high:.2g}", rotation=0, ha="right", va="center", fontsize=7)
+    for ax in axes:
+        ax.set_aspect("auto")
+        bare(ax)
+    return list(axes)
+
+
+def _gap(pictures: np.ndarray) -> tuple[int, int]:
+    """Columns to the right of each picture, a part of its width, so that rows of any resolution stay in line."""
+    return 0, max(1, pictures.shape[2] // 16)

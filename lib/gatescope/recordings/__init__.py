@@ -8,10 +8,12 @@ from gatescope.recordings.cost import (
     measure_time,
 )
 from gatescope.recordings.record import Recording, hook_points, intervene, record
+from gatescope.recordings.watching import Watched, watch
 
 __all__ = [
     "PUBLISHED_MULTIPLY_ADDS",
     "Recording",
+    "Watched",
     "count_multiply_adds",
     "count_parameters",
     "hook_points",
@@ -19,4 +21,5 @@ __all__ = [
     "measure_memory",
     "measure_time",
     "record",
+    "watch",
 ]

@@ -1,0 +1,44 @@
+"""What the hook points of a recurrent layer hold, in words for captions and help texts."""
+
+from typing import NamedTuple
+
+
+class Quantity(NamedTuple):
+    """A quantity that a recording names: how it is called, what its values say of 1, and what it does."""
+
+    title: str
+    unit: str
+    help: str
+
+
+# In the order in which a step makes them; equation numbers are those of Zhang et al. 2018.
+QUANTITIES = {
+    "features": Quantity("features X", "", "What the 3-D convolutions make of the frames: the layer's input."),
+    "z": Quantity("scores Z", "", "What attention is made of: the score of every position (Eqs. 17, 21)."),
+    "attention": Quantity(
+        "input attention A", "weight", "Weight of every position of the input; all sum to 1 (Eq. 18)."
+    ),
+    "x_attended": Quantity("attended input X̃", "", "The input times its attention (Eq. 19)."),
+    "x_pooled": Quantity("pooled input", "", "The input's mean over space, one value a channel (Eq. 9)."),
+    "h_pooled": Quantity("pooled hidden state", "", "The last hidden state's mean over space (Eq. 9)."),
+    "i": Quantity("input gate i", "part let in", "How much of the candidate enters the cell state, 0 to 1."),
+    "f": Quantity("forget gate f", "part kept", "How much of the old cell state stays, 0 to 1."),
+    "o": Quantity("output gate o", "part shown", "How much of the cell state is shown as hidden state, 0 to 1."),
+    "g": Quantity("candidate g", "", "Between −1 and 1, what may enter the cell state."),
+    "c": Quantity("cell state c", "", "The layer's memory: f times what was, plus i times the candidate."),
+    "h": Quantity("hidden state h", "", "Between −1 and 1, what the layer shows of its memory: o times tanh c."),
+}
+
+# The same hook point where it has a map for every channel: another scale, so another name.
+GATE_ATTENTION = Quantity("gate attention A", "weight", "Weight of every position, 1 at each channel's peak (Eq. 22).")
+
+
+def describe(name: str, num_channels: int) -> Quantity:
+    """The quantity of a hook point's name, `layer1.f`, `f`, `attention_i`; any other name stands for itself."""
+    point = name.rpartition(".")[2]
+    # A cell with several gate attentions tells them apart by the gate.
+    attention, _, gate = point.rpartition("_") if point[-2:] in ("_i", "_f", "_o") else (point, "", "")
+    if attention not in QUANTITIES:
+        return Quantity(name, "", "")
+    found = GATE_ATTENTION if attention == "attention" and num_channels > 1 else QUANTITIES[attention]
+    return found._replace(title=f"{found.title} of {gate}") if gate else found

@@ -1,0 +1,198 @@
+"""Scrubber: frames, maps, gates and scores of one clip under the reader's hand, in a notebook or as a page."""
+
+import base64
+import hashlib
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.style
+import numpy as np
+from jaxtyping import Float
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+from torch import Tensor
+
+from gatescope.files import atomic_write
+from gatescope.pictures.maps import film, frames_of_steps
+from gatescope.pictures.packing import Group, Packed, Seen, pack
+from gatescope.pictures.quantities import QUANTITIES
+from gatescope.recordings import Watched
+
+HERE = Path(__file__).parent
+MAX_DATA = 1_000_000  # characters; with a film strip and the code an output stays below 1.5 MB
+OF_CHANNELS = ("h", "c")  # of a layer's quantities, the one by which channels are ranked: the first that there is
+Recorded = Mapping[str, Tensor]
+
+
+class Scrubber:
+    """One clip and what networks recorded of it, step by step.
+
+    At the end of a cell it shows itself: a page's worth of canvases where scripts may run, a film strip elsewhere.
+    """
+
+    def __init__(
+        self,
+        seen: Recorded | Watched | Mapping[str, Watched],
+        clip: Seen,
+        *,
+        maps: Mapping[str, Float[np.ndarray, "step _ _"]] | None = None,
+        classes: Sequence[str] = (),
+        num_channels: int = 16,
+        title: str = "",
+    ):
+        """`seen` is a recording of the one `clip`, what `watch` made of it, or several of those by their variants.
+
+        What was watched has class scores over time, named by `classes`, and channels ordered by the class's gradient.
+        Variants stand one below the other. `maps` are shown beside the recordings. At most `num_channels` of a layer
+        are kept, the first of every order, and fewer where they would not fit a notebook.
+
+        Raises ValueError for a recording of several clips, or one that does not fit the clip.
+        """
+        if isinstance(seen, Watched) or all(isinstance(value, Tensor) for value in seen.values()):
+            seen = {"": seen}
+        self.clip, self.classes, self.title = clip, classes, title
+        self.groups: list[Group] = []
+        for variant, each in seen.items():
+            self.groups += groups_of(variant, each if isinstance(each, Watched) else Watched(each))
+        if maps:
+            self.groups.append(Group("beside it", {name: each[:, None] for name, each in maps.items()}))
+        self.packed = self._pack(num_channels)
+
+    def _pack(self, num_channels: int) -> Packed:
+        """As many channels as fit."""
+        while True:
+            packed = pack(self.groups, self.clip, num_channels=num_channels, title=self.title, classes=self.classes)
+            if num_channels == 1 or len(packed.deflated()) <= MAX_DATA:
+                return packed
+            num_channels = num_channels * 3 // 4
+
+    def html(self) -> str:
+        """What a page needs to show it, without any other file; the film strip where its scripts are taken out."""
+        css, core, element = ((HERE / name).read_text() for name in ("scrubber.css", "scrubber.js", "element.js"))
+        name = f"gatescope-scrubber-{hashlib.sha256((css + core + element).encode()).hexdigest()[:8]}"
+        still = base64.b64encode(self.still).decode()
+        header = json.dumps(self.packed.header).replace("<", "\\u003c")  # it must not end the script it stands in
+        return (
+            f'<{name} class="gatescope-scrubber">'
+            f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{still}" style="max-width:100%">'
+            f'<script type="application/json">{header}</script>'
+            f'<script type="text/plain" data-what="css">{css}</script>'
+            f'<script type="text/plain">{self.packed.deflated()}</script></{name}>\n'
+            f'<script type="module">\n{core}\nconst ELEMENT = "{name}";\n{element}</script>'
+        )
+
+    def to_html(self, path: Path | str) -> None:
+        """Write it as one page that needs no other file and no network."""
+        title = html.escape(self.title or "gatescope")
+        with atomic_write(Path(path)) as temporary:
+            temporary.write_text(
+                '<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n'
+                '<meta name="viewport" content="width=device-width">\n'
+                '<meta name="color-scheme" content="light dark">\n'
+                f"<title>{title}</title>\n<body>\n{self.html()}\n</body>\n</html>\n"
+            )
+
+    @property
+    def alt(self) -> str:
+        """What there is to see, in words."""
+        return in_words(self.packed.header)
+
+    @cached_property
+    def still(self) -> bytes:
+        """The film strip as PNG."""
+        return film_strip(self.groups, self.packed.header, self.clip)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        data = {
+            "text/html": self.html(),
+            "image/png": base64.b64encode(self.still).decode(),
+            "text/plain": self.alt,
+        }
+        return data, {"image/png": {"alt": self.alt}}
+
+
+def in_words(header: Mapping[str, Any]) -> str:
+    """What there is to see."""
+    names = dict.fromkeys(panel["title"] for group in header["groups"] for panel in group["panels"])
+    shown = ", ".join(names) or "gates"
+    return f"{header['title'] or 'A clip'}: frames, and {shown}, over {header['steps']} steps."
+
+
+def film_strip(groups: Sequence[Group], header: Mapping[str, Any], clip: Seen) -> bytes:
+    """A PNG of the frames, and below them of every map the channel that comes first."""
+    num_steps = header["steps"]
+    rows = {}
+    for group, spec in zip(groups, header["groups"], strict=True):
+        first = next(channel for channel in spec["orders"][0][1] if channel in spec["channels"])
+        for panel in spec["panels"]:
+            maps = group.maps[panel["name"]]
+            which = "" if maps.shape[1] == 1 else f", channel {first}"
+            rows[f"{group.title}\n{panel['title']}{which}"] = maps[:, min(first, maps.shape[1] - 1)]
+    with mpl.style.context("gatescope.pictures.style"):
+        fig = Figure(figsize=(1.9 + 0.8 * num_steps, 0.85 * (len(rows) + 1)), dpi=80, layout="none")
+        film(fig, frames_of_steps(clip.frames, num_steps), rows)
+        canvas = FigureCanvasAgg(fig)
+        canvas.draw()
+        buffer = io.BytesIO()
+        # A palette is enough for maps and small frames, and a third of the bytes.
+        Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(256).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def groups_of(variant: str, watched: Watched) -> list[Group]:
+    """A group for each layer, with what the layer ranks its channels by; the last one has the class scores."""
+
+    def layer_of(name: str) -> str:
+        return name.rpartition(".")[0]
+
+    values = {name: _of_one_clip(name, value) for name, value in watched.recording.items()}
+    groups = []
+    for layer, names in groupby(sorted(values, key=layer_of), layer_of):
+        # Maps of as many channels as the layer has share its choice of one; so does what has a single map.
+        own = {name: values[name] for name in names}
+        count = next((own[name].shape[1] for name in _points(layer, OF_CHANNELS) if name in own), None)
+        sizes = dict.fromkeys(value.shape[1] for value in own.values() if value.ndim == 4 and value.shape[1] > 1)
+        for number, size in enumerate(sorted(sizes, key=lambda size: size != count) or [1]):
+            title = " ".join(part for part in (variant, layer.replace("layer", "layer ")) if part) or "recorded"
+            group = Group(title if number == 0 else f"{title}, {size} channels")
+            for name, value in own.items():
+                if value.ndim == 4 and value.shape[1] in (size, 1) and (number == 0 or value.shape[1] == size):
+                    group.maps[name] = value
+                elif value.ndim == 2 and number == 0:
+                    group.strips[name] = value
+            group.orders = _orders(layer, group, watched.gradients)
+            groups.append(group)
+    if watched.logits is not None:
+        groups[-1].scores = watched.logits.softmax(-1).numpy()
+    return groups
+
+
+def _orders(layer: str, group: Group, gradients: Recorded) -> dict[str, Float[np.ndarray, " channel"]]:
+    """By activation sum, by variance, and by what the class's score would lose without a channel."""
+    many = [name for name in group.maps if group.maps[name].shape[1] > 1]
+    first = next((name for name in _points(layer, (*OF_CHANNELS, *QUANTITIES)) if name in many), None)
+    if first is None:
+        return {}
+    maps = group.maps[first]
+    orders = {"activation sum": maps.sum((0, 2, 3)), "variance": maps.var((0, 2, 3))}
+    if first in gradients:
+        orders["class gradient"] = (maps * _of_one_clip(first, gradients[first])).sum((0, 2, 3))
+    return orders
+
+
+def _points(layer: str, points: Sequence[str]) -> list[str]:
+    return [f"{layer}.{point}" if layer else point for point in points]
+
+
+def _of_one_clip(name: str, value: Tensor) -> Float[np.ndarray, "step channel *space"]:
+    if len(value) != 1:
+        raise ValueError(f"a scrubber shows one clip; {name} was recorded of {len(value)}: take one, as value[:1]")
+    return value[0].detach().float().cpu().numpy()

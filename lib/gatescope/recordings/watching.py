@@ -1,0 +1,34 @@
+"""watch: all that a viewer of one clip asks of a network, in one forward pass."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from gatescope.models import GestureNetwork
+from gatescope.recordings.record import record
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a network made of one clip."""
+
+    recording: Mapping[str, Tensor]  # by hook point, as `record` gives it, of a batch of one
+    logits: Float[Tensor, "step classes"] | None = None  # after every step
+    gradients: Mapping[str, Tensor] = field(default_factory=dict)  # of the class's score, of some that are recorded
+
+
+def watch(network: GestureNetwork, x: Float[Tensor, "1 channel time height width"], *patterns: str) -> Watched:
+    """The hook points that match `patterns` (all without any), and the class scores after every step.
+
+    Gradients are by the hidden states among them, of the logit of the class that the network ends with.
+
+    Raises LookupError if a pattern matches no hook point.
+    """
+    with torch.enable_grad(), record(network, *patterns, gradients=True) as recording:
+        logits = network.scores_over_time(x)[0]
+        hidden = [name for name in recording if name.endswith(".h")]
+        gradients = {name: recording.gradient(name, logits[-1].max()) for name in hidden}
+    return Watched({name: recording[name] for name in recording}, logits.detach(), gradients)

@@ -1,0 +1,85 @@
+"""Markdown as the site shows it: formulas without scripts, headings to link to, links that stay inside."""
+
+import base64
+import mimetypes
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from latex2mathml.converter import convert
+from markupsafe import Markup
+from nbconvert.filters.markdown_mistune import IPythonRenderer
+
+# TeX leaves a thin space between a function's name and what stands beside it; MathML has none around identifiers.
+SPACE = '<mspace width="0.17em"></mspace>'
+BEFORE_FUNCTION = re.compile(r"(</mi>|</mn>|</msub>)(?=<mi>[a-z]{2,}</mi>)")
+AFTER_FUNCTION = re.compile(r"(<mi>[a-z]{2,}</mi>)(?=<m(?:i|n|sub|over)\b)")
+
+
+class PageRenderer(IPythonRenderer):
+    """The Markdown of the cells and outputs of one page.
+
+    What is written as HTML shows as text: the name of a file may be anything. `links` has, for each file of the tree
+    that the site holds, its page's path in the site; a link to any other file becomes plain text.
+    """
+
+    def __init__(self, source: Path, links: Mapping[Path, str]):
+        super().__init__(escape=True, allow_harmful_protocols=False)
+        self._source, self._links = source, links
+        self._taken = {"page"}  # the template's
+
+    def heading(self, text: str, level: int, **attrs: object) -> str:
+        """With an id as GitHub makes it, which links in a README are written for."""
+        words = re.sub(r"[^\w\- ]", "", Markup(text).striptags().lower()).replace(" ", "-")
+        anchor, count = words, 0
+        while anchor in self._taken:
+            count += 1
+            anchor = f"{words}-{count}"
+        self._taken.add(anchor)
+        return f'<h{level} id="{anchor}">{text}</h{level}>\n'
+
+    def link(self, text: str, url: str, title: str | None = None) -> str:
+        """To the page of the file that is meant; only the text, where the site does not hold it."""
+        if urlsplit(url).scheme:
+            return super().link(text, url, title)
+        name, _, anchor = unquote(url).partition("#")
+        target = (self._source.parent / name).resolve() if name else self._source
+        if target not in self._links:
+            return text
+        here = os.path.dirname(self._links[self._source])
+        page = os.path.relpath(self._links[target], here or ".") if name else ""
+        return super().link(text, page + (f"#{anchor.lower()}" if anchor else ""), title)
+
+    def image(self, text: str, url: str, title: str | None = None) -> str:
+        """With its bytes in the page; only what it shows in words, where it is no file of the tree."""
+        file = self._source.parent / unquote(url)
+        if not file.is_file():
+            return text
+        data = base64.b64encode(file.read_bytes()).decode()
+        return super().image(text, f"data:{mimetypes.guess_type(url)[0]};base64,{data}", title)
+
+    def table(self, text: str) -> str:
+        """In a box that scrolls, so that a wide one does not widen the page."""
+        return f'<div class="wide"><table>\n{text}</table></div>\n'
+
+    def inline_math(self, body: str) -> str:
+        """A formula in a line, as MathML."""
+        return _mathml(body, "inline")
+
+    def block_math(self, body: str) -> str:
+        """A formula by itself, as MathML."""
+        return _mathml(body, "block")
+
+    def latex_environment(self, name: str, body: str) -> str:
+        """An environment by itself, as MathML."""
+        return _mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", "block")
+
+
+def _mathml(latex: str, display: str) -> str:
+    """Raises ValueError for a formula with a command that the converter does not know: it would show as it is."""
+    found = convert(latex.strip(), display=display)
+    if "\\" in found:
+        raise ValueError(f"the site cannot show the formula {latex.strip()!r}: use other commands")
+    return AFTER_FUNCTION.sub(rf"\1{SPACE}", BEFORE_FUNCTION.sub(rf"\1{SPACE}", found))

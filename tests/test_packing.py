@@ -1,0 +1,171 @@
+import base64
+import io
+import json
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@dataclass
+class Seen:
+    frames: np.ndarray
+    hand_mask: np.ndarray | None = None
+    source: str = "made up"
+
+
+@pytest.fixture
+def packing():
+    from gatescope.pictures import packing
+
+    return packing
+
+
+def clip_of(num_frames, size=12, hand=True):
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (num_frames, size, size + 3, 3), dtype=np.uint8)
+    return Seen(frames, rng.random((num_frames, size, size + 3)) > 0.5 if hand else None)
+
+
+def group_of(packing, steps=4, channels=6, **others):
+    rng = np.random.default_rng(1)
+    maps = {"layer1.h": rng.normal(size=(steps, channels, 5, 7)), "layer1.f": rng.random((steps, channels, 5, 7))}
+    return packing.Group("layer 1", maps=maps, **others)
+
+
+def planes_of(packed, panel, plane):
+    shape = (packed.header["steps"], panel["rows"], panel["columns"])
+    levels = np.frombuffer(packed.data, np.uint8, np.prod(shape), plane["offset"]).reshape(shape)
+    return plane["low"] + levels * (plane["high"] - plane["low"]) / 255
+
+
+def test_every_kept_value_comes_back_within_half_a_level(packing):
+    group = group_of(packing)
+    packed = packing.pack([group], clip_of(8), num_channels=4)
+    (spec,) = packed.header["groups"]
+    assert len(spec["channels"]) == 4
+    for panel in spec["panels"]:
+        for channel, plane in zip(spec["channels"], panel["planes"], strict=True):
+            wanted = group.maps[panel["name"]][:, channel]
+            step = (plane["high"] - plane["low"]) / 255
+            assert (plane["low"], plane["high"]) == (wanted.min(), wanted.max())
+            np.testing.assert_allclose(planes_of(packed, panel, plane), wanted, rtol=0, atol=step / 2 + 1e-12)
+
+
+def test_mean_and_maximum_are_of_all_channels_not_only_of_those_kept(packing):
+    group = group_of(packing, channels=9)
+    packed = packing.pack([group], clip_of(4), num_channels=2)
+    panel = next(each for each in packed.header["groups"][0]["panels"] if each["name"] == "layer1.h")
+    for (name, plane), wanted in zip(
+        panel["reduced"], (group.maps["layer1.h"].mean(1), group.maps["layer1.h"].max(1)), strict=True
+    ):
+        assert name in ("mean", "max")
+        np.testing.assert_allclose(planes_of(packed, panel, plane), wanted, atol=np.ptp(wanted) / 500)
+
+
+def test_deflated_text_holds_the_same_bytes(packing):
+    packed = packing.pack([group_of(packing)], clip_of(4), num_channels=3)
+    differences = np.frombuffer(zlib.decompress(base64.b64decode(packed.deflated())), np.uint8)
+    assert np.cumsum(differences, dtype=np.uint8).tobytes() == packed.data
+
+
+def test_the_header_is_json_without_a_number_that_json_lacks(packing):
+    group = group_of(packing)
+    group.maps["layer1.h"][1, 2, 3, 4] = np.nan
+    group.maps["layer1.f"][0, 0, 0, 0] = np.inf
+    packed = packing.pack([group], clip_of(4), num_channels=6)
+    assert json.loads(json.dumps(packed.header, allow_nan=False)) == packed.header
+
+
+def test_frames_and_hand_are_those_a_step_ends_with(packing):
+    clip = clip_of(8)
+    clip.frames[:] = (30 * np.arange(8, dtype=np.uint8))[:, None, None, None]
+    packed = packing.pack([group_of(packing)], clip, num_channels=1)
+    header = packed.header
+    assert header["framesPerStep"] == 2
+    for (offset, length), frame in zip(header["frames"], clip.frames[1::2], strict=True):
+        with Image.open(io.BytesIO(packed.data[offset : offset + length])) as picture:
+            assert picture.size == (15, 12)
+            assert np.abs(np.asarray(picture).astype(int) - frame).max() < 5  # another frame is off by 30
+    hand = clip.hand_mask[1::2]
+    bits = np.frombuffer(packed.data, np.uint8, -(-hand.size // 8), header["hand"])
+    assert (np.unpackbits(bits, count=hand.size, bitorder="little").astype(bool) == hand.ravel()).all()
+
+
+def test_colours_are_matplotlibs(packing):
+    import matplotlib
+
+    packed = packing.pack([group_of(packing)], clip_of(4), num_channels=1)
+    for name, offset in packed.header["colours"]:
+        wanted = matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3]
+        assert (np.frombuffer(packed.data, np.uint8, 768, offset).reshape(256, 3) == wanted).all()
+
+
+def test_orders_rank_channels_and_the_first_of_each_are_kept(packing):
+    orders = {"sum": np.array([0.0, 3, 1, 2, 0, 0]), "variance": np.array([5.0, 0, 0, 0, 9, 0])}
+    packed = packing.pack([group_of(packing, orders=orders)], clip_of(4), num_channels=4)
+    (spec,) = packed.header["groups"]
+    named = dict(spec["orders"])
+    assert named["sum"][:3] == [1, 3, 2] and named["variance"][:2] == [4, 0]
+    assert named["index"] == list(range(6))
+    assert spec["channels"] == [0, 1, 3, 4]
+
+
+def test_a_pooled_gate_keeps_every_channel(packing):
+    values = np.random.default_rng(2).random((4, 40))
+    group = packing.Group("layer 1", strips={"layer1.i": values})
+    packed = packing.pack([group], clip_of(4), num_channels=3)
+    (strip,) = packed.header["groups"][0]["strips"]
+    levels = np.frombuffer(packed.data, np.uint8, 160, strip["offset"]).reshape(40, 4)
+    back = strip["low"] + levels.T * (strip["high"] - strip["low"]) / 255
+    np.testing.assert_allclose(back, values, atol=1 / 500)
+
+
+def test_scores_are_those_of_the_likeliest_classes_with_names_where_there_are(packing):
+    scores = np.array([[0.1, 0.7, 0.2, 0, 0, 0, 0], [0.1, 0.1, 0.2, 0, 0, 0, 0.6]])
+    packed = packing.pack([group_of(packing, steps=2, scores=scores)], clip_of(2), num_channels=1, classes=["a", "b"])
+    found = packed.header["groups"][0]["scores"]
+    assert found["names"][:3] == ["b", "class 6", "class 2"]
+    values = np.frombuffer(packed.data, "<f4", 2 * len(found["names"]), found["offset"]).reshape(2, -1)
+    np.testing.assert_allclose(values[:, :3], scores[:, [1, 6, 2]], rtol=1e-6)
+
+
+def test_input_attention_and_gate_attention_do_not_share_a_name(packing):
+    rng = np.random.default_rng(3)
+    one = packing.Group("b", maps={"layer1.attention": rng.random((2, 1, 4, 4)), "layer1.h": rng.random((2, 3, 4, 4))})
+    many = packing.Group("c", maps={"layer1.attention": rng.random((2, 3, 4, 4))})
+    packed = packing.pack([one, many], clip_of(2), num_channels=2)
+    first, second = (group["panels"][0]["title"] for group in packed.header["groups"])
+    assert first != second
+
+
+def test_a_constant_map_and_one_without_a_finite_value_are_packed(packing):
+    levels, low, high = packing.quantise(np.full((2, 3), 0.25))
+    assert (levels == 0).all() and low == high == 0.25
+    levels, low, high = packing.quantise(np.full((2, 3), np.nan))
+    assert (levels == 0).all() and low == high == 0
+
+
+def test_channel_bytes_are_limits_and_planes_of_every_map_in_turn(packing):
+    rng = np.random.default_rng(4)
+    maps = [rng.normal(size=(3, 8, 4, 5)), rng.random((3, 1, 2, 2))]
+    found = packing.channel_bytes(maps, 6)
+    low, high = np.frombuffer(found, "<f4", 2)
+    levels = np.frombuffer(found, np.uint8, 60, 8).reshape(3, 4, 5)
+    np.testing.assert_allclose(low + levels * (high - low) / 255, maps[0][:, 6], atol=(high - low) / 500)
+    assert len(found) == 8 + 60 + 8 + 12
+
+
+@pytest.mark.parametrize("steps", [3, 5, 16])
+def test_frames_that_do_not_divide_into_steps_are_refused(packing, steps):
+    with pytest.raises(ValueError, match="8 frames do not divide"):
+        packing.pack([group_of(packing, steps=steps)], clip_of(8), num_channels=1)
+
+
+def test_nothing_to_show_and_recordings_of_different_lengths_are_refused(packing):
+    with pytest.raises(ValueError, match="got none"):
+        packing.pack([packing.Group("empty")], clip_of(4), num_channels=1)
+    with pytest.raises(ValueError, match=r"got \[2, 4\]"):
+        packing.pack([group_of(packing, steps=2), group_of(packing, steps=4)], clip_of(4), num_channels=1)

@@ -1,0 +1,154 @@
+import io
+import json
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+
+@dataclass
+class Seen:
+    frames: np.ndarray
+    hand_mask: np.ndarray | None = None
+    source: str = "made up"
+
+
+def clip_of(num_frames=8, size=16):
+    return Seen(np.random.default_rng(0).integers(0, 256, (num_frames, size, size, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def scrubber():
+    from gatescope.pictures import Scrubber
+
+    return Scrubber
+
+
+@pytest.fixture
+def watched():
+    """What a small network made of one clip."""
+    from gatescope.models import GestureNetwork, NetworkConfig
+    from gatescope.recordings import watch
+
+    def make(cell, *patterns):
+        torch.manual_seed(0)
+        network = GestureNetwork(NetworkConfig.small(cell, num_classes=5, size=32, num_frames=8)).eval()
+        return watch(network, torch.randn(1, 3, 8, 32, 32), *(patterns or ["layer1.*"]))
+
+    return make
+
+
+def header_in(page):
+    return json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S)[1])
+
+
+@pytest.mark.parametrize("cell", ["convlstm", "a", "b", "c", "d"])
+def test_every_quantity_recorded_of_every_cell_is_a_panel_or_a_strip(scrubber, watched, cell):
+    seen = watched(cell)
+    rec = seen.recording
+    shown = scrubber(seen, clip_of())
+    groups = shown.packed.header["groups"]
+    names = [each["name"] for group in groups for each in (*group["panels"], *group["strips"])]
+    assert sorted(names) == sorted(rec)
+    maps = {name for name in rec if rec[name].ndim == 5}
+    assert {each["name"] for group in groups for each in group["panels"]} == maps
+
+
+def test_panels_that_share_a_choice_of_channel_have_as_many(scrubber, watched):
+    shown = scrubber(watched("b", "layer1.*", "features"), clip_of())
+    for group in shown.groups:
+        assert len({maps.shape[1] for maps in group.maps.values() if maps.shape[1] > 1}) == 1
+
+
+def test_channels_are_ordered_by_sum_variance_and_gradient_of_the_hidden_state(scrubber, watched):
+    seen = watched("convlstm")
+    shown = scrubber(seen, clip_of())
+    orders = dict(shown.packed.header["groups"][0]["orders"])
+    h = seen.recording["layer1.h"][0]
+    worth = (h * seen.gradients["layer1.h"][0]).sum((0, 2, 3))
+    assert orders["activation sum"] == h.sum((0, 2, 3)).argsort(descending=True).tolist()
+    assert orders["variance"] == h.var((0, 2, 3)).argsort(descending=True).tolist()
+    assert orders["class gradient"] == worth.argsort(descending=True).tolist()
+
+
+def test_variants_stand_side_by_side_with_their_own_scores(scrubber, watched):
+    groups = scrubber({cell: watched(cell) for cell in ("convlstm", "a")}, clip_of()).packed.header["groups"]
+    assert [group["title"] for group in groups] == ["convlstm layer 1", "a layer 1"]
+    assert all(group["scores"] for group in groups)
+
+
+def test_maps_beside_a_recording_need_no_channel(scrubber, watched):
+    seen = watched("a").recording
+    change = np.random.default_rng(0).random((4, 9, 9))
+    group = scrubber(seen, clip_of(), maps={"change": change}).packed.header["groups"][-1]
+    assert [panel["name"] for panel in group["panels"]] == ["change"]
+    assert group["numChannels"] == 1
+
+
+def test_a_layers_own_recording_has_bare_names(scrubber):
+    from gatescope.models import RecurrentLayer
+    from gatescope.recordings import record
+
+    layer = RecurrentLayer("convlstm", in_channels=3, hidden_channels=4, kernel_size=3)
+    with record(layer) as rec, torch.no_grad():
+        layer(torch.randn(1, 4, 3, 8, 8))
+    (group,) = scrubber(rec, clip_of()).packed.header["groups"]
+    assert [panel["name"] for panel in group["panels"]] == list("ifogch")
+
+
+def test_one_step_one_channel_and_one_frame_are_enough(scrubber):
+    shown = scrubber({"h": torch.randn(1, 1, 1, 1, 1)}, clip_of(1))
+    assert shown.packed.header["steps"] == 1
+    assert Image.open(io.BytesIO(shown.still)).width > 100
+
+
+def test_a_recording_of_several_clips_is_refused(scrubber):
+    with pytest.raises(ValueError, match=r"recorded of 2: take one"):
+        scrubber({"h": torch.randn(2, 4, 3, 5, 5)}, clip_of())
+
+
+def test_what_would_outgrow_a_notebook_keeps_fewer_channels(scrubber):
+    rng = torch.Generator().manual_seed(0)
+    rec = {f"layer1.{name}": torch.randn(1, 16, 64, 28, 28, generator=rng) for name in "ifogch"}
+    shown = scrubber(rec, clip_of(16), num_channels=64)
+    kept = len(shown.packed.header["groups"][0]["channels"])
+    assert 8 <= kept < 64
+    data, _ = shown._repr_mimebundle_()
+    assert sum(len(each) for each in data.values()) < 1_500_000
+
+
+def test_an_output_holds_a_page_and_a_film_strip_of_every_map(scrubber, watched):
+    shown = scrubber(watched("convlstm"), clip_of(), title="A clip, synthetic")
+    data, metadata = shown._repr_mimebundle_()
+    assert set(data) == {"text/html", "image/png", "text/plain"}
+    assert data["image/png"] in data["text/html"]  # what stays where scripts are taken out
+    with Image.open(io.BytesIO(shown.still)) as picture:
+        assert picture.height > 6 * 50
+    assert "A clip, synthetic" in metadata["image/png"]["alt"]
+
+
+def test_hostile_names_do_not_leave_the_text_they_are_in(scrubber, watched):
+    hostile = "</script><script>alert(1)</script>\" onload='x' \u202eabc"
+    clip = clip_of()
+    clip.source = hostile
+    page = scrubber(watched("a"), clip, classes=[hostile] * 5, title=hostile).html()
+    assert "<script>alert" not in page
+    found = header_in(page)
+    assert found["title"] == found["source"] == hostile
+    assert set(found["groups"][0]["scores"]["names"]) == {hostile}
+
+
+def test_a_page_needs_no_other_file_and_no_host(scrubber, watched, tmp_path):
+    scrubber(watched("d"), clip_of(), title="<b>").to_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "<title>&lt;b&gt;</title>" in page
+    assert not re.search(r"https?://", page)
+    assert set(re.findall(r'\bsrc="(.{5})', page)) == {"data:"}
+
+
+def test_the_same_recording_makes_the_same_page(scrubber, watched):
+    assert scrubber(watched("c"), clip_of()).html() == scrubber(watched("c"), clip_of()).html()

@@ -1,0 +1,299 @@
+"""The exported site: what its pages hold, where they lead, and what it refuses to be made of."""
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_output
+
+from site_trees import executed, picture, plotly, write_tree
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SCRIPT = (
+    '<tiny-viewer data-a=1 B="&lt;"><script type="module">if (1 < 2 && "</b>") { run("é") }</script></tiny-viewer>\n'
+)
+
+
+def small_tree(folder):
+    return write_tree(
+        folder,
+        **{
+            "00_first": executed(
+                "# 00 · First\n\n**Does $a < b$ hold?**\n\n[The end](02_last.ipynb#the-end), [data](../data/README.md)",
+                picture('Noise & <b> "quoted"'),
+                [
+                    new_output("stream", text="<script>alert(1)</script>\n"),
+                    new_output("display_data", {"text/markdown": "*No caption*"}),
+                ],
+            ),
+            "01_live": executed(
+                "# 01 · Live\n\n**Does it move?**", [plotly("</script><b>Gates")], picture("More noise")
+            ),
+            "02_last": executed(
+                "# 02 · `Last`\n\n**Is it over?**\n\n## The end\n\n## The end\n\n$$f_t = \\exp x / \\max y$$",
+                [new_output("execute_result", {"text/html": SCRIPT, "text/plain": "viewer"})],
+                [new_output("display_data", {"text/markdown": "| $|x|$ | $\\tanh C_t$ |\n|---|---|\n| 1 | 2 |"})],
+                picture("Last noise", caption=False),
+            ),
+        },
+    )
+
+
+@pytest.fixture(scope="module")
+def write_site():
+    from gatescope.site import write_site
+
+    return write_site
+
+
+@pytest.fixture(scope="module")
+def refused():
+    from gatescope.site import SiteError
+
+    return SiteError
+
+
+@pytest.fixture(scope="module")
+def site(write_site, tmp_path_factory):
+    """The folder of a small site."""
+    folder = tmp_path_factory.mktemp("small")
+    write_site(small_tree(folder / "tree"), folder / "site")
+    return folder / "site"
+
+
+@pytest.fixture(scope="module")
+def committed(write_site, tmp_path_factory):
+    """The folder of the site of this repository."""
+    folder = tmp_path_factory.mktemp("committed") / "site"
+    write_site(REPOSITORY, folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["site", "committed"])
+def pages(request):
+    """A site's pages by their path."""
+    folder = request.getfixturevalue(request.param)
+    return {path: read(path) for path in sorted(folder.rglob("*.html"))}
+
+
+def source(path):
+    """What is written in a page, without the bytes of its pictures: they take long to search."""
+    return re.sub('base64,[^"]+', "base64,", path.read_text())
+
+
+def read(path):
+    return BeautifulSoup(source(path), "html.parser")
+
+
+def test_the_site_holds_every_notebook_and_what_they_lead_to(site):
+    found = {path.relative_to(site).as_posix() for path in site.rglob("*") if path.is_file()}
+    notebooks = {"notebooks/00_first", "notebooks/01_live", "notebooks/02_last"}
+    assert found == {
+        *(f"{name}.{kind}" for name in notebooks for kind in ("html", "jpg")),
+        *("index.html", "README.html", "data/README.html", "gatescope.css", "plotly.min.js"),
+    }
+
+
+def test_every_notebook_of_the_repository_has_a_page_and_a_card(committed):
+    names = [path.stem for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb"))]
+    assert [path.stem for path in sorted((committed / "notebooks").glob("*.html"))] == names
+    cards = read(committed / "index.html").select(".cards li")
+    assert [card.a["href"] for card in cards] == [f"notebooks/{name}.html" for name in names]
+    assert all(card.img["alt"] and card.p.text.endswith("?") for card in cards)
+
+
+def test_no_page_loads_anything_from_another_host(pages):
+    for path, page in pages.items():
+        loaded = [
+            tag.get(attribute)
+            for tag in page.select("script, link, img, iframe, video, audio, source, object, embed")
+            for attribute in ("src", "href", "data", "srcset")
+            if tag.get(attribute)
+        ]
+        assert [
+            each[:80] for each in loaded if urlsplit(each).scheme not in {"", "data"} or each.startswith("//")
+        ] == []
+        assert all((path.parent / each).is_file() for each in loaded if not each.startswith("data:"))
+
+
+def test_the_browser_is_told_to_ask_no_other_host(pages):
+    for page in pages.values():
+        policy = page.find("meta", {"http-equiv": "Content-Security-Policy"})["content"]
+        assert "http" not in policy and "*" not in policy
+
+
+def test_no_link_is_dead(pages):
+    ids = {path: {tag["id"] for tag in page.select("[id]")} for path, page in pages.items()}
+    for path, page in pages.items():
+        for link in page.select("a[href]"):
+            url = urlsplit(link["href"])
+            if url.scheme not in {"http", "https", "mailto"}:
+                target = (path.parent / url.path).resolve() if url.path else path
+                assert target in pages, f"{path.name} leads to {link['href']}"
+                assert not url.fragment or url.fragment in ids[target], f"{path.name} leads to {link['href']}"
+
+
+def test_a_page_has_one_title_a_language_and_ids_of_its_own(pages):
+    for path, page in pages.items():
+        assert page.html["lang"] == "en"
+        assert page.title.text.strip()
+        assert len(page.select("h1")) == 1, path.name
+        ids = [tag["id"] for tag in page.select("[id]")]
+        assert len(ids) == len(set(ids))
+        assert page.select_one("a.skip")["href"] == "#page"
+
+
+def test_every_picture_says_what_it_shows(pages):
+    for page in pages.values():
+        assert [str(image)[:80] for image in page.select("img") if not image.get("alt")] == []
+
+
+def test_no_formula_is_left_as_tex(pages):
+    for path in pages:
+        said = re.sub(r"<(pre|code|script)\b.*?</\1>", "", source(path), flags=re.DOTALL)
+        assert re.findall(r".{0,40}[\\$].{0,40}", said) == [], path.name
+
+
+def test_a_formula_shows_without_a_script(site):
+    formulas = [str(formula) for formula in read(site / "notebooks" / "02_last.html").select("math")]
+    assert 'display="block"' in formulas[0]
+    assert "<mi>exp</mi><mspace" in formulas[0]  # else "exp x" would read "expx"
+    assert any("<mi>tanh</mi>" in formula for formula in formulas)
+
+
+def test_a_caption_like_the_alternative_text_is_not_read_out_twice(site):
+    figure = read(site / "notebooks" / "00_first.html").figure
+    assert figure.img["alt"] == 'Noise & <b> "quoted"'
+    assert figure.img["width"] == "150"
+    assert figure.figcaption.text == figure.img["alt"]
+    assert figure.figcaption["aria-hidden"] == "true"
+    assert read(site / "notebooks" / "02_last.html").figure.figcaption is None
+
+
+def test_what_a_viewer_put_into_its_output_passes_unchanged_and_once(site):
+    assert (site / "notebooks" / "02_last.html").read_text().count(SCRIPT) == 1
+
+
+def test_only_a_page_with_a_plotly_figure_loads_the_library(site):
+    loading = [path.name for path in site.rglob("*.html") if "plotly.min.js" in path.read_text()]
+    assert loading == ["01_live.html"]
+    figure = read(site / "notebooks" / "01_live.html").select_one("figure.plotly")
+    assert figure["aria-label"] == "Gates"
+    assert figure.script.string.count("</") == 0
+
+
+def test_each_notebook_leads_to_the_ones_beside_it(site):
+    def beside(name):
+        links = read(site / "notebooks" / f"{name}.html").select("footer a")
+        return {link["rel"][0]: link["href"].rsplit("/")[-1] for link in links}
+
+    assert beside("00_first") == {"next": "01_live.html"}
+    assert beside("01_live") == {"prev": "00_first.html", "next": "02_last.html"}
+    assert beside("02_last") == {"prev": "01_live.html"}
+
+
+def test_a_link_to_what_the_site_does_not_hold_is_plain_text(site):
+    page = read(site / "README.html")
+    assert "Licence" in page.text
+    assert "LICENSE" not in str(page)
+    assert read(site / "data" / "README.html").main.a["href"] == "../README.html#set-up-first"
+
+
+def test_what_was_printed_shows_as_text(site):
+    page = read(site / "notebooks" / "00_first.html")
+    assert "<script>alert(1)</script>" in page.select_one(".printed").text
+    assert page.select("script") == []
+
+
+def test_text_below_no_picture_is_no_caption(site):
+    assert read(site / "notebooks" / "00_first.html").select_one(".said").text.strip() == "No caption"
+
+
+def test_a_hostile_title_shows_as_text(write_site, tmp_path):
+    title = "00 <script>alert(1)</script> \"'</title>"
+    tree = write_tree(tmp_path / "tree", **{"00_a": executed(f"# {title}\n\n**<img src=x onerror=alert(1)>?**")})
+    write_site(tree, tmp_path / "site")
+    for path in (tmp_path / "site" / "index.html", tmp_path / "site" / "notebooks" / "00_a.html"):
+        page = read(path)
+        assert page.select("script, img") == []
+        assert title in page.text
+    assert read(path).title.text.startswith(title)
+
+
+def test_a_thumbnail_is_small(committed, site):
+    sizes = {path.name: path.stat().st_size for folder in (committed, site) for path in folder.rglob("*.jpg")}
+    assert max(sizes.values()) <= 30_000
+
+
+def test_the_same_notebooks_give_the_same_bytes(write_site, site, tmp_path):
+    write_site(small_tree(tmp_path / "tree"), tmp_path / "again")
+    for path in (path for path in site.rglob("*") if path.is_file()):
+        name = path.relative_to(site)
+        assert path.read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+def not_run(node):
+    node.cells[1].execution_count = None
+
+
+def failed(node):
+    node.cells[1].outputs.append(new_output("error", ename="ValueError", evalue="no", traceback=[]))
+
+
+def without_alt(node):
+    del node.cells[1].outputs[0].metadata["image/png"]
+
+
+def without_question(node):
+    node.cells[0].source = "# 00 · First"
+
+
+def unknown_command(node):
+    node.cells[0].source += "\n\n$\\nosuchcommand x$"
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (not_run, r"notebooks/00_a\.ipynb: cell 2 did not run .*`gatescope rebuild notebooks/00_a\.ipynb`"),
+        (failed, r"notebooks/00_a\.ipynb: cell 2 ended in an error.*`gatescope rebuild notebooks/00_a\.ipynb`"),
+        (without_alt, r"00_a\.ipynb: a picture of code cell 1 has no alternative text"),
+        (without_question, r"00_a\.ipynb needs a title .* and its question in bold"),
+        (unknown_command, r"00_a\.ipynb: .*'\\\\nosuchcommand x'"),
+    ],
+)
+def test_a_notebook_that_cannot_be_shown_leaves_the_old_site(write_site, refused, tmp_path, spoil, said):
+    out = tmp_path / "site"
+    write_site(small_tree(tmp_path / "before"), out)
+    node = executed("# 00 · First\n\n**Why?**", picture("noise"))
+    spoil(node)
+    with pytest.raises(refused, match=said):
+        write_site(write_tree(tmp_path / "tree", **{"00_a": node}), out)
+    assert (out / "notebooks" / "02_last.html").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["before", "site", "tree"]
+
+
+def test_a_new_site_takes_the_place_of_the_old_one(write_site, tmp_path):
+    out = tmp_path / "site"
+    write_site(small_tree(tmp_path / "before"), out)
+    write_site(write_tree(tmp_path / "tree", **{"03_a": executed("# 03 · A\n\n**Why?**")}), out)
+    assert [path.name for path in (out / "notebooks").iterdir()] == ["03_a.html"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["before", "site", "tree"]
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(write_site, refused, tmp_path):
+    tree = small_tree(tmp_path / "tree")
+    with pytest.raises(refused, match="something else than a site"):
+        write_site(tree, tree)
+    assert (tree / "LICENSE").is_file()
+
+
+def test_the_command_says_what_it_wrote_and_why_it_did_not(tmp_path, capsys):
+    from gatescope.__main__ import main
+
+    assert main(["site", "--out", str(REPOSITORY / "notebooks")]) == 1
+    said = capsys.readouterr().err
+    assert re.search("notebooks holds something else than a site", said)
+    assert "No site was written" in said
