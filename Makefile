@@ -2,6 +2,7 @@
 #   make figures   run every notebook that is not up to date     PROFILE=ci|full|paper  clip=FILE  FORCE=1  CORES=2
 #                  and the trainings they show, anew with FORCE=1
 #   make test      lint, format, tests, notebook rules           CORES=2
+#   make browser-test  everything in a real chromium and a real JupyterLab: minutes
 #   make lab       open JupyterLab at the first notebook         LAB_OPTIONS=--allow-root
 #   make site      write every notebook as a page that works offline, below build/site
 #   make bench     measure
@@ -25,7 +26,7 @@ INSTALLED := $(VENV)/installed
 TORCH := $(shell grep '^torch==' requirements.lock)
 LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 
-.PHONY: figures test lab site bench clean lock
+.PHONY: figures test browser-test lab site bench clean lock
 
 # What has changed is told by content (gatescope.freshness), never by date: a fresh clone has only new dates.
 # A killed run may leave a lock and half-done marks; each rebuild takes its own lock, so neither need stop this one.
@@ -40,7 +41,13 @@ figures: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist worksteal -m "not (browser and slow)"
+
+# One after another: each process would start a JupyterLab of its own, and dragging wants a processor for itself.
+browser-test: $(INSTALLED)
+	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
+	  { echo "no chromium, chromium-browser or google-chrome on the path: apt-get install chromium" >&2; exit 2; }
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter trust notebooks/*.ipynb

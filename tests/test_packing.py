@@ -13,7 +13,6 @@ from PIL import Image
 class Seen:
     frames: np.ndarray
     hand_mask: np.ndarray | None = None
-    source: str = "made up"
 
 
 @pytest.fixture
@@ -130,6 +129,28 @@ def test_scores_are_those_of_the_likeliest_classes_with_names_where_there_are(pa
     assert found["names"][:3] == ["b", "class 6", "class 2"]
     values = np.frombuffer(packed.data, "<f4", 2 * len(found["names"]), found["offset"]).reshape(2, -1)
     np.testing.assert_allclose(values[:, :3], scores[:, [1, 6, 2]], rtol=1e-6)
+
+
+def test_variants_have_the_same_curves_or_none(packing):
+    scores = np.eye(7)[[0, 1]], np.eye(7)[[6, 6]]
+    groups = [group_of(packing, steps=2, scores=each) for each in scores]
+    packed = packing.pack(groups, clip_of(2), num_channels=1)
+    first, second = (group["scores"] for group in packed.header["groups"])
+    assert first["names"] == second["names"] and {"class 0", "class 1", "class 6"} < set(first["names"])
+    values = np.frombuffer(packed.data, "<f4", 2 * len(second["names"]), second["offset"]).reshape(2, -1)
+    np.testing.assert_array_equal(values[:, second["names"].index("class 6")], 1)
+    groups[1].scores = groups[1].scores[:, :5]
+    with pytest.raises(ValueError, match="other classes"):
+        packing.pack(groups, clip_of(2), num_channels=1)
+
+
+def test_words_of_a_group_come_before_those_of_a_hook_point(packing):
+    group = group_of(packing, steps=2)
+    name = next(iter(group.maps))
+    group.about[name] = packing.Quantity("what it is", "logits", "what it says")
+    panels = packing.pack([group], clip_of(2), num_channels=1).header["groups"][0]["panels"]
+    panel = next(panel for panel in panels if panel["name"] == name)
+    assert (panel["title"], panel["unit"], panel["help"]) == ("what it is", "logits", "what it says")
 
 
 def test_input_attention_and_gate_attention_do_not_share_a_name(packing):

@@ -3,6 +3,7 @@
 class ScrubberElement extends HTMLElement {
   async connectedCallback() {
     this.leaveTheme = followTheme(this);
+    keepKeys(this);
     if (this.shadowRoot) return;
     const [header, css, data] = [...this.querySelectorAll("script")].map((script) => script.textContent);
     const root = this.attachShadow({ mode: "open" });

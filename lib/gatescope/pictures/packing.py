@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 from PIL import Image
 
-from gatescope.pictures.quantities import QUANTITIES, Quantity, describe
+from gatescope.pictures.quantities import Quantity, describe, place_of
 
 COLOURS = ("viridis", "magma", "cividis", "gray", "RdBu_r")  # the last for what has a sign
 LEVELS = 255  # steps of 8 bits from the lowest to the highest value of a plane
@@ -28,7 +28,6 @@ class Seen(Protocol):
 
     frames: UInt8[np.ndarray, "time height width 3"]
     hand_mask: Bool[np.ndarray, "time height width"] | None
-    source: str
 
 
 @dataclass
@@ -111,7 +110,8 @@ def pack(
     """The first channels of every group by each of its orders, at most `num_channels`, with mean and maximum of all.
 
     Raises:
-        ValueError: if there is nothing to show, numbers of steps differ, or the clip's frames do not divide into them.
+        ValueError: if there is nothing to show, numbers of steps or classes differ, or the clip's frames do not divide
+            into steps.
     """
     steps = {len(each) for group in groups for each in (*group.maps.values(), *group.strips.values())}
     if len(steps) != 1:
@@ -123,11 +123,10 @@ def pack(
             f"{num_frames} frames do not divide into the recording's {num_steps} steps; give the clip as the network "
             "saw it (gatescope.study.as_seen)"
         )
-    writer = _Writer()
+    writer, best = _Writer(), _highest(groups, classes)
     each = num_frames // num_steps
     header = {
         "title": title,
-        "source": clip.source,
         "steps": num_steps,
         "framesPerStep": each,
         "width": width,
@@ -137,12 +136,12 @@ def pack(
         "hand": None
         if clip.hand_mask is None
         else writer.add(np.packbits(clip.hand_mask[each - 1 :: each].reshape(-1), bitorder="little").tobytes()),
-        "groups": [_group(writer, group, num_channels, classes) for group in groups],
+        "groups": [_group(writer, group, num_channels, best) for group in groups],
     }
     return Packed(header, b"".join(writer.pieces))
 
 
-def _group(writer: _Writer, group: Group, num_channels: int, classes: Sequence[str]) -> dict[str, Any]:
+def _group(writer: _Writer, group: Group, num_channels: int, best: Mapping[int, str]) -> dict[str, Any]:
     ranked = group.ranked()
     kept = _first_of_each([order for _, order in ranked[:-1] or ranked], num_channels)
     return {
@@ -153,7 +152,7 @@ def _group(writer: _Writer, group: Group, num_channels: int, classes: Sequence[s
         "orders": [list(each) for each in ranked],
         "panels": [_words(group, name, maps) | _map_panel(writer, maps, kept) for name, maps in _in_order(group.maps)],
         "strips": [_words(group, name, values) | _strip(writer, values) for name, values in _in_order(group.strips)],
-        "scores": None if group.scores is None else _scores(writer, group.scores, classes),
+        "scores": None if group.scores is None else _scores(writer, group.scores, best),
     }
 
 
@@ -181,11 +180,18 @@ def _strip(writer: _Writer, values: Channels) -> dict[str, Any]:
     return {"signed": bool(values.min() < 0), "channels": values.shape[1], **_plane(writer, values.T)}
 
 
-def _scores(writer: _Writer, scores: Float[np.ndarray, "step classes"], classes: Sequence[str]) -> dict[str, Any]:
-    """The probabilities of the classes that come highest at any step."""
-    best = np.argsort(-scores.max(0), kind="stable")[:NUM_CLASSES]
-    names = [classes[number] if number < len(classes) else f"class {number}" for number in best]
-    return {"names": names, "offset": writer.add(np.ascontiguousarray(scores[:, best], "<f4").tobytes())}
+def _highest(groups: Sequence[Group], names: Sequence[str]) -> dict[int, str]:
+    """The classes whose probabilities come highest at any step of any group, so that all have the same curves."""
+    every = [group.scores.max(0) for group in groups if group.scores is not None]
+    if len({len(each) for each in every}) > 1:
+        raise ValueError("what tells other classes cannot be compared by scores; show it by itself")
+    best = np.argsort(-np.max(every, 0), kind="stable")[:NUM_CLASSES].tolist() if every else []
+    return {number: names[number] if number < len(names) else f"class {number}" for number in best}
+
+
+def _scores(writer: _Writer, scores: Float[np.ndarray, "step classes"], best: Mapping[int, str]) -> dict[str, Any]:
+    chosen = np.ascontiguousarray(scores[:, list(best)], "<f4")
+    return {"names": list(best.values()), "offset": writer.add(chosen.tobytes())}
 
 
 def _plane(writer: _Writer, values: Float[np.ndarray, "*shape"]) -> dict[str, Any]:
@@ -195,14 +201,11 @@ def _plane(writer: _Writer, values: Float[np.ndarray, "*shape"]) -> dict[str, An
 
 def _words(group: Group, name: str, values: Float[np.ndarray, "step channel *space"]) -> dict[str, str]:
     title, unit, text = group.about.get(name) or describe(name, values.shape[1])
-    return {"name": name, "title": title, "unit": unit, "help": text}
+    return {"name": name, "title": title, "unit": unit, "help": text, "place": place_of(name)}
 
 
 def _in_order(named: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    """As a step makes them; what is no quantity of a layer comes last."""
-    known = list(QUANTITIES)
-    place = {name: known.index(point) for name in named if (point := name.rpartition(".")[2]) in known}
-    return sorted(named.items(), key=lambda item: place.get(item[0], len(known)))
+    return sorted(named.items(), key=lambda item: place_of(item[0]))
 
 
 def _lookup(name: str) -> bytes:

@@ -35,10 +35,21 @@ GATE_ATTENTION = Quantity("gate attention A", "weight", "Weight of every positio
 
 def describe(name: str, num_channels: int) -> Quantity:
     """The quantity of a hook point's name, `layer1.f`, `f`, `attention_i`; any other name stands for itself."""
-    point = name.rpartition(".")[2]
-    # A cell with several gate attentions tells them apart by the gate.
-    attention, _, gate = point.rpartition("_") if point[-2:] in ("_i", "_f", "_o") else (point, "", "")
-    if attention not in QUANTITIES:
+    point, gate = _parts(name)
+    if point not in QUANTITIES:
         return Quantity(name, "", "")
-    found = GATE_ATTENTION if attention == "attention" and num_channels > 1 else QUANTITIES[attention]
+    found = GATE_ATTENTION if point == "attention" and num_channels > 1 else QUANTITIES[point]
     return found._replace(title=f"{found.title} of {gate}") if gate else found
+
+
+def place_of(name: str) -> int:
+    """Where a quantity comes in a step; what is none comes after all."""
+    point, _ = _parts(name)
+    return list(QUANTITIES).index(point) if point in QUANTITIES else len(QUANTITIES)
+
+
+def _parts(name: str) -> tuple[str, str]:
+    """The hook point in a name, and the gate that it is of where a cell has one for each: `attention_i`."""
+    point = name.rpartition(".")[2]
+    point, _, gate = point.rpartition("_") if point[-2:] in ("_i", "_f", "_o") else (point, "", "")
+    return point, gate

@@ -4,6 +4,7 @@ const SPEEDS = [1, 2, 4, 8]; // steps per second
 const LIMITS = ["channel, whole clip", "quantity, whole clip", "this step only"];
 const SHOWN = [["channel", "one channel"], ["mean", "mean of channels"], ["max", "max of channels"]];
 const LINES = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"]; // Okabe and Ito
+const FRAME = { name: "frame", title: "frame", unit: "", help: "What the network saw." };
 const LAST_LEVEL = 255;
 
 /** The bytes that Packed.deflated made text of: base64, deflate, sums of differences. */
@@ -22,6 +23,11 @@ export async function inflate(text) {
 export function mount(root, header, bytes, { css = "", onChannel = null } = {}) {
   const view = new View(root, header, bytes, css, onChannel);
   return view.ready.then(() => view);
+}
+
+/** Keep keys typed at a node from JupyterLab, to which all that happens below a shadow root happens at its host. */
+export function keepKeys(node) {
+  node.setAttribute("data-lm-suppress-shortcuts", "true");
 }
 
 /** Let a node have JupyterLab's theme where there is one, else the reader's own choice; what ends it comes back. */
@@ -49,10 +55,9 @@ class View {
     this.playing = null;
     this.speed = matchMedia("(prefers-reduced-motion: reduce)").matches ? SPEEDS[0] : SPEEDS[2];
     this.groups = header.groups.map((spec, place) => new Group(this, spec, place));
-    this.panels = [new Panel(this, null, { name: "frame", title: "frame", unit: "", help: "What the network saw." })];
-    for (const group of this.groups) this.panels.push(...group.panels);
+    this.panels = this.groups.flatMap((group) => [group.frame, ...group.panels]);
     this.node = element("div", { class: "scrubber", role: "group", "aria-label": header.title || "scrubber" });
-    this.node.append(...this.#heading(), this.#controls(), ...this.#body());
+    this.node.append(...this.#heading(), this.#controls(), ...this.groups.map((group) => group.node));
     this.node.addEventListener("keydown", (event) => this.#key(event));
     root.replaceChildren(element("style", {}, css), this.node);
     this.sizes = new ResizeObserver(() => this.draw());
@@ -156,9 +161,8 @@ class View {
   }
 
   #heading() {
-    const { title, source } = this.header;
-    if (!title) return [];
-    return [element("p", { class: "title", title: source, "data-text": "" }, title)];
+    const { title } = this.header;
+    return title ? [element("p", { class: "title", "data-text": "" }, title)] : [];
   }
 
   #controls() {
@@ -187,7 +191,7 @@ class View {
     const { speed, shown, colours: map, limits, opacity, outline, smooth } = this.controls;
     const time = element("div", { class: "bar" });
     time.append(
-      control(this.button),
+      this.button,
       labelled("time step", this.slider, "arrow keys, Home and End; , and . anywhere in the scrubber"),
       this.readout,
       labelled("speed", speed, "steps per second"),
@@ -200,17 +204,11 @@ class View {
       labelled("opacity over frame", opacity, "below 1 the frame shows through, and colours are no longer the bar's"),
       ...(hand === null ? [] : [labelled("hand outline", outline, "where the hand is in the frame")]),
       labelled("smooth", smooth, "blend neighbouring positions"),
-      control(save),
+      save,
     );
     const bars = element("div", { class: "controls" });
     bars.append(time, looks);
     return bars;
-  }
-
-  #body() {
-    // The clip stands with the first group: one row less.
-    this.groups[0].row.prepend(this.panels[0].node);
-    return this.groups.map((group) => group.node);
   }
 
   #sayPlaying() {
@@ -282,7 +280,10 @@ class Group {
     this.strips = spec.strips.map((strip) => new Strip(view, this, strip));
     this.curve = spec.scores && new Curve(view, spec.scores);
     this.row = element("div", { class: "panels" });
-    this.row.append(...[...this.panels, ...this.strips].map((panel) => panel.node));
+    // With every group, so that the panels of variants stand in line.
+    this.frame = new Panel(view, null, FRAME);
+    const ordered = [...this.panels, ...this.strips].sort((one, other) => one.spec.place - other.spec.place);
+    this.row.append(...[this.frame, ...ordered].map((panel) => panel.node));
     if (this.curve) this.row.append(this.curve.node);
     this.node = element("section", { class: "group", "data-group": spec.title, "aria-label": spec.title });
     this.node.append(this.#heading(), this.row);
@@ -375,7 +376,7 @@ class Panel {
     this.frame = element("canvas", { class: "frame", width, height });
     this.map = element("canvas", { class: "map", width: columns, height: rows });
     this.marks = element("canvas", { class: "marks" });
-    this.value = element("output", { class: "value" });
+    this.value = element("output", { class: "value", title: "at (row, column), from (0, 0) in the upper left corner" });
     const stack = stackOf();
     stack.style.aspectRatio = `${width} / ${height}`;
     stack.append(this.frame, ...(group ? [this.map] : []), this.marks);
@@ -499,7 +500,7 @@ class Panel {
     const { rows = header.height, columns = header.width } = this.spec;
     const row = Math.min(Math.max(Math.floor(pointer[1] * rows), 0), rows - 1);
     const column = Math.min(Math.max(Math.floor(pointer[0] * columns), 0), columns - 1);
-    const place = `row ${row}, column ${column}`;
+    const place = `(${row}, ${column})`;
     if (!this.group) return void (this.value.value = place);
     const plane = this.plane();
     this.value.value = `${number(valueOf(plane, this.levels(plane)[row * columns + column]), plane.high - plane.low)} at ${place}`;
@@ -714,7 +715,7 @@ function scrubBy(view, node) {
 
 /** Where canvases lie on each other; once clicked it takes the keys that step through the clip. */
 function stackOf() {
-  return control(element("div", { class: "stack", role: "img", tabindex: -1 }));
+  return element("div", { class: "stack", role: "img", tabindex: -1 });
 }
 
 function figureOf({ name, title, unit, help }, kind = "panel") {
@@ -727,14 +728,8 @@ function figureOf({ name, title, unit, help }, kind = "panel") {
 
 function labelled(words, input, help) {
   const label = element("label", { title: help });
-  label.append(element("span", {}, words), control(input));
+  label.append(element("span", {}, words), input);
   return label;
-}
-
-/** A control whose keys JupyterLab leaves alone: the mark has to be on the control itself. */
-function control(node) {
-  node.setAttribute("data-lm-suppress-shortcuts", "true");
-  return node;
 }
 
 function select(names, chosen) {

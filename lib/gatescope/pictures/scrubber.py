@@ -63,7 +63,7 @@ class Scrubber:
         for variant, each in seen.items():
             self.groups += groups_of(variant, each if isinstance(each, Watched) else Watched(each))
         if maps:
-            self.groups.append(Group("beside it", {name: each[:, None] for name, each in maps.items()}))
+            self.groups.append(Group("beside the recording", {name: each[:, None] for name, each in maps.items()}))
         self.packed = self._pack(num_channels)
 
     def _pack(self, num_channels: int) -> Packed:
