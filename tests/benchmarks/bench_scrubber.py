@@ -110,8 +110,11 @@ def drag(page: Page, places: list[tuple[float, float]]) -> np.ndarray:
     for number, place in enumerate(places, start=1):
         page.mouse.move(*place)
         page.evaluate(
-            "number => new Promise(done => { const look = () => probe.latencies.length >= number"
-            " ? done() : setTimeout(look, 1); look(); })",
+            """number => new Promise((done, fail) => {
+                setTimeout(() => fail(new Error(`move ${number} changed nothing for 30 s`)), 30_000);
+                const look = () => probe.latencies.length >= number ? done() : setTimeout(look, 1);
+                look();
+            })""",
             number,
         )
     return np.array(page.evaluate("() => probe.latencies"))
@@ -152,14 +155,14 @@ def first_shows(lab: Lab) -> np.ndarray:
 def drag_interact(lab: Lab) -> np.ndarray:
     """As `drag`, with the slider of ipywidgets and a picture from the kernel."""
     lab.run_all()
-    area = lab.notebook.locator(".widget-interact, .jupyter-widgets.widget-output").first
-    expect(lab.notebook.locator(".widget-output img")).to_be_visible(timeout=60_000)
-    track = lab.notebook.locator(".noUi-target")
+    area = lab.notebook.locator(".widget-interact")
+    expect(area.locator("img")).to_be_visible(timeout=60_000)
+    track = area.locator(".noUi-base")
     track.evaluate("track => track.scrollIntoView({block: 'center'})")
     area.evaluate(READ_PICTURE)
     box = track.bounding_box()
     y = box["y"] + box["height"] / 2
-    handle = lab.notebook.locator(".noUi-handle").bounding_box()
+    handle = area.locator(".noUi-handle").bounding_box()
     lab.page.mouse.move(handle["x"] + handle["width"] / 2, y)
     lab.page.mouse.down()
     now = round((handle["x"] + handle["width"] / 2 - box["x"]) / box["width"] * (STEPS - 1))
