@@ -16,7 +16,11 @@ MAY_IMPORT = {
     "models": set(),
     "recordings": {"models"},
     "pictures": {"recordings"},
-    "pictures.explorer": {"recordings", "loaders", "models"},
+    # The explorer opens clips and networks as the study does, by the same names; nothing below knows of it.
+    **dict.fromkeys(
+        [f"pictures.{name}" for name in ("explorer", "exploration", "explaining", "live", "incoming")],
+        {"recordings", "loaders", "models", "study"},
+    ),
     "recipes": {"evaluation"},
     "evaluation": set(),
     "checkpoints": {"models"},

@@ -278,7 +278,7 @@ def recorded(clips: str | Path) -> VideoClips | JesterClips | IsoGDClips:
 
     Raises FileNotFoundError if there is nothing at that path.
     """
-    path = ROOT / clips
+    path = ROOT / Path(clips).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name a video, a folder of frames or videos, or a data set")
     if path.is_file():

@@ -10,7 +10,7 @@ from lab import Lab, Server
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 from samples import make_clip, make_recording
 
-PATIENCE_MS = 30_000  # for what a page does on a machine that is busy with other things
+PATIENCE_MS = 60_000  # for what a page does on a machine that is busy with other things
 
 
 @pytest.fixture(scope="session")
@@ -35,6 +35,7 @@ def page(browser, asked) -> Iterator[Page]:
     """A page without a past. Afterwards: no script failed on it, and it asked no other machine for anything."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     context.on("request", lambda request: asked.append(request.url))
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.on("websocket", lambda socket: asked.append(socket.url))
     failed: list[str] = []

@@ -87,9 +87,13 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # It ends its kernels before itself.
-        self._process.terminate()
-        self._process.wait(30)
+        self.ask("shutdown", "POST")  # ends its kernels before itself
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            # A kernel that does not answer holds it up; that one ends with its parent.
+            self._process.kill()
+            self._process.wait()
 
     def ask(self, what: str, method: str = "GET") -> Any:
         """What the server's REST interface answers."""

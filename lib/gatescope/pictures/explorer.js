@@ -1,0 +1,140 @@
+// The widget's end in the page: the scrubber as Python feeds it, a reader's own files, and words on what is going on.
+
+const PIECE = 1 << 20; // bytes of a file to one message: servers close a connection that sends ten times as many
+const DESK = `
+:host { display: block; font: 13px/1.35 system-ui, sans-serif; color: CanvasText; background: Canvas; padding: 6px 8px; }
+.drop { border: 1px dashed color-mix(in srgb, CanvasText 45%, Canvas); border-radius: 4px; padding: 6px 8px; }
+.drop, .going { display: flex; flex-wrap: wrap; align-items: center; gap: 4px 12px; }
+.over { border-style: solid; border-color: #0072b2; }
+.going { min-height: 2em; margin-top: 4px; }
+.wrong { color: light-dark(#a40000, #ff9d8a); font-weight: 600; }
+label { display: inline-flex; flex-wrap: wrap; align-items: center; gap: 6px; }
+input, button { font: inherit; max-width: 100%; }
+:focus-visible { outline: 2px solid #0072b2; outline-offset: 1px; }
+progress { width: 9em; accent-color: #0072b2; }
+[hidden] { display: none; }`;
+
+function render({ model, el }) {
+  const [desk, host] = [element("div", { class: "gatescope-desk" }), element("div", { class: "gatescope-scrubber" })];
+  el.append(desk, host);
+  for (const node of [desk, host]) keepKeys(node);
+  const leaveThemes = [desk, host].map(followTheme);
+  const mine = Math.random(); // every view of the model hears every reply
+  const replies = new Map();
+  let asked = 0;
+  const ask = (message, buffers) =>
+    new Promise((resolve) => {
+      const id = `${mine}-${asked++}`;
+      replies.set(id, resolve);
+      model.send({ ...message, id }, undefined, buffers);
+    });
+  const hear = ({ id }, buffers) => {
+    replies.get(id)?.(bytesOf(buffers[0]));
+    replies.delete(id);
+  };
+  const [show, close] = shower(model, host, ask);
+  const [say, stop] = deskOf(model, el, desk, ask);
+  const listening = [["msg:custom", hear], ["change:picture", show], ["change:says", say]];
+  for (const [name, listener] of listening) model.on(name, listener);
+  show();
+  say();
+  return () => {
+    for (const [name, listener] of listening) model.off(name, listener);
+    for (const end of [...leaveThemes, close, stop]) end();
+  };
+}
+
+/** What shows the model's picture, the newest of those that came while one was drawn; and what ends it. */
+function shower(model, host, ask) {
+  const root = host.attachShadow({ mode: "open" });
+  let [view, shown, drawing] = [null, null, Promise.resolve()];
+  const onChannel = (group, channel) => ask({ what: "channel", number: shown, group, channel });
+  const draw = async () => {
+    const { number, header, data } = model.get("picture");
+    if (number === undefined || number === shown) return;
+    shown = number;
+    // The scrubber notes in a header which channels have come; the model's own is another view's too.
+    const own = structuredClone(header);
+    view = await (view ? view.replace(own, bytesOf(data)) : mount(root, own, bytesOf(data), { css: CSS, onChannel }));
+    host.setAttribute("data-ready", "");
+  };
+  // One that failed is reported once, and does not stop the next.
+  return [() => (drawing = drawing.catch(() => {}).then(draw)), () => view?.destroy()];
+}
+
+/** Where files are dropped, and where it says what is going on. */
+function deskOf(model, el, desk, ask) {
+  const root = desk.attachShadow({ mode: "open" });
+  const input = element("input", { type: "file", multiple: "", accept: "video/*,image/*,.mkv" });
+  const label = element("label", { title: "a video, or several pictures that make up one clip" });
+  label.append(element("span", {}, "your own clip"), input);
+  const drop = element("div", { class: "drop", role: "group", "aria-label": "your own clip" });
+  const most = `at most ${MAX_BYTES / 1e6} MB`;
+  const what = `or drop it here: a video (mkv, webm, mp4, mov, avi, gif) or the pictures of one clip (jpg, png), ${most}`;
+  drop.append(label, element("span", {}, what));
+  const words = element("output", { role: "status", "aria-live": "polite" });
+  const progress = element("progress", { "aria-label": "work under way" });
+  const cancel = element("button", { type: "button", title: "stop at the next pause" }, "Cancel");
+  const going = element("div", { class: "going" });
+  going.append(progress, cancel, words);
+  root.append(element("style", {}, DESK), drop, going);
+  cancel.addEventListener("click", () => model.send({ what: "cancel" }));
+  const send = async (files) => {
+    const drop = Math.random();
+    await ask({ what: "files", drop, files: files.map(({ name, size }) => ({ name, size })) });
+    for (const [place, file] of files.entries()) {
+      for (let start = 0; start < file.size; start += PIECE) {
+        const piece = await file.slice(start, start + PIECE).arrayBuffer().catch(() => null);
+        if (piece === null) return model.send({ what: "lost", name: file.name });
+        await ask({ what: "piece", drop, place }, [piece]); // no more than one at a time is on its way
+      }
+    }
+  };
+  input.addEventListener("change", () => {
+    send([...input.files]);
+    input.value = ""; // the same file may be chosen again
+  });
+  const holdsFiles = (event) => event.dataTransfer?.types.includes("Files");
+  const over = (event) => {
+    if (!holdsFiles(event)) return;
+    event.preventDefault();
+    drop.classList.toggle("over", event.type === "dragover");
+  };
+  el.addEventListener("dragover", over);
+  el.addEventListener("dragleave", over);
+  el.addEventListener("drop", (event) => {
+    over(event);
+    if (holdsFiles(event)) send([...event.dataTransfer.files]);
+  });
+  const stop = keepKeysAround(el);
+  const say = () => {
+    const says = model.get("says");
+    words.textContent = says.words;
+    words.classList.toggle("wrong", says.wrong);
+    progress.hidden = cancel.hidden = !says.busy;
+  };
+  return [say, stop];
+}
+
+/** Keep JupyterLab's shortcuts from the controls beside the picture, which know nothing of them; what ends it. */
+function keepKeysAround(el) {
+  const mark = ({ target }) => keepKeys(target);
+  let box = null;
+  // The picture is put into its place only after it was rendered.
+  const placed = new ResizeObserver(() => {
+    box ??= el.closest(".gatescope-explorer");
+    box?.addEventListener("focusin", mark);
+  });
+  placed.observe(el);
+  return () => {
+    placed.disconnect();
+    box?.removeEventListener("focusin", mark);
+  };
+}
+
+/** Bytes where they lie: a message's buffers are parts of one. */
+function bytesOf(view) {
+  return ArrayBuffer.isView(view) ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : new Uint8Array(view);
+}
+
+export default { render };

@@ -1,0 +1,139 @@
+"""The explorer in JupyterLab, as a reader works it: controls, changes, files of one's own, channels on request."""
+
+import base64
+import re
+import time
+
+import pytest
+from lab import Lab
+from playwright.sync_api import Locator, expect
+from samples import HOSTILE
+from viewer import Viewer
+
+pytestmark = pytest.mark.browser
+
+OPEN = "from gatescope.pictures import explore\nexplore(('a-0', 'b-0'))"
+BIG = """
+import numpy as np
+from gatescope.loaders import Clip
+from gatescope.pictures.live import LiveScrubber
+from gatescope.pictures.packing import Group, pack
+
+rng = np.random.default_rng(0)
+names = [f"layer1.{point}" for point in "hciofg"]
+maps = {name: rng.random((32, 256, 28, 28), dtype=np.float32) for name in names}
+group = Group("layer 1", maps, orders={"activation sum": maps["layer1.h"].sum((0, 2, 3))})
+clip = Clip(frames=np.zeros((32, 56, 56, 3), np.uint8), fps=12.0, source="noise")
+big = LiveScrubber()
+big.show([group], pack([group], clip, num_channels=2))
+big
+"""
+DROP = """(el, files) => {
+    const data = new DataTransfer();
+    const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
+    for (const [name, text] of files) data.items.add(new File([bytes(text)], name));
+    const event = type => new DragEvent(type, {bubbles: true, cancelable: true, dataTransfer: data});
+    for (const type of ['dragover', 'drop']) el.querySelector('.gatescope-desk').dispatchEvent(event(type));
+}"""
+
+
+class Explorer:
+    """The explorer of the open notebook."""
+
+    def __init__(self, lab: Lab):
+        self.box = lab.notebook.locator(".gatescope-explorer")
+        expect(self.box.locator(".gatescope-scrubber[data-ready]")).to_be_visible(timeout=120_000)
+        self.words = self.box.locator(".gatescope-desk").get_by_role("status")
+
+    def choose(self, name: str, option: str) -> None:
+        self.box.get_by_role("combobox", name=name, exact=True).select_option(label=option)
+
+    def says(self, words: str, timeout_s: float = 60) -> None:
+        expect(self.words).to_contain_text(words, timeout=1000 * timeout_s)
+
+    def channel_of(self, group: str | re.Pattern) -> Locator:
+        return self.box.get_by_role("combobox", name=group)
+
+    def groups(self) -> Locator:
+        return self.box.locator("section.group h3")
+
+    def drop(self, *files: tuple[str, bytes]) -> None:
+        named = [[name, base64.b64encode(content).decode()] for name, content in files]
+        self.box.evaluate(DROP, named)
+
+
+@pytest.fixture
+def explorer(lab, jupyter) -> Explorer:
+    lab.open(jupyter.write("explorer.ipynb", OPEN, "'a cell that x would cut'"))
+    lab.run_all()
+    return Explorer(lab)
+
+
+def test_a_change_shows_states_and_scores_before_and_after(explorer, lab):
+    expect(explorer.groups()).to_have_text(["a-0 layer 1"])
+    explorer.says("a-0 says")
+    explorer.channel_of("channel of a-0 layer 1").select_option("7")
+    explorer.choose("replace", "forget gate f")
+    explorer.says("forget gate f replaced by time mean")
+    explorer.choose("by", "constant")
+    explorer.says("forget gate f replaced by constant")
+    expect(explorer.groups()).to_have_text(
+        ["a-0 as it is, layer 1", "a-0, forget gate f replaced by constant, layer 1"]
+    )
+    # The channel that was looked at is looked at still, before and after.
+    for name in ("a-0 as it is", "a-0, forget gate f"):
+        expect(explorer.channel_of(re.compile(f"^channel of {name}"))).to_have_value("7")
+    explorer.channel_of(re.compile("^channel of a-0 as it is")).select_option("9")
+    expect(explorer.channel_of(re.compile("^channel of a-0, forget"))).to_have_value("9")
+    # A letter typed at one of its controls is no shortcut of the notebook's.
+    explorer.box.get_by_role("combobox", name="gesture", exact=True).focus()
+    for key in ("x", "a", "Enter"):
+        lab.page.keyboard.press(key)
+    expect(lab.cells).to_have_count(2)
+
+
+def test_a_score_is_explained_in_a_panel_and_long_work_ends_when_told(explorer):
+    explorer.choose("explain by", "Grad-CAM")
+    explorer.box.get_by_role("button", name="Explain", exact=True).click()
+    expect(explorer.groups()).to_have_text(["a-0 layer 1", "explained"], timeout=60_000)
+    explorer.choose("explain by", "integrated gradients")
+    explorer.box.get_by_role("button", name="Explain", exact=True).click()
+    explorer.says("integrated gradients of a-0")
+    expect(explorer.box.get_by_role("progressbar", name="work under way")).to_be_visible()
+    explorer.box.get_by_role("button", name="Cancel").click()
+    explorer.says("Cancelled")
+    explorer.choose("layer", "layer 2")
+    expect(explorer.groups()).to_have_text(["a-0 layer 2"], timeout=60_000)
+
+
+def test_a_video_that_is_dropped_is_looked_at_and_a_broken_one_named(explorer, shared, lab):
+    video = (shared / "realdata/intel_asl/asl_gestures/no.mkv").read_bytes()
+    start = time.perf_counter()
+    explorer.drop(("my hand.mkv", video))
+    expect(explorer.box.locator(".scrubber .title")).to_contain_text("my hand.mkv", timeout=60_000)
+    print(f"a dropped H.264 clip of {len(video) / 1e3:.0f} kB after {time.perf_counter() - start:.2f} s")
+    expect(explorer.box.get_by_role("combobox", name="clips", exact=True)).to_have_value("my own")
+    explorer.drop(("broken.mp4", video[:5000]))
+    explorer.says("broken.mp4")
+    explorer.says("the video holds no frame")
+    explorer.drop((HOSTILE, b"no video"))
+    explorer.says("is no video by its name")
+    explorer.drop(("large.mp4", bytes(3_000_000)))
+    explorer.says("large.mp4")
+    assert not lab.page.evaluate("() => window.ran")
+
+
+def test_a_channel_of_many_comes_at_once(lab, jupyter):
+    lab.open(jupyter.write("big.ipynb", BIG))
+    lab.run_all()
+    viewer = Viewer(lab.notebook)
+    took = []
+    for channel in (100, 200, 3, 255, 17):
+        start = time.perf_counter()
+        viewer.host.get_by_role("combobox", name="channel of layer 1", exact=True).select_option(str(channel))
+        shown = viewer.panel("layer1.h").locator(".stack")
+        expect(shown).to_have_attribute("aria-label", re.compile(f"channel {channel},"))
+        took.append(1000 * (time.perf_counter() - start))
+    print(
+        f"a channel of 256 with 6 maps of 32 x 28 x 28 after {sorted(took)[2]:.0f} ms (median), {max(took):.0f} at most"
+    )

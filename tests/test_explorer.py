@@ -1,0 +1,411 @@
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from traitlets import TraitError
+
+from gatescope.loaders import Clip, ClipError, to_batch
+from gatescope.models import NetworkConfig
+from gatescope.pictures import explore
+from gatescope.pictures.exploration import Exploration, Question, read_dropped
+from gatescope.pictures.incoming import MAX_BYTES, Incoming, shown
+from gatescope.pictures.live import LiveScrubber
+from gatescope.pictures.newest import Newest, Report
+from gatescope.pictures.packing import Group, pack, quantise
+from gatescope.recordings import intervene, record
+from gatescope.recordings.attribution import grad_cam
+from gatescope.study import untrained
+
+NAMES = ["Swiping Left", "Swiping Right", "Rolling Hand Forward"]
+FACTS = {"size": 32, "difficulty": 0.0, "classes": [0, 1, 12]}
+QUIET = Report(lambda words: None, lambda: True)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """Where networks of each cell lie, with cards as trainings leave them."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+
+    def save(name, cell, **settings):
+        config = NetworkConfig.small(cell, num_classes=3, **{"width": 1 / 32, "size": 32, **settings})
+        untrained(config).save(folder / f"{name}.safetensors", data={"names": NAMES, "clips": FACTS})
+        return str(folder / f"{name}.safetensors")
+
+    return {
+        "a": save("a", "a"),
+        "b": save("b", "b"),
+        "convlstm": save("convlstm", "convlstm"),
+        "larger": save("larger", "a", size=48),
+    }
+
+
+@pytest.fixture(scope="module")
+def exploration(saved):
+    return Exploration(list(saved.values()))
+
+
+@pytest.fixture
+def asked(saved):
+    return Question(checkpoint=saved["convlstm"], gesture="Swiping Right")
+
+
+@pytest.fixture
+def explorer(saved):
+    explorer = explore([saved["a"], saved["b"]])
+    yield explorer
+    explorer.work.cancel()
+    explorer.box.close_all()
+
+
+def settled(explorer):
+    """What it says when its thread has nothing left to do."""
+    explorer.work._pool.submit(lambda: None).result(60)
+    return explorer.picture.says
+
+
+def video(path, num_frames=20, codec="libx264"):
+    """A video of a square that moves."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=12)
+        stream.width = stream.height = 64
+        for number in range(num_frames):
+            frame = np.zeros((64, 64, 3), np.uint8)
+            frame[20:40, 2 * number : 2 * number + 20] = 255
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame)))
+        container.mux(stream.encode())
+    return path
+
+
+def test_the_answer_is_what_the_network_records_of_the_clip_asked_for(exploration, asked):
+    answer = exploration.answer(asked, QUIET)
+    network = exploration.network(asked.checkpoint)
+    assert answer.clip.name == "Swiping Right" and "synthetic" in answer.packed.header["title"]
+    with record(network, "layer1.*") as recording, torch.no_grad():
+        network(to_batch(answer.clip, **network.config.input))
+    (group,) = answer.groups
+    assert set(group.maps) == set(recording)
+    for name, maps in group.maps.items():
+        np.testing.assert_allclose(maps, recording[name][0], atol=1e-6)
+    others = [exploration.answer(replace(asked, number=number), QUIET).clip for number in (1, 2)]
+    assert [other.name for other in others] == ["Swiping Right"] * 2
+    assert len({clip.frames.tobytes() for clip in (answer.clip, *others)}) == 3
+
+
+def test_a_change_is_shown_beside_the_network_as_it_is(exploration, asked):
+    asked = replace(asked, point="layer1.f", replacement="space mean")
+    answer = exploration.answer(asked, QUIET)
+    before, after = answer.groups
+    assert before.orders == after.orders and before.link == after.link
+    network = exploration.network(asked.checkpoint)
+    x = to_batch(answer.clip, **network.config.input)
+
+    def flat(gate):
+        return gate.mean((2, 3), keepdim=True).expand_as(gate)
+
+    with intervene(network, {"layer1.f": flat}), record(network, "layer1.*") as recording, torch.no_grad():
+        logits = network(x)[0]
+    np.testing.assert_allclose(after.maps["layer1.c"], recording["layer1.c"][0], atol=1e-6)
+    np.testing.assert_allclose(after.scores[-1], logits.softmax(0), atol=1e-6)
+    assert not np.allclose(before.maps["layer1.c"], after.maps["layer1.c"])
+    assert "forget gate f replaced by space mean: " in answer.words
+    assert f"{NAMES[int(logits.argmax())]} {logits.softmax(0).max():.0%}" in answer.words
+
+
+@pytest.mark.parametrize("layer", ["layer1", "layer2"])
+def test_whatever_is_offered_can_be_asked(exploration, saved, layer):
+    for cell in ("convlstm", "a", "b"):
+        asked = Question(checkpoint=saved[cell], gesture="Swiping Left", layer=layer)
+        offered = exploration.answer(asked, QUIET).offered
+        assert "all gates" in offered and f"{layer}.h" in offered
+        for point, (_, replacements) in offered.items():
+            for replacement in replacements:
+                answer = exploration.answer(replace(asked, point=point, replacement=replacement), QUIET)
+                assert len(answer.groups) >= 2, (cell, point, replacement)
+
+
+def test_attention_can_be_put_on_the_hand_where_it_is_known(exploration, saved):
+    asked = Question(saved["b"], gesture="Swiping Left", point="layer1.attention", replacement="hand")
+    _, after = exploration.answer(asked, QUIET).groups
+    np.testing.assert_allclose(after.maps["layer1.attention"].sum((1, 2, 3)), 1, rtol=1e-5)
+
+
+def test_a_change_that_one_of_two_networks_has_no_place_for_is_left_out(exploration, saved):
+    asked = Question(saved["a"], saved["b"], gesture="Swiping Left", point="layer1.attention", replacement="uniform")
+    answer = exploration.answer(asked, QUIET)
+    assert "layer1.attention" not in answer.offered and "layer1.f" in answer.offered
+    assert "replaced" not in answer.words.split(saved["b"])[0]
+
+
+def test_a_network_stands_beside_its_untrained_twin_and_not_beside_one_of_other_input(exploration, saved):
+    asked = Question(saved["a"], f"{saved['a']}, untrained", gesture="Swiping Left")
+    answer = exploration.answer(asked, QUIET)
+    assert [group.title for group in answer.groups] == [f"{saved['a']} layer 1", f"{saved['a']}, untrained layer 1"]
+    with pytest.raises(ValueError, match="take another input"):
+        exploration.answer(replace(asked, beside=saved["larger"]), QUIET)
+
+
+def test_what_explains_an_answer_is_shown_with_it_until_the_clip_is_another(exploration, asked):
+    exploration.explain(asked, "Grad-CAM", 2, QUIET)
+    *_, explained = exploration.answer(replace(asked, point="layer1.f", replacement="constant"), QUIET).groups
+    ((title, maps),) = explained.maps.items()
+    assert title.startswith("Grad-CAM for Rolling Hand Forward")
+    network = exploration.network(asked.checkpoint)
+    x = to_batch(exploration.answer(asked, QUIET).clip, **network.config.input)
+    np.testing.assert_allclose(maps[:, 0], grad_cam(network, x, torch.tensor([2]), "layer1.h")[0], atol=1e-7)
+    assert len(exploration.answer(replace(asked, number=1), QUIET).groups) == 1
+
+
+@pytest.mark.parametrize(("method", "size"), [("conductance", 8), ("integrated gradients", 32)])
+def test_every_explanation_has_a_map_for_each_step_and_can_be_left(exploration, asked, method, size):
+    said = []
+    exploration.explain(asked, method, None, Report(said.append, lambda: True))
+    *_, explained = exploration.answer(asked, QUIET).groups
+    (maps,) = explained.maps.values()
+    assert maps.shape == (8, 1, size, size) and np.isfinite(maps).all() and maps.any()
+    passes = [words for words in said if "passes" in words]
+    assert len(passes) > 3
+    wanted = iter([True] * (len(said) - 2))
+    worker = Newest(lambda words: None, pytest.fail)
+    report = Report(lambda words: None, lambda: next(wanted, False))
+    worker.ask(lambda _: exploration.explain(asked, method, None, report)).result(60)
+    assert next(wanted, None) is None
+    # Nothing listens to the network any more.
+    assert not exploration.network(asked.checkpoint).layer1._forward_pre_hooks
+
+
+def test_of_several_requests_the_newest_is_answered():
+    done, said, failed = [], [], []
+    worker = Newest(said.append, failed.append)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(report):
+        begun.set()
+        go_on.wait(60)
+        report("slow work goes on")
+        done.append("slow")
+
+    first = worker.ask(slow)
+    begun.wait(60)
+    for name in ("second", "third"):
+        last = worker.ask(lambda report, name=name: done.append(name))
+    go_on.set()
+    first.result(60), last.result(60)
+    assert done == ["third"] and said == [] and failed == []
+
+
+def test_cancelled_work_ends_at_its_next_report_and_nobody_hears_of_its_errors():
+    failed = []
+    worker = Newest(lambda words: None, failed.append)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(report):
+        begun.set()
+        go_on.wait(60)
+        raise ValueError("nobody asks any more")
+
+    running = worker.ask(slow)
+    begun.wait(60)
+    worker.cancel()
+    go_on.set()
+    running.result(60)
+    assert failed == []
+    worker.ask(lambda report: 1 / 0).result(60)
+    assert isinstance(failed[0], ZeroDivisionError)
+
+
+def test_controls_ask_and_the_picture_answers(explorer, saved):
+    first = explorer.picture.picture["number"]
+    explorer.gesture.value = "Rolling Hand Forward"
+    assert " says " in settled(explorer)["words"]
+    assert explorer.answer.clip.name == "Rolling Hand Forward"
+    explorer.point.value = "layer1.f"
+    settled(explorer)
+    assert "replaced by" in explorer.picture.says["words"]
+    assert explorer.replacement.value in explorer.replacement.options
+    # The other layer has another forget gate: nothing is replaced.
+    explorer.layer.value = "layer2"
+    settled(explorer)
+    assert explorer.point.value == "" and "replaced" not in explorer.picture.says["words"]
+    assert explorer.picture.picture["number"] > first
+    with pytest.raises(TraitError):
+        explorer.checkpoint.value = "another"
+
+
+def test_errors_are_said_in_words(explorer, tmp_path):
+    explorer.kind.value = "path"
+    assert "Write the path" in settled(explorer)["words"]
+    explorer.path.value = str(tmp_path / "nowhere")
+    says = settled(explorer)
+    assert says["wrong"] and not says["busy"] and "does not exist; name a video" in says["words"]
+    (tmp_path / "broken.mp4").write_bytes(b"no video" * 100)
+    explorer.path.value = str(tmp_path / "broken.mp4")
+    assert "broken.mp4: the video does not decode" in settled(explorer)["words"]
+    video(tmp_path / "good.mp4")
+    explorer.path.value = str(tmp_path / "good.mp4")
+    assert not settled(explorer)["wrong"]
+    assert explorer.number.max == 0 and explorer.gesture.layout.display == "none"
+
+
+def test_a_path_is_given_from_the_start_or_refused(saved, tmp_path):
+    video(tmp_path / "good.mp4")
+    explorer = explore([saved["a"]], str(tmp_path / "good.mp4"))
+    assert "good.mp4" in explorer.answer.clip.source and "synthetic" not in explorer.answer.packed.header["title"]
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        explore([saved["a"]], str(tmp_path / "nowhere"))
+    with pytest.raises(FileNotFoundError, match="neither a .safetensors file"):
+        explore(["nowhere-0"])
+
+
+def test_where_no_widget_lives_there_is_a_film_strip(explorer):
+    data, metadata = explorer._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in data
+    assert data["image/png"].startswith("iVBOR") and "hidden state h" in metadata["image/png"]["alt"]
+
+
+def messages_of(picture, monkeypatch):
+    """What a picture answers to a page's messages."""
+    sent = []
+    monkeypatch.setattr(picture, "send", lambda content, buffers=None: sent.append((content, buffers)))
+
+    def hear(content, *buffers):
+        sent.clear()
+        picture._hear(picture, content, [memoryview(each) for each in buffers])
+        return list(sent)
+
+    return hear
+
+
+def test_a_dropped_video_is_looked_at_and_removed(explorer, tmp_path, monkeypatch):
+    content = video(tmp_path / "mine.mp4").read_bytes()
+    hear = messages_of(explorer.picture, monkeypatch)
+    files = [{"name": "mine.mp4", "size": len(content)}]
+    assert hear({"what": "files", "drop": 7, "id": 1, "files": files}) == [({"id": 1}, [b""])]
+    folder = explorer.picture._incoming[1].files[0].parent
+    half = len(content) // 2
+    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, content[:half]) == [({"id": 2}, [b""])]
+    assert (folder / "mine.mp4").read_bytes() == content[:half]
+    assert hear({"what": "piece", "drop": 7, "id": 3, "place": 0}, content[half:]) == []
+    assert " says " in settled(explorer)["words"]
+    assert explorer.kind.value == "own" and "mine.mp4" in explorer.answer.clip.source
+    assert not folder.exists()
+    explorer.kind.value = "rendered"
+    settled(explorer)
+    explorer.kind.value = "own"
+    settled(explorer)
+    assert "mine.mp4" in explorer.answer.clip.source
+
+
+def test_a_broken_file_is_named_as_the_reader_knows_it(explorer, tmp_path, monkeypatch):
+    content = video(tmp_path / "mine.mp4").read_bytes()[:-200]
+    hear = messages_of(explorer.picture, monkeypatch)
+    hear({"what": "files", "drop": 7, "id": 1, "files": [{"name": "cut <b>.mp4", "size": len(content)}]})
+    folder = explorer.picture._incoming[1].files[0].parent
+    hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, content)
+    words = settled(explorer)["words"]
+    assert "cut <b>.mp4" in words and str(folder) not in words and explorer.picture.says["wrong"]
+    assert not folder.exists()
+
+
+def test_a_drop_that_is_cancelled_leaves_nothing(explorer, monkeypatch):
+    hear = messages_of(explorer.picture, monkeypatch)
+    hear({"what": "files", "drop": 7, "id": 1, "files": [{"name": "mine.mp4", "size": 10}]})
+    folder = explorer.picture._incoming[1].files[0].parent
+    hear({"what": "cancel"})
+    assert not folder.exists() and "Cancelled" in explorer.picture.says["words"]
+    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, b"late") == []
+    hear({"what": "files", "drop": 8, "id": 2, "files": [{"name": "other.mp4", "size": 4}]})
+    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, b"late") == []
+    hear({"what": "lost", "name": "a folder"})
+    assert "cannot read \u2068a folder\u2069" in explorer.picture.says["words"]
+    hear({"what": "files", "drop": 9, "id": 3, "files": [{"name": "huge.mp4", "size": MAX_BYTES + 1}]})
+    assert "200 MB" in explorer.picture.says["words"]
+
+
+def test_several_pictures_are_one_clip(tmp_path):
+    from PIL import Image
+
+    files = [tmp_path / f"frame {number}.png" for number in range(12)]
+    for number, file in enumerate(files):
+        Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(file)
+    clip = read_dropped(files)
+    assert clip.frames[:, 0, 0, 0].tolist() == list(range(12)) and clip.source == "12 pictures"
+    files[5].write_bytes(b"no picture")
+    with pytest.raises(ClipError, match="frame 5.png.*does not decode"):
+        read_dropped(files)
+    with pytest.raises(ClipError, match="2 files came: drop one video"):
+        read_dropped([video(tmp_path / "one.mp4"), video(tmp_path / "two.mp4")])
+    (tmp_path / "notes.txt").write_text("no clip")
+    with pytest.raises(ClipError, match="notes.txt.*is no video by its name"):
+        read_dropped([tmp_path / "notes.txt"])
+
+
+@pytest.mark.parametrize("name", ["../../outside.mp4", "/outside.mp4", "..\\..\\outside.mp4", "C:\\outside.mp4"])
+def test_a_name_leads_nowhere_else(name):
+    incoming = Incoming([{"name": name, "size": 3}])
+    incoming.take(0, b"abc")
+    (file,) = incoming.files
+    assert file.name == "outside.mp4" and file.read_bytes() == b"abc" and incoming.missing == 0
+    with pytest.raises(ClipError, match="more bytes"):
+        incoming.take(0, b"d")
+    incoming.remove()
+    assert not file.parent.exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ([], "no file came"),
+        ([{"name": "..", "size": 1}], "is no name"),
+        ([{"name": "a\0b.mp4", "size": 1}], "is no name"),
+        ([{"name": "x" * 300, "size": 1}], "200 letters"),
+        ([{"name": "a.png", "size": 1}, {"name": "b/a.png", "size": 1}], "two files of one name"),
+    ],
+)
+def test_files_that_cannot_be_taken_are_refused(files, message):
+    with pytest.raises(ClipError, match=message):
+        Incoming(files)
+
+
+def test_a_name_from_outside_is_one_line_that_ends_its_own_direction():
+    assert shown("<b>my hand</b>\n\u202e4pm.\x07") == "\u2068<b>my hand</b>  4pm. \u2069"
+
+
+@pytest.fixture(scope="module")
+def big():
+    """A group of 256 channels with 6 maps: 38 MB in 8 bits."""
+    rng = np.random.default_rng(0)
+    maps = {f"layer1.{point}": rng.random((32, 256, 28, 28), dtype=np.float32) for point in "ifogch"}
+    return Group("layer 1", maps, orders={"activation sum": np.arange(256.0)})
+
+
+def test_one_channel_of_a_large_recording_comes_at_once(big, exploration, asked, monkeypatch):
+    clip = exploration.answer(asked, QUIET).clip
+    frames = np.repeat(clip.frames, 2, axis=0)
+    packed = pack([big], Clip(frames=frames, fps=12.0, source="noise"), num_channels=1)
+    assert len(packed.data) < 1_500_000
+    picture = LiveScrubber()
+    picture.show([big], packed)
+    hear = messages_of(picture, monkeypatch)
+    number, took = picture.picture["number"], []
+    for channel in (200, 3, 17):
+        start = time.perf_counter()
+        (answer,) = hear({"what": "channel", "id": channel, "number": number, "group": 0, "channel": channel})
+        took.append(time.perf_counter() - start)
+    assert min(took) < 0.1
+    content, (reply,) = answer
+    assert content == {"id": 17}
+    # In the order of the panels, as the page takes them.
+    place = 0
+    for panel in packed.header["groups"][0]["panels"]:
+        levels, low, high = quantise(big.maps[panel["name"]][:, 17])
+        assert np.frombuffer(reply, "<f4", 2, place) == pytest.approx([low, high])
+        assert reply[place + 8 : place + 8 + levels.size] == levels.tobytes()
+        place += 8 + levels.size
+    assert place == len(reply)
+    picture.show([big], packed)
+    assert hear({"what": "channel", "id": 1, "number": number, "group": 0, "channel": 3}) == []
