@@ -83,7 +83,11 @@ def hover_channels(
             col=gates.index(gate) + 1,
         )
     fig.update_layout(
-        template="none", showlegend=False, height=240 * len(cells) + 80, margin={"l": 50, "r": 40, "t": 60, "b": 30}
+        title={"text": "Gates channel by channel, to hover over", "font": {"size": 14}},
+        template="none",
+        showlegend=False,
+        height=240 * len(cells) + 100,
+        margin={"l": 50, "r": 40, "t": 80, "b": 30},
     )
     fig.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
     fig.update_yaxes(range=[0, 1])
