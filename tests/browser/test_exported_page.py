@@ -76,3 +76,15 @@ def test_what_is_shown_is_said_beside_the_slider_once_and_not_while_playing(view
 def test_the_page_asks_for_nothing_but_itself(viewer, asked, exported):
     viewer.drag(to=8)
     assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [exported.as_uri()]
+
+
+def test_positions_are_blended_only_where_the_reader_asks_for_it(viewer):
+    def blended():
+        canvas = viewer.host.locator("canvas.map").first
+        return canvas.evaluate("canvas => getComputedStyle(canvas).imageRendering") != "pixelated"
+
+    for name, option in (("colours", "magma"), ("limits", "this step only"), ("show", "mean of channels")):
+        viewer.choose(name, option)
+        assert not blended(), name
+    viewer.host.get_by_role("checkbox", name="smooth").check()
+    assert blended()

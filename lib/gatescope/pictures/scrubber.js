@@ -51,6 +51,7 @@ class View {
     this.limits = LIMITS[0];
     this.opacity = 1;
     this.outline = header.hand !== null;
+    this.smooth = false;
     this.pointer = null; // where in a picture, as parts of its width and height
     this.playing = null;
     this.speed = matchMedia("(prefers-reduced-motion: reduce)").matches ? SPEEDS[0] : SPEEDS[2];
