@@ -16,6 +16,7 @@ from gatescope.loaders import Clip, SyntheticGestures, to_batch
 from gatescope.pictures import Scrubber
 from gatescope.recordings import Watched, watch
 
+# What works JupyterLab stands with the browser tests, which are no package: its place has to be known before.
 sys.path.append(str(Path(__file__).parent.parent / "browser"))
 import chromium  # noqa: E402
 from lab import Lab, Server  # noqa: E402
