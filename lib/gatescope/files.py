@@ -13,7 +13,7 @@ CODE = (".py", ".js", ".css", ".mplstyle")
 # What of the library a training runs through, and so what decides its end.
 TRAINING = (
     *("loaders", "models", "checkpoints", "descriptions", "evaluation"),
-    *("files", "means", "recipes", "results", "runs", "train"),
+    *("files", "means", "recipes", "results", "runs", "skeleton", "train"),
 )
 
 
