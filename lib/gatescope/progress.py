@@ -8,10 +8,10 @@ from IPython import get_ipython
 from IPython.display import display
 from tqdm import tqdm
 
-from gatescope.train import Row
+from gatescope.train import Epoch
 
 
-def show_progress(rows: Iterable[Row], num_epochs: int, label: str) -> Iterator[Row]:
+def show_progress(rows: Iterable[Epoch], num_epochs: int, label: str) -> Iterator[Epoch]:
     """The rows of a training as they come; each moves a bar of `num_epochs`, in a notebook or a terminal.
 
     The time left goes by the epochs' own seconds, so that those of an earlier sitting count as well.
@@ -23,7 +23,6 @@ def show_progress(rows: Iterable[Row], num_epochs: int, label: str) -> Iterator[
     seconds, line = 0.0, f"{label}: no epoch"
     for count, row in enumerate(rows, start=1):
         seconds += row.seconds
-        valid = "" if row.valid_accuracy is None else f", valid {row.valid_accuracy:.1%}"
         line = tqdm.format_meter(
             count,
             num_epochs,
@@ -31,7 +30,7 @@ def show_progress(rows: Iterable[Row], num_epochs: int, label: str) -> Iterator[
             ncols=shutil.get_terminal_size().columns - 1 if watched else None,
             prefix=label,
             bar_format="{l_bar}{bar:10}| epoch {n_fmt} of {total_fmt}, {elapsed}, {remaining} left{postfix}",
-            postfix=f"loss {row.loss:.3f}{valid}",
+            postfix=", ".join(filter(None, [f"loss {row.loss:.3f}", row.score])),
         )
         if handle:
             handle.update({"text/plain": line}, raw=True)

@@ -2,10 +2,11 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,26 +22,73 @@ from gatescope.checkpoints import first_difference, load_state, pack, save_state
 from gatescope.evaluation import control, evaluate, first_not_finite
 from gatescope.recipes import TrainConfig, choose_precision, make_optimizer
 
-__all__ = ["Row", "TrainConfig", "evaluate", "fit"]
+__all__ = ["Classification", "Row", "Task", "TrainConfig", "evaluate", "fit"]
 
 # One stream of random numbers for each purpose: the order of clips, a control's draws, dropout and the like.
 _ORDER, _CHANGE, _NETWORK = range(3)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
-    """One epoch of a training."""
+class Epoch:
+    """One epoch of any training."""
 
     epoch: int  # from 1
     step: int  # taken so far
     rate: float  # at the last step
-    loss: float  # mean cross-entropy of the training clips, as they were met, in nats
-    accuracy: float  # on the training clips, as they were met
-    valid_loss: float | None  # nats
-    valid_accuracy: float | None
+    loss: float  # mean over the training clips, as they were met
+    valid_loss: float | None
     seconds: float  # the epoch took, validation included
     precision: str
     device: str  # cpu or cuda
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Epoch):
+    """One epoch of learning classes; losses are cross-entropies in nats."""
+
+    accuracy: float  # on the training clips, as they were met
+    valid_accuracy: float | None
+
+    @property
+    def score(self) -> str:
+        """What a progress bar says of the validation clips; nothing without any."""
+        return "" if self.valid_accuracy is None else f"valid {self.valid_accuracy:.1%}"
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What is learnt of the clips: the loss, and the numbers of a row that a task has of its own."""
+
+    row: type[Epoch]
+
+    def loss(self, module: nn.Module, x: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """The loss of a batch, and sums over its clips of which a row shows the means, by the row's names."""
+
+    def validate(self, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int) -> dict[str, float]:
+        """What a row says of the validation clips, by the row's names."""
+
+
+class Classification:
+    """The classes of clips, by cross-entropy."""
+
+    row = Row
+
+    def loss(self, module: nn.Module, x: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
+        """The mean cross-entropy, and how many clips are right; raises ValueError for a label that is no class."""
+        logits = module(x)
+        # cross_entropy would pass over a label of -100.
+        if len(wrong := target[(target < 0) | (target >= logits.shape[1])]):
+            raise ValueError(f"label {wrong[0]} is none of the network's {logits.shape[1]} classes (from 0)")
+        # The authors' code clips probabilities to [1e-7, 1 - 1e-7], without gradient beyond; logits need no clipping.
+        return F.cross_entropy(logits, target), {"accuracy": int((logits.argmax(1) == target).sum())}
+
+    def validate(self, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int) -> dict[str, float]:
+        """Loss and accuracy on the clips, changed as in training."""
+        found = evaluate(module, clips, transform=config.transform, num_workers=num_workers)
+        return {"valid_loss": found.loss, "valid_accuracy": found.accuracy().value}
+
+
+CLASSIFICATION = Classification()
 
 
 def fit(
@@ -51,11 +99,13 @@ def fit(
     folder: str | Path | None = None,
     *,
     data: dict[str, Any] | None = None,
+    task: Task = CLASSIFICATION,
     num_workers: int = 0,
-) -> Iterator[Row]:
+) -> Iterator[Epoch]:
     """Train `network` in place; a row after each epoch, when the network stands in evaluation mode.
 
-    `network` is any module that gives logits, the clips are data sets of (tensor (3, T, H, W), label). With a
+    `network` is any module that gives logits, the clips are data sets of (tensor (3, T, H, W), label); another `task`
+    asks for what it says, and gives rows of its own. With a
     `folder` the state is kept there after every epoch, and a training that was stopped goes on from it: the rows
     already there come first, and with the same number of threads on the same kind of processor the weights end the
     same to the last bit. `data` says in JSON what the clips are, for a state to be told from another's. Incomplete
@@ -77,7 +127,7 @@ def fit(
     """
     training = describe(network, train_clips, valid_clips, config, data)
     if folder is None:
-        yield from _epochs(network, train_clips, valid_clips, config, None, training, num_workers)
+        yield from _epochs(network, train_clips, valid_clips, config, None, training, task, num_workers)
         return
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -87,7 +137,7 @@ def fit(
     except Timeout:
         raise RuntimeError(f"another process is training in {folder}; wait for it or take another folder") from None
     try:
-        yield from _epochs(network, train_clips, valid_clips, config, folder, training, num_workers)
+        yield from _epochs(network, train_clips, valid_clips, config, folder, training, task, num_workers)
     finally:
         lock.release()
 
@@ -99,8 +149,9 @@ def _epochs(
     config: TrainConfig,
     folder: Path | None,
     training: dict[str, Any],
+    task: Task,
     num_workers: int,
-) -> Iterator[Row]:
+) -> Iterator[Epoch]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = choose_precision(config.precision, device)
     # Given as a plugin, since the name alone makes Fabric print a line.
@@ -109,13 +160,13 @@ def _epochs(
     optimizer = make_optimizer(network, config)
     module, stepper = fabric.setup(network, optimizer)
 
-    rows: list[Row] = []
+    rows: list[Epoch] = []
     if folder is not None and (state := load_state(folder)):
         tensors, facts = state
         if difference := first_difference(training, facts["training"]):
             raise ValueError(f"{folder} holds the state of another training: {difference}; take another folder")
         unpack(tensors, network, optimizer)
-        rows = [Row(**row) for row in facts["rows"]]
+        rows = [task.row(**row) for row in facts["rows"]]
     network.eval()
     yield from rows
 
@@ -127,13 +178,14 @@ def _epochs(
             torch.manual_seed(_generator(config, epoch, _NETWORK).initial_seed())
             loader = fabric.setup_dataloaders(_loader(train_clips, config, epoch, num_workers))
             network.train()
-            row = _one_epoch(fabric, module, stepper, loader, config, epoch, num_steps)
+            row = _one_epoch(fabric, module, stepper, loader, config, task, epoch, num_steps)
             network.eval()
+        # Without validation clips a row's fields for them hold None.
+        row |= {field.name: None for field in fields(task.row) if field.name.startswith("valid_")}
         if valid_clips is not None:
-            found = evaluate(module, valid_clips, transform=config.transform, num_workers=num_workers)
-            row |= {"valid_loss": found.loss, "valid_accuracy": found.accuracy().value}
+            row |= task.validate(module, valid_clips, config, num_workers)
         seconds = time.perf_counter() - start
-        rows.append(Row(**row, seconds=seconds, precision=precision, device=device.type))
+        rows.append(task.row(**row, seconds=seconds, precision=precision, device=device.type))
         if folder is not None:
             facts = {"training": training, "rows": [asdict(row) for row in rows]}
             save_state(folder, epoch + 1, pack(network, optimizer), facts)
@@ -146,23 +198,19 @@ def _one_epoch(
     optimizer: torch.optim.Optimizer,
     loader: Iterable,
     config: TrainConfig,
+    task: Task,
     epoch: int,
     num_steps: int,
 ) -> dict[str, Any]:
     """One pass over the clips; what a row says of it."""
     change, rng = control(config.transform), _generator(config, epoch, _CHANGE)
-    step, num_clips, loss_sum, num_right = num_steps // config.epochs * epoch, 0, 0.0, 0
-    for x, labels in loader:
+    step, num_clips, sums = num_steps // config.epochs * epoch, 0, Counter()
+    for x, target in loader:
         rate = config.rate_at(step, num_steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
         x = change(x, rng)
-        logits = module(x)
-        # cross_entropy would pass over a label of -100.
-        if len(wrong := labels[(labels < 0) | (labels >= logits.shape[1])]):
-            raise ValueError(f"label {wrong[0]} is none of the network's {logits.shape[1]} classes (from 0)")
-        # The authors' code clips probabilities to [1e-7, 1 - 1e-7], without gradient beyond; logits need no clipping.
-        loss = F.cross_entropy(logits, labels)
+        loss, counted = task.loss(module, x, target)
         fabric.backward(loss)
         norm = torch.nn.utils.get_total_norm([weight.grad for weight in module.parameters() if weight.grad is not None])
         if not torch.isfinite(loss + norm):
@@ -172,18 +220,10 @@ def _one_epoch(
         optimizer.step()
         optimizer.zero_grad()
         step += 1
-        num_clips += len(labels)
-        loss_sum += loss.item() * len(labels)
-        num_right += int((logits.argmax(1) == labels).sum())
-    return {
-        "epoch": epoch + 1,
-        "step": step,
-        "rate": rate,
-        "loss": loss_sum / num_clips,
-        "accuracy": num_right / num_clips,
-        "valid_loss": None,
-        "valid_accuracy": None,
-    }
+        num_clips += len(target)
+        sums.update(counted, loss=loss.item() * len(target))
+    means = {name: total / num_clips for name, total in sums.items()}
+    return {"epoch": epoch + 1, "step": step, "rate": rate, **means}
 
 
 def _blame(module: nn.Module, x: Float[Tensor, "batch channel time height width"], loss: Tensor) -> str:

@@ -1,0 +1,97 @@
+"""Clips of a whole body as training examples: pixels in, poses relative to the pelvis out."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from gatescope.loaders.tensors import Clips
+
+BOARD = 0.44  # side of what hides the body, as a part of the image's: 14 of 32 px
+BOARD_GREY = 128
+SPAN = 3  # frames that it stays, on average
+_EVERY_EPOCH = 2**32 - 1  # in place of an epoch's number where nothing is drawn anew
+
+
+class PoseTensors(Dataset):
+    """Pairs of a clip's frames (T, 3, H, W), in [-0.5, 0.5], and its poses (T, 17, 3), mm from the pelvis.
+
+    A grey board hides a square of the image in a part `hidden` of the frames, for spans of `SPAN` frames on average.
+    Where it stands depends on (seed, epoch, index) alone in training, else on (seed, index). With a `length` each clip
+    gives so many of its frames: from a random start in training, else its first. Poses stand in camera axes (x right,
+    y down, z away).
+    """
+
+    def __init__(
+        self,
+        clips: Clips,
+        *,
+        hidden: float = 0.5,
+        length: int | None = None,
+        train: bool = False,
+        seed: int = 0,
+    ):
+        if not 0 <= hidden < 1:
+            raise ValueError(f"hidden is the part of the frames with a board, from 0 to below 1; got {hidden}")
+        self.clips, self.hidden, self.length = clips, hidden, length
+        self.train, self.seed = train, seed
+        # In shared memory, so that workers which outlive an epoch see the next one's number.
+        self._epoch = torch.full((), _EVERY_EPOCH, dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Let the next pass over the clips draw its own boards and starts, in training."""
+        if self.train:
+            self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is outside the {len(self)} clips")
+        frames, poses, _ = self._draw(index % len(self))
+        x = frames.astype(np.float32).transpose(0, 3, 1, 2) / 255 - np.float32(0.5)
+        return torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(poses)
+
+    def frames_hidden(self, index: int) -> Bool[np.ndarray, " time"]:
+        """In which frames of clip `index` the board stands."""
+        return self._draw(index)[2]
+
+    def poses(self) -> Float32[np.ndarray, "frames 17 3"]:
+        """The poses of every frame of every clip, mm from the pelvis: what a network's scale is made of."""
+        return np.concatenate([_poses(self.clips[index]) for index in range(len(self))])
+
+    def _draw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Frames with the board before them, poses, and where the board stands, of the frames that are taken."""
+        clip = self.clips[index]
+        rng = np.random.default_rng([self.seed, int(self._epoch), index])
+        num_frames = len(clip.frames)
+        length = num_frames if self.length is None else self.length
+        if not 1 <= length <= num_frames:
+            raise ValueError(
+                f"needed clips of at least {length} frames, and one or more; {clip.source} has {num_frames}"
+            )
+        start = int(rng.integers(num_frames - length + 1)) if self.train else 0
+        taken = slice(start, start + length)
+        frames, poses = clip.frames[taken].copy(), _poses(clip)[taken]
+        hidden = np.zeros(length, bool)
+        side = round(BOARD * frames.shape[1])
+        top = left = 0
+        for t in range(length):
+            stays = t > 0 and rng.random() < 1 - 1 / SPAN
+            if not stays:
+                hidden[t] = rng.random() < self.hidden
+                top, left = rng.integers(0, (frames.shape[1] - side + 1, frames.shape[2] - side + 1))
+            else:
+                hidden[t] = hidden[t - 1]
+            if hidden[t]:
+                frames[t, top : top + side, left : left + side] = BOARD_GREY
+        return frames, poses, hidden
+
+
+def _poses(clip) -> Float32[np.ndarray, "time 17 3"]:
+    if clip.joints_3d is None or clip.joints_3d.shape[1] != 17:
+        found = "none" if clip.joints_3d is None else f"{clip.joints_3d.shape[1]}"
+        raise ValueError(f"{clip.source} must have the 17 joints of gatescope.skeleton in joints_3d; got {found}")
+    return clip.joints_3d - clip.joints_3d[:, :1]
