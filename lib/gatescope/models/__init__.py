@@ -4,13 +4,17 @@ from gatescope.models.cells import CELLS, STUDY_CELLS, Cell
 from gatescope.models.keras_weights import load_keras_weights
 from gatescope.models.network import GestureNetwork, NetworkConfig
 from gatescope.models.recurrent import RecurrentLayer
+from gatescope.models.rnn import LSTM, RNN, PeepholeConvLSTM
 
 __all__ = [
     "CELLS",
+    "LSTM",
+    "RNN",
     "STUDY_CELLS",
     "Cell",
     "GestureNetwork",
     "NetworkConfig",
+    "PeepholeConvLSTM",
     "RecurrentLayer",
     "load_keras_weights",
 ]

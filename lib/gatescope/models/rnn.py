@@ -1,0 +1,282 @@
+"""RNN, LSTM and PeepholeConvLSTM: the recurrences that the gated cells of the study come from."""
+
+import math
+from abc import abstractmethod
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gatescope.models.hooks import HookPoint
+
+Given = Float[Tensor, "rows features"]  # must fit the input: checked, with a better message
+GivenMaps = Float[Tensor, "clips channels rows columns"]
+Hidden = Float[Tensor, "batch time hidden"]
+HiddenMaps = Float[Tensor, "batch time hidden height width"]
+ACTIVATIONS = {"tanh": torch.tanh, "identity": lambda x: x}
+PEEPHOLES = ("none", "channel", "full")
+
+
+class RNN(nn.Module):
+    r"""The plain recurrent layer (Elman 1990): the hidden states of every step.
+
+    (1) $\mathrm{net}_t = U x_t + W h_{t-1} + b$
+
+    (2) $h_t = \tanh(\mathrm{net}_t)$, or the identity: a linear network, in which gradients are powers of W
+
+    `U` is `input_to_state`, `W` is `state_to_state`; both start uniform in $\pm 1/\sqrt{hidden}$, as in `nn.RNN`.
+    Hook points: `net` and `h`.
+    """
+
+    def __init__(self, in_features: int, hidden_features: int, *, activation: str = "tanh"):
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise LookupError(f"no activation {activation!r}; there are {', '.join(ACTIVATIONS)}")
+        _check_sizes(in_features, hidden_features)
+        self.in_features, self.hidden_features, self.activation = in_features, hidden_features, activation
+        self.input_to_state = _Linear(in_features, hidden_features)
+        self.state_to_state = nn.Linear(hidden_features, hidden_features, bias=False)
+        self.hooks = nn.ModuleDict({name: HookPoint() for name in ("net", "h")})
+        _initialise(self, hidden_features)
+
+    def forward(
+        self, x: Float[Tensor, "batch time in"], state: Given | None = None, return_state: bool = False
+    ) -> Hidden | tuple[Hidden, Float[Tensor, "batch hidden"]]:
+        """h_t of every step, (batch, time, hidden), and the last one by itself where `return_state`.
+
+        Raises:
+            ValueError: if `x` has other features than the layer, no step, or does not fit `state`.
+        """
+        wanted = _check(x, self.in_features, self.hidden_features, {} if state is None else {"h": state})
+        h = x.new_zeros(wanted) if state is None else state
+        hidden = []
+        for projected in self.input_to_state(x).unbind(1):
+            net = self.hooks["net"](projected + self.state_to_state(h))  # (1)
+            h = self.hooks["h"](ACTIVATIONS[self.activation](net))  # (2)
+            hidden.append(h)
+        output = torch.stack(hidden, 1)
+        return (output, h) if return_state else output
+
+
+class _Gated(nn.Module):
+    r"""The six equations that an LSTM of vectors and one of maps have in common.
+
+    (1) $i_t = \sigma(W_{xi} x_t + W_{hi} h_{t-1} + w_{ci} \circ c_{t-1} + b_i)$
+
+    (2) $f_t = \sigma(W_{xf} x_t + W_{hf} h_{t-1} + w_{cf} \circ c_{t-1} + b_f)$
+
+    (3) $g_t = \tanh(W_{xc} x_t + W_{hc} h_{t-1} + b_c)$
+
+    (4) $c_t = f_t \circ c_{t-1} + i_t \circ g_t$
+
+    (5) $o_t = \sigma(W_{xo} x_t + W_{ho} h_{t-1} + w_{co} \circ c_t + b_o)$, which sees the new cell state
+
+    (6) $h_t = o_t \circ \tanh c_t$
+    """
+
+    input_to_state: nn.Module  # the four parts in torch's order: i f g o; the only bias
+    state_to_state: nn.Module
+    peepholes: nn.Parameter | None  # w_ci, w_cf, w_co, each as it multiplies c
+
+    def __init__(self):
+        super().__init__()
+        self.hooks = nn.ModuleDict({name: HookPoint() for name in "ifgcoh"})
+
+    @abstractmethod
+    def _zero(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> Tensor:
+        """A state of zeros for `x`; ValueError where `x` or `state` have other sizes than the layer needs."""
+
+    def _run(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        zero = self._zero(x, state)
+        h, c = state or (zero, zero)
+        batch, time = x.shape[:2]
+        # All steps at once: what the input gives needs no state.
+        steps = self.input_to_state(x.flatten(0, 1)).unflatten(0, (batch, time)).unbind(1)
+        hidden = []
+        for projected in steps:
+            h, c = self._step(projected, h, c)
+            hidden.append(h)
+        return torch.stack(hidden, 1), (h, c)
+
+    def _step(self, projected: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
+        sum_i, sum_f, sum_g, sum_o = (projected + self.state_to_state(h)).chunk(4, 1)
+        w_i, w_f, w_o = (None,) * 3 if self.peepholes is None else self.peepholes
+        i = self.hooks["i"](_gate(sum_i, w_i, c))  # (1)
+        f = self.hooks["f"](_gate(sum_f, w_f, c))  # (2)
+        g = self.hooks["g"](sum_g.tanh())  # (3)
+        c = self.hooks["c"](f * c + i * g)  # (4)
+        o = self.hooks["o"](_gate(sum_o, w_o, c))  # (5)
+        return self.hooks["h"](o * c.tanh()), c  # (6)
+
+
+class LSTM(_Gated):
+    """The fully connected LSTM with peepholes (Gers & Schmidhuber 2000; Graves 2013): equations (1) to (6) of vectors.
+
+    Without `peepholes` it is `torch.nn.LSTM` with one bias instead of two. Weights and peepholes start uniform in
+    +-1/sqrt(hidden) as there, biases at 0, that of the forget gate at `forget_bias`. With `in_features` 0 there is no
+    input term: `x` has no features then, and says only for how many steps. Hook points: `i f g c o h`.
+    """
+
+    def __init__(self, in_features: int, hidden_features: int, *, peepholes: bool = True, forget_bias: float = 0.0):
+        super().__init__()
+        _check_sizes(in_features, hidden_features)
+        self.in_features, self.hidden_features = in_features, hidden_features
+        self.input_to_state = _Linear(in_features, 4 * hidden_features)
+        self.state_to_state = nn.Linear(hidden_features, 4 * hidden_features, bias=False)
+        self.peepholes = nn.Parameter(torch.empty(3, hidden_features)) if peepholes else None
+        _initialise(self, hidden_features)
+        _set_forget_bias(self.input_to_state.bias, forget_bias)
+
+    def forward(
+        self, x: Float[Tensor, "batch time in"], state: tuple[Given, Given] | None = None, return_state: bool = False
+    ) -> Hidden | tuple[Hidden, tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]]:
+        """h_t of every step, (batch, time, hidden), and the last (h, c) where `return_state`.
+
+        Any number of steps; `state` continues where another call ended, and is zero without it.
+
+        Raises:
+            ValueError: if `x` has other features than the layer, no step, or does not fit `state`.
+        """
+        output, last = self._run(x, state)
+        return (output, last) if return_state else output
+
+    def _zero(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> Tensor:
+        parts = dict(zip("hc", state or (), strict=False))
+        return x.new_zeros(_check(x, self.in_features, self.hidden_features, parts))
+
+
+class PeepholeConvLSTM(_Gated):
+    """ConvLSTM as first published (Shi et al. 2015): equations (1) to (6) of maps, with convolutions as products.
+
+    `peepholes`: "none"; "channel", one number per channel, which alone gives the parameters that paper prints; or
+    "full", one per channel and position, for maps of the one `size` (height, width) only. Both kernels keep the size of
+    the map, with zeros around it, or `circular`: then the map has no border. With `in_channels` 0 there is no input
+    term: `x` has no channels then, and says only for how many steps. Biases start at 0, that of the forget gate at
+    `forget_bias`. Hook points: `i f g c o h`.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int,
+        input_kernel: int,
+        state_kernel: int,
+        *,
+        peepholes: str = "none",
+        size: tuple[int, int] | None = None,
+        circular: bool = False,
+        forget_bias: float = 0.0,
+    ):
+        super().__init__()
+        _check_sizes(in_channels, hidden_channels)
+        if min(input_kernel, state_kernel) < 1 or not input_kernel % 2 == state_kernel % 2 == 1:
+            raise ValueError(f"needed odd kernels, which have a centre; got {input_kernel} and {state_kernel}")
+        if peepholes not in PEEPHOLES:
+            raise LookupError(f"no peepholes {peepholes!r}; there are {', '.join(PEEPHOLES)}")
+        if (peepholes == "full") != (size is not None):
+            raise ValueError(f"a size belongs to full peepholes, and to no others; got {peepholes!r} with {size}")
+        self.in_channels, self.hidden_channels, self.size, self.circular = in_channels, hidden_channels, size, circular
+        self.input_to_state = _convolution(in_channels, 4 * hidden_channels, input_kernel, circular=circular, bias=True)
+        self.state_to_state = _convolution(
+            hidden_channels, 4 * hidden_channels, state_kernel, circular=circular, bias=False
+        )
+        self.peepholes = None
+        if peepholes != "none":
+            self.peepholes = nn.Parameter(torch.zeros(3, hidden_channels, *(size or (1, 1))))
+        _set_forget_bias(self.input_to_state.bias, forget_bias)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time in height width"],
+        state: tuple[GivenMaps, GivenMaps] | None = None,
+        return_state: bool = False,
+    ) -> (
+        HiddenMaps
+        | tuple[
+            HiddenMaps, tuple[Float[Tensor, "batch hidden height width"], Float[Tensor, "batch hidden height width"]]
+        ]
+    ):
+        """H_t of every step, (batch, time, hidden, height, width), and the last (H, C) where `return_state`.
+
+        Raises:
+            ValueError: if `x` has other channels than the layer, no step, or does not fit `state`; if the maps are not
+                of the size of full peepholes, or smaller than what a circular kernel reaches to one side.
+        """
+        output, last = self._run(x, state)
+        return (output, last) if return_state else output
+
+    def _zero(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> Tensor:
+        parts = dict(zip("hc", state or (), strict=False))
+        wanted = _check(x, self.in_channels, self.hidden_channels, parts)
+        if self.size is not None and wanted[2:] != tuple(self.size):
+            raise ValueError(f"full peepholes were made for maps of {self.size}; got {wanted[2:]}")
+        reach = max(layer.kernel_size[0] // 2 for layer in (self.input_to_state, self.state_to_state))
+        if self.circular and reach > min(wanted[2:]):
+            raise ValueError(f"a circular kernel that reaches {reach} px needs a map of that size; got {wanted[2:]}")
+        return x.new_zeros(wanted)
+
+
+class _Linear(nn.Linear):
+    """A Linear that may have no input: then its bias alone."""
+
+    def reset_parameters(self) -> None:
+        """Leave the weights to the layer that holds it; torch's own start warns of a weight without elements."""
+
+
+class _Bias(nn.Module):
+    """What remains of a convolution without input channels."""
+
+    kernel_size = (1, 1)
+
+    def __init__(self, out_channels: int):
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def forward(self, x: Float[Tensor, "batch 0 height width"]) -> Float[Tensor, "batch out height width"]:
+        return self.bias[:, None, None].expand(len(x), -1, *x.shape[2:])
+
+
+def _convolution(in_channels: int, out_channels: int, kernel_size: int, *, circular: bool, bias: bool) -> nn.Module:
+    if in_channels == 0:
+        return _Bias(out_channels)
+    mode = "circular" if circular else "zeros"
+    made = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, padding_mode=mode, bias=bias)
+    if bias:
+        nn.init.zeros_(made.bias)
+    return made
+
+
+def _gate(total: Tensor, peephole: Tensor | None, c: Tensor) -> Tensor:
+    return torch.sigmoid(total if peephole is None else total + peephole * c)
+
+
+@torch.no_grad()
+def _initialise(layer: nn.Module, hidden_features: int) -> None:
+    for name, parameter in layer.named_parameters():
+        if name.endswith("bias"):
+            parameter.zero_()
+        elif parameter.numel():
+            parameter.uniform_(-1 / math.sqrt(hidden_features), 1 / math.sqrt(hidden_features))
+
+
+@torch.no_grad()
+def _set_forget_bias(bias: nn.Parameter, value: float) -> None:
+    bias.chunk(4)[1].fill_(value)
+
+
+def _check_sizes(num_in: int, num_hidden: int) -> None:
+    if num_in < 0 or num_hidden < 1:
+        raise ValueError(f"needed at least one hidden unit and no negative input; got {num_hidden} and {num_in}")
+
+
+def _check(x: Tensor, num_in: int, num_hidden: int, state: dict[str, Tensor]) -> tuple[int, ...]:
+    """The shape of a state for `x`."""
+    space = tuple(x.shape[3:])
+    if x.shape[2] != num_in or min(*x.shape[:2], *space) < 1:
+        names = "batch, time, {}" + (", height, width" if space else "")
+        raise ValueError(f"x must be ({names.format(num_in)}), none of the others 0; got {tuple(x.shape)}")
+    wanted = (len(x), num_hidden, *space)
+    for name, value in state.items():
+        if value.shape != wanted:
+            raise ValueError(f"state {name} must be {wanted} for this x; got {tuple(value.shape)}")
+    return wanted
