@@ -3,6 +3,7 @@
 from gatescope.models.cells import CELLS, STUDY_CELLS, Cell
 from gatescope.models.keras_weights import load_keras_weights
 from gatescope.models.network import GestureNetwork, NetworkConfig
+from gatescope.models.pose import RPSM, RPSMConfig, pose_loss
 from gatescope.models.recurrent import RecurrentLayer
 from gatescope.models.rnn import LSTM, RNN, PeepholeConvLSTM
 
@@ -10,6 +11,8 @@ __all__ = [
     "CELLS",
     "LSTM",
     "RNN",
+    "RPSM",
+    "RPSMConfig",
     "STUDY_CELLS",
     "Cell",
     "GestureNetwork",
@@ -17,4 +20,5 @@ __all__ = [
     "PeepholeConvLSTM",
     "RecurrentLayer",
     "load_keras_weights",
+    "pose_loss",
 ]

@@ -1,0 +1,218 @@
+"""RPSM, the recurrent 3-D pose sequence machine: clips of a person in, poses of 17 joints out, stage by stage."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from gatescope.files import code_digest
+from gatescope.models.cards import check_fit, read_weights, write_weights
+from gatescope.models.hooks import HookPoint
+from gatescope.models.pose_config import LOSSES, RPSMConfig
+from gatescope.models.pose_parts import Stage, by_frame, convolutions
+from gatescope.skeleton import JOINT_NAMES
+
+__all__ = ["RPSM", "RPSMConfig", "pose_loss"]
+
+ROOT_SCALE_MM = 1e-4  # the pelvis never moves: as in the released code, so that 0 / 0 is 0
+LEAST_SCALE_MM = 1.0  # of other coordinates, should they hardly move in the training poses
+
+Clips = Float[Tensor, "batch time channel height width"]  # 3 channels of the config's size: checked, with a message
+Values = Float[Tensor, "batch stage time 51"]
+
+
+class RPSM(nn.Module):
+    """The recurrent 3-D pose sequence machine of Lin et al. 2017, at any size: a trunk and stages in a row.
+
+    Every stage gets the trunk's maps, and from the one before it maps and poses; nothing is detached unless the config
+    says so. The equations stand in `Stage`. What it learns are poses on the scale that `set_scale` takes from the
+    training poses.
+
+    Hook points: `trunk`, the maps that all stages share, and those of `stage1`, `stage2` and so on.
+    """
+
+    def __init__(self, config: RPSMConfig):
+        super().__init__()
+        self.config = config
+        self.card: dict[str, Any] | None = None  # of the file that the weights were last saved to or loaded from
+        self.hooks = nn.ModuleDict({"trunk": HookPoint(time_axis=1)})
+        self.trunk = convolutions(config.trunk_layers, 3).requires_grad_(not config.freeze_trunk)
+        for number in range(1, config.num_stages + 1):
+            # The first stage is fed nothing back; with shared weights it has the inputs of the others.
+            fed = number > 1 or (config.shared_stages and config.num_stages > 1)
+            stage = Stage(config, feedback_2d=fed and config.feedback_2d, feedback_3d=fed and config.feedback_3d)
+            self.add_module(f"stage{number}", stage)
+        self.register_buffer("pose_mean", torch.zeros(len(JOINT_NAMES), 3))  # mm; with "minmax" the least
+        self.register_buffer("pose_scale", torch.ones(len(JOINT_NAMES), 3))  # mm
+        self.to(memory_format=torch.channels_last)
+        if config.shared_stages:
+            self._share()
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages, first to last."""
+        return tuple(getattr(self, f"stage{number}") for number in range(1, self.config.num_stages + 1))
+
+    def forward(self, x: Clips) -> Values:
+        """The poses of every stage and frame on the scale that is learnt, (batch, stage, time, 51).
+
+        `x` holds frames (batch, time, 3, size, size) in [-0.5, 0.5], any number of them. A pose depends on its frame
+        and those before it alone.
+
+        Raises:
+            ValueError: if `x` has other axes or another size than the config.
+        """
+        wanted = (3, self.config.size, self.config.size)
+        if x.ndim != 5 or x.shape[2:] != wanted or 0 in x.shape or not x.is_floating_point():
+            raise ValueError(
+                f"clips must be (batch, time, {', '.join(map(str, wanted))}) floats in [-0.5, 0.5], none of them "
+                f"empty; got {tuple(x.shape)} {x.dtype}"
+            )
+        # Channels innermost in memory: the convolutions keep it from here to the last map.
+        frames = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x.shape[:2])
+        maps = self.hooks["trunk"](by_frame(self.trunk, frames))
+        features, pose, poses = None, None, []
+        for stage in self.stages:
+            features, pose = stage(maps, features, pose)
+            poses.append(pose)
+            if self.config.detached_feedback:
+                features, pose = features.detach(), pose.detach()
+        return torch.stack(poses, 1)
+
+    def poses(self, x: Clips) -> Float[Tensor, "batch stage time 17 3"]:
+        """The poses of every stage and frame, mm from the pelvis, x right, y down, z away from the camera."""
+        return self.denormalise(self(x))
+
+    @torch.no_grad()
+    def set_scale(self, poses: Float[Tensor, "*any 17 3"] | Float[np.ndarray, "*any 17 3"]) -> None:
+        """Take the scale of what is learnt from the training poses, mm from the pelvis.
+
+        Raises ValueError if there is none, one is not finite, or a pelvis is not at 0.
+        """
+        poses = torch.as_tensor(poses).double().reshape(-1, *self.pose_mean.shape)
+        if not len(poses) or not poses.isfinite().all() or poses[:, 0].abs().max() > 0:
+            raise ValueError(
+                f"a scale needs at least one finite pose, all relative to the pelvis; got {len(poses)}, "
+                f"{len(poses) - int(poses.isfinite().all((1, 2)).sum())} of them not finite"
+            )
+        if self.config.scale == "minmax":
+            offset, scale = poses.amin(0), poses.amax(0) - poses.amin(0)
+        else:
+            offset, scale = poses.mean(0), poses.std(0, correction=0)
+        scale.clamp_(min=LEAST_SCALE_MM)[0] = ROOT_SCALE_MM
+        self.pose_mean.copy_(offset)
+        self.pose_scale.copy_(scale)
+
+    def normalise(self, poses: Float[Tensor, "*any 17 3"]) -> Float[Tensor, "*any 51"]:
+        """Poses, mm from the pelvis, as they are learnt."""
+        return ((poses - self.pose_mean) / self.pose_scale).flatten(-2)
+
+    def denormalise(self, values: Float[Tensor, "*any 51"]) -> Float[Tensor, "*any 17 3"]:
+        """What the network gives as poses, mm from the pelvis."""
+        return values.unflatten(-1, self.pose_mean.shape) * self.pose_scale + self.pose_mean
+
+    def loss(self, values: Values, poses: Float[Tensor, "batch time 17 3"]) -> Float[Tensor, ""]:
+        """The config's loss of what `forward` gave, by the true poses, mm from the pelvis."""
+        return pose_loss(
+            values,
+            self.normalise(poses),
+            loss=self.config.loss,
+            deep_supervision=self.config.deep_supervision,
+            scale=self.pose_scale,
+        )
+
+    def save(self, path: str | Path, **facts: Any) -> dict[str, Any]:
+        """Write the weights to `path` (.safetensors) and their card beside it (.json); the card comes back.
+
+        The card holds the config, whatever `facts` are given, a hash of the library's code and the weights' SHA-256.
+        Each file is replaced whole or not at all.
+
+        Raises:
+            ValueError, TypeError: if a fact cannot stand in JSON; nothing is written then.
+        """
+        own = {"config": self.config.to_json(), "code": code_digest()}
+        if taken := facts.keys() & (own.keys() | {"weights_sha256"}):
+            raise ValueError(f"the card has {', '.join(sorted(taken))} of its own; name these facts otherwise")
+        self.card = write_weights(Path(path), self.state_dict(), {**own, **facts})
+        return self.card
+
+    @classmethod
+    def load(cls, path: str | Path) -> "RPSM":
+        """The network saved at `path`, in its evaluation mode; its card is `network.card`.
+
+        Raises:
+            FileNotFoundError: if the weights or their card are missing.
+            ValueError: if they do not belong together or are something else.
+        """
+        tensors, card = read_weights(Path(path))
+        try:
+            network = cls(RPSMConfig.from_json(card["config"]))
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"the card of {path} has no config of a pose machine: {error!r}") from None
+        check_fit(Path(path), tensors, network.state_dict())
+        network.to(tensors["pose_mean"].dtype).load_state_dict(tensors)
+        network.card = card
+        return network.eval()
+
+    def _share(self) -> None:
+        """Let the later stages have the first one's weights, which a state dict then holds once."""
+        for stage in self.stages[1:]:
+            for name, parameter in self.stage1.named_parameters():
+                owner, _, last = name.rpartition(".")
+                setattr(stage.get_submodule(owner), last, parameter)
+        self.register_state_dict_post_hook(_leave_out_copies)
+        self.register_load_state_dict_pre_hook(_put_in_copies)
+
+
+def pose_loss(
+    values: Values,
+    target: Float[Tensor, "batch time 51"],
+    *,
+    loss: str = "mse",
+    deep_supervision: bool = True,
+    scale: Float[Tensor, "17 3"] | None = None,
+) -> Float[Tensor, ""]:
+    r"""The mean over frames of the loss of a pose, summed over the stages, or of the last alone.
+
+    Of the N frames of a batch, with $\Delta$ what is given less what is true:
+
+    mse, the released code's: $\frac{1}{51 N} \sum \Delta^2$ (1)
+
+    l1, the notes' formula read as it stands: $\frac{1}{N} \sum |\Delta|$ (2)
+
+    mpjpe, what is measured: $\frac{1}{17 N} \sum_j \|\Delta_j\|$ (3), in mm with `scale`, those of a coordinate
+
+    Raises LookupError for another loss.
+    """
+    if loss not in LOSSES:
+        raise LookupError(f"no loss {loss!r}; there are {', '.join(LOSSES)}")
+    difference = (values if deep_supervision else values[:, -1:]) - target[:, None]
+    if loss == "mse":
+        by_pose = difference.square().mean(-1)  # (1)
+    elif loss == "l1":
+        by_pose = difference.abs().sum(-1)  # (2)
+    else:
+        vectors = difference.unflatten(-1, (len(JOINT_NAMES), 3))
+        by_pose = (vectors if scale is None else vectors * scale).norm(dim=-1).mean(-1)  # (3)
+    return by_pose.mean((0, 2)).sum()
+
+
+def _leave_out_copies(network: RPSM, state: dict[str, Tensor], *_: Any) -> None:
+    for name in [name for name in state if _copied_from(name) != name]:
+        del state[name]
+
+
+def _put_in_copies(network: RPSM, state: Mapping[str, Tensor], *_: Any) -> None:
+    for name, _ in network.named_parameters(remove_duplicate=False):
+        if _copied_from(name) in state:
+            state[name] = state[_copied_from(name)]
+
+
+def _copied_from(name: str) -> str:
+    """The name of the tensor of the first stage that a later one shares."""
+    stage, _, rest = name.partition(".")
+    return f"stage1.{rest}" if stage.startswith("stage") else name
