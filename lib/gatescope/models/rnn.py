@@ -216,6 +216,17 @@ class PeepholeConvLSTM(_Gated):
         return x.new_zeros(wanted)
 
 
+def chrono_forget_bias(longest: int) -> float:
+    """ln(longest - 1), with which a forget gate keeps e^-1 of what is in the cell state over `longest` steps.
+
+    Tallec & Ollivier 2018 draw a bias for each unit between 1 step and the longest; this is the longest's. Raises
+    ValueError for less than 2 steps.
+    """
+    if longest < 2:
+        raise ValueError(f"a dependency lasts 2 steps or more; got {longest}")
+    return math.log(longest - 1)
+
+
 class _Linear(nn.Linear):
     """A Linear that may have no input: then its bias alone."""
 
