@@ -10,7 +10,7 @@ MODULES = {".".join(path.relative_to(LIBRARY).with_suffix("").parts): path for p
 LONGEST = 350  # lines
 
 # What every layer may use: files, names, records, facts.
-GROUND = {"files", "paths", "manifest", "parameters", "means", "skeleton"}
+GROUND = {"files", "paths", "manifest", "parameters", "means", "skeleton", "pose_errors"}
 MAY_IMPORT = {
     "loaders": set(),
     "models": set(),

@@ -7,7 +7,7 @@ from gatescope.recordings.cost import (
     measure_memory,
     measure_time,
 )
-from gatescope.recordings.poses import influence, joint_errors, mpjpe, pa_mpjpe
+from gatescope.recordings.poses import influence
 from gatescope.recordings.record import Recording, hook_points, intervene, record
 from gatescope.recordings.watching import Watched, watch
 
@@ -20,11 +20,8 @@ __all__ = [
     "hook_points",
     "influence",
     "intervene",
-    "joint_errors",
     "measure_memory",
     "measure_time",
-    "mpjpe",
-    "pa_mpjpe",
     "record",
     "watch",
 ]
