@@ -58,8 +58,8 @@ class RPSMConfig:
         if isinstance(self.trunk, str) and self.trunk not in TRUNKS:
             raise LookupError(f"no trunk {self.trunk!r}; there are {', '.join(TRUNKS)}, or write its layers")
         widths = [layer for layer in self.trunk_layers if layer != POOL]
-        if not widths or not all(type(width) is int and width > 0 for width in widths):
-            raise ValueError(f'a trunk is channels of convolutions, at least one, and "pool"; got {self.trunk!r}')
+        if not all(type(width) is int and width > 0 for width in widths) or self.trunk_layers[:1] in ((), (POOL,)):
+            raise ValueError(f'a trunk is channels of convolutions, one to begin with, and "pool"; got {self.trunk!r}')
         names = ("num_stages", "size", "feature_channels", "adaption_channels", "adapted_features", "hidden_features")
         for name in names:
             if type(getattr(self, name)) is not int or getattr(self, name) < 1:

@@ -70,12 +70,15 @@ def by_frame(module: nn.Module, clips: Float[Tensor, "batch time ..."]) -> Float
 def convolutions(layers: tuple[int | str, ...], in_channels: int) -> nn.Sequential:
     """3 x 3 convolutions of so many channels, each with a ReLU, and max-poolings between them."""
     modules: list[nn.Module] = []
-    for layer in layers:
+    for layer, following in zip(layers, (*layers[1:], None), strict=True):
         if layer == POOL:
             modules.append(nn.MaxPool2d(2))
         else:
-            modules += [started(nn.Conv2d(in_channels, layer, 3, padding=1)), nn.ReLU()]
+            modules.append(started(nn.Conv2d(in_channels, layer, 3, padding=1)))
             in_channels = layer
+        # The ReLU of the greatest is the greatest ReLU, on a quarter of the positions.
+        if following != POOL:
+            modules.append(nn.ReLU())
     return nn.Sequential(*modules)
 
 
