@@ -24,9 +24,9 @@ def gestures():
 
 @pytest.fixture(scope="module")
 def cached_type():
-    from gatescope.loaders.cache import CachedGestures
+    from gatescope.loaders.cache import CachedClips
 
-    return CachedGestures
+    return CachedClips
 
 
 def same(a, b) -> bool:
@@ -129,10 +129,10 @@ def test_a_worker_that_starts_afresh_reads_the_same_clips(gestures, cached_type,
 def test_two_processes_filling_at_once_lose_nothing_even_if_one_is_killed(gestures, cached_type, tmp_path):
     code = (
         "import sys\n"
-        "from gatescope.loaders.cache import CachedGestures\n"
+        "from gatescope.loaders.cache import CachedClips\n"
         "from gatescope.loaders.synthetic import SyntheticGestures\n"
         "clips = SyntheticGestures('train', 162, 16, seed=3, num_frames=3)\n"
-        "cached = CachedGestures(clips, sys.argv[1])\n"
+        "cached = CachedClips(clips, sys.argv[1])\n"
         "write, written = cached._write, []\n"
         "cached._write = lambda number, clips: (written.append(number), write(number, clips))\n"
         "for count in cached.fill():\n"

@@ -211,7 +211,8 @@ def test_someone_walks_past_in_hard_clips_only(synthetic):
 
 def test_blur_does_not_tell_left_from_right(synthetic):
     """A single frame says along which line the hand moves, not which way: turn time round and the blur stays."""
-    from gatescope.loaders.synthetic.render import SAMPLES_PX, SAMPLES_SHUTTER, shutter_times
+    from gatescope.loaders.synthetic.drawing import SAMPLES_PX
+    from gatescope.loaders.synthetic.render import SAMPLES_SHUTTER, shutter_times
 
     times = shutter_times(np.zeros(2000), 1.0, np.random.default_rng(0))[2000:].reshape(-1, 4)
     assert set(map(tuple, np.unique(times, axis=0))) == {tuple(SAMPLES_SHUTTER), tuple(-SAMPLES_SHUTTER)}

@@ -104,7 +104,7 @@ def _site(asked: argparse.Namespace) -> int:
 
 def _train(asked: argparse.Namespace) -> int:
     from gatescope.descriptions import described_run
-    from gatescope.loaders import CachedGestures
+    from gatescope.loaders import CachedClips
     from gatescope.runs import run
 
     try:
@@ -115,7 +115,7 @@ def _train(asked: argparse.Namespace) -> int:
         print(f"{asked.description}: {error}", file=sys.stderr)
         return 1
     clips = (arguments[f"{split}_clips"].clips for split in ("train", "valid"))
-    for rendered in (each for each in clips if isinstance(each, CachedGestures)):
+    for rendered in (each for each in clips if isinstance(each, CachedClips)):
         with tqdm(total=len(rendered), desc="rendering", disable=None) as bar:
             for count in rendered.fill():
                 bar.update(count - bar.n)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from gatescope.files import training_digest
-from gatescope.loaders import CachedGestures, ClipTensors, IsoGDClips, JesterClips, SyntheticGestures
+from gatescope.loaders import CachedClips, ClipTensors, IsoGDClips, JesterClips, SyntheticGestures
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.recipes import TrainConfig
 
@@ -64,14 +64,14 @@ def described_run(
     }
 
 
-def _rendered(cache: str | Path | None, **facts: Any) -> tuple[CachedGestures, CachedGestures, dict[str, Any]]:
+def _rendered(cache: str | Path | None, **facts: Any) -> tuple[CachedClips, CachedClips, dict[str, Any]]:
     if missing := {"num_train", "num_valid"} - set(facts):
         raise ValueError(f"the table clips needs {' and '.join(sorted(missing))}")
     counts = {split: facts.pop(f"num_{split}") for split in ("train", "valid")}
     where = {} if cache is None else {"folder": Path(cache)}
     # The network sees frames alone: masks, depth and flow would be rendered for nothing.
     train, valid = (
-        CachedGestures(SyntheticGestures(split, count, **facts, modalities=()), **where)
+        CachedClips(SyntheticGestures(split, count, **facts, modalities=()), **where)
         for split, count in counts.items()
     )
     return train, valid, {"source": "rendered gestures", "names": train.clips.names, "warning": RENDERED_ONLY}

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 
 from gatescope.loaders import (
-    CachedGestures,
+    CachedClips,
     Clip,
     IsoGDClips,
     JesterClips,
@@ -223,7 +223,7 @@ def open_sample(network: GestureNetwork, clips: str = "", num_clips: int = 54, c
         FileNotFoundError: if there is nothing at `clips`.
         ValueError: if rendered gestures are asked for that the network's card does not describe, or no clip is there.
     """
-    found = list(islice(recorded(clips) if clips else CachedGestures(rendered(network, num_clips), cache), num_clips))
+    found = list(islice(recorded(clips) if clips else CachedClips(rendered(network, num_clips), cache), num_clips))
     if not found:
         raise ValueError(f"there is no clip in {clips or 'the set of rendered gestures'}")
     first = found[0].source

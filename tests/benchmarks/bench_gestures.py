@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from gatescope.loaders import CachedGestures, SyntheticGestures
+from gatescope.loaders import CachedClips, SyntheticGestures
 
 PROCESSES = 2
 ROUNDS, CLIPS_PER_ROUND = 5, 54
@@ -41,7 +41,7 @@ def clips_per_second(pool: ProcessPoolExecutor, size: int, modalities: tuple[str
 def cached_clips_per_second() -> float:
     """How fast filled clips of 16 x 56 x 56 are read back, colour and mask."""
     with tempfile.TemporaryDirectory() as folder:
-        cached = CachedGestures(SyntheticGestures("train", 108, 56, modalities=("hand_mask",)), Path(folder))
+        cached = CachedClips(SyntheticGestures("train", 108, 56, modalities=("hand_mask",)), Path(folder))
         list(cached.fill())
         start = time.perf_counter()
         for index in range(len(cached)):

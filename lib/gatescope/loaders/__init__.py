@@ -1,13 +1,13 @@
-"""From the world to a Clip: video files, frame folders, data sets, rendered gestures, and batches of them."""
+"""From the world to a Clip: video files, frame folders, data sets, rendered people, and batches of them."""
 
-from gatescope.loaders.cache import CachedGestures
+from gatescope.loaders.cache import CachedClips
 from gatescope.loaders.clip import Clip, sample_frames, to_batch
 from gatescope.loaders.datasets import IsoGDClips, JesterClips, VideoClips
 from gatescope.loaders.errors import ClipError
 from gatescope.loaders.flow import with_flow
 from gatescope.loaders.labels import JESTER_LABELS, MOTION_CLASSES
 from gatescope.loaders.reading import read_clip
-from gatescope.loaders.synthetic import SyntheticGestures
+from gatescope.loaders.synthetic import BodyClips, SyntheticGestures
 from gatescope.loaders.tensors import ClipTensors
 from gatescope.means import MEANS
 
@@ -15,7 +15,8 @@ __all__ = [
     "JESTER_LABELS",
     "MEANS",
     "MOTION_CLASSES",
-    "CachedGestures",
+    "BodyClips",
+    "CachedClips",
     "Clip",
     "ClipError",
     "ClipTensors",

@@ -20,7 +20,7 @@ from torch.utils.data import Dataset
 
 from gatescope.files import atomic_write, sha256_of, sha256_of_files
 from gatescope.loaders.clip import Clip
-from gatescope.loaders.labels import JESTER_LABELS
+from gatescope.loaders.synthetic.body_clips import BodyClips
 from gatescope.loaders.synthetic.dataset import SyntheticGestures
 from gatescope.paths import CACHE, LIBRARY
 
@@ -28,17 +28,17 @@ CLIPS_PER_SHARD = 27
 _ARRAYS = ("frames", "hand_mask", "depth", "flow", "joints_2d", "joints_3d")
 
 
-class CachedGestures(Dataset):
-    """The clips of a `SyntheticGestures`, rendered once and read from `folder` from then on.
+class CachedClips(Dataset):
+    """The clips of a `SyntheticGestures` or `BodyClips`, rendered once and read from `folder` from then on.
 
-    The folder's name is a hash of all that determines the clips: the data set's parameters, the renderer's code and
-    the versions of the libraries it draws with. A shard's card, with the checksums of its arrays and its own, is
+    The folder's name is a hash of all that determines the clips: what the data set says of itself, the renderer's code
+    and the versions of the libraries it draws with. A shard's card, with the checksums of its arrays and its own, is
     written last; a shard without a card, or that does not match it, is rendered again.
     """
 
-    def __init__(self, clips: SyntheticGestures, folder: Path = CACHE):
+    def __init__(self, clips: SyntheticGestures | BodyClips, folder: Path = CACHE):
         self.clips = clips
-        self.folder = Path(folder) / f"gestures-{_key(clips)}"
+        self.folder = Path(folder) / f"{clips.KIND}-{_key(clips)}"
         self._shards: dict[int, _Shard] = {}
 
     def __len__(self) -> int:
@@ -135,13 +135,12 @@ _Shard = tuple[list[dict], dict[str, np.ndarray]]  # what is not an array of eac
 
 @lru_cache(maxsize=1)
 def _renderer() -> list:
-    """All but a data set's parameters that determines its clips, and which of them a shard holds."""
+    """All but what a data set says of itself that determines its clips, and which of them a shard holds."""
     code = sha256_of_files((LIBRARY / "loaders" / "synthetic").glob("*.py"), LIBRARY)
     libraries = [library.__version__ for library in (np, scipy, numba, skimage, cv2)]
-    return [code, libraries, JESTER_LABELS, CLIPS_PER_SHARD]
+    return [code, libraries, CLIPS_PER_SHARD]
 
 
-def _key(clips: SyntheticGestures) -> str:
-    sizes = [clips.size, clips.num_frames, clips.difficulty]
-    what = [clips.split, clips.seed, *sizes, clips.modalities, clips.classes, _renderer()]
+def _key(clips: SyntheticGestures | BodyClips) -> str:
+    what = [clips.KIND, clips.determined_by(), _renderer()]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]

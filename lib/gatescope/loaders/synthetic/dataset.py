@@ -37,6 +37,8 @@ class SyntheticGestures(Dataset):
     `len(classes)` clips, 27 where nothing is chosen, hold each label once.
     """
 
+    KIND = "gestures"
+
     def __init__(
         self,
         split: str = "train",
@@ -81,6 +83,11 @@ class SyntheticGestures(Dataset):
         if not -self.num_clips <= index < self.num_clips:
             raise IndexError(f"clip {index} of {self.num_clips} {self.split} clips")
         return self.clip(whole(index) % self.num_clips)
+
+    def determined_by(self) -> dict:
+        """All but code that determines the clips, as JSON holds it."""
+        names = ("split", "seed", "size", "num_frames", "difficulty", "modalities", "classes")
+        return {"labels": JESTER_LABELS} | {name: getattr(self, name) for name in names}
 
     def label(self, index: int) -> int:
         """The label of clip `index`, its class's 0-based place in `names`, known without rendering it."""

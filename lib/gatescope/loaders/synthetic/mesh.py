@@ -49,8 +49,8 @@ def template(kind: str, detail: int) -> Mesh:
         field = shapes.head(variant == "f") if name == "head" else shapes.hair(variant)
         segments, spread_mm, part = [("head", [0, 40, 0], [0, 120, 0], 60)], 10.0, HEAD if name == "head" else HAIR
         origin = origins[body.BONES.index("head")]
-    vertices, normals, triangles = _surface(field, bounds, voxel)
-    bones, weights = _skin(vertices, segments, spread_mm)
+    vertices, normals, triangles = surface(field, bounds, voxel)
+    bones, weights = weigh(vertices, segments, body.BONES, spread_mm)
     mesh = Mesh(
         vertices=(vertices @ frame.T + origin).astype(np.float32),
         normals=(normals @ frame.T).astype(np.float32),
@@ -61,6 +61,17 @@ def template(kind: str, detail: int) -> Mesh:
         weights=weights,
     )
     return _cut_off(mesh, vertices[:, 1] < HAND_STARTS_MM) if name == "hand" else mesh
+
+
+def join(parts: list[Mesh]) -> Mesh:
+    """One mesh of all parts' vertices and triangles, in their order."""
+    starts = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
+    columns = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("vertices", "normals", "texture_points", "parts", "bones", "weights")
+    }
+    triangles = np.concatenate([part.triangles + np.int32(start) for part, start in zip(parts, starts, strict=True)])
+    return Mesh(triangles=triangles, **columns)
 
 
 def _cut_off(hand: Mesh, is_wrist: np.ndarray) -> Mesh:
@@ -82,7 +93,7 @@ def _cut_off(hand: Mesh, is_wrist: np.ndarray) -> Mesh:
     )
 
 
-def _surface(field: Field, bounds, voxel: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def surface(field: Field, bounds, voxel: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Vertices, outward normals and triangles (outside seen counter-clockwise) of the field's zero level."""
     low, high = np.asarray(bounds, float)
     axes = [np.arange(a, b + voxel, voxel) for a, b in zip(low, high, strict=True)]
@@ -100,11 +111,13 @@ def _surface(field: Field, bounds, voxel: float) -> tuple[np.ndarray, np.ndarray
     return vertices, normals, triangles
 
 
-def _skin(vertices: np.ndarray, segments, spread_mm: float) -> tuple[np.ndarray, np.ndarray]:
+def weigh(
+    vertices: np.ndarray, segments: list, names: tuple[str, ...], spread_mm: float
+) -> tuple[np.ndarray, np.ndarray]:
     """The four nearest bones of each vertex, weighted by how much nearer each is than the others."""
-    distance = np.full((len(vertices), len(body.BONES)), np.inf)
+    distance = np.full((len(vertices), len(names)), np.inf)
     for name, a, b, radius in segments:
-        bone = body.BONES.index(name)
+        bone = names.index(name)
         distance[:, bone] = np.minimum(distance[:, bone], shapes.cone(a, b, radius, radius)(vertices))
     weight = np.exp(-(distance - distance.min(1, keepdims=True)) / spread_mm)
     bones = np.argsort(-weight, axis=1)[:, :4]

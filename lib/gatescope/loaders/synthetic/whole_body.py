@@ -1,0 +1,205 @@
+"""A whole body in a marked suit: one surface, bent and stretched to wherever its 17 joints are.
+
+Scene axes and the body's own: x to the person's left, y up, z to their front; mm.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from gatescope.loaders.synthetic import mesh, shapes
+from gatescope.loaders.synthetic.body import NECK_TOP
+from gatescope.loaders.synthetic.mesh import Mesh
+from gatescope.loaders.synthetic.person import Person
+from gatescope.loaders.synthetic.textures import TEXELS, linear
+from gatescope.skeleton import JOINT_NAMES
+
+# The modelling pose, of an adult: arms 45 degrees from the body, legs a little apart. Here the right limbs; the left
+# ones are their mirror image.
+_MIDDLE = {
+    "pelvis": (0, 0, 0), "spine": (0, 233, 0), "thorax": (0, 490, 0), "neck": (0, 611, 6), "head": (0, 726, 6),
+}  # fmt: skip
+_RIGHT = {
+    "hip": (-132, 0, 0), "knee": (-168, -442, 0), "ankle": (-186, -895, -10),
+    "shoulder": (-145, 448, 0), "elbow": (-342, 251, 0), "wrist": (-520, 73, 0),
+}  # fmt: skip
+REST = np.array(
+    [
+        _MIDDLE.get(name) or np.multiply(_RIGHT[name.split()[1]], (1 if name.startswith("right") else -1, 1, 1))
+        for name in JOINT_NAMES
+    ],
+    dtype=float,
+)
+_AT = dict(zip(JOINT_NAMES, REST, strict=True))
+# Bones with the joints they run between and the bone they hang from; hands and feet are part of forearm and shin.
+_SPANS = {
+    "hips": ("pelvis", "spine", None), "chest": ("spine", "thorax", None),
+    "neck": ("thorax", "neck", "chest"), "head": ("neck", "head", "neck"),
+} | {
+    f"{side} {bone}": (f"{side} {start}", f"{side} {end}", above if above in ("hips", "chest") else f"{side} {above}")
+    for side in ("right", "left")
+    for bone, start, end, above in (
+        ("thigh", "hip", "knee", "hips"), ("shin", "knee", "ankle", "thigh"),
+        ("upper arm", "shoulder", "elbow", "chest"), ("forearm", "elbow", "wrist", "upper arm"),
+    )
+}  # fmt: skip
+BONES = tuple(_SPANS)
+_REST_MM = {name: float(np.linalg.norm(_AT[end] - _AT[start])) for name, (start, end, _) in _SPANS.items()}
+VOXELS_MM = (30.0, 20.0, 14.0)  # by the detail of `drawing.detail_of`
+SUIT_BOX = np.array([-680.0, -1020.0, 1360.0, 1640.0], np.float32)  # left, bottom, width, height of its texture, mm
+_GLOVE_MM, _TOE_MM = 105.0, 150.0
+
+
+@lru_cache(maxsize=64)
+def suit_and_head(female: bool, hair_style: str, detail: int) -> Mesh:
+    """The reference adult's surface in the modelling pose, of the parts `mesh.BODY`, `HEAD` and `HAIR`."""
+    vertices, normals, triangles = mesh.surface(_suit(), ([-680, -1020, -160], [680, 640, 200]), VOXELS_MM[detail])
+    bones, weights = mesh.weigh(vertices, _segments(), BONES, 22.0)
+    suit = Mesh(
+        vertices=vertices.astype(np.float32),
+        normals=normals.astype(np.float32),
+        texture_points=np.column_stack([vertices[:, :2], normals[:, 2]]).astype(np.float32),
+        triangles=triangles.astype(np.int32),
+        parts=np.full(len(triangles), mesh.BODY, np.uint8),
+        bones=bones,
+        weights=weights,
+    )
+    parts = [suit, _on_neck(mesh.template("head-f" if female else "head-m", detail))]
+    if hair_style != "none":
+        parts.append(_on_neck(mesh.template(f"hair-{hair_style}", detail)))
+    return mesh.join(parts)
+
+
+def transforms(joints: Float[np.ndarray, "time 17 3"], person: Person) -> Float32[np.ndarray, "time bones 3 4"]:
+    """Every bone's way from the modelling pose to where the joints are, whatever the skeleton's proportions.
+
+    Hips and chest face as hips and shoulders say. Every other bone turns by the shortest way from how it hangs from
+    its parent. A bone is stretched to its length, its thickness follows the size of the whole body and the build.
+    """
+    at = {name: joints[:, k].astype(float) for k, name in enumerate(JOINT_NAMES)}
+    along = {name: at[end] - at[start] for name, (start, end, _) in _SPANS.items()}
+    lengths = {name: np.linalg.norm(vector, axis=-1) for name, vector in along.items()}
+    size = sum(length.mean() for length in lengths.values()) / sum(_REST_MM.values())
+    build = person.build
+    turns, moves = {}, []
+    for name, (start, end, parent) in _SPANS.items():
+        rest = (_AT[end] - _AT[start]) / _REST_MM[name]
+        direction = along[name] / np.maximum(lengths[name], 1e-6)[:, None]
+        thickness = size * (build.arm_thickness if "arm" in name else build.girth)
+        across, width = np.array([1.0, 0.0, 0.0]), np.full(len(joints), thickness)
+        if parent is None:
+            joint = "hip" if name == "hips" else "shoulder"
+            wide = at[f"left {joint}"] - at[f"right {joint}"]
+            turns[name] = _facing(direction, wide)
+            width = np.linalg.norm(wide, axis=-1) / np.linalg.norm(_AT[f"left {joint}"] - _AT[f"right {joint}"])
+        else:
+            turns[name] = _shortest_turn(turns[parent] @ rest, direction) @ turns[parent]
+        if name == "head":
+            thickness = size * build.head_size
+            width = np.full(len(joints), thickness * build.head_width)
+        stretch = thickness * np.eye(3) + (width - thickness)[:, None, None] * np.outer(across, across)
+        stretch = stretch + (lengths[name] / _REST_MM[name] - thickness)[:, None, None] * np.outer(rest, rest)
+        linear_part = turns[name] @ stretch
+        moves.append(np.concatenate([linear_part, (at[start] - linear_part @ _AT[start])[..., None]], axis=-1))
+    return np.stack(moves, axis=1).astype(np.float32)
+
+
+def suit_texture(rng: np.random.Generator) -> Float32[np.ndarray, "sides=2 texels texels 3"]:
+    """Linear albedo of the marked suit: right limbs red, left limbs green, trunk blue, each a shade of the day's."""
+    shades = np.array([[0.82, 0.14, 0.12], [0.14, 0.68, 0.18], [0.16, 0.24, 0.8]]) + rng.uniform(-0.08, 0.1, (3, 3))
+    image = np.clip(shades[_limbs()] * rng.uniform(0.85, 1.1, 3)[_limbs(), None], 0, 1)
+    return np.repeat(linear(image).astype(np.float32)[None], 2, axis=0)
+
+
+@lru_cache(maxsize=1)
+def _limbs() -> np.ndarray:
+    """What each texel of the suit belongs to: 0 a right limb, 1 a left limb, 2 the trunk."""
+    left, bottom, width, height = SUIT_BOX
+    middle = (np.arange(TEXELS) + 0.5) / TEXELS
+    x, y = np.meshgrid(left + width * middle, bottom + height * (1 - middle))
+    points = np.column_stack([x.ravel(), y.ravel(), np.zeros(x.size)])
+    trunk = shapes.blend(
+        [shapes.cone([0, 20, 0], [0, 400, 0], 110, 120), shapes.cone([0, 400, 0], [0, 650, 0], 120, 60)], 1.0
+    )
+    distances = [shapes.blend(_limb_bones(side), 1.0)(points) for side in ("right", "left")]
+    return np.argmin([*distances, trunk(points)], axis=0).reshape(x.shape)
+
+
+def _limb_bones(side: str) -> list[shapes.Field]:
+    ends = {
+        joint: _AT[f"{side} {joint}"] * [1, 1, 0] for joint in ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
+    }
+    hand = ends["wrist"] + (ends["wrist"] - ends["elbow"]) * 0.5
+    foot = ends["ankle"] - [0, 90, 0]
+    return [
+        shapes.cone(ends["hip"] - [0, 40, 0], ends["knee"], 60, 60), shapes.cone(ends["knee"], foot, 60, 60),
+        shapes.cone(ends["shoulder"], ends["elbow"], 40, 40), shapes.cone(ends["elbow"], hand, 40, 40),
+    ]  # fmt: skip
+
+
+def _suit() -> shapes.Field:
+    """Trunk, limbs with gloves and shoes, and the neck."""
+    trunk = [
+        shapes.ellipsoid([0, -10, -4], [178, 125, 112]),
+        shapes.ellipsoid([0, 150, 0], [138, 200, 100]),
+        shapes.ellipsoid([0, 335, -6], [150, 175, 108]),
+        shapes.cone([-105, 432, -6], [105, 432, -6], 54, 54),
+        shapes.cone([0, 440, -8], [0, 580, 0], 62, 52),
+    ]
+    limbs = []
+    for side in (1.0, -1.0):
+        hip, knee, ankle, shoulder, elbow, wrist = (np.multiply(at, (side, 1, 1)) for at in _RIGHT.values())
+        down = (wrist - elbow) / np.linalg.norm(wrist - elbow)
+        limbs += [
+            shapes.cone(hip + (knee - hip) * 0.06, knee, 82, 58),
+            shapes.cone(knee, ankle, 58, 40),
+            shapes.cone(ankle - [0, 34, 26], ankle + [0, -46, _TOE_MM], 40, 32),
+            shapes.cone(shoulder, elbow, 54, 42),
+            shapes.cone(elbow, wrist, 42, 32),
+            shapes.cone(wrist, wrist + _GLOVE_MM * down, 34, 32),
+        ]
+    return shapes.blend([shapes.blend(trunk, 50.0), *limbs], 30.0)
+
+
+def _segments() -> list:
+    """Which bone moves what, for `mesh.weigh`."""
+    segments = [
+        ("hips", [-60, 0, 0], [60, 0, 0], 110), ("hips", [0, 0, 0], [0, 130, 0], 110),
+        ("chest", [0, 290, 0], [0, 430, 0], 120), ("chest", [-75, 440, 0], [75, 440, 0], 55),
+        ("neck", _AT["thorax"] + [0, 30, 0], _AT["neck"], 52),
+    ]  # fmt: skip
+    for side in ("right", "left"):
+        thigh, arm = _AT[f"{side} knee"] - _AT[f"{side} hip"], _AT[f"{side} elbow"] - _AT[f"{side} shoulder"]
+        fore = _AT[f"{side} wrist"] - _AT[f"{side} elbow"]
+        ankle = _AT[f"{side} ankle"]
+        segments += [
+            (f"{side} thigh", _AT[f"{side} hip"] + 0.12 * thigh, _AT[f"{side} knee"], 70),
+            (f"{side} shin", _AT[f"{side} knee"], ankle, 48),
+            (f"{side} shin", ankle, ankle + [0, -46, _TOE_MM], 40),
+            (f"{side} upper arm", _AT[f"{side} shoulder"] + 0.1 * arm, _AT[f"{side} elbow"], 48),
+            (f"{side} forearm", _AT[f"{side} elbow"], _AT[f"{side} wrist"] + 0.5 * fore, 38),
+        ]
+    return segments
+
+
+def _on_neck(part: Mesh) -> Mesh:
+    """A part of the gestures' head put on this body: chin above the neck joint, moved by the head alone."""
+    bones = np.full_like(part.bones, BONES.index("head"))
+    place = (_AT["neck"] - [0, 33, 0] - NECK_TOP).astype(np.float32)
+    return Mesh(**vars(part) | {"vertices": part.vertices + place, "bones": bones})
+
+
+def _facing(up: np.ndarray, left: np.ndarray) -> np.ndarray:
+    """Axes (time, 3, 3) in columns: y along `up`, x as near to `left` as that allows."""
+    x = left - (left * up).sum(-1, keepdims=True) * up
+    x /= np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
+    return np.stack([x, up, np.cross(x, up)], axis=-1)
+
+
+def _shortest_turn(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The rotations (time, 3, 3) that take unit vectors a to b; short of a turn once round, where none is shortest."""
+    axis, cosine = np.cross(a, b), (a * b).sum(-1)
+    cross = np.zeros((len(a), 3, 3))
+    cross[:, [2, 0, 1], [1, 2, 0]], cross[:, [1, 2, 0], [2, 0, 1]] = axis, -axis
+    return np.eye(3) + cross + cross @ cross / np.maximum(1 + cosine, 1e-3)[:, None, None]
