@@ -98,6 +98,19 @@ def test_a_layers_own_recording_has_bare_names(scrubber):
     assert [panel["name"] for panel in group["panels"]] == list("ifogch")
 
 
+def test_the_stages_of_a_pose_machine_have_groups_of_their_own(scrubber):
+    from gatescope.models.pose import RPSM, RPSMConfig
+    from gatescope.recordings import record
+
+    network = RPSM(RPSMConfig.small(num_stages=2, size=16)).eval()
+    with torch.inference_mode(), record(network, "trunk", "stage?.features", "stage2.lstm.f") as rec:
+        network(torch.randn(1, 4, 3, 16, 16))
+    groups = scrubber(rec, clip_of(4)).packed.header["groups"]
+    assert [group["title"] for group in groups] == ["recorded", "stage 1", "stage 2", "stage 2, lstm"]
+    titles = [each["title"] for group in groups for each in (*group["panels"], *group["strips"])]
+    assert titles == ["trunk's maps F", "2-D features P", "2-D features P", "forget gate f"]
+
+
 def test_one_step_one_channel_and_one_frame_are_enough(scrubber):
     shown = scrubber({"h": torch.randn(1, 1, 1, 1, 1)}, clip_of(1))
     assert shown.packed.header["steps"] == 1

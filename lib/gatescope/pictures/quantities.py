@@ -1,4 +1,4 @@
-"""What the hook points of a recurrent layer hold, in words for captions and help texts."""
+"""What the hook points of recurrent layers and of pose machines hold, in words for captions and help texts."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,9 @@ class Quantity(NamedTuple):
 
 # In the order in which a step makes them; equation numbers are those of Zhang et al. 2018.
 QUANTITIES = {
+    "trunk": Quantity("trunk's maps F", "", "What the trunk makes of a frame: every stage sees them."),
     "features": Quantity("features X", "", "What the 3-D convolutions make of the frames: the layer's input."),
+    "adapted": Quantity("adapted features a", "", "What a stage makes of its maps: the LSTM's input."),
     "z": Quantity("scores Z", "", "What attention is made of: the score of every position (Eqs. 17, 21)."),
     "attention": Quantity(
         "input attention A", "weight", "Weight of every position of the input; all sum to 1 (Eq. 18)."
@@ -27,10 +29,13 @@ QUANTITIES = {
     "g": Quantity("candidate g", "", "Between −1 and 1, what may enter the cell state."),
     "c": Quantity("cell state c", "", "The layer's memory: f times what was, plus i times the candidate."),
     "h": Quantity("hidden state h", "", "Between −1 and 1, what the layer shows of its memory: o times tanh c."),
+    "pose": Quantity("pose S", "", "The 51 coordinates a stage gives, on the scale that is learnt."),
 }
 
 # The same hook point where it has a map for every channel: another scale, so another name.
 GATE_ATTENTION = Quantity("gate attention A", "weight", "Weight of every position, 1 at each channel's peak (Eq. 22).")
+# And where it is of a pose machine's stage.
+STAGE_FEATURES = Quantity("2-D features P", "", "What a stage's 2-D pose module makes of a frame, and hands on.")
 
 
 def describe(name: str, num_channels: int) -> Quantity:
@@ -39,6 +44,7 @@ def describe(name: str, num_channels: int) -> Quantity:
     if point not in QUANTITIES:
         return Quantity(name, "", "")
     found = GATE_ATTENTION if point == "attention" and num_channels > 1 else QUANTITIES[point]
+    found = STAGE_FEATURES if point == "features" and name.startswith("stage") else found
     return found._replace(title=f"{found.title} of {gate}") if gate else found
 
 

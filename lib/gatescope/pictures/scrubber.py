@@ -161,7 +161,8 @@ def groups_of(variant: str, watched: Watched) -> list[Group]:
         count = next((own[name].shape[1] for name in _points(layer, OF_CHANNELS) if name in own), None)
         sizes = dict.fromkeys(value.shape[1] for value in own.values() if value.ndim == 4 and value.shape[1] > 1)
         for number, size in enumerate(sorted(sizes, key=lambda size: size != count) or [1]):
-            title = " ".join(part for part in (variant, layer.replace("layer", "layer ")) if part) or "recorded"
+            where = layer.replace("layer", "layer ").replace("stage", "stage ").replace(".", ", ")
+            title = " ".join(part for part in (variant, where) if part) or "recorded"
             group = Group(title if number == 0 else f"{title}, {size} channels")
             for name, value in own.items():
                 if value.ndim == 4 and value.shape[1] in (size, 1) and (number == 0 or value.shape[1] == size):
