@@ -16,15 +16,15 @@ from gatescope.loaders.synthetic.drawing import Actors, Images, LightMap, detail
 from gatescope.loaders.synthetic.gaits import gait
 from gatescope.loaders.synthetic.person import random_person
 from gatescope.loaders.synthetic.scene import Camera, Scene, backdrop, random_scene
-from gatescope.loaders.synthetic.textures import TEXTURE_BOXES, textures
+from gatescope.loaders.synthetic.textures import TEXTURE_BOXES, head_textures
 
 MOST_YAW = 1.2  # rad, between where the body faces at mid-clip and the camera
 VIEW_MM = 2400.0  # side of the square seen at the pelvis's depth
-MARGIN = 1.06  # of a view that had to be widened
+MARGIN = 1.08  # of a view that had to be widened, for hands and feet
 DISTANCE_MM = (3600.0, 5200.0)  # from the camera to the pelvis
 DIFFICULTY = 0.5  # of light, backdrop and sensor, as the gestures have it by default
 LIGHT_MAP = LightMap(centre=(0.0, 0.0, 0.0), half=1152.0, cell=24.0, far=3000.0)
-_BOXES = np.stack([*TEXTURE_BOXES[:1], whole_body.SUIT_BOX, *TEXTURE_BOXES[2:]])
+_BOXES = np.concatenate([[whole_body.SUIT_BOX] * 2, TEXTURE_BOXES[2:]])
 # One stream of random numbers for each thing a clip is made of, so that one can change without the others.
 _PERSON, _MOTION, _SCENE, _PAINT = range(4)
 
@@ -64,7 +64,7 @@ class BodyClips(Dataset):
     ):
         if split not in SPLITS:
             raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
-        if num_clips < 0 or not 8 <= size <= MAX_SIZE or num_frames < 1 or seed < 0 or not 0 < fps < 1e4:
+        if num_clips < 0 or not 8 <= size <= MAX_SIZE or num_frames < 1 or seed < 0 or not 0 < fps < np.inf:
             raise ValueError(
                 f"needed num_clips >= 0, size 8 to {MAX_SIZE} px, num_frames >= 1, seed >= 0 and fps above 0; "
                 f"got {num_clips}, {size}, {num_frames}, {seed} and {fps}"
@@ -93,7 +93,8 @@ class BodyClips(Dataset):
     def determined_by(self) -> dict:
         """All but code that determines the clips, as JSON holds it."""
         contents = [
-            hashlib.sha256(np.ascontiguousarray(motion.joints).tobytes()).hexdigest() for motion in self.motions or ()
+            [motion.source, hashlib.sha256(np.ascontiguousarray(motion.joints).tobytes()).hexdigest()]
+            for motion in self.motions or ()
         ]
         names = ("split", "seed", "size", "num_frames", "fps")
         return {"motions": contents} | {name: getattr(self, name) for name in names}
@@ -130,8 +131,8 @@ class BodyClips(Dataset):
         turn = rng.uniform(-MOST_YAW, MOST_YAW) - motion.yaw[len(motion.joints) // 2]
         joints = _turned_about_pelvis(motion.joints, turn)
         scene = _scene(rng, joints)
-        wardrobe, closed_eyes = textures(person, paint)
-        wardrobe[1] = whole_body.suit_texture(paint)
+        suit = whole_body.suit_texture(paint)
+        head_and_hair, closed_eyes = head_textures(person, paint)
         body = whole_body.suit_and_head(person.female, person.hair_style, detail_of(self.size))
         actors = Actors(
             mesh=body,
@@ -140,7 +141,7 @@ class BodyClips(Dataset):
             moving=np.zeros(0, np.int64),
             transforms=whole_body.transforms(joints, person),
             joints=joints,
-            wardrobe=wardrobe,
+            wardrobe=np.concatenate([[suit, suit], head_and_hair]),  # the suit has gloves
             boxes=_BOXES,
             closed_eyes=closed_eyes,
             blinking=np.zeros(len(joints), bool),

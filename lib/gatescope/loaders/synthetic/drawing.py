@@ -70,7 +70,7 @@ class Actors:
     num_passer_by: int  # triangles, which cast no shadow
     num_moving: int  # triangles that move while the shutter is open, the passer-by's among them
     moving: Int[np.ndarray, " moving"]  # the vertices of those
-    transforms: Float32[np.ndarray, "times bones 3 4"]  # every frame's own, then the four of each frame's exposure
+    transforms: Float32[np.ndarray, "times bones 3 4"]  # every frame's, then, if any move, each exposure's four
     joints: Float32[np.ndarray, "time joints 3"]  # mm, scene axes
     wardrobe: Float32[np.ndarray, "parts sides=2 texels texels 3"]  # linear
     boxes: Float32[np.ndarray, "boxes 4"]  # what each part's texture covers, as in `TEXTURE_BOXES`
@@ -162,8 +162,6 @@ class _Motion:
         buffers = (views.depth, views.covering, views.corner_weights)
         views.clear()
         raster.rasterise(self.screen[t], triangles, num_moving, len(triangles), SAMPLES_PX, *buffers)
-        if num_moving == 0:
-            return
         moments = slice(len(self.posed) + 4 * t, len(self.posed) + 4 * t + 4)
         raster.skin(*self._skin, moving, self._actors.transforms[moments], self.exposed, self.exposed_normals)
         self._camera.project(self.exposed, self._size, moving, self._exposed_screen)

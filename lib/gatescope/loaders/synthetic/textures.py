@@ -30,9 +30,21 @@ def textures(
 
     `rng` chooses the clothes.
     """
+    clothed = _in_light([_hand(person, rng), _clothes(person, rng)])
+    head_and_hair, closed_eyes = head_textures(person, rng)
+    return np.concatenate([clothed, head_and_hair]), closed_eyes
+
+
+def head_textures(
+    person: Person, rng: np.random.Generator
+) -> tuple[Float32[np.ndarray, "parts=2 sides=2 texels texels 3"], Float32[np.ndarray, "texels texels 3"]]:
+    """Linear albedo of head and hair alone, and the face with its eyes closed; `rng` combs the hair."""
     back, face, closed = _head(person)
-    sides = [_hand(person, rng), _clothes(person, rng), (face, back), _hair(person, rng)]
-    return linear(np.clip(np.array(sides, np.float32), 0, 1)), linear(np.clip(closed, 0, 1))
+    return _in_light([(face, back), _hair(person, rng)]), _in_light(closed)
+
+
+def _in_light(paint) -> np.ndarray:
+    return linear(np.clip(np.array(paint, np.float32), 0, 1))
 
 
 def _blank(colour: np.ndarray) -> np.ndarray:

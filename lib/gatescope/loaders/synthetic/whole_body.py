@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 
 from gatescope.loaders.synthetic import mesh, shapes
-from gatescope.loaders.synthetic.body import NECK_TOP
+from gatescope.loaders.synthetic.body import NECK_TOP, cross
 from gatescope.loaders.synthetic.mesh import Mesh
 from gatescope.loaders.synthetic.person import Person
 from gatescope.loaders.synthetic.textures import TEXELS, linear
@@ -32,21 +32,24 @@ REST = np.array(
     dtype=float,
 )
 _AT = dict(zip(JOINT_NAMES, REST, strict=True))
-# Bones with the joints they run between and the bone they hang from; hands and feet are part of forearm and shin.
+# Bones and the joints they run between; hands and feet are part of forearms and shins.
 _SPANS = {
-    "hips": ("pelvis", "spine", None), "chest": ("spine", "thorax", None),
-    "neck": ("thorax", "neck", "chest"), "head": ("neck", "head", "neck"),
-} | {
-    f"{side} {bone}": (f"{side} {start}", f"{side} {end}", above if above in ("hips", "chest") else f"{side} {above}")
-    for side in ("right", "left")
-    for bone, start, end, above in (
-        ("thigh", "hip", "knee", "hips"), ("shin", "knee", "ankle", "thigh"),
-        ("upper arm", "shoulder", "elbow", "chest"), ("forearm", "elbow", "wrist", "upper arm"),
-    )
+    "hips": ("pelvis", "spine"), "chest": ("spine", "thorax"),
+    "neck": ("thorax", "neck"),
+    "right thigh": ("right hip", "right knee"), "left thigh": ("left hip", "left knee"),
+    "right upper arm": ("right shoulder", "right elbow"), "left upper arm": ("left shoulder", "left elbow"),
+    "head": ("neck", "head"),
+    "right shin": ("right knee", "right ankle"), "left shin": ("left knee", "left ankle"),
+    "right forearm": ("right elbow", "right wrist"), "left forearm": ("left elbow", "left wrist"),
 }  # fmt: skip
 BONES = tuple(_SPANS)
-_REST_MM = {name: float(np.linalg.norm(_AT[end] - _AT[start])) for name, (start, end, _) in _SPANS.items()}
-VOXELS_MM = (30.0, 20.0, 14.0)  # by the detail of `drawing.detail_of`
+_STARTS, _ENDS = (np.array([JOINT_NAMES.index(span[k]) for span in _SPANS.values()]) for k in (0, 1))
+_HANG_FROM = np.array([0, 0, 1, 0, 0, 1, 1, 2, 3, 4, 5, 6])  # each bone's parent; hips and chest have none
+_TRUNK, _LEVELS = slice(0, 2), (slice(2, 7), slice(7, 12))  # the trunk, and bones whose parents come before them
+_REST_MM = np.linalg.norm(REST[_ENDS] - REST[_STARTS], axis=-1, keepdims=True)
+_REST_ALONG = (REST[_ENDS] - REST[_STARTS]) / _REST_MM
+_REST_WIDTHS_MM = np.array([2 * abs(_RIGHT[joint][0]) for joint in ("hip", "shoulder")])
+VOXELS_MM = (42.0, 26.0, 18.0)  # by the detail of `drawing.detail_of`
 SUIT_BOX = np.array([-680.0, -1020.0, 1360.0, 1640.0], np.float32)  # left, bottom, width, height of its texture, mm
 _GLOVE_MM, _TOE_MM = 105.0, 150.0
 
@@ -75,34 +78,34 @@ def transforms(joints: Float[np.ndarray, "time 17 3"], person: Person) -> Float3
     """Every bone's way from the modelling pose to where the joints are, whatever the skeleton's proportions.
 
     Hips and chest face as hips and shoulders say. Every other bone turns by the shortest way from how it hangs from
-    its parent. A bone is stretched to its length, its thickness follows the size of the whole body and the build.
+    its parent. A bone is stretched to its length; its thickness follows the size of the whole body and the build.
     """
-    at = {name: joints[:, k].astype(float) for k, name in enumerate(JOINT_NAMES)}
-    along = {name: at[end] - at[start] for name, (start, end, _) in _SPANS.items()}
-    lengths = {name: np.linalg.norm(vector, axis=-1) for name, vector in along.items()}
-    size = sum(length.mean() for length in lengths.values()) / sum(_REST_MM.values())
-    build = person.build
-    turns, moves = {}, []
-    for name, (start, end, parent) in _SPANS.items():
-        rest = (_AT[end] - _AT[start]) / _REST_MM[name]
-        direction = along[name] / np.maximum(lengths[name], 1e-6)[:, None]
-        thickness = size * (build.arm_thickness if "arm" in name else build.girth)
-        across, width = np.array([1.0, 0.0, 0.0]), np.full(len(joints), thickness)
-        if parent is None:
-            joint = "hip" if name == "hips" else "shoulder"
-            wide = at[f"left {joint}"] - at[f"right {joint}"]
-            turns[name] = _facing(direction, wide)
-            width = np.linalg.norm(wide, axis=-1) / np.linalg.norm(_AT[f"left {joint}"] - _AT[f"right {joint}"])
-        else:
-            turns[name] = _shortest_turn(turns[parent] @ rest, direction) @ turns[parent]
-        if name == "head":
-            thickness = size * build.head_size
-            width = np.full(len(joints), thickness * build.head_width)
-        stretch = thickness * np.eye(3) + (width - thickness)[:, None, None] * np.outer(across, across)
-        stretch = stretch + (lengths[name] / _REST_MM[name] - thickness)[:, None, None] * np.outer(rest, rest)
-        linear_part = turns[name] @ stretch
-        moves.append(np.concatenate([linear_part, (at[start] - linear_part @ _AT[start])[..., None]], axis=-1))
-    return np.stack(moves, axis=1).astype(np.float32)
+    starts = joints[:, _STARTS].astype(float)
+    along = joints[:, _ENDS] - starts
+    length = np.sqrt((along * along).sum(-1, keepdims=True))
+    along /= np.maximum(length, 1e-6)
+    left, right = (
+        joints[:, [JOINT_NAMES.index(f"{side} {joint}") for joint in ("hip", "shoulder")]] for side in ("left", "right")
+    )
+    turn = np.empty((*along.shape, 3))
+    turn[:, _TRUNK] = _facing(along[:, _TRUNK], left - right)
+    for level in _LEVELS:
+        above = turn[:, _HANG_FROM[level]]
+        turn[:, level] = _shortest_turn((above @ _REST_ALONG[level, :, None])[..., 0], along[:, level]) @ above
+
+    size, build = length.sum(1).mean() / _REST_MM.sum(), person.build
+    thick = np.array([build.arm_thickness if "arm" in bone else build.girth for bone in BONES])
+    thick[BONES.index("head")] = build.head_size
+    thick *= size
+    wide = np.tile(thick, (len(joints), 1))
+    wide[:, BONES.index("head")] *= build.head_width
+    wide[:, _TRUNK] = np.linalg.norm(left - right, axis=-1) / _REST_WIDTHS_MM
+    lengthwise = _REST_ALONG[:, :, None] * _REST_ALONG[:, None]
+    stretch = thick[:, None, None] * np.eye(3) + (length / _REST_MM - thick[:, None])[..., None] * lengthwise
+    stretch[..., 0, 0] += wide - thick  # where it differs, the bone stands upright in the modelling pose
+    linear_part = turn @ stretch
+    shift = starts - (linear_part @ REST[_STARTS, :, None])[..., 0]
+    return np.concatenate([linear_part, shift[..., None]], axis=-1).astype(np.float32)
 
 
 def suit_texture(rng: np.random.Generator) -> Float32[np.ndarray, "sides=2 texels texels 3"]:
@@ -191,15 +194,16 @@ def _on_neck(part: Mesh) -> Mesh:
 
 
 def _facing(up: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Axes (time, 3, 3) in columns: y along `up`, x as near to `left` as that allows."""
+    """Axes (..., 3, 3) in columns: y along `up`, x as near to `left` as that allows."""
     x = left - (left * up).sum(-1, keepdims=True) * up
     x /= np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
-    return np.stack([x, up, np.cross(x, up)], axis=-1)
+    return np.stack([x, up, cross(x, up)], axis=-1)
 
 
 def _shortest_turn(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The rotations (time, 3, 3) that take unit vectors a to b; short of a turn once round, where none is shortest."""
-    axis, cosine = np.cross(a, b), (a * b).sum(-1)
-    cross = np.zeros((len(a), 3, 3))
-    cross[:, [2, 0, 1], [1, 2, 0]], cross[:, [1, 2, 0], [2, 0, 1]] = axis, -axis
-    return np.eye(3) + cross + cross @ cross / np.maximum(1 + cosine, 1e-3)[:, None, None]
+    """The rotations (..., 3, 3) that take unit vectors a to b; not quite one where they are opposite."""
+    axis, cosine = cross(a, b), (a * b).sum(-1)[..., None, None]
+    turn = cosine * np.eye(3) + axis[..., :, None] * axis[..., None, :] / np.maximum(1 + cosine, 1e-3)
+    turn[..., [2, 0, 1], [1, 2, 0]] += axis
+    turn[..., [1, 2, 0], [2, 0, 1]] -= axis
+    return turn
