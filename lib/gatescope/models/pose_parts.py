@@ -11,7 +11,8 @@ from gatescope.skeleton import JOINT_NAMES
 
 NUM_COORDINATES = 3 * len(JOINT_NAMES)
 
-Maps = Float[Tensor, "batch time channel height width"]
+Maps = Float[Tensor, "batch time trunk height width"]
+Features = Float[Tensor, "batch time feature height width"]
 Poses = Float[Tensor, "batch time 51"]
 
 
@@ -45,7 +46,7 @@ class Stage(nn.Module):
             self.frame_mlp = frame_mlp(in_features, config.hidden_features)
         self.to_pose = nn.Linear(config.hidden_features, NUM_COORDINATES)
 
-    def forward(self, maps: Maps, features: Maps | None, pose: Poses | None) -> tuple[Maps, Poses]:
+    def forward(self, maps: Maps, features: Features | None, pose: Poses | None) -> tuple[Features, Poses]:
         """The stage's maps P and its poses S, from the trunk's maps and what the stage before gave.
 
         Where there is none before it, what the stage has inputs for is zero.
