@@ -8,7 +8,7 @@ from jaxtyping import config, install_import_hook
 REPOSITORY = Path(__file__).resolve().parent.parent
 LIBRARY = REPOSITORY / "lib" / "gatescope"
 # Compiled by numba, which reads the functions themselves and cannot see through a wrapper.
-COMPILED = {"gatescope.loaders.synthetic.raster"}
+COMPILED = {"gatescope.loaders.number_rows", "gatescope.loaders.synthetic.raster"}
 
 
 def leaf_modules() -> list[str]:

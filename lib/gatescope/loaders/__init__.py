@@ -6,6 +6,7 @@ from gatescope.loaders.datasets import IsoGDClips, JesterClips, VideoClips
 from gatescope.loaders.errors import ClipError
 from gatescope.loaders.flow import with_flow
 from gatescope.loaders.labels import JESTER_LABELS, MOTION_CLASSES
+from gatescope.loaders.mocap import read_bvh
 from gatescope.loaders.reading import read_clip
 from gatescope.loaders.synthetic import BodyClips, SyntheticGestures
 from gatescope.loaders.tensors import ClipTensors
@@ -24,6 +25,7 @@ __all__ = [
     "JesterClips",
     "SyntheticGestures",
     "VideoClips",
+    "read_bvh",
     "read_clip",
     "sample_frames",
     "to_batch",

@@ -52,6 +52,17 @@ class BodyMotion:
         return replace(self, joints=resample_joints(self.joints, PARENTS, self.fps, fps), fps=fps)
 
 
+def with_steady_bones(joints: Float32[np.ndarray, "time 17 3"]) -> Float32[np.ndarray, "time 17 3"]:
+    """The joints with every bone at its mean length over the motion, each in its direction; the pelvis stays."""
+    bones = joints.astype(np.float64)
+    bones[:, 1:] -= joints[:, PARENTS[1:]]
+    lengths = np.linalg.norm(bones[:, 1:], axis=-1, keepdims=True)
+    bones[:, 1:] *= lengths.mean(axis=0) / np.maximum(lengths, 1e-9)
+    for joint in range(1, len(PARENTS)):
+        bones[:, joint] += bones[:, PARENTS[joint]]
+    return bones.astype(np.float32)
+
+
 def resample_joints(
     joints: Float32[np.ndarray, "time joints 3"], parents: Sequence[int], fps: float, new_fps: float
 ) -> Float32[np.ndarray, "new_time joints 3"]:
@@ -91,7 +102,9 @@ def _turned(
 ) -> Float64[np.ndarray, "time bones 3"]:
     """Bones on the arc from the first to the second direction; exactly opposite ones change over at the middle."""
     lengths = [np.linalg.norm(bones, axis=-1, keepdims=True) for bones in (first, second)]
-    start, end = (bones / np.maximum(length, 1e-12) for bones, length in zip((first, second), lengths, strict=True))
+    start, end = (bones / np.maximum(length, 1e-9) for bones, length in zip((first, second), lengths, strict=True))
+    # A bone without length has no direction of its own.
+    start, end = np.where(lengths[0] > 1e-9, start, end), np.where(lengths[1] > 1e-9, end, start)
     angle = np.arctan2(
         np.linalg.norm(np.cross(start, end), axis=-1, keepdims=True), (start * end).sum(-1, keepdims=True)
     )

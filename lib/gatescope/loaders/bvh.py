@@ -1,0 +1,224 @@
+"""The two sections of a BVH file: its hierarchy of joints, and the rows of its motion."""
+
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from jaxtyping import Float64
+
+from gatescope.loaders import number_rows
+from gatescope.loaders.errors import DamagedClipError, OversizedClipError
+from gatescope.loaders.number_rows import LARGEST
+
+MAX_JOINTS = 4096
+MAX_LINE_BYTES = 1 << 21
+_BLOCK_BYTES = 1 << 23  # of motion read at a time
+_MAX_CHANNELS = 6  # of one joint
+_CHANNEL = re.compile("([xyz])(position|rotation)", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+
+
+@dataclass
+class BvhJoint:
+    """A joint as the file declares it; an End Site is one without channels, named after its parent."""
+
+    name: str
+    parent: int  # index; a root's own
+    line: int  # in the file, from 1
+    offset: tuple[float, float, float] | None = None  # from the parent, in the file's unit
+    channels: list[tuple[str, int]] = field(default_factory=list)  # ("position" | "rotation", axis 0 to 2)
+
+
+class BvhFile:
+    """A BVH file opened for reading: the joints, then the motion, each line of the file once.
+
+    `joints` come in the file's order, parents before children. Keywords may be in either case, words stand apart
+    by any white space, names may hold spaces. Raises DamagedClipError with the line at fault, OversizedClipError
+    beyond MAX_JOINTS.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path):
+        self._file, self._path, self._line = file, path, 0
+        self.joints: list[BvhJoint] = []
+        self._names: set[str] = set()
+        self._read_hierarchy()
+        self.num_channels = sum(len(joint.channels) for joint in self.joints)  # the numbers in a row of motion
+        if not self.num_channels:
+            raise self._damaged("the hierarchy declares no channel: nothing moves")
+        self.num_frames = self._read_num_frames()
+        self.frame_time_s = self._read_frame_time()
+
+    def rows(self) -> Iterator[Float64[np.ndarray, "frames channels"]]:
+        """The motion in blocks of a few MiB; num_frames rows in all, else DamagedClipError at the line."""
+        num_rows, rest = 0, b""
+        while True:
+            read = self._file.read(_BLOCK_BYTES)
+            block = rest + read
+            # A line that goes on in the next block is left to it; the last line may end with the file.
+            stop = block.rfind(b"\n") + 1 if read else len(block)
+            block, rest = block[:stop], block[stop:]
+            most = min(self.num_frames - num_rows, len(block) // (2 * self.num_channels) + 1)
+            rows = np.empty((most, self.num_channels))
+            filled, num_lines, fault, begin, word = number_rows.read_rows(np.frombuffer(block, np.uint8), rows)
+            self._line += num_lines
+            if fault:
+                raise self._row_fault(fault, block, begin, word)
+            num_rows += filled
+            if filled:
+                yield rows[:filled]
+            if not read:
+                break
+            if len(rest) > MAX_LINE_BYTES:
+                raise self._too_long(self._line + 1)
+        if num_rows < self.num_frames:
+            raise self._damaged(f"the file ends after {num_rows} of {self.num_frames} frames; fetch it again")
+
+    def _row_fault(self, fault: int, block: bytes, begin: int, word: int) -> DamagedClipError:
+        self._line += 1
+        found = block[word : word + 40].split(maxsplit=1)
+        shown = (found[0] if found else b"").decode(errors="replace")
+        if fault == number_rows.NO_NUMBER:
+            return self._damaged(f"{shown!r} is no number of at most {LARGEST:.0e}")
+        if fault == number_rows.NO_ROOM:
+            return self._damaged(f"is one more than the {self.num_frames} frames that the file declares")
+        count = "more" if fault == number_rows.TOO_MANY else len(block[begin:word].split())
+        return self._damaged(f"holds {count} numbers where the hierarchy declares {self.num_channels} channels")
+
+    def _read_hierarchy(self) -> None:
+        words = self._words()
+        _, first = next(words, (0, ""))
+        if first.lower().lstrip("\ufeff") != "hierarchy":
+            raise self._damaged(f"a BVH file begins with HIERARCHY; got {first[:40]!r}")
+        open_joints: list[int] = []  # those whose braces are open, from the root down
+        for line, word in words:
+            keyword = word.lower()
+            if keyword == "motion":
+                break
+            if keyword in ("root", "joint", "end"):
+                if (keyword == "root") == bool(open_joints):
+                    raise self._damaged(f"{word} must stand {'outside' if open_joints else 'inside'} a joint's braces")
+                open_joints.append(self._begin_joint(keyword, open_joints, line, words))
+                continue
+            if not open_joints:
+                raise self._damaged(f"ROOT or MOTION was expected; got {word[:40]!r}")
+            joint = self.joints[open_joints[-1]]
+            if keyword == "offset":
+                joint.offset = self._offset(words)
+            elif keyword == "channels":
+                joint.channels += self._channels(joint, words)
+            elif keyword == "}":
+                if joint.offset is None:
+                    raise self._damaged(f"{joint.name!r} has no OFFSET; give it one")
+                open_joints.pop()
+            else:
+                raise self._damaged(f"OFFSET, CHANNELS, JOINT, End Site or a brace was expected; got {word[:40]!r}")
+        else:
+            raise self._damaged("the file ends before its MOTION; fetch it again")
+        if open_joints:
+            raise self._damaged(f"MOTION begins while the braces of {self.joints[open_joints[-1]].name!r} are open")
+
+    def _begin_joint(self, keyword: str, open_joints: list[int], line: int, words: Iterator[tuple[int, str]]) -> int:
+        """The index of a joint new in the list, its opening brace read."""
+        parts = []
+        for place, word in words:
+            if word == "{":
+                break
+            if place != line:
+                raise self._damaged(f"an opening brace was expected; got {word[:40]!r}")
+            parts.append(word)
+        index = len(self.joints)
+        parent = open_joints[-1] if open_joints else index
+        if keyword == "end":
+            named, name = [part.lower() for part in parts] == ["site"], f"{self.joints[parent].name} end"
+        else:
+            named, name = bool(parts), " ".join(parts)
+        if not named:
+            wanted = "End Site" if keyword == "end" else f"{keyword.upper()} and a name"
+            raise self._damaged(f"{wanted} was expected; got {' '.join(parts)[:40]!r}", line)
+        if name in self._names:
+            raise self._damaged(f"{name[:40]!r} is there twice; give every joint a name of its own", line)
+        if index == MAX_JOINTS:
+            raise OversizedClipError(f"has more than {MAX_JOINTS} joints; cut it", path=self._path, line=line)
+        self._names.add(name)
+        self.joints.append(BvhJoint(name, parent, line))
+        return index
+
+    def _channels(self, joint: BvhJoint, words: Iterator[tuple[int, str]]) -> list[tuple[str, int]]:
+        _, count = next(words, (0, ""))
+        if not (count.isascii() and count.isdigit() and len(joint.channels) + int(count[:9]) <= _MAX_CHANNELS):
+            raise self._damaged(f"a joint has 0 to {_MAX_CHANNELS} channels, {joint.name!r} {count[:40]!r}")
+        channels = []
+        for _ in range(int(count)):
+            _, word = next(words, (0, ""))
+            match = _CHANNEL.fullmatch(word)
+            if not match:
+                raise self._damaged(f"a channel such as Xposition or Zrotation was expected; got {word[:40]!r}")
+            channels.append((match[2].lower(), "xyz".index(match[1].lower())))
+        moved = [axis for kind, axis in joint.channels + channels if kind == "position"]
+        if len(moved) != len(set(moved)):
+            raise self._damaged(f"{joint.name!r} has two position channels of one axis")
+        return channels
+
+    def _offset(self, words: Iterator[tuple[int, str]]) -> tuple[float, float, float]:
+        offset = []
+        for _ in range(3):
+            _, word = next(words, (0, ""))
+            offset.append(_number(word))
+            if math.isnan(offset[-1]):
+                raise self._damaged(f"OFFSET takes three numbers of at most {LARGEST:.0e}; got {word[:40]!r}")
+        return tuple(offset)
+
+    def _read_num_frames(self) -> int:
+        found = self._labelled("frames")
+        if not (found.isascii() and found.isdigit() and int(found[:19])):
+            raise self._damaged(f"'Frames: ' and their number, one or more, was expected; got {found[:40]!r}")
+        num_frames = int(found[:19])
+        # A number and a space for each channel at least: no memory is asked for that the file cannot fill.
+        most = (os.fstat(self._file.fileno()).st_size - self._file.tell()) // (2 * self.num_channels) + 1
+        if num_frames > most:
+            raise self._damaged(f"declares {num_frames} frames where the file has room for {most}; fetch it again")
+        return num_frames
+
+    def _read_frame_time(self) -> float:
+        found = self._labelled("frame time")
+        seconds = _number(found)
+        if not seconds >= 1e-6:
+            raise self._damaged(f"'Frame Time: ' and a millionth of a second or more was expected; got {found[:40]!r}")
+        return seconds
+
+    def _labelled(self, label: str) -> str:
+        """What stands behind the label on the next line that is not blank; empty where that has another label."""
+        for line in self._lines():
+            if line:
+                found, _, value = line.partition(":")
+                return value.strip() if found.lower().split() == label.split() else ""
+        return ""
+
+    def _words(self) -> Iterator[tuple[int, str]]:
+        for line in self._lines():
+            for word in line.replace("{", " { ").replace("}", " } ").split():
+                yield self._line, word
+
+    def _lines(self) -> Iterator[str]:
+        while content := self._file.readline(MAX_LINE_BYTES):
+            self._line += 1
+            if len(content) == MAX_LINE_BYTES:
+                raise self._too_long(self._line)
+            yield content.decode("utf-8", errors="replace").strip()
+
+    def _too_long(self, line: int) -> DamagedClipError:
+        return self._damaged(f"is longer than {MAX_LINE_BYTES >> 20} MiB, as no line of a BVH file is", line)
+
+    def _damaged(self, reason: str, line: int | None = None) -> DamagedClipError:
+        return DamagedClipError(reason, path=self._path, line=max(line or self._line, 1))
+
+
+def _number(word: str) -> float:
+    """The number a word writes, NaN where it is none of at most LARGEST."""
+    value = float(word) if _NUMBER.fullmatch(word) else math.nan
+    return value if abs(value) <= LARGEST else math.nan

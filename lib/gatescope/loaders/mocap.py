@@ -1,0 +1,190 @@
+"""read_bvh: motion capture in BVH files, as places of joints, and as the 17 joints the pose machine knows."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Float64
+
+from gatescope.loaders.body_motion import BodyMotion, resample_joints, with_steady_bones
+from gatescope.loaders.bvh import BvhFile, BvhJoint
+from gatescope.loaders.errors import ClipAccessError, MissingClipError, OversizedClipError
+from gatescope.loaders.video import MAX_CLIP_BYTES
+from gatescope.skeleton import JOINT_NAMES
+
+CMU_UNIT_MM = 25.4 / 0.45  # of the CMU database's files, by its own questions and answers: inches, scaled by 0.45
+_PLAUSIBLE_MM = (700, 2600)  # bodies from a small child to the tallest, ankle to crown
+_STEP_VALUES = 1 << 17  # joints times frames whose rotations are held at a time
+
+# The 17 joints by the names of both conversions of the CMU database; the first that a file has is taken. "Head end"
+# is the End Site of Head. The names left and right stand for the person's own, the same in both.
+_TRUNK = {"pelvis": ("Hips",), "thorax": ("Neck1", "Neck"), "neck": ("Head",), "head": ("Head end",)}
+_DIALECTS = (
+    # For MotionBuilder. Its LeftShoulder is the clavicle.
+    {"hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "spine": "Spine"}
+    | {"shoulder": "Arm", "elbow": "ForeArm", "wrist": "Hand"},
+    # For 3ds Max. Its LeftShoulder is where the upper arm begins; the clavicle is LeftCollar.
+    {"hip": "Hip", "knee": "Knee", "ankle": "Ankle", "spine": "Chest"}
+    | {"shoulder": "Shoulder", "elbow": "Elbow", "wrist": "Wrist"},
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Mocap:
+    """A recorded motion: where each joint of a hierarchy is in each frame.
+
+    World axes are the file's, by custom y up and right-handed. End Sites are joints too: "Head end" is Head's.
+    """
+
+    names: tuple[str, ...]
+    parents: tuple[int, ...]  # of each joint, before it in the list; a root is its own
+    joints: Float32[np.ndarray, "time joints 3"]  # mm
+    fps: float  # frames per second
+    source: str  # the file's path
+
+    def resampled(self, fps: float) -> "Mocap":
+        """The motion at another frame rate, from its first frame on; see `resample_joints`."""
+        return replace(self, joints=resample_joints(self.joints, self.parents, self.fps, fps), fps=fps)
+
+    def body(self) -> BodyMotion:
+        """The 17 joints of `gatescope.skeleton`, taken from those that lie nearest to what Human3.6M means by them.
+
+        Of the CMU conversions: pelvis is Hips; spine the first joint above it that moves (Spine or Chest); thorax
+        the base of the neck, between the shoulders (Neck1, or Neck where there is none); neck the base of the
+        skull (Head), where Human3.6M has a place nearer to the nose; head the crown (the End Site of Head). Hips,
+        knees, ankles, shoulders, elbows and wrists are the joints themselves.
+
+        Between spine, thorax and shoulders lie further joints, so that these bones would change their length: each
+        keeps its mean (`with_steady_bones`), which moves the arms of CMU's subject 131 by 5 mm on average.
+
+        Raises:
+            LookupError: if the joints have the names of neither conversion.
+            ValueError: if the body would be no person's size: the file's unit is another.
+        """
+        places = {name: place for place, name in enumerate(self.names)}
+        missing = []
+        for dialect in _DIALECTS:
+            wanted = [_names_of(joint, dialect) for joint in JOINT_NAMES]
+            found = [next((name for name in names if name in places), None) for names in wanted]
+            if None not in found:
+                break
+            missing.append([names[-1] for names, name in zip(wanted, found, strict=True) if name is None])
+        else:
+            fewest = min(missing, key=len)
+            raise LookupError(
+                f"{self.source} has no joint {', '.join(fewest)}; the names of the CMU conversions are needed "
+                f"(LeftUpLeg, LeftArm ... or LeftHip, LeftShoulder ...), it has {', '.join(self.names)[:2000]}"
+            )
+        joints = with_steady_bones(self.joints[:, [places[name] for name in found]])
+        height = _height_mm(joints[0])
+        if not _PLAUSIBLE_MM[0] <= height <= _PLAUSIBLE_MM[1]:
+            raise ValueError(
+                f"{self.source}: the body would be {height / 1000:.3g} m from ankle to crown. A BVH file does not say "
+                f"its unit: give read_bvh the right unit_mm ({CMU_UNIT_MM:.2f} for CMU's files, 10 for cm, 25.4 for "
+                "inches, 1000 for m)"
+            )
+        return BodyMotion(joints=joints, fps=self.fps, source=self.source)
+
+
+def read_bvh(path: str | Path, *, unit_mm: float = CMU_UNIT_MM) -> Mocap:
+    """The motion in a BVH file: any hierarchy, any order and number of channels.
+
+    A position channel takes the place of that coordinate of the joint's offset, as most programs write it; the
+    original description is silent on joints that have both. Rotation channels are degrees, applied in the file's
+    order, each about an axis that the ones before have turned.
+
+    Args:
+        path: the file.
+        unit_mm: millimetres per unit of length, which the format does not state. The default is that of the CMU
+            database's conversions; `Mocap.body` refuses a body that has no person's size.
+
+    Raises:
+        ClipError: one of its kinds, naming file and line: missing, not accessible, malformed, too large.
+    """
+    path = Path(path)
+    if not (math.isfinite(unit_mm) and 0 < unit_mm <= 1e6):
+        raise ValueError(f"unit_mm must be the millimetres per unit, above 0; got {unit_mm}")
+    try:
+        with path.open("rb") as file:
+            bvh = BvhFile(file, path)
+            shape = (bvh.num_frames, len(bvh.joints), 3)
+            if 4 * math.prod(shape) > MAX_CLIP_BYTES:
+                reason = f"{shape[0]} frames of {shape[1]} joints exceed {MAX_CLIP_BYTES >> 20} MiB; cut the file"
+                raise OversizedClipError(reason, path=path)
+            joints, start = np.empty(shape, np.float32), 0
+            for rows in bvh.rows():
+                forward_kinematics(bvh.joints, rows, out=joints[start : start + len(rows)])
+                start += len(rows)
+    except FileNotFoundError as error:
+        raise MissingClipError("is missing; check the path", path=path) from error
+    except PermissionError as error:
+        raise ClipAccessError("may not be read; ask for access to it", path=path) from error
+    except IsADirectoryError as error:
+        raise MissingClipError("is a folder; a BVH file was expected", path=path) from error
+    joints *= np.float32(unit_mm)
+    return Mocap(
+        names=tuple(joint.name for joint in bvh.joints),
+        parents=tuple(joint.parent for joint in bvh.joints),
+        joints=joints,
+        fps=1 / bvh.frame_time_s,
+        source=str(path),
+    )
+
+
+def forward_kinematics(
+    joints: Sequence[BvhJoint],
+    rows: Float64[np.ndarray, "time channels"],
+    out: Float32[np.ndarray, "time joints 3"],
+) -> None:
+    r"""Fill `out` with where the joints are in the world, in the file's unit, from rows of channel values.
+
+    Of joint j with parent i, whose frame is turned by R_i and placed at p_i:
+    $$p_j = p_i + R_i \, l_j \quad (1) \qquad R_j = R_i \, Q_1 Q_2 \dots \quad (2)$$
+    where l_j is the offset, or the position channels in its place, and Q_k the turn of the k-th rotation channel.
+    """
+    step = max(1, _STEP_VALUES // len(joints))
+    for start in range(0, len(rows), step):
+        _place(joints, rows[start : start + step], out[start : start + step])
+
+
+def _place(joints, rows, out):
+    turned = np.empty((len(joints), 3, 3, len(rows)))  # joint, world axis, own axis, time
+    placed = np.empty((len(joints), 3, len(rows)))
+    values = iter(rows.T)
+    for number, joint in enumerate(joints):
+        local = np.repeat(np.asarray(joint.offset)[:, None], len(rows), axis=1)
+        turn = turned[number]
+        turn[:] = np.eye(3)[..., None] if joint.parent == number else turned[joint.parent]
+        rotations = []
+        for kind, axis in joint.channels:
+            if kind == "position":
+                local[axis] = next(values)
+            else:
+                rotations.append((axis, np.radians(next(values))))
+        if joint.parent == number:
+            placed[number] = local
+        else:
+            placed[number] = placed[joint.parent] + np.einsum("rct,ct->rt", turned[joint.parent], local)  # (1)
+        for axis, angle in rotations:
+            cosine, sine = np.cos(angle), np.sin(angle)
+            first, second = turn[:, (axis + 1) % 3].copy(), turn[:, (axis + 2) % 3].copy()
+            turn[:, (axis + 1) % 3] = cosine * first + sine * second  # (2)
+            turn[:, (axis + 2) % 3] = cosine * second - sine * first  # (2)
+        out[:, number] = placed[number].T
+
+
+def _names_of(joint: str, dialect: dict[str, str]) -> tuple[str, ...]:
+    """The names under which a file may have one of the 17 joints, the preferred one first."""
+    side, _, part = joint.rpartition(" ")
+    return (side.title() + dialect[part],) if part in dialect else _TRUNK[joint]
+
+
+def _height_mm(joints: Float32[np.ndarray, "17 3"]) -> float:
+    """The length from ankle to crown by way of the bones, whatever the pose."""
+    ways = [("right ankle", "right knee", "right hip"), ("pelvis", "spine", "thorax", "neck", "head")]
+    lengths = [
+        np.linalg.norm(np.diff(joints[[JOINT_NAMES.index(name) for name in way]], axis=0), axis=1).sum() for way in ways
+    ]
+    return float(sum(lengths))
