@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,36 @@ def test_whatever_determines_the_pixels_determines_the_folder(gestures, cached_t
     for same in ({"num_clips": 4}, {"classes": range(27)}):
         again = type(gestures)(**default | same)
         assert cached_type(again, tmp_path).folder == cached_type(gestures, tmp_path).folder
+
+
+@pytest.fixture(scope="module")
+def walk():
+    from gatescope.loaders.synthetic.gaits import gait
+
+    return gait(np.random.default_rng(0), num_frames=20, fps=12.5)
+
+
+def test_whole_bodies_are_kept_too(walk, cached_type, tmp_path):
+    from gatescope.loaders import BodyClips
+
+    for motions in (None, [walk]):
+        bodies = BodyClips("train", 3, 8, num_frames=2, motions=motions)
+        cached_type(bodies, tmp_path)[1]
+        again = cached_type(bodies, tmp_path)
+        assert again._open(0) is not None and again[2].depth is None
+        assert all(same(again[index], bodies[index]) for index in range(3))
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"size": 9}, {"num_frames": 3}, {"fps": 10.0}, {"motions": None}])
+def test_whatever_determines_a_body_determines_the_folder(walk, cached_type, tmp_path, change):
+    from gatescope.loaders import BodyClips
+
+    default = {"split": "train", "num_clips": 3, "size": 8, "num_frames": 2, "motions": [walk]}
+    folder = cached_type(BodyClips(**default), tmp_path).folder
+    assert cached_type(BodyClips(**default | change), tmp_path).folder != folder
+    moved = replace(walk, joints=walk.joints + np.float32(1))
+    assert cached_type(BodyClips(**default | {"motions": [moved]}), tmp_path).folder != folder
+    assert cached_type(BodyClips(**default | {"num_clips": 30}), tmp_path).folder == folder
 
 
 @pytest.mark.slow

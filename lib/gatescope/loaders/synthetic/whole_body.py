@@ -57,9 +57,15 @@ _GLOVE_MM, _TOE_MM = 105.0, 150.0
 @lru_cache(maxsize=64)
 def suit_and_head(female: bool, hair_style: str, detail: int) -> Mesh:
     """The reference adult's surface in the modelling pose, of the parts `mesh.BODY`, `HEAD` and `HAIR`."""
-    vertices, normals, triangles = mesh.surface(_suit(), ([-680, -1020, -160], [680, 640, 200]), VOXELS_MM[detail])
+    kinds = ["head-f" if female else "head-m"] + [f"hair-{hair_style}"] * (hair_style != "none")
+    return mesh.join([_suit(detail), *(_on_neck(mesh.template(kind, detail)) for kind in kinds)])
+
+
+@lru_cache(maxsize=3)
+def _suit(detail: int) -> Mesh:
+    vertices, normals, triangles = mesh.surface(_field(), ([-680, -1020, -160], [680, 640, 200]), VOXELS_MM[detail])
     bones, weights = mesh.weigh(vertices, _segments(), BONES, 22.0)
-    suit = Mesh(
+    return Mesh(
         vertices=vertices.astype(np.float32),
         normals=normals.astype(np.float32),
         texture_points=np.column_stack([vertices[:, :2], normals[:, 2]]).astype(np.float32),
@@ -68,10 +74,6 @@ def suit_and_head(female: bool, hair_style: str, detail: int) -> Mesh:
         bones=bones,
         weights=weights,
     )
-    parts = [suit, _on_neck(mesh.template("head-f" if female else "head-m", detail))]
-    if hair_style != "none":
-        parts.append(_on_neck(mesh.template(f"hair-{hair_style}", detail)))
-    return mesh.join(parts)
 
 
 def transforms(joints: Float[np.ndarray, "time 17 3"], person: Person) -> Float32[np.ndarray, "time bones 3 4"]:
@@ -141,7 +143,7 @@ def _limb_bones(side: str) -> list[shapes.Field]:
     ]  # fmt: skip
 
 
-def _suit() -> shapes.Field:
+def _field() -> shapes.Field:
     """Trunk, limbs with gloves and shoes, and the neck."""
     trunk = [
         shapes.ellipsoid([0, -10, -4], [178, 125, 112]),
