@@ -51,10 +51,11 @@ class Stage(nn.Module):
 
         Where there is none before it, what the stage has inputs for is zero.
         """
+        frames = maps.flatten(0, 1)
         if self.feedback_2d:
-            before = torch.zeros_like(maps[:, :, :1]) if features is None else features
-            maps = torch.cat([maps, before.expand(-1, -1, self.feature_channels, -1, -1)], 2)
-        features = self.hooks["features"](by_frame(self.pose_2d, maps))  # (1)
+            before = frames.new_zeros(len(frames), self.feature_channels, *frames.shape[2:])
+            frames = torch.cat([frames, before if features is None else features.flatten(0, 1)], 1)
+        features = self.hooks["features"](self.pose_2d(frames).unflatten(0, maps.shape[:2]))  # (1)
         adapted = self.hooks["adapted"](by_frame(self.adaption, features))  # (2)
         if self.feedback_3d:
             before = adapted.new_zeros(*adapted.shape[:2], NUM_COORDINATES) if pose is None else pose
@@ -102,10 +103,10 @@ def frame_mlp(in_features: int, hidden_features: int) -> nn.Sequential:
     """Two layers that see one frame at a time, in place of an LSTM.
 
     Four times the hidden features between them are as many weights as the LSTM's four gates have, and only one bias
-    per hidden feature more.
+    per hidden feature more. The tanh bounds them as an LSTM's are, without which it is harder to train.
     """
     layers = nn.Linear(in_features, 4 * hidden_features), nn.Linear(4 * hidden_features, hidden_features)
-    return nn.Sequential(started(layers[0]), nn.ReLU(), started(layers[1]), nn.ReLU())
+    return nn.Sequential(started(layers[0]), nn.ReLU(), started(layers[1]), nn.Tanh())
 
 
 def started(layer: nn.Module) -> nn.Module:
