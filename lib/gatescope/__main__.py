@@ -1,6 +1,7 @@
 """The command line: gatescope train, fine-tune, rebuild, compare, site."""
 
 import argparse
+import json
 import subprocess
 import sys
 import tomllib
@@ -37,7 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     command.set_defaults(run=_site)
     command = commands.add_parser("train", help="train a network as described, or go on where it stopped")
     command.add_argument("description", type=Path, help="a TOML file with the tables clips, network and training")
-    command.add_argument("--cell", required=True, help="convlstm, a, b, c or d, or a row of STUDY_CELLS: b_rescaled")
+    command.add_argument(
+        "--cell", required=True, help="convlstm, a, b, c or d, or a row of STUDY_CELLS; of poses a variant"
+    )
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--transform", help="shuffled, single or reversed: train and test on clips changed so")
     command.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with these weights and a new head")
@@ -138,6 +141,7 @@ def _follow(rows: Iterator, num_epochs: int, folder: Path) -> int:
     """Train to the end, with a bar; 1 where that cannot be, with the reason."""
     from gatescope.evaluation import load_predictions
     from gatescope.progress import show_progress
+    from gatescope.results import read_card
 
     try:
         for _ in show_progress(rows, num_epochs, folder.name):
@@ -145,6 +149,9 @@ def _follow(rows: Iterator, num_epochs: int, folder: Path) -> int:
     except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
         print(f"{folder}: {error}", file=sys.stderr)
         return 1
+    if not (folder / "predictions.npz").exists():
+        print(json.dumps(read_card(folder)["metrics"], indent=1))
+        return 0
     for name, found in load_predictions(folder / "predictions.npz").items():
         print(f"{name:>9}  top-1 {found.accuracy()}  top-5 {found.accuracy(5)}")
     return 0

@@ -8,8 +8,18 @@ from typing import Any
 import torch
 
 from gatescope.files import training_digest
-from gatescope.loaders import CachedClips, ClipTensors, IsoGDClips, JesterClips, SyntheticGestures
-from gatescope.models import GestureNetwork, NetworkConfig
+from gatescope.loaders import (
+    BodyClips,
+    CachedClips,
+    ClipTensors,
+    IsoGDClips,
+    JesterClips,
+    PoseTensors,
+    SyntheticGestures,
+    read_bvh,
+)
+from gatescope.models import GestureNetwork, NetworkConfig, RPSMConfig
+from gatescope.pose_task import PoseEstimation
 from gatescope.recipes import TrainConfig
 
 RENDERED_ONLY = "These weights have seen rendered people only; what they make of real ones was not measured."
@@ -17,7 +27,7 @@ SETS = {"jester": JesterClips, "isogd": IsoGDClips}
 
 
 def described_run(
-    description: Mapping[str, Mapping[str, Any]],
+    description: Mapping[str, Any],
     *,
     cell: str,
     seed: int,
@@ -25,14 +35,19 @@ def described_run(
     start: str | Path | None = None,
     cache: str | Path | None = None,
 ) -> dict[str, Any]:
-    """The arguments of `run`, all but the folder, for a training on rendered gestures, Jester or IsoGD.
+    """The arguments of `run`, all but the folder, for a training on rendered gestures, Jester, IsoGD or whole bodies.
 
     `description` has three tables: `clips`, which are `num_train`, `num_valid` and what else `SyntheticGestures`
     takes, or else the name of a `set`, jester or isogd, its `root`, and for IsoGD perhaps a `modality`; `network`,
     settings of `NetworkConfig.small`; `training`, fields of `TrainConfig` but for `seed` and `transform`. With a
     checkpoint to `start` from, its weights are taken, but for the head. Rendered clips are made where they are asked
     for and kept in the cache; `train_clips.clips.fill()` renders them beforehand. Among the `data` is a hash of the
-    code: under another no training goes on, and none is taken for finished. Example:
+    code: under another no training goes on, and none is taken for finished.
+
+    With `task = "poses"` an `RPSM` learns where the joints are: `clips` are `num_train`, `num_valid`, what else
+    `BodyClips` takes, and the `hidden` and `length` of `PoseTensors`; BVH files, listed as `train` and `valid`, take
+    the place of procedural gaits; `network` has fields of `RPSMConfig.small`; `cell` names one of the `variants`, each
+    with such tables of what it has otherwise. Example:
 
         description = {
             "clips": {"num_train": 960, "num_valid": 600, "size": 48, "classes": MOTION_CLASSES},
@@ -46,15 +61,13 @@ def described_run(
             or the checkpoint does not fit.
         FileNotFoundError: if a recorded set is not at its root, or the checkpoint is missing.
     """
+    if description.get("task") == "poses":
+        return _poses(description, variant=cell, seed=seed, cache=cache)
     if set(description) != {"clips", "network", "training"}:
         raise ValueError(f"a run has the tables clips, network and training; got {', '.join(description) or 'none'}")
     facts = dict(description["clips"])
     train, valid, about = _recorded(**facts) if "set" in facts else _rendered(cache, **facts)
-    # TOML and JSON know lists alone.
-    settings = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in description["network"].items()
-    }
-    config = NetworkConfig.small(cell, num_classes=len(about["names"]), **settings)
+    config = NetworkConfig.small(cell, num_classes=len(about["names"]), **_with_tuples(description["network"]))
     return {
         "start": config if start is None else _begin(Path(start), config, seed),
         "train_clips": ClipTensors(train, **config.input, train=True, seed=seed),
@@ -71,10 +84,44 @@ def _rendered(cache: str | Path | None, **facts: Any) -> tuple[CachedClips, Cach
     where = {} if cache is None else {"folder": Path(cache)}
     # The network sees frames alone: masks, depth and flow would be rendered for nothing.
     train, valid = (
-        CachedClips(SyntheticGestures(split, count, **facts, modalities=()), **where)
-        for split, count in counts.items()
+        CachedClips(SyntheticGestures(split, count, **facts, modalities=()), **where) for split, count in counts.items()
     )
     return train, valid, {"source": "rendered gestures", "names": train.clips.names, "warning": RENDERED_ONLY}
+
+
+def _poses(description: Mapping[str, Any], *, variant: str, seed: int, cache: str | Path | None) -> dict[str, Any]:
+    tables = ("clips", "network", "training")
+    if missing := {*tables, "variants"} - set(description):
+        raise ValueError(f"a run of poses has the tables clips, network, training and variants; no {sorted(missing)}")
+    variants = description["variants"]
+    if variant not in variants:
+        raise LookupError(f"no variant {variant!r}; there are {', '.join(variants)}")
+    clips, network, training = ({**description[table], **variants[variant].get(table, {})} for table in tables)
+    shown = {name: clips.pop(name) for name in ("hidden", "length") if name in clips}
+    where = {} if cache is None else {"folder": Path(cache)}
+    counts = {split: clips.pop(f"num_{split}") for split in ("train", "valid")}
+    files = {split: clips.pop(split, ()) for split in counts}
+    tensors = {}
+    for split, count in counts.items():
+        motions = [read_bvh(path).body() for path in files[split]] or None
+        bodies = CachedClips(BodyClips(split, count, **clips, motions=motions), **where)
+        # Every seed is judged behind the same boards.
+        tensors[split] = PoseTensors(bodies, **shown, train=split == "train", seed=seed if split == "train" else 0)
+    source = "rendered motion capture" if files["train"] else "rendered procedural gaits"
+    about = {"source": source, "variant": variant, "warning": RENDERED_ONLY}
+    return {
+        "start": RPSMConfig.small(**_with_tuples(network)),
+        "train_clips": tensors["train"],
+        "valid_clips": tensors["valid"],
+        "config": TrainConfig(**training, seed=seed),
+        "data": {**about, **description, "code": training_digest()},
+        "task": PoseEstimation(),
+    }
+
+
+def _with_tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as a config has them: TOML and JSON know lists alone."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
 def _recorded(*, set: str, root: str, **settings: Any) -> tuple[Any, Any, dict[str, Any]]:

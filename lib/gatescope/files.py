@@ -13,7 +13,7 @@ CODE = (".py", ".js", ".css", ".mplstyle")
 # What of the library a training runs through, and so what decides its end.
 TRAINING = (
     *("loaders", "models", "checkpoints", "descriptions", "evaluation"),
-    *("files", "means", "recipes", "results", "runs", "skeleton", "train"),
+    *("files", "means", "pose_errors", "pose_task", "recipes", "results", "runs", "skeleton", "train"),
 )
 
 

@@ -14,7 +14,7 @@ from gatescope.evaluation import Predictions, load_predictions
 from gatescope.files import atomic_write, sha256_of
 from gatescope.models.cards import read_weights
 from gatescope.paths import CHECKPOINTS
-from gatescope.train import Row
+from gatescope.train import Epoch, Row
 
 MAX_BYTES = 2_000_000  # of the weights of one checkpoint in the repository
 
@@ -28,6 +28,26 @@ class Finished:
     predictions: dict[str, Predictions]  # on the validation clips as they are, and changed by each control
 
 
+def read_card(folder: str | Path, *, weights: bool = True) -> dict[str, Any]:
+    """The card of the finished training in `folder`, whose files are as it says, `weights` included where asked for.
+
+    Raises FileNotFoundError if there is none, ValueError if it is damaged.
+    """
+    folder = Path(folder)
+    if weights:
+        read_weights(folder / "network.safetensors")
+    card = json.loads((folder / "network.json").read_text())
+    for name, digest in card["files"].items():
+        if sha256_of(folder / name) != digest:
+            raise ValueError(f"{folder / name} is damaged; remove {folder} to train anew")
+    return card
+
+
+def read_rows(folder: str | Path, row: type[Epoch] = Row) -> list[Epoch]:
+    """The rows of the finished training in `folder`."""
+    return [row(**values) for values in json.loads((Path(folder) / "rows.json").read_text())]
+
+
 def read_run(folder: str | Path) -> Finished:
     """The finished training in `folder`; raises FileNotFoundError if there is none, ValueError if it is damaged."""
     read_weights(Path(folder) / "network.safetensors")
@@ -37,12 +57,8 @@ def read_run(folder: str | Path) -> Finished:
 def read_results(folder: str | Path) -> Finished:
     """What the training in `folder` came to, where its weights need not stand any more; raises as `read_run` does."""
     folder = Path(folder)
-    card = json.loads((folder / "network.json").read_text())
-    for name, digest in card["files"].items():
-        if sha256_of(folder / name) != digest:
-            raise ValueError(f"{folder / name} is damaged; remove {folder} to train anew")
-    rows = [Row(**row) for row in json.loads((folder / "rows.json").read_text())]
-    return Finished(card=card, rows=rows, predictions=load_predictions(folder / "predictions.npz"))
+    card = read_card(folder, weights=False)
+    return Finished(card=card, rows=read_rows(folder), predictions=load_predictions(folder / "predictions.npz"))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -81,13 +97,13 @@ def keep_run(folder: str | Path, where: Path = CHECKPOINTS, *, weights: bool = T
         FileNotFoundError, ValueError: if there is none, it is damaged, or its weights are too large for the repository.
     """
     folder, kept = Path(folder), Path(where) / Path(folder).name
-    read_run(folder)
+    card = read_card(folder)
     size = (folder / "network.safetensors").stat().st_size
     if size > MAX_BYTES:
         most = f"{MAX_BYTES / 1e6:.0f} MB a checkpoint"
         raise ValueError(f"{folder} has weights of {size / 1e6:.1f} MB; the repository takes {most}")
     # The card last: without it the rest counts for nothing.
-    for name in (*["network.safetensors"] * weights, "rows.json", "predictions.npz", "network.json"):
+    for name in (*["network.safetensors"] * weights, *card["files"], "network.json"):
         with atomic_write(kept / name) as temporary:
             shutil.copyfile(folder / name, temporary)
     return kept

@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import nn
 from torch.utils.data import Dataset
 
 from gatescope.checkpoints import first_difference, remove_states
@@ -16,30 +17,67 @@ from gatescope.evaluation import CONTROLS, Predictions, evaluate, save_predictio
 from gatescope.files import atomic_write, sha256_of
 from gatescope.loaders import ClipTensors, VideoClips
 from gatescope.models import GestureNetwork, NetworkConfig
+from gatescope.models.pose import RPSMConfig
 from gatescope.recipes import TrainConfig
-from gatescope.results import read_run
-from gatescope.train import Row, describe, fit
+from gatescope.results import read_card, read_rows
+from gatescope.train import Classification, Epoch, Row, Task, describe, fit
 
 FINE_TUNING = TrainConfig(epochs=20, batch_size=8, rate=1e-3)
 HELD_OUT = 5  # of a class's own clips, every fifth is for validation
 
 
+@runtime_checkable
+class WholeTask(Task, Protocol):
+    """A task from the first weights to what is kept of the last."""
+
+    def begin(self, config: Any, train_clips: Dataset) -> nn.Module:
+        """A network of `config` as a training finds it, drawn from torch's random numbers."""
+
+    def conclude(
+        self, network: nn.Module, valid_clips: Dataset, folder: Path, num_workers: int
+    ) -> tuple[dict[str, Any], list[str]]:
+        """What a card says of the trained network in numbers, and the files that hold more of it in `folder`."""
+
+
+class Recognition(Classification):
+    """The classes of gestures, judged also on clips that a control has changed."""
+
+    def begin(self, config: NetworkConfig, train_clips: Dataset) -> GestureNetwork:
+        """A network of `config`, drawn from torch's random numbers."""
+        return GestureNetwork(config)
+
+    def conclude(
+        self, network: nn.Module, valid_clips: Dataset, folder: Path, num_workers: int
+    ) -> tuple[dict[str, Any], list[str]]:
+        """The accuracies under every control; the predictions they are counted from stay in `predictions.npz`."""
+        predictions = {
+            name or "clips": evaluate(network, valid_clips, transform=name, num_workers=num_workers)
+            for name in (None, *CONTROLS)
+        }
+        save_predictions(folder / "predictions.npz", predictions)
+        return {name: _metrics(found) for name, found in predictions.items()}, ["predictions.npz"]
+
+
+RECOGNITION = Recognition()
+
+
 def run(
-    start: NetworkConfig | GestureNetwork,
+    start: NetworkConfig | RPSMConfig | GestureNetwork,
     train_clips: Dataset,
     valid_clips: Dataset,
     config: TrainConfig,
     folder: str | Path,
     *,
     data: dict[str, Any],
+    task: WholeTask = RECOGNITION,
     num_workers: int = 0,
-) -> Iterator[Row]:
+) -> Iterator[Epoch]:
     """The rows of the training in `folder`: all at once if it is finished, else as it goes on from where it stopped.
 
     It begins with weights drawn from the config's seed, or with a network's own. What a finished one leaves:
     `network.safetensors` and its card `network.json` (with `data`, which says in JSON what the clips are, and the
     accuracies), `rows.json`, and `predictions.npz`, the final predictions on the validation clips under the names
-    `clips`, `shuffled`, `single` and `reversed`. Example:
+    `clips`, `shuffled`, `single` and `reversed`; of another `task` what that concludes with. Example:
 
         description = tomllib.loads(Path("data/trainings/ci.toml").read_text())
         rows = list(run(**described_run(description, cell="a", seed=0), folder="runs/a-0"))
@@ -52,26 +90,24 @@ def run(
     """
     folder = Path(folder)
     weights = folder / "network.safetensors"
-    if isinstance(start, NetworkConfig):
-        network, origin = _new_network(start, config.seed), {"seed": config.seed}
-    else:
+    if isinstance(start, GestureNetwork):
         network = copy.deepcopy(start)
         state = b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values())
         origin = {"weights_sha256": hashlib.sha256(state).hexdigest()}
+    else:
+        with torch.random.fork_rng():
+            torch.manual_seed(config.seed)
+            network, origin = task.begin(start, train_clips), {"seed": config.seed}
     data = {**data, "start": origin}
     training = describe(network, train_clips, valid_clips, config, data)
     if weights.with_suffix(".json").exists():
-        yield from _finished(folder, training)
+        yield from _finished(folder, training, task)
         return
     rows = []
-    for row in fit(network, train_clips, valid_clips, config, folder, data=data, num_workers=num_workers):
+    for row in fit(network, train_clips, valid_clips, config, folder, data=data, task=task, num_workers=num_workers):
         rows.append(row)
         yield row
-    predictions = {
-        name or "clips": evaluate(network, valid_clips, transform=name, num_workers=num_workers)
-        for name in (None, *CONTROLS)
-    }
-    save_predictions(folder / "predictions.npz", predictions)
+    metrics, files = task.conclude(network, valid_clips, folder, num_workers)
     with atomic_write(folder / "rows.json") as temporary:
         temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     # Last: a folder with a card is a training that is finished.
@@ -79,10 +115,10 @@ def run(
         weights,
         data=data,
         seed=config.seed,
-        metrics={name: _metrics(found) for name, found in predictions.items()},
+        metrics=metrics,
         training=training["config"],
         clips=training["clips"],
-        files={name: sha256_of(folder / name) for name in ("predictions.npz", "rows.json")},
+        files={name: sha256_of(folder / name) for name in (*files, "rows.json")},
     )
     remove_states(folder)
 
@@ -155,20 +191,13 @@ def labelled_clips(folder: Path) -> tuple[list[str], list[tuple[Path, int]], lis
     return [path.name for path in classes], train, valid
 
 
-def _finished(folder: Path, training: Mapping[str, Any]) -> list[Row]:
+def _finished(folder: Path, training: Mapping[str, Any], task: Task) -> list[Epoch]:
     """The rows of a finished training, checked; raises ValueError if it is another's, or damaged."""
-    found = read_run(folder)
-    card = found.card
+    card = read_card(folder)
     saved = {"config": card["training"], "network": card["config"], "data": card["data"], "clips": card["clips"]}
     if difference := first_difference(training, saved):
         raise ValueError(f"{folder} holds another training, finished: {difference}; take another folder")
-    return found.rows
-
-
-def _new_network(config: NetworkConfig, seed: int) -> GestureNetwork:
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return GestureNetwork(config)
+    return read_rows(folder, task.row)
 
 
 def _metrics(found: Predictions) -> dict[str, Any]:

@@ -5,8 +5,10 @@ from gatescope.loaders.clip import Clip, sample_frames, to_batch
 from gatescope.loaders.datasets import IsoGDClips, JesterClips, VideoClips
 from gatescope.loaders.errors import ClipError
 from gatescope.loaders.flow import with_flow
+from gatescope.loaders.human36m import Human36M
 from gatescope.loaders.labels import JESTER_LABELS, MOTION_CLASSES
 from gatescope.loaders.mocap import read_bvh
+from gatescope.loaders.pose_tensors import PoseTensors
 from gatescope.loaders.reading import read_clip
 from gatescope.loaders.synthetic import BodyClips, SyntheticGestures
 from gatescope.loaders.tensors import ClipTensors
@@ -21,8 +23,10 @@ __all__ = [
     "Clip",
     "ClipError",
     "ClipTensors",
+    "Human36M",
     "IsoGDClips",
     "JesterClips",
+    "PoseTensors",
     "SyntheticGestures",
     "VideoClips",
     "read_bvh",

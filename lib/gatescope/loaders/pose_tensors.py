@@ -8,7 +8,8 @@ from torch.utils.data import Dataset
 
 from gatescope.loaders.tensors import Clips
 
-BOARD = 0.44  # side of what hides the body, as a part of the image's: 14 of 32 px
+BOARD = 0.8  # side of what hides the body, as a part of the image's: little more than head or feet is left
+REACH = 0.1  # how far its centre may be from the image's, and so from the pelvis, in the same part
 BOARD_GREY = 128
 SPAN = 3  # frames that it stays, on average
 _EVERY_EPOCH = 2**32 - 1  # in place of an epoch's number where nothing is drawn anew
@@ -17,7 +18,7 @@ _EVERY_EPOCH = 2**32 - 1  # in place of an epoch's number where nothing is drawn
 class PoseTensors(Dataset):
     """Pairs of a clip's frames (T, 3, H, W), in [-0.5, 0.5], and its poses (T, 17, 3), mm from the pelvis.
 
-    A grey board hides a square of the image in a part `hidden` of the frames, for spans of `SPAN` frames on average.
+    A grey board hides nearly all of the body in a part `hidden` of the frames, for spans of `SPAN` frames on average.
     Where it stands depends on (seed, epoch, index) alone in training, else on (seed, index). With a `length` each clip
     gives so many of its frames: from a random start in training, else its first. Poses stand in camera axes (x right,
     y down, z away).
@@ -82,7 +83,8 @@ class PoseTensors(Dataset):
             stays = t > 0 and rng.random() < 1 - 1 / SPAN
             if not stays:
                 hidden[t] = rng.random() < self.hidden
-                top, left = rng.integers(0, (frames.shape[1] - side + 1, frames.shape[2] - side + 1))
+                centre = np.array(frames.shape[1:3]) * (0.5 + rng.uniform(-REACH, REACH, 2))
+                top, left = (centre - side / 2).round().astype(int)
             else:
                 hidden[t] = hidden[t - 1]
             if hidden[t]:
