@@ -72,7 +72,7 @@ class Actors:
     moving: Int[np.ndarray, " moving"]  # the vertices of those
     transforms: Float32[np.ndarray, "times bones 3 4"]  # every frame's, then, if any move, each exposure's four
     joints: Float32[np.ndarray, "time joints 3"]  # mm, scene axes
-    wardrobe: Float32[np.ndarray, "parts sides=2 texels texels 3"]  # linear
+    wardrobe: Float32[np.ndarray, "parts sides=2 texels texels 3"]  # linear; the face is painted over as its eyes close
     boxes: Float32[np.ndarray, "boxes 4"]  # what each part's texture covers, as in `TEXTURE_BOXES`
     closed_eyes: Float32[np.ndarray, "texels texels 3"]  # the face's other paint
     blinking: Bool[np.ndarray, " time"]
@@ -88,8 +88,8 @@ def draw(
 ) -> Images:
     """The images of the actors before a wall, as many as they have moments of blinking; `rng` makes the noise."""
     num_frames, size = len(actors.blinking), len(wall)
-    wardrobe, surface = actors.wardrobe.copy(), actors.mesh
-    faces = (actors.wardrobe[mesh.HEAD, 0], actors.closed_eyes)
+    wardrobe, surface = actors.wardrobe, actors.mesh
+    faces = (wardrobe[mesh.HEAD, 0].copy(), actors.closed_eyes)
     motion, views = _Motion(actors, scene, size), _Views(len(SAMPLES_PX), size)
     to_light_map = actors.light_map.axes(scene.light)
     frames = np.zeros((num_frames, size, size, 3), np.float32)
