@@ -1,6 +1,7 @@
 """Frames of a video file, decoded whole or refused."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import av
@@ -34,6 +35,42 @@ def read_video(path: Path) -> tuple[UInt8[np.ndarray, "time height width 3"], fl
         DamagedClipError: if it does not open, a frame does not decode, or frames are missing at the end.
         OversizedClipError: if a frame or the whole exceeds MAX_FRAME_PIXELS or MAX_CLIP_BYTES.
     """
+    with _opened(path) as (container, stream):
+        return _decode(container, stream, path)
+
+
+def read_video_frames(path: Path, numbers: Sequence[int], fps: float) -> UInt8[np.ndarray, "time height width 3"]:
+    """The RGB frames of these rising numbers, the first is 0, of a video of one constant rate, which `fps` states.
+
+    Decoding starts at the last key frame before them: for a few frames of a long video.
+
+    Raises:
+        DamagedClipError: if the video does not open, has another rate or no frame of a number, or one does not decode.
+        OversizedClipError: if the frames exceed MAX_FRAME_PIXELS or MAX_CLIP_BYTES.
+    """
+    frames: list[np.ndarray] = []
+    with _opened(path) as (container, stream):
+        _check_size(path, stream.width, stream.height, len(numbers))
+        if not stream.average_rate or abs(stream.average_rate - fps) > 0.01 * fps:
+            shown = float(stream.average_rate or 0)
+            raise DamagedClipError(f"shows {shown:.4g} frames a second where {fps:.4g} were expected", path=path)
+        start, ticks_per_frame = stream.start_time or 0, 1 / (stream.average_rate * stream.time_base)
+        container.seek(start + int(numbers[0] * ticks_per_frame), stream=stream)
+        for frame in container.decode(stream):
+            number = -1 if frame.pts is None else round((frame.pts - start) / ticks_per_frame)
+            if number < numbers[len(frames)]:
+                continue
+            if number > numbers[len(frames)]:
+                raise DamagedClipError(f"the video has no frame {numbers[len(frames)]}; fetch it again", path=path)
+            frames += _upright([frame], path)
+            if len(frames) == len(numbers):
+                return np.stack(frames)
+    raise _cut_off(path, f"it has no frame {numbers[len(frames)]}")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """A video file and its first video stream; what goes wrong while it is open is a fault of the file's."""
     options = {
         "err_detect": "explode",  # an error is an error, not a frame made up from others
         "protocol_whitelist": "file",
@@ -42,7 +79,12 @@ def read_video(path: Path) -> tuple[UInt8[np.ndarray, "time height width 3"], fl
     }
     try:
         with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
-            return _decode(container, path)
+            stream = next(iter(container.streams.video), None)
+            if stream is None or stream.codec_context is None:
+                raise DamagedClipError("the file holds no video that can be decoded; fetch it again", path=path)
+            # One thread: a decoder may open in any worker, and several workers share the cores.
+            stream.thread_type, stream.codec_context.thread_count = "NONE", 1
+            yield container, stream
     except ClipError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
@@ -52,13 +94,8 @@ def read_video(path: Path) -> tuple[UInt8[np.ndarray, "time height width 3"], fl
 
 
 def _decode(
-    container: av.container.InputContainer, path: Path
+    container: av.container.InputContainer, stream: av.VideoStream, path: Path
 ) -> tuple[UInt8[np.ndarray, "time height width 3"], float | None]:
-    stream = next(iter(container.streams.video), None)
-    if stream is None or stream.codec_context is None:
-        raise DamagedClipError("the file holds no video that can be decoded; fetch it again", path=path)
-    # One thread: a decoder may open in any worker, and several workers share the cores.
-    stream.thread_type, stream.codec_context.thread_count = "NONE", 1
     rate = stream.average_rate or stream.guessed_rate
     _check_size(path, stream.width, stream.height, max(stream.frames, 1))
 

@@ -1,0 +1,349 @@
+"""Human3.6M: a small copy of its layout, cameras against a slow twin, crops that follow, pickles that run nothing."""
+
+import os
+import pickle
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+
+from clip_files import write_video
+from gatescope.loaders import ClipError, Human36M
+from gatescope.loaders.human36m import CAMERAS, crop_side, read_cameras
+from gatescope.loaders.object_arrays import read_object_array
+from gatescope.loaders.video import read_video_frames
+
+NUM_FRAMES, SIDE = 44, 160  # of each video: frames, and px
+SUBJECTS = {"S9": ("Photo", "Walking 1"), "S11": ("Eating",)}
+# Where our 17 joints stand among the 32 recorded, by the data set's own description of its skeleton.
+PLACES = [0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27]
+
+
+def slow_camera(numbers, subject, camera):
+    """Rotation and place of one camera, by the matrices of its three angles."""
+    start = 6 * (11 * camera + subject - 1)
+    a, b, c = numbers[start : start + 3]
+    about_x = [[1, 0, 0], [0, np.cos(a), -np.sin(a)], [0, np.sin(a), np.cos(a)]]
+    about_y = [[np.cos(b), 0, np.sin(b)], [0, 1, 0], [-np.sin(b), 0, np.cos(b)]]
+    about_z = [[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]]
+    return np.array(about_x) @ about_y @ about_z, np.array(numbers[start + 3 : start + 6])
+
+
+def some_numbers():
+    """The 300 numbers of w0: cameras 5 m from the middle, 1.5 m up, which look at it; z is up in this world."""
+    outside, inside = [], []
+    for camera in range(4):
+        for subject in range(11):
+            yaw = 0.7 + camera * np.pi / 2 + 0.01 * subject
+            place = np.array([5000 * np.cos(yaw), 5000 * np.sin(yaw), 1500])
+            ahead = np.array([0, 0, 900]) - place
+            ahead /= np.linalg.norm(ahead)
+            right = np.cross(ahead, [0, 0, 1])
+            right /= np.linalg.norm(right)
+            rows = np.array([right, np.cross(ahead, right), ahead])  # of the rotation: camera axes in the world
+            angles = (np.arctan2(-rows[1, 2], rows[2, 2]), np.arcsin(rows[0, 2]), np.arctan2(-rows[0, 1], rows[0, 0]))
+            outside += [*angles, *place]
+        inside += [180.0, 181.0, SIDE / 2, SIDE / 2 + 1, -0.2, 0.25, -0.003, -0.001, -0.0015]
+    return outside + inside
+
+
+def some_world(seed):
+    """(time, 32, 3) m: a cloud of joints about 0.9 m above the ground that wanders, every joint in its own way."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(NUM_FRAMES)[:, None, None] / NUM_FRAMES
+    joints = rng.normal(0, (0.2, 0.2, 0.4), (32, 3)) + [0, 0, 0.9]
+    joints[0] = (0, 0, 0.9)
+    return (joints + time * rng.normal(0, 0.4, 3) + 0.1 * np.sin(6 * time + np.arange(32)[:, None])).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def numbers():
+    return some_numbers()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, numbers):
+    """A small copy of the data set: two subjects, three performances; frame t is grey 20 + 4 t, the pelvis 255."""
+    root = tmp_path_factory.mktemp("human36m")
+    in_world, in_pixels = {}, {}
+    for subject, actions in SUBJECTS.items():
+        (root / subject / "Videos").mkdir(parents=True)
+        in_world[subject], in_pixels[subject] = {}, {}
+        for action in actions:
+            in_world[subject][action] = world = some_world(len(action))
+            in_pixels[subject][action] = views = []
+            for camera, name in enumerate(CAMERAS):
+                rotation, place = slow_camera(numbers, int(subject[1:]), camera)
+                seen = (1000 * world[:, PLACES].astype(float) - place) @ rotation.T
+                x, y = seen[..., 0] / seen[..., 2], seen[..., 1] / seen[..., 2]
+                f_x, f_y, c_x, c_y, k_1, k_2, k_3, p_1, p_2 = numbers[264 + 9 * camera : 273 + 9 * camera]
+                squared = x**2 + y**2
+                bent = 1 + k_1 * squared + k_2 * squared**2 + k_3 * squared**3 + p_1 * x + p_2 * y
+                x, y = x * bent + p_1 * squared, y * bent + p_2 * squared
+                views.append(np.stack([f_x * x + c_x, f_y * y + c_y], axis=-1).astype(np.float32))
+                frames = np.full((NUM_FRAMES + 2, SIDE, SIDE, 3), 20, np.uint8)
+                frames += 4 * np.arange(NUM_FRAMES + 2, dtype=np.uint8)[:, None, None, None]
+                for frame, (x, y) in zip(frames, views[-1][:, 0].astype(int), strict=False):
+                    frame[y - 3 : y + 4, x - 3 : x + 4] = 255
+                video = f"{action.replace('Photo', 'TakingPhoto')}.{name}.mp4"
+                codec = "libx264" if camera else "mpeg4"  # with and without frames stored out of order
+                write_video(root / subject / "Videos" / video, frames, codec, fps=50)
+    np.savez_compressed(root / "data_3d_h36m.npz", positions_3d=in_world)
+    np.savez_compressed(root / "data_2d_h36m_gt.npz", positions_2d=in_pixels, metadata={"num_joints": 17})
+    (root / "metadata.xml").write_text(f"<a>\n<w0>[{' '.join(map(repr, map(float, numbers)))}]</w0>\n</a>\n")
+    return root
+
+
+@pytest.fixture
+def copy(root, tmp_path):
+    """The same files in a folder of the test's own, the videos by links."""
+    shutil.copytree(root, tmp_path / "copy", copy_function=os.link)
+    return tmp_path / "copy"
+
+
+def rewritten(path, member, change):
+    """The npz at `path` with its dictionary changed; a new file, the linked one stays."""
+    content = np.load(path, allow_pickle=True)[member].item()
+    content = change(content)
+    path.unlink()
+    np.savez(path, **{member: content})
+
+
+def test_clips_lie_one_behind_the_other(root):
+    clips = Human36M(root, "test", size=32, num_frames=3, every=5)
+    assert len(clips) == 3 * 4 * 3  # performances, cameras, clips that start at 0, 15 and 30 of 44 frames
+    assert len(Human36M(root, "test", size=32, num_frames=5, every=25)) == 0
+    assert len(Human36M(root, "test", size=32, num_frames=1, every=44)) == 12
+    for index, start in ((0, 0), (1, 15), (2, 30), (-1, 30)):
+        clip = clips[index]
+        assert clip.fps == 10 and clip.frames.shape == (3, 32, 32, 3)
+        assert clip.source.endswith(f"mp4, frames {start} to {start + 10}")
+        # The corner shows the video's grey, which counts the frames, or the black beyond its border.
+        corner = clip.frames[:, 2, 2].mean(axis=1)
+        wanted = 20 + 4 * (start + 5 * np.arange(3))
+        assert ((abs(corner - wanted) < 3) | (corner == 0)).all()
+    assert [clips[index].name for index in (0, 12, -1)] == ["Photo", "Walking 1", "Eating"]
+
+
+def test_joints_stand_where_the_camera_sees_them(root, numbers):
+    clips = Human36M(root, "test", size=64, num_frames=4, every=10)
+    for index, (subject, action, camera) in {1: (9, "Photo", 1), 7: (9, "Walking 1", 3), 8: (11, "Eating", 0)}.items():
+        clip = clips[index]
+        rotation, place = slow_camera(numbers, subject, camera)
+        world = 1000 * some_world(len(action))[::10][:4, PLACES].astype(float)
+        for t in range(4):
+            for joint in range(17):
+                wanted = [sum(rotation[i] * (world[t, joint] - place)) for i in range(3)]
+                np.testing.assert_allclose(clip.joints_3d[t, joint], wanted, atol=0.02)
+        assert clip.joints_3d[..., 2].min() > 3000  # before the camera
+
+
+def test_the_crop_follows_the_pelvis_and_holds_every_joint(root):
+    for clip in Human36M(root, "test", size=64, num_frames=4, every=10):
+        assert ((clip.joints_2d > 0) & (clip.joints_2d < 64)).all()
+        np.testing.assert_allclose(clip.joints_2d[:, 0], 32, atol=1)
+        for frame, (x, y) in zip(clip.frames, clip.joints_2d[:, 0].astype(int), strict=True):
+            assert frame[y, x].min() > 220  # the white square of the pelvis
+        # One scale for the whole clip: pixels and millimetres are in proportion, but for perspective.
+        wide = np.linalg.norm(clip.joints_2d - clip.joints_2d[:, :1], axis=-1)[:, 1:].mean(axis=1)
+        broad = np.linalg.norm((clip.joints_3d - clip.joints_3d[:, :1])[..., :2], axis=-1)[:, 1:].mean(axis=1)
+        depth = clip.joints_3d[:, 0, 2]
+        assert np.ptp(wide / broad * depth) < 0.1 * np.mean(wide / broad * depth)
+
+
+def test_the_crop_s_side():
+    pixels = np.zeros((2, 17, 2), np.float32)
+    assert crop_side(pixels) == 2
+    pixels[1, 5] = (-10, 40)
+    assert crop_side(pixels) == 92  # 2 x 40, a margin of 15 %
+
+
+def test_the_cameras_of_the_description(root, numbers):
+    cameras = read_cameras(root / "metadata.xml")
+    assert len(cameras) == 44
+    for subject in (1, 11):
+        for number, name in enumerate(CAMERAS):
+            camera = cameras[f"S{subject}", name]
+            rotation, place = slow_camera(numbers, subject, number)
+            np.testing.assert_allclose(camera.rotation, rotation, atol=1e-12)
+            np.testing.assert_array_equal(camera.position, place)
+            assert camera.focal_px.tolist() == [180, 181] and camera.centre_px.tolist() == [80, 81]
+            assert camera.lens.tolist() == [-0.2, 0.25, -0.003]
+
+
+@pytest.mark.parametrize("name", ["data_3d_h36m.npz", "data_2d_h36m_gt.npz", "metadata.xml"])
+def test_a_missing_file_is_named_with_its_readme(copy, name):
+    (copy / name).unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{name}: is missing; see data/human36m/README.md"):
+        Human36M(copy, "test")
+
+
+def test_a_missing_video_is_named_or_left_out(copy):
+    video = copy / "S9" / "Videos" / f"Walking 1.{CAMERAS[2]}.mp4"
+    video.unlink()
+    with pytest.raises(
+        FileNotFoundError, match=rf"Walking 1.{CAMERAS[2]}.mp4: the video is missing; see data/human36m"
+    ):
+        Human36M(copy, "test")
+    clips = Human36M(copy, "test", num_frames=1, every=44, strict=False)
+    assert len(clips) == 11 and clips.skipped[0][0] == str(video)
+
+
+def test_the_split_s_subjects_must_be_there(root):
+    with pytest.raises(ClipError, match="holds no S1 as VideoPose3D writes it"):
+        Human36M(root, "train")
+    with pytest.raises(ValueError, match="split must be one of train, test"):
+        Human36M(root, "valid")
+    with pytest.raises(ValueError, match="every must be 1 or more"):
+        Human36M(root, "test", every=0)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("", "no element w0"), ("<w0>[1 2 3]</w0>", "no element w0"), (f"<w0>[{'x ' * 300}]</w0>", "no element w0")],
+)
+def test_a_damaged_description_is_refused(copy, content, said):
+    (copy / "metadata.xml").unlink()
+    (copy / "metadata.xml").write_text(content)
+    with pytest.raises(ClipError, match=said):
+        Human36M(copy, "test")
+
+
+def test_files_that_do_not_fit_each_other_are_refused(copy, numbers):
+    turned = np.roll(numbers[:264], 66).tolist() + numbers[264:]  # every camera where the one before it stood
+    (copy / "metadata.xml").unlink()
+    (copy / "metadata.xml").write_text(f"<w0>[{' '.join(map(str, turned))}]</w0>")
+    with pytest.raises(ClipError, match=r"px from where metadata.xml sees the 3D ones"):
+        Human36M(copy, "test")
+
+
+def with_entry(key, value):
+    """A change to the dictionary: S11's Eating becomes `value`, which sees the old one."""
+    return lambda content: {**content, "S11": {key: value(content["S11"]["Eating"])}}
+
+
+WRONG_POSES = {
+    "half of it": (with_entry("Eating", lambda old: old[:, :17]), r"must be \(time, 32, 3\)"),
+    "NaN": (with_entry("Eating", lambda old: old * np.float32(np.nan)), "no number of at most 100"),
+    "too large": (with_entry("Eating", lambda old: np.full(old.shape, 1e300)), "no number of at most 100"),
+    "integers": (with_entry("Eating", lambda old: old.astype(int)), "no array of float32 or float64"),
+    "objects": (with_entry("Eating", lambda old: old.astype(object)), "no array of float32 or float64"),
+    "a list": (with_entry("Eating", lambda old: old.tolist()), "holds no Eating"),
+    "fewer": (with_entry("Eating", lambda old: old[:-1]), "44 poses in 2D and 43 in 3D"),
+    "a path": (with_entry("../../Eating", lambda old: old), "is no name of an action"),
+    "no subject": (lambda content: {"S9": content["S9"]}, "holds no S11"),
+    "no dictionary": (lambda content: [content, content], "holds no pickled dictionary"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_POSES)
+def test_wrong_poses_are_refused(copy, wrong):
+    change, said = WRONG_POSES[wrong]
+    rewritten(copy / "data_3d_h36m.npz", "positions_3d", change)
+    with pytest.raises(ClipError, match=said):
+        Human36M(copy, "test")
+
+
+def test_two_views_of_four_are_refused(copy):
+    rewritten(copy / "data_2d_h36m_gt.npz", "positions_2d", with_entry("Eating", lambda old: old[:2]))
+    with pytest.raises(ClipError, match="has 2 views where 4 cameras were"):
+        Human36M(copy, "test")
+
+
+def test_poses_of_any_layout_in_memory_are_read(copy):
+    before = Human36M(copy, "test", size=8, num_frames=2, every=3)[-1].joints_3d
+    other = with_entry("Eating", lambda old: np.asfortranarray(old.astype(">f8")))
+    rewritten(copy / "data_3d_h36m.npz", "positions_3d", other)
+    after = Human36M(copy, "test", size=8, num_frames=2, every=3)[-1].joints_3d
+    np.testing.assert_array_equal(after, before)
+
+
+class Malice:
+    """What runs a command when it is unpickled in the usual way."""
+
+    def __init__(self, command, argument):
+        self.command, self.argument = command, argument
+
+    def __reduce__(self):
+        return self.command, (self.argument,)
+
+
+MALICE = {
+    "posix.mkdir": lambda path: Malice(os.mkdir, path),
+    "builtins.eval": lambda path: Malice(eval, f"__import__('os').mkdir({path!r})"),
+}
+
+
+@pytest.mark.parametrize("asked", MALICE)
+def test_a_malicious_pickle_runs_nothing(copy, asked):
+    made, path = copy / "made", copy / "data_3d_h36m.npz"
+    rewritten(path, "positions_3d", with_entry("Eating", lambda old: MALICE[asked](str(made))))
+    with pytest.raises(ClipError, match=rf"it asks for {asked}, which is no array of numbers"):
+        Human36M(copy, "test")
+    assert not made.exists()
+    np.load(path, allow_pickle=True)["positions_3d"].item()
+    assert made.exists()  # so it does, opened in the usual way
+
+
+def test_damaged_pickles_end_in_typed_errors(tmp_path, shapes_unchecked):
+    """Cut off and changed anywhere, also where NumPy's own unpickler would ask for terabytes."""
+    path, rng = tmp_path / "poses.npz", np.random.default_rng(0)
+    array = np.array({"S9": {"Eating": np.zeros((2, 32, 3), np.float32)}, "S11": [np.ones(2), "x", 1.5]}, dtype=object)
+    np.save(tmp_path / "whole.npy", array, allow_pickle=True)
+    whole = (tmp_path / "whole.npy").read_bytes()
+    contents = [whole[:stop] for stop in range(0, len(whole) - 1, 29)]
+    for _ in range(100):
+        content = np.frombuffer(whole, np.uint8).copy()
+        content[rng.integers(0, len(content), 3)] = rng.integers(0, 256, 3)
+        contents.append(content.tobytes())
+    contents.append(whole.replace(b"K\x02K\x20K\x03", b"\x8a\x08" + b"\x7f" * 8))  # a shape of 10 ** 18
+    contents.append(whole[:128] + pickle.dumps(b"")[:2] + b"\x8e" + b"\xff" * 7 + b"\x0f.")  # bytes as many
+    refused = 0
+    for content in contents:
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("poses.npy", content)
+        try:
+            found = read_object_array(path, "poses", obtain="from the tests")
+            values = found["S9"]["Eating"].values()
+            assert values.shape == (2, 32, 3)
+        except (ClipError, KeyError, TypeError, AttributeError, ValueError) as error:
+            refused += isinstance(error, ClipError)
+    assert refused > 30
+
+
+def test_a_file_that_is_no_npz_or_holds_no_dictionary(tmp_path):
+    path = tmp_path / "poses.npz"
+    path.write_bytes(b"rubbish")
+    with pytest.raises(ClipError, match="poses cannot be read"):
+        read_object_array(path, "poses", obtain="from the tests")
+    np.savez(path, other=np.zeros(3))
+    with pytest.raises(ClipError, match="holds no poses; make it again, from the tests"):
+        read_object_array(path, "poses", obtain="from the tests")
+    with pytest.raises(ClipError, match="other holds no pickled dictionary"):
+        read_object_array(path, "other", obtain="from the tests")
+
+
+def some_video(path, codec, num_frames=40, fps=50):
+    frames = np.full((num_frames, 32, 32, 3), 20, np.uint8)
+    frames += 5 * np.arange(num_frames, dtype=np.uint8)[:, None, None, None]  # further apart than codecs err
+    return write_video(path, frames, codec, fps=fps)
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+@pytest.mark.parametrize("numbers", [[0], [39], [12, 13, 14], [3, 29, 38]])
+def test_frames_of_a_video_by_their_numbers(tmp_path, codec, numbers):
+    frames = read_video_frames(some_video(tmp_path / "video.mp4", codec), numbers, 50)
+    levels = frames.reshape(len(numbers), -1).mean(axis=1)
+    np.testing.assert_allclose(levels, 20 + 5 * np.array(numbers), atol=2.4)
+
+
+def test_a_video_too_short_or_of_another_rate_is_refused(tmp_path):
+    path = some_video(tmp_path / "video.mp4", "libx264")
+    with pytest.raises(ClipError, match="cut off: it has no frame 40"):
+        read_video_frames(path, [38, 40], 50)
+    with pytest.raises(ClipError, match="shows 50 frames a second where 25 were expected"):
+        read_video_frames(path, [0], 25)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(ClipError, match="does not decode"):
+        read_video_frames(path, [0], 50)
