@@ -1,6 +1,7 @@
 """Clips of bodies as examples, and a training on poses from its description to what is kept."""
 
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -193,3 +194,27 @@ def test_real_motion_takes_the_place_of_gaits(shared, cache, tmp_path):
     list(run(**arguments, folder=tmp_path / "cmu-0"))
     card = json.loads(Path(tmp_path / "cmu-0" / "network.json").read_text())
     assert 20 < card["metrics"]["mpjpe_mm"] < 600
+
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+KEPT = sorted(card.parent for card in (REPOSITORY / "data" / "poses").glob("*/network.json"))
+
+
+def test_what_is_kept_of_poses_is_small():
+    files = [path for path in (REPOSITORY / "data" / "poses").rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) <= 5_000_000
+
+
+@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
+def test_kept_results_are_those_of_the_description(folder):
+    from gatescope.pose_task import RESULTS, PoseErrors, PoseRow
+    from gatescope.results import read_card, read_rows
+
+    card = read_card(folder, weights=(folder / "network.safetensors").exists())
+    description = tomllib.loads((REPOSITORY / "data" / "trainings" / "poses.toml").read_text())
+    assert {name: card["data"][name] for name in description} == description
+    assert folder.name == f"{card['data']['variant']}-{card['seed']}"
+    assert "rendered people only" in card["data"]["warning"]
+    errors = PoseErrors.load(folder / RESULTS)
+    assert errors.mean_mm == pytest.approx(card["metrics"]["mpjpe_mm"], rel=1e-3)
+    assert len(read_rows(folder, PoseRow)) == description["training"]["epochs"]
