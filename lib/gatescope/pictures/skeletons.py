@@ -22,7 +22,7 @@ Poses = Float[np.ndarray, "time 17 3"]
 
 TRUNK = tuple(sorted(set(range(1, len(PARENTS))) - {*RIGHT, *LEFT}))
 PARTS = {"right limbs": RIGHT, "left limbs": LEFT, "trunk and head": TRUNK}
-COLOURS = dict(zip(PARTS, ("#D55E00", "#0072B2", "#009E73"), strict=True))
+COLOURS = dict(zip(PARTS, ("#D55E00", "#009E73", "#0072B2"), strict=True))  # near those of the rendered suit
 TRUTH = "#b0b0b0"
 SHADE = "#ececec"  # behind frames in which something hides the body
 # The axes that lie across and upright: the camera's own view, that of somebody to its right, and from above.
