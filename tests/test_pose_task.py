@@ -197,7 +197,7 @@ def test_real_motion_takes_the_place_of_gaits(shared, cache, tmp_path):
 
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-KEPT = sorted(card.parent for card in (REPOSITORY / "data" / "poses").glob("*/network.json"))
+KEPT = sorted(card.parent for card in (REPOSITORY / "data" / "poses").rglob("network.json"))
 
 
 def test_what_is_kept_of_poses_is_small():
@@ -205,15 +205,20 @@ def test_what_is_kept_of_poses_is_small():
     assert sum(path.stat().st_size for path in files) <= 5_000_000
 
 
-@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", KEPT, ids=lambda folder: "-".join(folder.parts[-2:]))
 def test_kept_results_are_those_of_the_description(folder):
     from gatescope.pose_task import RESULTS, PoseErrors, PoseRow
     from gatescope.results import read_card, read_rows
 
     card = read_card(folder, weights=(folder / "network.safetensors").exists())
-    description = tomllib.loads((REPOSITORY / "data" / "trainings" / "poses.toml").read_text())
-    assert {name: card["data"][name] for name in description} == description
-    assert folder.name == f"{card['data']['variant']}-{card['seed']}"
+    named = "poses_ablations.toml" if folder.parent.name == "ablations" else "poses.toml"
+    description = tomllib.loads((REPOSITORY / "data" / "trainings" / named).read_text())
+    variant = card["data"]["variant"]
+    assert {name: card["data"][name] for name in ("clips", "network", "training")} == {
+        name: description[name] for name in ("clips", "network", "training")
+    }
+    assert card["data"]["variants"][variant] == description["variants"][variant]
+    assert folder.name == f"{variant}-{card['seed']}"
     assert "rendered people only" in card["data"]["warning"]
     errors = PoseErrors.load(folder / RESULTS)
     assert errors.mean_mm == pytest.approx(card["metrics"]["mpjpe_mm"], rel=1e-3)
