@@ -1,16 +1,15 @@
 """From numbers to what a reader sees."""
 
+from importlib import import_module
 from typing import Any
-
-from gatescope.pictures.scrubber import Scrubber
 
 __all__ = ["Scrubber", "explore"]
 
+# Imported when asked for: torch, widgets, loaders and the study take seconds, and most pictures need none of them.
+_HOMES = {"Scrubber": "gatescope.pictures.scrubber", "explore": "gatescope.pictures.explorer"}
+
 
 def __getattr__(name: str) -> Any:
-    # Widgets, loaders and the study take seconds to import, and no other picture needs them.
-    if name == "explore":
-        from gatescope.pictures.explorer import explore
-
-        return explore
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
