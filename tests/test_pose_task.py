@@ -131,9 +131,8 @@ def test_a_training_leaves_card_rows_and_errors(finished, cache):
     kept = PoseErrors.load(folder / RESULTS)
     np.testing.assert_allclose(kept.by_frame, errors.mean(-1), rtol=1e-3)
     np.testing.assert_allclose(kept.by_joint, errors.mean((0, 2)), rtol=1e-3, atol=1e-3)
-    np.testing.assert_allclose(
-        kept.moved[1], np.linalg.norm(found.poses[:, 1] - found.poses[:, 0], axis=-1).mean(), rtol=2e-3
-    )
+    moved = np.linalg.norm(found.poses[:, 1] - found.poses[:, 0], axis=-1)
+    np.testing.assert_allclose(kept.moved, [moved.mean()], rtol=2e-3)
     metrics = network.card["metrics"]
     assert metrics["mpjpe_mm"] == pytest.approx(errors[:, -1].mean(), rel=1e-4)
     assert metrics["mpjpe_by_stage_mm"] == pytest.approx(errors.mean((0, 2, 3)), rel=1e-4)
