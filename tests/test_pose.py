@@ -631,7 +631,7 @@ def test_files_of_something_else_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="the weights, is missing"):
         RPSM.load(path)
     GestureNetwork(NetworkConfig.small("a", num_classes=2, width=1 / 32)).save(path)
-    with pytest.raises(ValueError, match="no config of a pose machine"):
+    with pytest.raises(ValueError, match="no config of such a network"):
         RPSM.load(path)
     network = tiny_network()
     with pytest.raises(ValueError, match="the card has config of its own"):

@@ -2,15 +2,48 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
-from gatescope.files import atomic_write
+from gatescope.files import atomic_write, code_digest
+
+
+def save_network(network: nn.Module, path: str | Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The card as written beside the weights of a network with a `config`: that, `facts`, and a hash of the code.
+
+    Raises:
+        ValueError, TypeError: if a fact cannot stand in JSON or has a name that the card uses; nothing is written then.
+    """
+    own = {"config": network.config.to_json(), "code": code_digest()}
+    if taken := facts.keys() & (own.keys() | {"weights_sha256"}):
+        raise ValueError(f"the card has {', '.join(sorted(taken))} of its own; name these facts otherwise")
+    network.card = write_weights(Path(path), network.state_dict(), {**own, **facts})
+    return network.card
+
+
+def load_network(path: str | Path, make: Callable[[Mapping[str, Any]], nn.Module]) -> nn.Module:
+    """The network that `make` builds of the config in the card, with the weights at `path`, in its evaluation mode.
+
+    Raises:
+        FileNotFoundError: if the weights or their card are missing.
+        ValueError: if they do not belong together, are something else, or do not fit the network; the first tensor
+            that does not is named, with both shapes.
+    """
+    tensors, card = read_weights(Path(path))
+    try:
+        network = make(card["config"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"the card of {path} has no config of such a network: {error!r}") from None
+    check_fit(Path(path), tensors, network.state_dict())
+    network.to(next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()))
+    network.load_state_dict(tensors)
+    network.card = card
+    return network.eval()
 
 
 def card_path(path: Path) -> Path:

@@ -8,9 +8,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gatescope.files import code_digest
 from gatescope.models.backbone import MobileNetTop, Res3D, scaled
-from gatescope.models.cards import check_fit, read_weights, write_weights
+from gatescope.models.cards import load_network, save_network
 from gatescope.models.config import NetworkConfig
 from gatescope.models.conventions import CONVENTIONS
 from gatescope.models.hooks import HookPoint
@@ -107,11 +106,7 @@ class GestureNetwork(nn.Module):
         Raises:
             ValueError, TypeError: if a fact cannot stand in JSON; nothing is written then.
         """
-        own = {"config": self.config.to_json(), "data": data, "seed": seed, "metrics": metrics, "code": code_digest()}
-        if taken := facts.keys() & (own.keys() | {"weights_sha256"}):
-            raise ValueError(f"the card has {', '.join(sorted(taken))} of its own; name these facts otherwise")
-        self.card = write_weights(Path(path), self.state_dict(), {**own, **facts})
-        return self.card
+        return save_network(self, path, {"data": data, "seed": seed, "metrics": metrics, **facts})
 
     @classmethod
     def load(cls, path: str | Path, config: NetworkConfig | None = None) -> "GestureNetwork":
@@ -125,12 +120,4 @@ class GestureNetwork(nn.Module):
             ValueError: if they do not belong together, are something else, or do not fit the config; the first tensor
                 that does not is named, with both shapes.
         """
-        tensors, card = read_weights(Path(path))
-        try:
-            network = cls(config or NetworkConfig.from_json(card["config"]))
-        except (LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"the card of {path} has no config of a network of ours: {error!r}") from None
-        check_fit(Path(path), tensors, network.state_dict())
-        network.to(tensors["head.weight"].dtype).load_state_dict(tensors)
-        network.card = card
-        return network.eval()
+        return load_network(path, lambda values: cls(config or NetworkConfig.from_json(values)))

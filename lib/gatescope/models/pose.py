@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gatescope.files import code_digest
-from gatescope.models.cards import check_fit, read_weights, write_weights
+from gatescope.models.cards import load_network, save_network
 from gatescope.models.hooks import HookPoint
 from gatescope.models.pose_config import LOSSES, RPSMConfig
 from gatescope.models.pose_parts import Stage, by_frame, convolutions
@@ -134,11 +133,7 @@ class RPSM(nn.Module):
         Raises:
             ValueError, TypeError: if a fact cannot stand in JSON; nothing is written then.
         """
-        own = {"config": self.config.to_json(), "code": code_digest()}
-        if taken := facts.keys() & (own.keys() | {"weights_sha256"}):
-            raise ValueError(f"the card has {', '.join(sorted(taken))} of its own; name these facts otherwise")
-        self.card = write_weights(Path(path), self.state_dict(), {**own, **facts})
-        return self.card
+        return save_network(self, path, facts)
 
     @classmethod
     def load(cls, path: str | Path) -> "RPSM":
@@ -148,15 +143,7 @@ class RPSM(nn.Module):
             FileNotFoundError: if the weights or their card are missing.
             ValueError: if they do not belong together or are something else.
         """
-        tensors, card = read_weights(Path(path))
-        try:
-            network = cls(RPSMConfig.from_json(card["config"]))
-        except (LookupError, TypeError, ValueError) as error:
-            raise ValueError(f"the card of {path} has no config of a pose machine: {error!r}") from None
-        check_fit(Path(path), tensors, network.state_dict())
-        network.to(tensors["pose_mean"].dtype).load_state_dict(tensors)
-        network.card = card
-        return network.eval()
+        return load_network(path, lambda values: cls(RPSMConfig.from_json(values)))
 
     def _share(self) -> None:
         """Let the later stages have the first one's weights, which a state dict then holds once."""
