@@ -12,21 +12,21 @@ from clip_files import some_frames, write_jpegs, write_video
 from small_training import noisy_clips, weights_of
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def runs():
     from gatescope import runs
 
     return runs
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def start():
     from gatescope.models import NetworkConfig
 
     return NetworkConfig.small("a", num_classes=3, width=1 / 64, size=6, num_frames=4)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def go(runs, start):
     def go(folder, stop_after=None, start=start, data=None, **settings):
         """The rows, without their times."""
@@ -42,11 +42,18 @@ def go(runs, start):
     return go
 
 
+@pytest.fixture(scope="module")
+def once_finished(go, tmp_path_factory):
+    """A finished training, for `finished` only."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    return folder, go(folder)
+
+
 @pytest.fixture
-def finished(go, tmp_path):
+def finished(once_finished, tmp_path):
     """A finished training, in `tmp_path / "run"`."""
-    rows = go(tmp_path / "run")
-    return tmp_path / "run", rows
+    folder, rows = once_finished
+    return shutil.copytree(folder, tmp_path / "run"), rows
 
 
 def test_a_finished_training_leaves_all_that_a_reader_needs(runs, finished):

@@ -67,17 +67,24 @@ def test_a_training_of_other_code_or_another_description_is_stale(described, tmp
         assert is_stale(tmp_path, described)
 
 
-@pytest.fixture
-def finished(tmp_path):
-    """A finished training, in `tmp_path / "a-0"`."""
+@pytest.fixture(scope="module")
+def once_finished(tmp_path_factory):
+    """A finished training, for `finished` only."""
     from gatescope.models import NetworkConfig
     from gatescope.recipes import TrainConfig
     from gatescope.runs import run
 
     config = NetworkConfig.small("a", num_classes=3, width=1 / 64, size=6, num_frames=4)
-    folder = tmp_path / "a-0"
+    folder = tmp_path_factory.mktemp("finished") / "a-0"
     rows = list(run(config, noisy_clips(), noisy_clips(9), TrainConfig(epochs=2), folder, data={"noise": 0.5}))
     return folder, rows
+
+
+@pytest.fixture
+def finished(once_finished, tmp_path):
+    """A finished training, in `tmp_path / "a-0"`."""
+    folder, rows = once_finished
+    return shutil.copytree(folder, tmp_path / "a-0"), rows
 
 
 def test_a_kept_training_is_read_as_the_one_it_came_from(finished, tmp_path):
