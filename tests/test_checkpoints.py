@@ -272,7 +272,7 @@ rng, kills, halves = random.Random(0), [], 0
 for number in range(KILLS):
     child, target = start("killed"), reached() + rng.randrange(6)
     while reached() < target and os.waitpid(child, os.WNOHANG) == (0, 0):
-        pass
+        time.sleep(epoch_s / 10)
     time.sleep(rng.uniform(0, 2 * epoch_s))
     # By chance alone few would fall among the writes: every other one waits for those.
     while number % 2 and not has_halves() and os.waitpid(child, os.WNOHANG) == (0, 0):
