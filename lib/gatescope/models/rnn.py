@@ -1,7 +1,6 @@
 """RNN, LSTM and PeepholeConvLSTM: the recurrences that the gated cells of the study come from."""
 
 import math
-from abc import abstractmethod
 
 import torch
 from jaxtyping import Float
@@ -82,13 +81,7 @@ class _Gated(nn.Module):
         super().__init__()
         self.hooks = nn.ModuleDict({name: HookPoint() for name in "ifgcoh"})
 
-    @abstractmethod
-    def _zero(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> Tensor:
-        """A state of zeros for `x`; ValueError where `x` or `state` have other sizes than the layer needs."""
-
-    def _run(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        zero = self._zero(x, state)
-        h, c = state or (zero, zero)
+    def _run(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         batch, time = x.shape[:2]
         # All steps at once: what the input gives needs no state.
         steps = self.input_to_state(x.flatten(0, 1)).unflatten(0, (batch, time)).unbind(1)
@@ -137,12 +130,9 @@ class LSTM(_Gated):
         Raises:
             ValueError: if `x` has other features than the layer, no step, or does not fit `state`.
         """
-        output, last = self._run(x, state)
+        wanted = _check(x, self.in_features, self.hidden_features, dict(zip("hc", state or (), strict=False)))
+        output, last = self._run(x, *(state or 2 * [x.new_zeros(wanted)]))
         return (output, last) if return_state else output
-
-    def _zero(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> Tensor:
-        parts = dict(zip("hc", state or (), strict=False))
-        return x.new_zeros(_check(x, self.in_features, self.hidden_features, parts))
 
 
 class PeepholeConvLSTM(_Gated):
@@ -202,18 +192,14 @@ class PeepholeConvLSTM(_Gated):
             ValueError: if `x` has other channels than the layer, no step, or does not fit `state`; if the maps are not
                 of the size of full peepholes, or smaller than what a circular kernel reaches to one side.
         """
-        output, last = self._run(x, state)
-        return (output, last) if return_state else output
-
-    def _zero(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> Tensor:
-        parts = dict(zip("hc", state or (), strict=False))
-        wanted = _check(x, self.in_channels, self.hidden_channels, parts)
+        wanted = _check(x, self.in_channels, self.hidden_channels, dict(zip("hc", state or (), strict=False)))
         if self.size is not None and wanted[2:] != tuple(self.size):
             raise ValueError(f"full peepholes were made for maps of {self.size}; got {wanted[2:]}")
         reach = max(layer.kernel_size[0] // 2 for layer in (self.input_to_state, self.state_to_state))
         if self.circular and reach > min(wanted[2:]):
             raise ValueError(f"a circular kernel that reaches {reach} px needs a map of that size; got {wanted[2:]}")
-        return x.new_zeros(wanted)
+        output, last = self._run(x, *(state or 2 * [x.new_zeros(wanted)]))
+        return (output, last) if return_state else output
 
 
 def chrono_forget_bias(longest: int) -> float:
