@@ -33,7 +33,7 @@ LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 figures: $(INSTALLED)
 	@clip="$(clip)"; if [ -n "$$clip" ] && [ ! -e "$$clip" ]; then \
 	  echo "clip=$$clip does not exist; name a video file or a folder of frames" >&2; exit 2; fi
-	$(if $(FORCE),rm -rf build/runs/$(PROFILE))
+	$(if $(FORCE),rm -rf build/runs/$(PROFILE) build/runs/*_$(PROFILE))
 	clip="$(clip)"; $(BIN)/snakemake --cores $(CORES) --quiet rules progress host reason --nolock --rerun-incomplete \
 	  --rerun-triggers mtime $(if $(FORCE),--forceall) --config profile=$(PROFILE) $${clip:+"clip=$$(realpath -- "$$clip")"}
 	@$(if $(clip),echo "Notebooks and figures now show your clip: do not commit them. 'make figures' puts them back.")

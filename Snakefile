@@ -4,8 +4,8 @@ Dates tell nothing in a fresh clone, so what is stale is told by content: a mark
 fits what its notebook is made from, or what it left, is removed here, and Snakemake makes what is missing.
 
 A notebook with the parameters `training` and `runs` comes after the trainings these name, one to a core: of the
-description data/trainings/TRAINING.toml, in the folders build/runs/TRAINING/RUN; a RUN is a cell and a seed, a-0, with
-what its frames undergo between them if anything, a-shuffled-0.
+description data/trainings/TRAINING.toml, in the folders build/runs/TRAINING/RUN; a RUN is a cell, or of poses a variant,
+and a seed, a-0, with what its frames undergo between them if anything, a-shuffled-0.
 """
 
 import shlex
