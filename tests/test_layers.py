@@ -10,7 +10,7 @@ MODULES = {".".join(path.relative_to(LIBRARY).with_suffix("").parts): path for p
 LONGEST = 350  # lines
 
 # What every layer may use: files, names, records, facts.
-GROUND = {"files", "paths", "manifest", "parameters", "means", "skeleton", "pose_errors"}
+GROUND = {"files", "paths", "manifest", "parameters", "means", "skeleton", "pose_errors", "specialisation"}
 MAY_IMPORT = {
     "loaders": set(),
     "models": set(),
@@ -29,9 +29,11 @@ MAY_IMPORT = {
     "results": {"models", "evaluation", "train"},
     "study": {"loaders", "models", "recordings"},
     "pose_task": {"loaders", "models", "train", "recipes"},
-    "descriptions": {"loaders", "models", "recipes", "pose_task"},
+    "features": {"loaders", "models"},
+    "neuron_task": {"loaders", "models", "train", "recipes", "udl"},
+    "descriptions": {"loaders", "models", "recipes", "features", "pose_task", "neuron_task"},
     "runs": {"loaders", "models", "train", "recipes", "evaluation", "checkpoints", "results"},
-    "udl": {"loaders", "models", "train"},
+    "udl": set(),
     "freshness": set(),
     "publish": set(),
     "rebuild": {"freshness", "publish"},
