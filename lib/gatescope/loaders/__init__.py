@@ -4,9 +4,10 @@ from gatescope.loaders.cache import CachedClips
 from gatescope.loaders.clip import Clip, sample_frames, to_batch
 from gatescope.loaders.datasets import IsoGDClips, JesterClips, VideoClips
 from gatescope.loaders.errors import ClipError
+from gatescope.loaders.families import PermutationFamilies
 from gatescope.loaders.flow import with_flow
 from gatescope.loaders.human36m import Human36M
-from gatescope.loaders.labels import JESTER_LABELS, MOTION_CLASSES
+from gatescope.loaders.labels import CONFUSABLE, JESTER_LABELS, MOTION_CLASSES
 from gatescope.loaders.mocap import read_bvh
 from gatescope.loaders.pose_tensors import PoseTensors
 from gatescope.loaders.reading import read_clip
@@ -15,6 +16,7 @@ from gatescope.loaders.tensors import ClipTensors
 from gatescope.means import MEANS
 
 __all__ = [
+    "CONFUSABLE",
     "JESTER_LABELS",
     "MEANS",
     "MOTION_CLASSES",
@@ -26,6 +28,7 @@ __all__ = [
     "Human36M",
     "IsoGDClips",
     "JesterClips",
+    "PermutationFamilies",
     "PoseTensors",
     "SyntheticGestures",
     "VideoClips",

@@ -34,3 +34,13 @@ JESTER_LABELS: tuple[str, ...] = (
 # Told apart by how the hand moves, not by which fingers are stretched: swipes, pushing and pulling, rolling, turning,
 # shaking, no gesture. A few minutes of training suffice for these.
 MOTION_CLASSES: tuple[int, ...] = (*range(6), *range(12, 16), 22, 25)
+
+# Families of look-alike gestures, by their place in JESTER_LABELS: within one, fingers, a direction or both differ.
+CONFUSABLE: dict[str, tuple[int, ...]] = {
+    "zoom": (16, 17, 18, 19),
+    "sideways": (0, 1, 6, 7),
+    "up and down": (2, 3, 8, 9),
+    "push and pull": (4, 5, 10, 11),
+    "roll": (12, 13),
+    "turn": (14, 15),
+}
