@@ -1,0 +1,274 @@
+"""DSTS: layers of neurons of which one serves each clip, every neuron with channels for space and channels for time.
+
+After Dynamic Spatio-Temporal Specialization (ECCV 2022), of which there is no public code; what it does not say is
+marked as ours, here and in `DSTSConfig`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from gatescope.models.cards import load_network, save_network
+from gatescope.models.dsts_config import DSTSConfig
+from gatescope.models.dsts_parts import (
+    MaskedBatchNorm,
+    gumbel_softmax,
+    one_hot,
+    pulses_of,
+    saturating_sigmoid,
+    semhash,
+    soft_half,
+    straight_through,
+    weights_of,
+)
+from gatescope.models.hooks import HookPoint
+
+UPSTREAM = ("scoring", "gates")  # of a neuron: what decides who serves and how; all else works on the maps
+PASSED_ONCE = ("pulses", "choice", "gates")
+MAPS = ("x_s", "x_t", "z_s", "z_t")
+
+Maps = Float[Tensor, "batch channel time height width"]
+Route = Int64[Tensor, " batch"]
+
+
+class Neuron(nn.Module):
+    """The weights of one neuron: 14 C^2 + 5 C of them, of which C^2 + C are upstream."""
+
+    def __init__(self, config: DSTSConfig):
+        super().__init__()
+        size = config.channels
+        self.scoring = nn.Parameter(torch.empty(size, size, 1, 1, 1))
+        self.gates = nn.Parameter(torch.empty(size))
+        whole = config.gates == "conv3d"
+        self.spatial = nn.Parameter(torch.empty(size, size, 3 if whole else 1, 3, 3))
+        self.temporal = None if whole else nn.Parameter(torch.empty(size, size, 3, 1, 1))
+        self.norm_s = MaskedBatchNorm(size)
+        self.norm_t = None if whole else MaskedBatchNorm(size)
+        self.fusion = nn.Parameter(torch.empty(size, size, 1, 1, 1))
+        for kernel in (self.spatial, self.temporal, self.fusion):
+            if kernel is not None:
+                nn.init.kaiming_normal_(kernel)
+        # All-zero gates would be spatial, every one of them, in evaluation.
+        nn.init.normal_(self.gates, std=0.1)
+        # So that pulses begin with a spread near 1: more, and the Gumbel noise decides nothing and no gradient passes.
+        std = 1.0 if config.pulse == "mean" else 1 / (size * (1 if config.centre else config.num_positions))
+        nn.init.normal_(self.scoring, std=std)
+
+    def see_space(self, x: Maps, counts: Bool[Tensor, " batch"]) -> Maps:
+        """ReLU(norm(S * x)), frame by frame: a 3-D convolution as a 2-D one, several times faster on small maps."""
+        if self.temporal is None:
+            return F.relu(self.norm_s(F.conv3d(x, self.spatial, padding=1), counts))
+        frames = F.conv2d(x.transpose(1, 2).flatten(0, 1), self.spatial.squeeze(2), padding=1)
+        return F.relu(self.norm_s(frames.unflatten(0, (len(x), x.shape[2])).transpose(1, 2), counts))
+
+    def see_time(self, x: Maps, counts: Bool[Tensor, " batch"]) -> Maps:
+        """ReLU(norm(T * x)), each position by itself."""
+        rows = F.conv2d(x.flatten(3), self.temporal.squeeze(4), padding=(1, 0))
+        return F.relu(self.norm_t(rows.unflatten(3, x.shape[3:]), counts))
+
+    def fuse(self, z: Maps) -> Maps:
+        """The 1 x 1 x 1 convolution that mixes the two."""
+        return F.conv2d(z.flatten(3), self.fusion.squeeze(4)).unflatten(3, z.shape[3:])
+
+
+class SpecialisedLayer(nn.Module):
+    """N neurons, of which one serves each clip.
+
+        X_S = (1 - b) X;  X_T = b X                                                                        (5)
+        Z_S = ReLU(norm(S * X_S));  Z_T = ReLU(norm(T * X_T))                                              (6)
+        Z' = fusion * (Z_S + Z_T);  the layer gives the sum of a_i Z'_i over its neurons                   (7)
+
+    with the gates b and the operators of each neuron, and the choice a: one-hot, in training with the gradient of a
+    Gumbel-Softmax. While the choice is learnt, every neuron is run on every clip (dense), which is where that gradient
+    comes from; otherwise each clip is run through its own neuron alone (sparse). In either a neuron's norms see its own
+    clips alone.
+
+    Hook points: `pulses` and `choice` (batch, neuron), `gates` (visit, channel), and the maps `x_s x_t z_s z_t` of each
+    visit of a clip to a neuron: sparse, one to a clip, in the clips' order; dense, those of all clips to the first
+    neuron, then to the next.
+    """
+
+    def __init__(self, config: DSTSConfig):
+        super().__init__()
+        self.config = config
+        self.neurons = nn.ModuleList(Neuron(config) for _ in range(config.num_neurons))
+        self.centre = MaskedBatchNorm(config.channels, affine=False) if config.centre else None
+        self.hooks = nn.ModuleDict(
+            {name: HookPoint() for name in PASSED_ONCE} | {name: HookPoint(time_axis=2) for name in MAPS}
+        )
+
+    def forward(self, x: Maps, route: Route | None = None, *, dense: bool | None = None) -> Maps:
+        """What each clip's neuron makes of it: the one `route` names, if given, else the layer's own choice."""
+        hooks = self.hooks
+        pulses = hooks["pulses"](self.pulses(x))
+        choice = hooks["choice"](self._choose(pulses) if route is None else one_hot(route, pulses))
+        visits = self._visits(choice, self._is_dense(route) if dense is None else dense)
+        seen = x if visits.each is None else x.repeat(visits.each, 1, 1, 1, 1)
+        x_s, x_t = self._divide(seen, visits)
+        z = hooks["z_s"](self._by_neuron(Neuron.see_space, hooks["x_s"](x_s), visits))  # (6)
+        if self.config.gates != "conv3d":
+            z = z + hooks["z_t"](self._by_neuron(Neuron.see_time, hooks["x_t"](x_t), visits))  # (6)
+        z = self._by_neuron(lambda neuron, maps, _: neuron.fuse(maps), z, visits)  # (7)
+        z = visits.weights.view(-1, 1, 1, 1, 1) * z  # (7)
+        return z if visits.each is None else z.unflatten(0, (visits.each, len(x))).sum(0)  # (7)
+
+    def pulses(self, x: Maps) -> Float[Tensor, "batch neurons"]:
+        """What the choice is made by, without noise: Eq. (1), of centred features where the config says so (ours)."""
+        scoring = torch.stack([neuron.scoring for neuron in self.neurons])
+        mean = self.config.pulse == "mean"
+        if self.centre is None:
+            return pulses_of(scoring, x, mean=mean)
+        return self.centre(x.mean((2, 3, 4))) @ weights_of(scoring, mean=mean).T
+
+    def gate_logits(self) -> Float[Tensor, "neurons channel"]:
+        """Every neuron's g."""
+        return torch.stack([neuron.gates for neuron in self.neurons])
+
+    def _is_dense(self, route: Route | None) -> bool:
+        # Where nobody learns to choose, nobody needs to know what the other neurons would have made of a clip.
+        learns = self.training and self.config.router == "learned"
+        return route is None and (learns or self.config.router in ("all", "soft"))
+
+    def _choose(self, pulses: Tensor) -> Float[Tensor, "batch neurons"]:
+        router = self.config.router
+        if router == "given":
+            raise ValueError("this layer's router is given: name a neuron for every clip, as route")
+        if router == "all":
+            return torch.full_like(pulses, 1 / len(self.neurons))
+        if router == "random":
+            return one_hot(torch.randint(len(self.neurons), (len(pulses),), device=pulses.device), pulses)
+        if not self.training:
+            return pulses.softmax(1) if router == "soft" else one_hot(pulses.argmax(1), pulses)
+        y = gumbel_softmax(pulses, self.config.tau)
+        return y if router == "soft" else straight_through(one_hot(y.argmax(1), y), y)
+
+    def _visits(self, choice: Float[Tensor, "batch neurons"], dense: bool) -> "Visits":
+        num_clips, num_neurons = choice.shape
+        if dense:
+            neurons = torch.arange(num_neurons, device=choice.device).repeat_interleave(num_clips)
+            weights = choice.T.flatten()
+            return Visits(neurons, weights, weights > 0, num_neurons)
+        chosen = choice.argmax(1)
+        weights = choice.gather(1, chosen[:, None]).squeeze(1)
+        return Visits(chosen, weights, torch.ones_like(chosen, dtype=torch.bool), None)
+
+    def _divide(self, x: Maps, visits: "Visits") -> tuple[Maps, Maps]:
+        """X_S and X_T."""
+        if self.config.gates in ("both", "conv3d"):
+            return x, x
+        b = self.hooks["gates"](self._gates(visits)).view(len(x), -1, 1, 1, 1)
+        return (1 - b) * x, b * x  # (5)
+
+    def _gates(self, visits: "Visits") -> Float[Tensor, "visits channel"]:
+        kind, g = self.config.gates, self.gate_logits()[visits.neurons]
+        if kind != "learned":
+            return torch.full_like(g, float(kind == "temporal"))
+        if not self.training:
+            return (g.sigmoid() if self.config.semhash == "sigmoid" else g > 0).to(g)
+        if self.config.semhash == "sigmoid":
+            return g.sigmoid()
+        # One draw for each clip, whichever neuron it visits: only one of them counts.
+        each = visits.each or 1
+        num_clips = len(g) // each
+        noise = torch.randn(num_clips, g.shape[1], dtype=g.dtype, device=g.device).repeat(each, 1)
+        if self.config.semhash == "soft":
+            return saturating_sigmoid(g + noise)
+        soft = soft_half(num_clips, g.device) if self.config.semhash == "half" else g.new_zeros(num_clips) > 0
+        return semhash(g, noise, soft.repeat(each))
+
+    def _by_neuron(self, operate: Callable[..., Maps], x: Maps, visits: "Visits") -> Maps:
+        """What each visit's neuron makes of it, in the order of the visits."""
+        if visits.each is not None:
+            parts = zip(self.neurons, x.chunk(visits.each), visits.counts.chunk(visits.each), strict=True)
+            return torch.cat([operate(*part) for part in parts])
+        rows = [(visits.neurons == number).nonzero().squeeze(1) for number in range(len(self.neurons))]
+        served = [(neuron, own) for neuron, own in zip(self.neurons, rows, strict=True) if len(own)]
+        parts = [operate(neuron, x[own], visits.counts[own]) for neuron, own in served]
+        return torch.cat(parts)[torch.cat(rows).argsort()]
+
+
+@dataclass(frozen=True, eq=False)
+class Visits:
+    """Which neuron is run on which clip."""
+
+    neurons: Int64[Tensor, " visits"]
+    weights: Float[Tensor, " visits"]  # a, of which 1 or 0 is used, and whose gradient is passed on
+    counts: Bool[Tensor, " visits"]  # whether the clip is one of the neuron's own
+    each: int | None  # visits of every clip; None: one, in the clips' order
+
+
+class DSTS(nn.Module):
+    """Layers of specialised neurons, and what passes by them: X + Z' of the last layer (ours: at one size throughout).
+
+    Hook points: those of `layer1`, `layer2`, ...
+    """
+
+    def __init__(self, config: DSTSConfig):
+        super().__init__()
+        for number in range(config.num_layers):
+            self.add_module(f"layer{number + 1}", SpecialisedLayer(config))
+
+    @property
+    def layers(self) -> list[SpecialisedLayer]:
+        """The layers, first to last."""
+        return list(self.children())
+
+    def forward(self, x: Maps, route: Route | None = None, *, dense: bool | None = None) -> Maps:
+        """Features and what the neurons add to them; `route` names the neuron of every clip, in all layers."""
+        z = x
+        for layer in self.layers:
+            z = layer(z, route, dense=dense)
+        return x + z
+
+
+class SpecialisedNetwork(nn.Module):
+    """Features, specialised neurons, and class scores from the mean over time and space (the head is ours).
+
+    Hook points: `features`, what the neurons are given; those of `dsts.layer1` and on.
+    """
+
+    def __init__(self, config: DSTSConfig):
+        super().__init__()
+        self.config = config
+        self.card: dict[str, Any] | None = None  # of the file that the weights were last saved to or loaded from
+        self.backbone = nn.Identity()
+        if config.backbone == "small":
+            # Frame by frame, so that nothing before the neurons knows of time.
+            conv = nn.Conv3d(1, config.channels, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), bias=False)
+            self.backbone = nn.Sequential(conv, nn.BatchNorm3d(config.channels), nn.ReLU())
+        self.dsts = DSTS(config)
+        self.head = nn.Linear(config.channels, config.num_classes)
+        self.hooks = nn.ModuleDict({"features": HookPoint(time_axis=2)})
+
+    def forward(
+        self, x: Maps, route: Route | None = None, *, dense: bool | None = None
+    ) -> Float[Tensor, "batch classes"]:
+        """The logits of clips: of one channel for the small backbone, of features without one."""
+        expected = 1 if self.config.backbone == "small" else self.config.channels
+        if x.ndim != 5 or x.shape[1] != expected or not x.is_floating_point():
+            raise ValueError(
+                f"needed (batch, {expected}, time, height, width) floats; got {tuple(x.shape)} {x.dtype}. Features of "
+                "GestureNetwork.encode have time before channels: transpose(1, 2)"
+            )
+        features = self.hooks["features"](self.backbone(x))
+        return self.head(self.dsts(features, route, dense=dense).mean((2, 3, 4)))
+
+    def save(self, path: str | Path, **facts: Any) -> dict[str, Any]:
+        """Write weights (.safetensors) and card (.json) as `GestureNetwork.save` does; the card comes back."""
+        return save_network(self, path, facts)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "SpecialisedNetwork":
+        """The network saved at `path`, in its evaluation mode; raises as `GestureNetwork.load` does."""
+        return load_network(path, lambda values: cls(DSTSConfig.from_json(values)))
+
+
+def upstream_names(network: nn.Module) -> list[str]:
+    """The parameters that decide who serves and how: the neurons' scoring kernels and gates."""
+    return [name for name, _ in network.named_parameters() if name.rpartition(".")[2] in UPSTREAM]
