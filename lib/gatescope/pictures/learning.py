@@ -1,0 +1,67 @@
+"""Pictures of learning on two levels: courses over a training, and the steps of upstream-downstream learning."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
+
+from gatescope.pictures.intervals import mean_and_each
+
+Point = tuple[float, float]
+
+
+def courses(
+    fig: FigureBase,
+    found: Mapping[str, Mapping[str, Float[np.ndarray, "seed epoch"]]],
+    looks: Mapping[str, Mapping[str, object]],
+) -> list[Axes]:
+    """A panel for each quantity over the epochs, as found[quantity][variant]: the mean over seeds, each seed thin.
+
+    `looks` are the line properties of each variant; the legend says how many seeds it has.
+    """
+    columns = -(-len(found) // 2)
+    axes = fig.subplots(2, columns, sharex=True, squeeze=False)
+    handles: dict[str, Artist] = {}
+    for ax, (quantity, variants) in zip(axes.flat, found.items(), strict=False):
+        for variant, curves in variants.items():
+            label = f"{variant}, {len(curves)} seed{'s' * (len(curves) > 1)}"
+            epochs = np.arange(1, curves.shape[1] + 1)
+            handles.setdefault(label, mean_and_each(ax, epochs, curves, label=label, **looks[variant])[0])
+        ax.set_title(quantity)
+    for ax in axes.flat[len(found) :]:
+        ax.set_axis_off()
+    for ax in axes[-1]:
+        ax.set_xlabel("epoch")
+        ax.xaxis.get_major_locator().set_params(integer=True)
+    fig.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles))
+    return list(axes.flat)[: len(found)]
+
+
+def steps_on_plane(
+    ax: Axes,
+    loss: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    steps: Mapping[str, tuple[Point, Point]],
+    looks: Mapping[str, Mapping[str, object]],
+    limits: tuple[Point, Point],
+) -> list[Artist]:
+    """Arrows from point to point (u, d) of the plane of two parameters, over the contours of a loss(u, d).
+
+    `limits` are those of u and of d; `looks` the arrow properties of each step, whose name stands beside its middle.
+    """
+    u, d = np.meshgrid(*(np.linspace(*ends, 101) for ends in limits))
+    lines = ax.contour(u, d, loss(u, d), 9, colors="#bbbbbb", linewidths=0.7)
+    drawn: list[Artist] = [lines, *ax.clabel(lines, fontsize=7, fmt="%.3g")]
+    for name, (start, end) in steps.items():
+        arrow = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 0, "linewidth": 1.6} | dict(looks[name])
+        drawn.append(ax.annotate("", end, start, arrowprops=arrow))
+        middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
+        upright = abs(end[1] - start[1]) * np.ptp(limits[0]) > abs(end[0] - start[0]) * np.ptp(limits[1])
+        shift, ha, va = ((5, 0), "left", "center") if upright else ((0, 4), "center", "bottom")
+        note = {"xytext": shift, "textcoords": "offset points", "ha": ha, "va": va, "fontsize": 8}
+        note |= {"bbox": {"color": "white", "pad": 0.5}, "zorder": 1}
+        drawn.append(ax.annotate(name, middle, color=looks[name]["color"], **note))
+    ax.set(xlim=limits[0], ylim=limits[1], xlabel="u, upstream", ylabel="d, downstream")
+    return drawn

@@ -1,0 +1,107 @@
+"""Pictures of what neurons serve and what they look at: classes by neuron, gates by channel, one against the other."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.image import AxesImage
+
+from gatescope.pictures.plots import bare
+
+SPATIAL, TEMPORAL = "#0072B2", "#D55E00"
+# Each colour is the stronger the surer the gate; between them a step, not white: an evaluation knows no half gate.
+GATE_COLOURS = LinearSegmentedColormap.from_list(
+    "spatial or temporal", [(0, SPATIAL), (0.5, "#dbe9f4"), (0.5, "#f8e1d3"), (1, TEMPORAL)]
+)
+SEED_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+
+
+def neuron_names(num_neurons: int) -> list[str]:
+    """`neuron 1` and so on: counted from 1, as layers are."""
+    return [f"neuron {number}" for number in range(1, num_neurons + 1)]
+
+
+def class_by_neuron(
+    ax: Axes, counts: Int[np.ndarray, "class neuron"], names: Sequence[str], families: Sequence[str]
+) -> AxesImage:
+    """Which part of each class's clips each neuron serves: a row for each class, its parts in percent.
+
+    Classes of one family stand together, in the order in which families come first; their names stand at the right.
+    """
+    kinds = list(dict.fromkeys(families))
+    order = sorted(range(len(names)), key=lambda row: kinds.index(families[row]))
+    parts = counts[order] / np.maximum(counts[order].sum(1, keepdims=True), 1)
+    shown = ax.imshow(parts, vmin=0, vmax=1, aspect="auto")
+    for (row, column), part in np.ndenumerate(parts):
+        if part >= 0.005:
+            colour = "black" if part > 0.6 else "white"
+            ax.text(column, row, f"{100 * part:.0f}", ha="center", va="center", fontsize=7, color=colour)
+    bare(ax)
+    ax.set_yticks(range(len(order)), [names[row] for row in order])
+    ax.set_xticks(range(counts.shape[1]), range(1, counts.shape[1] + 1))
+    ax.tick_params(length=0)
+    first = 0
+    for kind in kinds:
+        size = families.count(kind)
+        ax.text(counts.shape[1] - 0.4, first + (size - 1) / 2, kind, va="center", fontsize=8)
+        first += size
+        if first < len(order):
+            ax.axhline(first - 0.5, color="white", linewidth=3)
+    return shown
+
+
+def gate_map(ax: Axes, chances: Float[np.ndarray, "neuron channel"]) -> AxesImage:
+    """How sure each neuron's gates are: a row for each neuron, a column for each channel, named by its number.
+
+    `chances` are those of a channel to be temporal in training, Phi(g): above one half it is temporal in evaluation.
+    Channels are in the order of their mean over neurons, the most spatial first, and the same for all neurons.
+    """
+    order = np.argsort(chances.mean(0), kind="stable")
+    shown = ax.imshow(chances[:, order], cmap=GATE_COLOURS, vmin=0, vmax=1, aspect="auto")
+    bare(ax)
+    ax.set_xticks(range(len(order)), order, fontsize=7)
+    ax.set_yticks(range(len(chances)), neuron_names(len(chances)))
+    ax.set_xlabel("channel")
+    ax.tick_params(length=0)
+    for edge in range(1, len(chances)):
+        ax.axhline(edge - 0.5, color="white", linewidth=3)
+    return shown
+
+
+def fraction_bars(ax: Axes, fractions: Float[np.ndarray, " neuron"]) -> list[Artist]:
+    """Beside a gate map, which part of its channels each neuron takes for temporal, the rest for spatial."""
+    rows = range(len(fractions))
+    drawn: list[Artist] = list(ax.barh(rows, fractions, 0.6, color=TEMPORAL))
+    drawn += ax.barh(rows, 1 - fractions, 0.6, left=fractions, color=SPATIAL, alpha=0.25)
+    for row, fraction in enumerate(fractions):
+        ax.text(fraction + 0.03, row, f"{fraction:.2f}", va="center", fontsize=8)
+    ax.set(xlim=(0, 1), ylim=(len(fractions) - 0.5, -0.5), yticks=(), xticks=(0, 0.5, 1))
+    ax.spines["left"].set_visible(False)
+    return drawn
+
+
+def fraction_against_share(
+    ax: Axes,
+    shares: Float[np.ndarray, "seed neuron"],
+    fractions: Float[np.ndarray, "seed neuron"],
+    served: Int[np.ndarray, "seed neuron"],
+) -> list[PathCollection]:
+    """What a neuron looks at against what it serves: a mark for each neuron, a colour for each seed.
+
+    Across the part of its clips that are of temporal families, upwards the part of its channels that are temporal; the
+    mark's area is how many clips it serves. A neuron that serves none has no share and no mark.
+    """
+    area = 320 / max(served.max(initial=0), 1)  # square points of the largest mark
+    drawn = []
+    for seed, (x, y, count) in enumerate(zip(shares, fractions, served, strict=True)):
+        known = count > 0
+        colour = SEED_COLOURS[seed % len(SEED_COLOURS)]
+        looks = {"facecolor": colour, "edgecolor": "white", "alpha": 0.75, "label": f"seed {seed}"}
+        drawn.append(ax.scatter(x[known], y[known], area * count[known], **looks))
+    ax.set(xlim=(-0.06, 1.06), ylim=(-0.06, 1.06))
+    ax.set(xlabel="part of its clips from temporal families", ylabel="part of its channels that are temporal")
+    return drawn
