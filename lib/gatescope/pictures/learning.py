@@ -61,7 +61,7 @@ def steps_on_plane(
         upright = abs(end[1] - start[1]) * np.ptp(limits[0]) > abs(end[0] - start[0]) * np.ptp(limits[1])
         shift, ha, va = ((5, 0), "left", "center") if upright else ((0, 4), "center", "bottom")
         note = {"xytext": shift, "textcoords": "offset points", "ha": ha, "va": va, "fontsize": 8}
-        note |= {"bbox": {"color": "white", "pad": 0.5}, "zorder": 1}
+        note |= {"bbox": {"color": "white", "pad": 0.5}}
         drawn.append(ax.annotate(name, middle, color=looks[name]["color"], **note))
     ax.set(xlim=limits[0], ylim=limits[1], xlabel="u, upstream", ylabel="d, downstream")
     return drawn
