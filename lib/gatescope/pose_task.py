@@ -15,7 +15,7 @@ from gatescope.loaders.pose_tensors import PoseTensors
 from gatescope.models.pose import RPSM, RPSMConfig
 from gatescope.pose_errors import joint_errors, pa_mpjpe
 from gatescope.recipes import TrainConfig
-from gatescope.train import Epoch
+from gatescope.train import Epoch, OneStep, Step
 
 HIDDEN = (0.0, 0.2, 0.4, 0.6, 0.8)  # parts of the frames with a board, at which a finished network is measured
 RESULTS = "poses.npz"
@@ -114,12 +114,12 @@ def errors_of(network: RPSM, clips: PoseTensors, *, num_workers: int = 0) -> Pos
     )
 
 
-class PoseEstimation:
+class PoseEstimation(OneStep):
     """The poses in clips, by the loss that the network's config names; a task of `runs.run`."""
 
     row = PoseRow
 
-    def loss(self, module: nn.Module, x: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def loss(self, module: nn.Module, x: Tensor, target: Tensor) -> Step:
         """The loss over stages and frames, and the sum of the clips' errors, mm."""
         network = getattr(module, "module", module)
         values = module(x)

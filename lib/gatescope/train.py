@@ -55,27 +55,46 @@ class Row(Epoch):
         return "" if self.valid_accuracy is None else f"valid {self.valid_accuracy:.1%}"
 
 
+# A loss whose gradients are in place, and sums over the batch's clips of which a row shows the means, by its names:
+# `loss` among them, of one of the steps.
+Step = tuple[Tensor, dict[str, float]]
+
+
 @runtime_checkable
 class Task(Protocol):
-    """What is learnt of the clips: the loss, and the numbers of a row that a task has of its own."""
+    """What is learnt of the clips: the steps, and the numbers of a row that a task has of its own."""
 
     row: type[Epoch]
 
-    def loss(self, module: nn.Module, x: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a batch, and sums over its clips of which a row shows the means, by the row's names."""
+    def steps(self, fabric: Fabric, module: nn.Module, x: Tensor, target: Tensor) -> Iterator["Step"]:
+        """Put gradients of a batch in place, and yield; the optimiser moves what has any, and forgets them."""
 
     def validate(self, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int) -> dict[str, float]:
         """What a row says of the validation clips, by the row's names."""
 
 
-class Classification:
+class OneStep:
+    """A task that moves all parameters once for each batch, down the gradient of its `loss(module, x, target)`."""
+
+    def steps(self, fabric: Fabric, module: nn.Module, x: Tensor, target: Tensor) -> Iterator[Step]:
+        """The one step."""
+        loss, counted = self.loss(module, x, target)
+        fabric.backward(loss)
+        yield loss, counted | {"loss": loss.item() * len(target)}
+
+
+class Classification(OneStep):
     """The classes of clips, by cross-entropy."""
 
     row = Row
 
-    def loss(self, module: nn.Module, x: Tensor, target: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def logits(self, module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
+        """What the module gives of clips; it does not see their labels."""
+        return module(x)
+
+    def loss(self, module: nn.Module, x: Tensor, target: Tensor) -> Step:
         """The mean cross-entropy, and how many clips are right; raises ValueError for a label that is no class."""
-        logits = module(x)
+        logits = self.logits(module, x, target)
         # cross_entropy would pass over a label of -100.
         if len(wrong := target[(target < 0) | (target >= logits.shape[1])]):
             raise ValueError(f"label {wrong[0]} is none of the network's {logits.shape[1]} classes (from 0)")
@@ -210,18 +229,18 @@ def _one_epoch(
         for group in optimizer.param_groups:
             group["lr"] = rate
         x = change(x, rng)
-        loss, counted = task.loss(module, x, target)
-        fabric.backward(loss)
-        norm = torch.nn.utils.get_total_norm([weight.grad for weight in module.parameters() if weight.grad is not None])
-        if not torch.isfinite(loss + norm):
-            raise FloatingPointError(f"epoch {epoch + 1}, step {step + 1}: {_blame(module, x, loss)}")
-        if config.max_norm is not None:
-            torch.nn.utils.clip_grads_with_norm_(module.parameters(), config.max_norm, norm)
-        optimizer.step()
-        optimizer.zero_grad()
+        for loss, counted in task.steps(fabric, module, x, target):
+            gradients = [weight.grad for weight in module.parameters() if weight.grad is not None]
+            norm = torch.nn.utils.get_total_norm(gradients)
+            if not torch.isfinite(loss + norm):
+                raise FloatingPointError(f"epoch {epoch + 1}, step {step + 1}: {_blame(module, x, loss)}")
+            if config.max_norm is not None:
+                torch.nn.utils.clip_grads_with_norm_(module.parameters(), config.max_norm, norm)
+            optimizer.step()
+            optimizer.zero_grad()
+            sums.update(counted)
         step += 1
         num_clips += len(target)
-        sums.update(counted, loss=loss.item() * len(target))
     means = {name: total / num_clips for name, total in sums.items()}
     return {"epoch": epoch + 1, "step": step, "rate": rate, **means}
 
