@@ -48,10 +48,23 @@ def test_rows_of_a_class_matrix_sum_to_one_and_families_stand_together(neurons, 
     shown = neurons.class_by_neuron(ax, counts, ["x up", "y up", "x down"], ["x", "y", "x"])
     assert np.asarray(shown.get_array()).tolist() == [[0.75, 0.25], [0, 1], [0, 0]]
     assert names_of(ax.get_yticklabels()) == ["x up", "x down", "y up"]
-    assert shown.get_clim() == (0, 1)
-    texts = {text.get_text(): text.get_position()[1] for text in ax.texts}
-    assert texts == {"75": 0, "25": 0, "100": 1, "x": 0.5, "y": 2}
+    assert names_of(ax.get_xticklabels()) == ["1", "2"]
+    assert {text.get_text(): text.get_position()[1] for text in ax.texts} == {"75": 0, "25": 0, "100": 1}
     assert [line.get_ydata()[0] for line in ax.get_lines()] == [1.5]
+
+
+def test_families_are_named_beside_the_middle_of_their_rows(neurons, ax):
+    families = ["x", "y", "x", "x"]
+    neurons.class_by_neuron(ax, np.ones((4, 2), int), [*"abcd"], families)
+    names = neurons.name_families(ax, families)
+    assert [(name.get_text(), name.get_position()[1]) for name in names] == [("x", 1), ("y", 3)]
+    assert all(name.get_position()[0] > 1.5 for name in names)
+
+
+def test_a_table_has_its_numbers_in_percent_and_none_for_what_is_unknown(neurons, ax):
+    neurons.percent_table(ax, np.array([[0.0, 1.0], [np.nan, 0.634]]), ["a", "b"], ["own", "1"])
+    assert names_of(ax.texts) == ["0", "100", "63"]
+    assert names_of(ax.get_yticklabels()) == ["a", "b"] and names_of(ax.get_xticklabels()) == ["own", "1"]
 
 
 def test_gates_stand_in_one_order_for_all_neurons_with_their_numbers(neurons, ax):

@@ -1,6 +1,7 @@
 """Pictures of what neurons serve and what they look at: classes by neuron, gates by channel, one against the other."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -30,28 +31,52 @@ def class_by_neuron(
 ) -> AxesImage:
     """Which part of each class's clips each neuron serves: a row for each class, its parts in percent.
 
-    Classes of one family stand together, in the order in which families come first; their names stand at the right.
+    Classes of one family stand together, in the order in which families come first, which `name_families` names.
     """
-    kinds = list(dict.fromkeys(families))
-    order = sorted(range(len(names)), key=lambda row: kinds.index(families[row]))
-    parts = counts[order] / np.maximum(counts[order].sum(1, keepdims=True), 1)
+    order = [row for row, _ in _in_families(families)]
+    parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    shown = percent_table(ax, parts[order], [names[row] for row in order], range(1, counts.shape[1] + 1), least=0.005)
+    for row, ((_, family), (_, following)) in enumerate(pairwise(_in_families(families))):
+        if family != following:
+            ax.axhline(row + 0.5, color="white", linewidth=3)
+    return shown
+
+
+def name_families(ax: Axes, families: Sequence[str]) -> list[Artist]:
+    """The families' names to the right of such a matrix, each beside the middle of its rows."""
+    rows = [family for _, family in _in_families(families)]
+    right = ax.get_xlim()[1] + 0.1
+    return [
+        ax.text(right, rows.index(family) + (rows.count(family) - 1) / 2, family, va="center", fontsize=8)
+        for family in dict.fromkeys(rows)
+    ]
+
+
+def percent_table(
+    ax: Axes,
+    parts: Float[np.ndarray, "row column"],
+    rows: Sequence[str],
+    columns: Sequence[object],
+    *,
+    least: float = 0.0,
+) -> AxesImage:
+    """A table of parts from 0 to 1, in colours and in percent; what is less than `least`, or unknown, has no number."""
     shown = ax.imshow(parts, vmin=0, vmax=1, aspect="auto")
     for (row, column), part in np.ndenumerate(parts):
-        if part >= 0.005:
+        if part >= least:
             colour = "black" if part > 0.6 else "white"
             ax.text(column, row, f"{100 * part:.0f}", ha="center", va="center", fontsize=7, color=colour)
     bare(ax)
-    ax.set_yticks(range(len(order)), [names[row] for row in order])
-    ax.set_xticks(range(counts.shape[1]), range(1, counts.shape[1] + 1))
+    ax.set_yticks(range(len(rows)), rows)
+    ax.set_xticks(range(len(columns)), columns)
     ax.tick_params(length=0)
-    first = 0
-    for kind in kinds:
-        size = families.count(kind)
-        ax.text(counts.shape[1] - 0.4, first + (size - 1) / 2, kind, va="center", fontsize=8)
-        first += size
-        if first < len(order):
-            ax.axhline(first - 0.5, color="white", linewidth=3)
     return shown
+
+
+def _in_families(families: Sequence[str]) -> list[tuple[int, str]]:
+    """The number and the family of each class, families together."""
+    first = list(dict.fromkeys(families))
+    return sorted(enumerate(families), key=lambda row: first.index(row[1]))
 
 
 def gate_map(ax: Axes, chances: Float[np.ndarray, "neuron channel"]) -> AxesImage:
