@@ -1,7 +1,7 @@
 """Upstream-downstream learning of any model: parameters that are moved by what a step of the others would bring."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +107,7 @@ class UpstreamDownstream:
         others = {"joint": Passes(1, 1), "alternate": Passes(2, 2), "first": Passes(3, 3)}
         return others.get(self.variant, exact)
 
-    def step(self, batch: tuple[Any, Any], valid_batch: tuple[Any, Any], optimizer: torch.optim.Optimizer) -> Tensor:
+    def step(self, batch: Sequence[Any], valid_batch: Sequence[Any], optimizer: torch.optim.Optimizer) -> Tensor:
         """Take a whole iteration on two batches of (x, target); the loss of its last step comes back.
 
         `optimizer` has all parameters, and moves those that have a gradient, as torch's do.
@@ -137,7 +137,7 @@ class UpstreamDownstream:
 
         Raises:
             ValueError: if the variant is "joint", or the loss reaches no parameter of the simulated step.
-            FloatingPointError: if a gradient is not finite; the message names the first parameter with one.
+            FloatingPointError: if a gradient or the loss is not finite; the message names the first such parameter.
         """
         if self.variant == "joint":
             raise ValueError("joint training has no gradients of upstream parameters alone; take its `steps`")
@@ -162,7 +162,7 @@ class UpstreamDownstream:
                 self._add_product(slopes, nu)
             elif indirect:
                 self._add_difference(x, target, nu, noise)
-        _check(self.upstream)
+        _check(self.upstream, loss)
         return loss.detach(), output
 
     def downstream_gradients(self, x: Any, target: Any) -> tuple[Tensor, Any]:
@@ -183,13 +183,23 @@ class UpstreamDownstream:
         output = self.model(x)
         loss = self.loss(output, target)
         loss.backward(inputs=list(weights.values()))
-        _check(weights)
+        _check(weights, loss)
         return loss.detach(), output
 
     def _run(self, x: Any, target: Any, replaced: dict[str, Tensor]) -> tuple[Tensor, Any]:
         """Loss and output with other values for some parameters; what is written to buffers goes to copies."""
-        buffers = {name: buffer.clone() for name, buffer in self.model.named_buffers()}
-        output = functional_call(self.model, replaced | buffers, (x,))
+        values = {id(self._trained[name]): value for name, value in replaced.items()}
+        values |= {id(buffer): buffer.clone() for buffer in self.model.buffers()}
+        # Each place once, whatever its names: by itself functional_call finds all names of a weight, and where two
+        # lead to one module, as in a wrapper, it puts the replacement back instead of the weight (torch 2.13).
+        places = {
+            place: values[id(tensor)]
+            for prefix, module in self.model.named_modules()
+            for found in (module.named_parameters, module.named_buffers)
+            for place, tensor in found(prefix, recurse=False, remove_duplicate=False)
+            if id(tensor) in values
+        }
+        output = functional_call(self.model, places, (x,), tie_weights=False)
         return self.loss(output, target), output
 
     def _slopes(self, x: Any, target: Any, *, graph: bool) -> dict[str, Tensor]:
@@ -202,12 +212,10 @@ class UpstreamDownstream:
         return slopes
 
     def _add_product(self, slopes: dict[str, Tensor], nu: dict[str, Tensor]) -> None:
-        # What is linear in a downstream parameter alone has a slope without a graph.
-        names = [name for name in nu if slopes[name].requires_grad]
-        if names:
-            outputs = [slopes[name] for name in names]
-            factors = [-self.rate * nu[name] for name in names]
-            torch.autograd.backward(outputs, factors, inputs=list(self.upstream.values()))  # (4)
+        product = sum(((slopes[name] * value).sum() for name, value in nu.items()), torch.zeros(()))
+        # Where no slope depends on an upstream parameter, there is nothing to add.
+        if product.requires_grad:
+            (-self.rate * product).backward(inputs=list(self.upstream.values()))  # (4)
 
     def _add_difference(self, x: Any, target: Any, nu: dict[str, Tensor], noise: dict[torch.device, Tensor]) -> None:
         # The authors take 0.01 / |nu|. The cube root of the precision, 0.005 in float32, balances the error of the
@@ -218,7 +226,7 @@ class UpstreamDownstream:
             moved = {name: (self.simulated[name] + sign * epsilon * value).detach() for name, value in nu.items()}
             with _replayed(noise):
                 loss, _ = self._run(x, target, moved)
-            loss.backward(-sign * self.rate / (2 * epsilon), inputs=list(self.upstream.values()))  # (5)
+            (-sign * self.rate / (2 * epsilon) * loss).backward(inputs=list(self.upstream.values()))  # (5)
 
     def _noise(self) -> dict[torch.device, Tensor]:
         """Where torch's random numbers stand, on the processor and on the model's devices."""
@@ -253,10 +261,12 @@ def _replayed(noise: dict[torch.device, Tensor]) -> Iterator[None]:
         yield
 
 
-def _check(weights: dict[str, nn.Parameter]) -> None:
+def _check(weights: dict[str, nn.Parameter], loss: Tensor) -> None:
     for name, weight in weights.items():
         if weight.grad is not None and not weight.grad.isfinite().all():
             raise FloatingPointError(f"the gradient of {name} is not finite; a lower rate may help")
+    if not loss.isfinite():  # with gradients that are: of an empty batch
+        raise FloatingPointError(f"the loss is {loss.item()}; give a batch of at least one clip")
 
 
 @dataclass(frozen=True, eq=False)
