@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     command = commands.add_parser("train", help="train a network as described, or go on where it stopped")
     command.add_argument("description", type=Path, help="a TOML file with the tables clips, network and training")
     command.add_argument(
-        "--cell", required=True, help="convlstm, a, b, c or d, or a row of STUDY_CELLS; of poses a variant"
+        "--cell", required=True, help="convlstm, a, b, c or d, or a row of STUDY_CELLS; of poses or neurons a variant"
     )
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("--transform", help="shuffled, single or reversed: train and test on clips changed so")
@@ -107,6 +107,7 @@ def _site(asked: argparse.Namespace) -> int:
 
 def _train(asked: argparse.Namespace) -> int:
     from gatescope.descriptions import described_run
+    from gatescope.features import FrozenFeatures
     from gatescope.loaders import CachedClips
     from gatescope.runs import run
 
@@ -117,11 +118,12 @@ def _train(asked: argparse.Namespace) -> int:
     except (OSError, ValueError, LookupError, TypeError) as error:
         print(f"{asked.description}: {error}", file=sys.stderr)
         return 1
-    clips = (arguments[f"{split}_clips"].clips for split in ("train", "valid"))
-    for rendered in (each for each in clips if isinstance(each, CachedClips)):
-        with tqdm(total=len(rendered), desc="rendering", disable=None) as bar:
-            for count in rendered.fill():
-                bar.update(count - bar.n)
+    for tensors in (arguments["train_clips"], arguments["valid_clips"]):
+        for what, kept in (("rendering", getattr(tensors, "clips", None)), ("encoding", tensors)):
+            if isinstance(kept, CachedClips | FrozenFeatures):
+                with tqdm(total=len(kept), desc=what, disable=None) as bar:
+                    for count in kept.fill():
+                        bar.update(count - bar.n)
     return _follow(run(**arguments, folder=asked.out, num_workers=asked.workers), arguments["config"].epochs, asked.out)
 
 

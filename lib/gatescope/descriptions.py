@@ -7,18 +7,24 @@ from typing import Any
 
 import torch
 
+from gatescope.features import FrozenFeatures
 from gatescope.files import training_digest
 from gatescope.loaders import (
+    CONFUSABLE,
     BodyClips,
     CachedClips,
     ClipTensors,
     IsoGDClips,
     JesterClips,
+    PermutationFamilies,
     PoseTensors,
     SyntheticGestures,
     read_bvh,
 )
-from gatescope.models import GestureNetwork, NetworkConfig, RPSMConfig
+from gatescope.loaders.families import FAMILY_OF
+from gatescope.models import DSTSConfig, GestureNetwork, NetworkConfig, RPSMConfig
+from gatescope.neuron_task import Specialisation
+from gatescope.paths import CHECKPOINTS
 from gatescope.pose_task import PoseEstimation
 from gatescope.recipes import TrainConfig
 
@@ -47,8 +53,14 @@ def described_run(
     With `task = "poses"` an `RPSM` learns where the joints are: `clips` are `num_train`, `num_valid`, what else
     `BodyClips` takes, and the `hidden` and `length` of `PoseTensors`; BVH files, listed as `train` and `valid`, take
     the place of procedural gaits; `network` has fields of `RPSMConfig.small`; `cell` names one of the `variants`, each
-    with such tables of what it has otherwise. Example:
+    with such tables of what it has otherwise.
 
+    With `task = "neurons"` a `SpecialisedNetwork` of these `variants` learns classes: of `PermutationFamilies`, of
+    which `clips` are the arguments, `num_train` and `num_valid`; or, where `clips` name a `checkpoint`, confusable
+    gestures by what its backbone makes of them, means over `pool` x `pool` places. `network` has fields of
+    `DSTSConfig`; a variant's table `apart` has arguments of `UpstreamDownstream`, without which all learns together.
+
+    Example:
         description = {
             "clips": {"num_train": 960, "num_valid": 600, "size": 48, "classes": MOTION_CLASSES},
             "network": {"size": 48, "stem_stride": 3, "clip_mean": 0.75},
@@ -61,8 +73,8 @@ def described_run(
             or the checkpoint does not fit.
         FileNotFoundError: if a recorded set is not at its root, or the checkpoint is missing.
     """
-    if description.get("task") == "poses":
-        return _poses(description, variant=cell, seed=seed, cache=cache)
+    if description.get("task") in VARIED:
+        return VARIED[description["task"]](description, variant=cell, seed=seed, cache=cache)
     if set(description) != {"clips", "network", "training"}:
         raise ValueError(f"a run has the tables clips, network and training; got {', '.join(description) or 'none'}")
     facts = dict(description["clips"])
@@ -90,13 +102,7 @@ def _rendered(cache: str | Path | None, **facts: Any) -> tuple[CachedClips, Cach
 
 
 def _poses(description: Mapping[str, Any], *, variant: str, seed: int, cache: str | Path | None) -> dict[str, Any]:
-    tables = ("clips", "network", "training")
-    if missing := {*tables, "variants"} - set(description):
-        raise ValueError(f"a run of poses has the tables clips, network, training and variants; no {sorted(missing)}")
-    variants = description["variants"]
-    if variant not in variants:
-        raise LookupError(f"no variant {variant!r}; there are {', '.join(variants)}")
-    clips, network, training = ({**description[table], **variants[variant].get(table, {})} for table in tables)
+    clips, network, training = _tables(description, variant)
     shown = {name: clips.pop(name) for name in ("hidden", "length") if name in clips}
     where = {} if cache is None else {"folder": Path(cache)}
     counts = {split: clips.pop(f"num_{split}") for split in ("train", "valid")}
@@ -117,6 +123,50 @@ def _poses(description: Mapping[str, Any], *, variant: str, seed: int, cache: st
         "data": {**about, **description, "code": training_digest()},
         "task": PoseEstimation(),
     }
+
+
+def _neurons(description: Mapping[str, Any], *, variant: str, seed: int, cache: str | Path | None) -> dict[str, Any]:
+    clips, network, training = _tables(description, variant)
+    apart = description["variants"][variant].get("apart")
+    counts = {split: clips.pop(f"num_{split}") for split in ("train", "valid")}
+    if "checkpoint" in clips:
+        backbone = GestureNetwork.load(CHECKPOINTS / clips.pop("checkpoint") / "network.safetensors")
+        pool, where = clips.pop("pool"), {} if cache is None else {"folder": Path(cache)}
+        family_of = {label: number for number, family in enumerate(CONFUSABLE.values()) for label in family}
+        clips["classes"] = sorted(family_of)  # as the labels of the clips are
+        families = [family_of[label] for label in clips["classes"]]
+        tensors = {}
+        for split, count in counts.items():
+            gestures = SyntheticGestures(split, count, **clips, modalities=())
+            tensors[split] = FrozenFeatures(backbone, CachedClips(gestures, **where), pool=pool, **where)
+        about = {"source": "rendered gestures", "names": list(gestures.names), "warning": RENDERED_ONLY}
+        network = {"backbone": "none", "channels": tensors["train"][0][0].shape[0], **network}
+    else:
+        tensors = {split: PermutationFamilies(split, count, **clips) for split, count in counts.items()}
+        families = FAMILY_OF.tolist()
+        about = {"source": "synthetic permutation families", "names": list(tensors["train"].names)}
+    return {
+        "start": DSTSConfig(num_classes=len(families), **network),
+        "train_clips": tensors["train"],
+        "valid_clips": tensors["valid"],
+        "config": TrainConfig(**training, seed=seed),
+        "data": {**about, "variant": variant, **description, "code": training_digest()},
+        "task": Specialisation(families, apart),
+    }
+
+
+VARIED = {"poses": _poses, "neurons": _neurons}
+
+
+def _tables(description: Mapping[str, Any], variant: str) -> list[dict[str, Any]]:
+    """The tables clips, network and training of a variant."""
+    tables = ("clips", "network", "training")
+    if missing := {*tables, "variants"} - set(description):
+        raise ValueError(f"such a run has the tables clips, network, training and variants; no {sorted(missing)}")
+    variants = description["variants"]
+    if variant not in variants:
+        raise LookupError(f"no variant {variant!r}; there are {', '.join(variants)}")
+    return [{**description[table], **variants[variant].get(table, {})} for table in tables]
 
 
 def _with_tuples(settings: Mapping[str, Any]) -> dict[str, Any]:

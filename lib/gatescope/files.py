@@ -12,8 +12,8 @@ from gatescope.paths import LIBRARY
 CODE = (".py", ".js", ".css", ".mplstyle")
 # What of the library a training runs through, and so what decides its end.
 TRAINING = (
-    *("loaders", "models", "checkpoints", "descriptions", "evaluation"),
-    *("files", "means", "pose_errors", "pose_task", "recipes", "results", "runs", "skeleton", "train"),
+    *("loaders", "models", "checkpoints", "descriptions", "evaluation", "features", "files", "means", "neuron_task"),
+    *("pose_errors", "pose_task", "recipes", "results", "runs", "skeleton", "specialisation", "train", "udl"),
 )
 
 

@@ -20,7 +20,7 @@ def data_files(notebook: Path) -> list[Path]:
     """The lock, the descriptions of trainings and the weights that a notebook's tree holds."""
     tree = notebook.parent.parent
     found = [tree / "requirements.lock"]
-    for folder in ("trainings", "checkpoints", "poses"):
+    for folder in ("trainings", "checkpoints", "poses", "neurons"):
         found += (tree / "data" / folder).rglob("*")
     return sorted(path for path in found if path.is_file())
 

@@ -13,6 +13,7 @@ CACHE = DATA / "cache"
 TRAININGS = DATA / "trainings"  # what describes them, for `gatescope train`
 CHECKPOINTS = DATA / "checkpoints"  # weights of ours that the repository holds
 POSES = DATA / "poses"  # what trainings on poses came to, and the weights of two
+NEURONS = DATA / "neurons"  # what trainings with specialised neurons came to, and the weights of a few
 RUNS = ROOT / "build" / "runs"  # trainings, finished or not
 RUN_FIGURES = Path("figures")  # of a running notebook, below its working folder
 FINISHED = "finished.json"  # in it, once the notebook came to its end

@@ -16,8 +16,7 @@ from gatescope.checkpoints import first_difference, remove_states
 from gatescope.evaluation import CONTROLS, Predictions, evaluate, save_predictions
 from gatescope.files import atomic_write, sha256_of
 from gatescope.loaders import ClipTensors, VideoClips
-from gatescope.models import GestureNetwork, NetworkConfig
-from gatescope.models.pose import RPSMConfig
+from gatescope.models import DSTSConfig, GestureNetwork, NetworkConfig, RPSMConfig
 from gatescope.recipes import TrainConfig
 from gatescope.results import read_card, read_rows
 from gatescope.train import Classification, Epoch, Row, Task, describe, fit
@@ -62,7 +61,7 @@ RECOGNITION = Recognition()
 
 
 def run(
-    start: NetworkConfig | RPSMConfig | GestureNetwork,
+    start: NetworkConfig | RPSMConfig | DSTSConfig | GestureNetwork,
     train_clips: Dataset,
     valid_clips: Dataset,
     config: TrainConfig,
