@@ -12,7 +12,7 @@ from gatescope.models import DSTSConfig, GestureNetwork, NetworkConfig, Speciali
 from gatescope.models.dsts import upstream_names
 from gatescope.udl import FORMS, VARIANTS, Passes, UpstreamDownstream, toy_trajectory
 
-RATE = 0.3
+RATE = 0.3  # of the simulated step
 
 
 class Gated(nn.Module):

@@ -40,8 +40,9 @@ class UpstreamDownstream:
 
     actual step: $\nabla_d\, l(u', d; X, Y)$ (3), from the $d$ before the simulated step, with $u'$ after (2) held
 
-    The optimiser that follows (2) and (3) is the caller's. Three forms of (2), with $\nu = \nabla_{\hat d}\, l(\bar u,
-    \hat d; X_v, Y_v)$: "unrolled" derives through (1); "hessian" takes the product
+    The source moves by plain SGD at one rate throughout; here the optimiser that follows (2) and (3) is the caller's
+    (ours). Three forms of (2), with $\nu = \nabla_{\hat d}\, l(\bar u, \hat d; X_v, Y_v)$: "unrolled" derives through
+    (1); "hessian" takes the product
     $-\alpha \nabla_u \langle \nabla_d\, l(u, d; X, Y), \nu \rangle$ (4); "difference" (Liu et al. 2019, Eq. 8) takes
     $-\alpha\, [\nabla_u\, l(u, d + \epsilon\nu; X, Y) - \nabla_u\, l(u, d - \epsilon\nu; X, Y)] / 2\epsilon$ (5).
 
@@ -49,8 +50,9 @@ class UpstreamDownstream:
     "first" has the direct path alone, at $\hat d$; "alternate" the same at $d$, without a simulated step; "joint" is
     ordinary training, one step of all parameters on both batches together.
 
-    Where a hard choice with a soft gradient (straight-through) hangs on simulated parameters, (5) is another number: a
-    choice that does not change hides what its soft twin does. The other two derive through the soft one.
+    The first two forms are one number; (5) is near it where the loss is smooth in the simulated parameters. Over the
+    kinks of many ReLUs it is off by some percent, and to a hard choice with a soft gradient (straight-through) that
+    hangs on simulated parameters it is blind: there the choice stays as it is, and the others derive by its soft twin.
 
     What a model draws at random it draws anew in each of the three steps; the two further passes of (5) see what the
     simulated step saw. All three forms leave torch's random numbers at the same place.
@@ -137,7 +139,7 @@ class UpstreamDownstream:
 
         Raises:
             ValueError: if the variant is "joint", or the loss reaches no parameter of the simulated step.
-            FloatingPointError: if a gradient or the loss is not finite; the message names the first such parameter.
+            FloatingPointError: if a gradient is not finite, the first of which is named, or the loss is not.
         """
         if self.variant == "joint":
             raise ValueError("joint training has no gradients of upstream parameters alone; take its `steps`")
@@ -218,10 +220,10 @@ class UpstreamDownstream:
             (-self.rate * product).backward(inputs=list(self.upstream.values()))  # (4)
 
     def _add_difference(self, x: Any, target: Any, nu: dict[str, Tensor], noise: dict[torch.device, Tensor]) -> None:
-        # The authors take 0.01 / |nu|. The cube root of the precision, 0.005 in float32, balances the error of the
-        # difference against that of rounding, in every type.
+        # The authors' 0.01 in float32; in other types as the cube root of their precision, which balances the error of
+        # the difference against that of rounding.
         precision = torch.finfo(next(iter(self.simulated.values())).dtype).eps
-        epsilon = precision ** (1 / 3) / torch.nn.utils.get_total_norm(nu.values()).clamp_min(precision)
+        epsilon = 2 * precision ** (1 / 3) / torch.nn.utils.get_total_norm(nu.values()).clamp_min(precision)
         for sign in (1, -1):
             moved = {name: (self.simulated[name] + sign * epsilon * value).detach() for name, value in nu.items()}
             with _replayed(noise):
