@@ -151,7 +151,7 @@ def _neurons(description: Mapping[str, Any], *, variant: str, seed: int, cache: 
         "valid_clips": tensors["valid"],
         "config": TrainConfig(**training, seed=seed),
         "data": {**about, "variant": variant, **description, "code": training_digest()},
-        "task": Specialisation(families, apart),
+        "task": Specialisation(families, tensors["train"], apart),
     }
 
 

@@ -1,5 +1,6 @@
 """Learning with specialised neurons: a task of `fit`, and what the neurons of a trained network serve."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gatescope.files import atomic_write
 from gatescope.models.dsts import DSTSConfig, SpecialisedNetwork, upstream_names
+from gatescope.models.dsts_parts import MaskedBatchNorm
 from gatescope.recipes import TrainConfig
 from gatescope.specialisation import class_mean_accuracy, effective_neurons, mutual_information, temporal_fraction
 from gatescope.train import Classification, Row, Step
@@ -83,7 +85,9 @@ def serve(
     was_training = network.training
     network.eval()
     try:
-        with torch.inference_mode(), ExitStack() as hooks:
+        # A router that is random draws the same whenever it is judged, and nothing of the caller's.
+        with torch.inference_mode(), torch.random.fork_rng(devices=[]), ExitStack() as hooks:
+            torch.manual_seed(0)
             for name, kept in passed.items():
                 for layer, values in zip(layers, kept, strict=True):
                     hook = layer.hooks[name].register_forward_hook(
@@ -108,6 +112,36 @@ def serve(
     return found, float(F.cross_entropy(scores, truth))
 
 
+def settle(network: SpecialisedNetwork, clips: Dataset, families: Sequence[int], *, num_workers: int = 0) -> None:
+    """Take the norms' statistics of `clips` as the network serves them in evaluation, means over batches (ours).
+
+    In training half of the gates are soft, in evaluation none is: what a norm has seen before is not what it will see.
+    """
+    device = next(network.parameters()).device
+    norms = [module for module in network.modules() if isinstance(module, MaskedBatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    passes = Counter()
+
+    def take_in(norm: MaskedBatchNorm, given: tuple) -> None:
+        passes[norm] += 1
+        norm.momentum = 1 / passes[norm]
+
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), ExitStack() as hooks:
+            torch.manual_seed(0)
+            for norm in norms:
+                norm.train()
+                hooks.callback(norm.register_forward_pre_hook(take_in).remove)
+            for x, target in DataLoader(clips, 200, num_workers=num_workers, generator=torch.Generator()):
+                network(x.to(device), route_of(network, target.to(device), families))
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        network.train(was_training)
+
+
 def route_of(network: SpecialisedNetwork, target: Tensor, families: Sequence[int]) -> Tensor | None:
     """For a router that is given its routes, the neuron of each clip's own family: an oracle's choice."""
     if network.config.router != "given":
@@ -124,8 +158,9 @@ class Specialisation(Classification):
 
     row = NeuronRow
 
-    def __init__(self, families: Sequence[int], apart: Mapping[str, Any] | None = None):
+    def __init__(self, families: Sequence[int], train_clips: Dataset, apart: Mapping[str, Any] | None = None):
         self.families = tuple(families)
+        self.train_clips = train_clips  # on which the norms settle before the network is judged
         self.apart = apart
 
     def logits(self, module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
@@ -161,6 +196,7 @@ class Specialisation(Classification):
     def validate(self, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int) -> dict[str, float]:
         """Loss and accuracy on the clips, and how the neurons share them."""
         network = getattr(module, "module", module)
+        settle(network, self.train_clips, self.families, num_workers=num_workers)
         found, loss = serve(network, clips, self.families, num_workers=num_workers)
         num_neurons = network.config.num_neurons
         return {

@@ -249,12 +249,19 @@ class SpecialisedNetwork(nn.Module):
     def forward(
         self, x: Maps, route: Route | None = None, *, dense: bool | None = None
     ) -> Float[Tensor, "batch classes"]:
-        """The logits of clips: of one channel for the small backbone, of features without one."""
-        expected = 1 if self.config.backbone == "small" else self.config.channels
-        if x.ndim != 5 or x.shape[1] != expected or not x.is_floating_point():
+        """The logits of clips: of one channel for the small backbone, of features without one.
+
+        Raises ValueError if the clips have another shape, or `route` names no neuron for some.
+        """
+        expected, num_neurons = 1 if self.config.backbone == "small" else self.config.channels, self.config.num_neurons
+        if x.ndim != 5 or x.shape[1] != expected or not x.numel() or not x.is_floating_point():
             raise ValueError(
-                f"needed (batch, {expected}, time, height, width) floats; got {tuple(x.shape)} {x.dtype}. Features of "
-                "GestureNetwork.encode have time before channels: transpose(1, 2)"
+                f"needed (batch, {expected}, time, height, width) floats, one clip or more; got {tuple(x.shape)} "
+                f"{x.dtype}. Features of GestureNetwork.encode have time before channels: transpose(1, 2)"
+            )
+        if route is not None and (len(route) != len(x) or route.min() < 0 or route.max() >= num_neurons):
+            raise ValueError(
+                f"route must name a neuron, 0 to {num_neurons - 1}, for each of {len(x)} clips; got {route.tolist()}"
             )
         features = self.hooks["features"](self.backbone(x))
         return self.head(self.dsts(features, route, dense=dense).mean((2, 3, 4)))

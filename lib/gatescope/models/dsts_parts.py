@@ -101,7 +101,7 @@ class MaskedBatchNorm(nn.Module):
         """All of `x`, normalised; in training by those that count (all, without `counts`)."""
         mean, variance = self.running_mean, self.running_var
         if self.training:
-            seen = x if counts is None else x[counts]
+            seen = (x if counts is None else x[counts]).to(mean)  # also where the maps are of 16 bits
             num_values = seen.shape[0] * seen[:, :1].flatten(1).shape[1]
             if num_values > 1:
                 axes = [axis for axis in range(x.ndim) if axis != 1]
