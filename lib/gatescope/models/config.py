@@ -7,6 +7,7 @@ from typing import Any
 
 from gatescope.means import MEANS
 from gatescope.models.cells import CELLS, Cell, cell_named
+from gatescope.models.config_fields import check_fields
 from gatescope.models.conventions import CONVENTIONS
 
 
@@ -77,11 +78,6 @@ class NetworkConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "NetworkConfig":
         """The config that `to_json` gave these values for; raises ValueError where they are of something else."""
-        names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            raise ValueError(
-                f"a network's config has {', '.join(sorted(names))}; this one lacks {sorted(names - set(values))} "
-                f"and has {sorted(set(values) - names)} besides"
-            )
+        check_fields(cls, values, "a network")
         cells = tuple(Cell(**cell) if isinstance(cell, Mapping) else cell for cell in values["cells"])
         return cls(**{**values, "cells": cells, "mean": tuple(values["mean"])})

@@ -1,8 +1,10 @@
 """DSTSConfig: all that decides what a network of specialised neurons computes."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from gatescope.models.config_fields import check_fields
 
 CHOICES = {
     "backbone": ("small", "none"),
@@ -52,10 +54,5 @@ class DSTSConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "DSTSConfig":
         """The config that `to_json` gave these values for; raises ValueError where they are of something else."""
-        names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            raise ValueError(
-                f"a config of specialised neurons has {', '.join(sorted(names))}; this one lacks "
-                f"{sorted(names - set(values))} and has {sorted(set(values) - names)} besides"
-            )
+        check_fields(cls, values, "specialised neurons")
         return cls(**values)

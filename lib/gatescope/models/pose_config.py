@@ -1,8 +1,10 @@
 """RPSMConfig: all that decides what a recurrent 3-D pose machine computes and learns; the presets of it."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from gatescope.models.config_fields import check_fields
 
 POOL = "pool"
 # Channels of the 3 x 3 convolutions, and max-poolings that halve the map. The notes' table has 256 channels in
@@ -110,11 +112,6 @@ class RPSMConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "RPSMConfig":
         """The config that `to_json` gave these values for; raises ValueError where they are of something else."""
-        names = {field.name for field in fields(cls)}
-        if set(values) != names:
-            raise ValueError(
-                f"a pose machine's config has {', '.join(sorted(names))}; this one lacks "
-                f"{sorted(names - set(values))} and has {sorted(set(values) - names)} besides"
-            )
+        check_fields(cls, values, "a pose machine")
         trunk = values["trunk"]
         return cls(**{**values, "trunk": trunk if isinstance(trunk, str) else tuple(trunk)})
