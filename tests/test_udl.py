@@ -425,22 +425,22 @@ def test_the_stated_cost_is_what_an_iteration_takes(form, variant):
 
 
 class Shared(nn.Module):
-    """A weight under two names, a module under two names, and a parameter that nothing reaches."""
+    """Weights with two names in one module and in two, modules with two names, a parameter that nothing reaches."""
 
-    def __init__(self, tied=True):
+    def __init__(self):
         super().__init__()
         self.gates = nn.Parameter(torch.randn(4))
         self.first, self.second, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
-        if tied:
-            self.second.weight = self.first.weight
+        self.second.weight = self.first.weight
         self.body = self.head
+        self.scale = self.shift = nn.Parameter(torch.randn(4))
         self.unused = nn.Parameter(torch.ones(2))
         self.norm = nn.BatchNorm1d(4)
         self.norms = nn.ModuleList([self.norm, self.norm])
 
     def forward(self, x):
         hidden = self.norms[1](self.second(self.norm(self.first(x).tanh())).tanh() * self.gates.sigmoid())
-        return self.body(hidden) + self.head(hidden**2)
+        return self.body(hidden * self.scale) + self.head(hidden**2 + self.shift)
 
 
 def test_where_slopes_know_nothing_of_upstream_there_is_nothing_to_add():
