@@ -227,3 +227,10 @@ def test_steps_go_from_point_to_point_over_the_loss(learning, ax):
         for line in lines:
             np.testing.assert_allclose(line.sum(1), level, atol=1e-9)
     assert ax.get_xlim() == (-1, 2) and ax.get_ylim() == (-1, 1)
+
+
+@pytest.mark.parametrize(("name", "title"), [("dsts.layer1.x_s", "X_S, to space"), ("dsts.layer2.z_t", "Z_T, of time")])
+def test_what_passes_a_neuron_has_a_name_for_readers(name, title):
+    from gatescope.pictures.quantities import describe
+
+    assert describe(name, 16).title == title

@@ -1,4 +1,4 @@
-"""What the hook points of recurrent layers and of pose machines hold, in words for captions and help texts."""
+"""What the hook points of recurrent layers, pose machines and specialised neurons hold, in words for captions."""
 
 from typing import NamedTuple
 
@@ -30,6 +30,10 @@ QUANTITIES = {
     "c": Quantity("cell state c", "", "The layer's memory: f times what was, plus i times the candidate."),
     "h": Quantity("hidden state h", "", "Between −1 and 1, what the layer shows of its memory: o times tanh c."),
     "pose": Quantity("pose S", "", "The 51 coordinates a stage gives, on the scale that is learnt."),
+    "x_s": Quantity("X_S, to space", "", "What of the maps a neuron's gates hand to its spatial operator."),
+    "x_t": Quantity("X_T, to time", "", "What of the maps a neuron's gates hand to its temporal operator."),
+    "z_s": Quantity("Z_S, of space", "", "What a neuron's spatial operator makes of its part, frame by frame."),
+    "z_t": Quantity("Z_T, of time", "", "What a neuron's temporal operator makes of its part, place by place."),
 }
 
 # The same hook point where it has a map for every channel: another scale, so another name.
