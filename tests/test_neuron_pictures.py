@@ -92,7 +92,9 @@ def test_a_neuron_that_serves_nobody_has_no_mark_and_areas_are_clips(neurons, ax
     first, second = neurons.fraction_against_share(
         ax, shares, np.array([[0.1, 0.9], [0.8, 0.5]]), np.array([[40, 0], [10, 30]])
     )
-    assert first.get_offsets().tolist() == [[0.0, 0.1]] and second.get_offsets().tolist() == [[1, 0.8], [0.5, 0.5]]
+    half = neurons.ASIDE / 2
+    np.testing.assert_allclose(first.get_offsets(), [[-half, 0.1]])
+    np.testing.assert_allclose(second.get_offsets(), [[1 + half, 0.8], [0.5 + half, 0.5]])
     assert second.get_sizes()[1] == 3 * second.get_sizes()[0] and first.get_sizes()[0] == 4 * second.get_sizes()[0]
 
 

@@ -18,6 +18,7 @@ SPATIAL, TEMPORAL = "#0072B2", "#D55E00"
 GATE_COLOURS = LinearSegmentedColormap.from_list(
     "spatial or temporal", [(0, SPATIAL), (0.5, "#dbe9f4"), (0.5, "#f8e1d3"), (1, TEMPORAL)]
 )
+ASIDE = 0.02  # from seed to seed across
 SEED_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 
 
@@ -118,7 +119,8 @@ def fraction_against_share(
     """What a neuron looks at against what it serves: a mark for each neuron, a colour for each seed.
 
     Across the part of its clips that are of temporal families, upwards the part of its channels that are temporal; the
-    mark's area is how many clips it serves. A neuron that serves none has no share and no mark.
+    mark's area is how many clips it serves. A neuron that serves none has no share and no mark. Seeds stand a little
+    apart, by ASIDE, or those at one place would hide each other.
     """
     area = 320 / max(served.max(initial=0), 1)  # square points of the largest mark
     drawn = []
@@ -126,7 +128,8 @@ def fraction_against_share(
         known = count > 0
         colour = SEED_COLOURS[seed % len(SEED_COLOURS)]
         looks = {"facecolor": colour, "edgecolor": "white", "alpha": 0.75, "label": f"seed {seed}"}
-        drawn.append(ax.scatter(x[known], y[known], area * count[known], **looks))
-    ax.set(xlim=(-0.06, 1.06), ylim=(-0.06, 1.06))
+        aside = ASIDE * (seed - (len(shares) - 1) / 2)
+        drawn.append(ax.scatter(x[known] + aside, y[known], area * count[known], **looks))
+    ax.set(xlim=(-0.1, 1.1), ylim=(-0.06, 1.06))
     ax.set(xlabel="part of its clips from temporal families", ylabel="part of its channels that are temporal")
     return drawn
