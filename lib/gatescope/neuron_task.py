@@ -51,9 +51,11 @@ class NeuronResults:
         return float((self.labels == self.predicted).mean())
 
     def save(self, path: Path) -> None:
-        """Write as npz: pulses and gates to a part in 2,000, numbers of classes and neurons as bytes."""
+        """Write as npz: pulses and gates to a part in 2,000 where 16 bits reach, classes and neurons as bytes."""
         arrays = {
-            name: values.astype(np.float16 if values.dtype == np.float32 else np.uint8)
+            name: values.astype(np.uint8)
+            if values.dtype == np.int64
+            else values.astype(np.float16 if abs(values).max() < np.finfo(np.float16).max else np.float32)
             for name, values in vars(self).items()
         }
         with atomic_write(path) as temporary, open(temporary, "wb") as file:
@@ -64,7 +66,7 @@ class NeuronResults:
         """What `save` wrote."""
         with np.load(path) as file:
             return cls(
-                **{name: file[name].astype(np.float32 if file[name].dtype == np.float16 else np.int64) for name in file}
+                **{name: file[name].astype(np.int64 if file[name].dtype == np.uint8 else np.float32) for name in file}
             )
 
 
@@ -225,7 +227,10 @@ class Specialisation(Classification):
         return {
             "top1": found.accuracy,
             "class_mean": class_mean_accuracy(found.predicted, found.labels),
-            "by_family": [float(right[family == number].mean()) for number in range(max(self.families) + 1)],
+            "by_family": [
+                float(right[own].mean()) if own.any() else None
+                for own in (family == number for number in range(max(self.families) + 1))
+            ],
             "loss": loss,
             "effective_neurons": [effective_neurons(layer, num_neurons) for layer in found.chosen],
             "nmi_class": [mutual_information(layer, found.labels) for layer in found.chosen],
