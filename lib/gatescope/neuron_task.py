@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,14 @@ class NeuronResults:
             )
 
 
+@contextmanager
+def _own_noise(device: torch.device) -> Iterator[None]:
+    """The same random numbers whenever a network is judged, and none of the caller's."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        yield
+
+
 def serve(
     network: SpecialisedNetwork, clips: Dataset, families: Sequence[int], *, num_workers: int = 0
 ) -> tuple[NeuronResults, float]:
@@ -87,9 +95,11 @@ def serve(
     was_training = network.training
     network.eval()
     try:
-        # A router that is random draws the same whenever it is judged, and nothing of the caller's.
-        with torch.inference_mode(), torch.random.fork_rng(devices=[]), ExitStack() as hooks:
-            torch.manual_seed(0)
+        with (
+            torch.inference_mode(),
+            _own_noise(device),
+            ExitStack() as hooks,
+        ):
             for name, kept in passed.items():
                 for layer, values in zip(layers, kept, strict=True):
                     hook = layer.hooks[name].register_forward_hook(
@@ -131,8 +141,7 @@ def settle(network: SpecialisedNetwork, clips: Dataset, families: Sequence[int],
     was_training = network.training
     network.eval()
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), ExitStack() as hooks:
-            torch.manual_seed(0)
+        with torch.no_grad(), _own_noise(device), ExitStack() as hooks:
             for norm in norms:
                 norm.train()
                 hooks.callback(norm.register_forward_pre_hook(take_in).remove)
@@ -174,6 +183,8 @@ class Specialisation(Classification):
         if self.apart is None:
             steps = super().steps(fabric, module, x, target)
         else:
+            if len(x) < 2:
+                raise ValueError(f"to learn apart takes batches of two clips or more, one for each half; got {len(x)}")
             steps = self._apart(module, x.chunk(2), target.chunk(2))
         for step in steps:
             for weight in module.parameters():
