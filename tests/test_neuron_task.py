@@ -264,6 +264,18 @@ def test_norms_settle_to_means_over_batches():
     torch.testing.assert_close(centre.running_var, torch.stack([part.var(0) for part in parts]).mean(0))
 
 
+def test_what_a_training_leaves_has_settled(finished):
+    from gatescope.models import SpecialisedNetwork
+    from gatescope.neuron_task import settle
+
+    folder, arguments = finished[0], described("layers_2")
+    network = SpecialisedNetwork.load(folder / "network.safetensors")
+    state = copy.deepcopy(network.state_dict())
+    settle(network, arguments["train_clips"], arguments["task"].families)
+    for name, values in network.state_dict().items():
+        torch.testing.assert_close(values, state[name], rtol=1e-4, atol=1e-5)
+
+
 # Descriptions
 
 
