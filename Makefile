@@ -28,7 +28,7 @@ LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 
 .PHONY: figures test browser-test lab site bench clean lock
 
-# What has changed is told by content (gatescope.freshness), never by date: a fresh clone has only new dates.
+# What has changed is told by content (gatescope.atlas.freshness), never by date: a fresh clone has only new dates.
 # A killed run may leave a lock and half-done marks; each rebuild takes its own lock, so neither need stop this one.
 figures: $(INSTALLED)
 	@clip="$(clip)"; if [ -n "$$clip" ] && [ ! -e "$$clip" ]; then \

@@ -1,4 +1,4 @@
-"""Which notebooks to run, with which parameters, how many at once; each run is gatescope.rebuild's.
+"""Which notebooks to run, with which parameters, how many at once; each run is gatescope.atlas.rebuild's.
 
 Dates tell nothing in a fresh clone, so what is stale is told by content: a mark in build/rebuilt that no longer
 fits what its notebook is made from, or what it left, is removed here, and Snakemake makes what is missing.
@@ -17,8 +17,8 @@ from pathlib import Path
 sys.modules["rfc3987_syntax"] = None  # as in gatescope.__main__: a second to import, for nothing
 import nbformat
 
-from gatescope.freshness import inputs_of, is_current, is_stale, mark_of
-from gatescope.parameters import check_values, read_parameters
+from gatescope.atlas.freshness import inputs_of, is_current, is_stale, mark_of
+from gatescope.atlas.notebook_parameters import check_values, read_parameters
 
 NOTEBOOKS = {path.stem: path.resolve() for path in sorted(Path("notebooks").glob("[0-9]*.ipynb"))}
 KNOWN = {name: read_parameters(nbformat.read(path, as_version=4)) for name, path in NOTEBOOKS.items()}
@@ -84,7 +84,7 @@ rule rebuild:
         "build/rebuilt/{notebook}.json",
     params:
         command=command_of,
-    threads: 1  # gatescope.rebuild pins the kernel's libraries to one as well
+    threads: 1  # gatescope.atlas.rebuild pins the kernel's libraries to one as well
     shell:
         "{params.command}"
 

@@ -12,7 +12,7 @@ def fig():
 
 @pytest.fixture(scope="module")
 def attention():
-    from gatescope.pictures import attention
+    from gatescope.atlas.pictures import attention_maps as attention
 
     return attention
 

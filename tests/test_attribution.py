@@ -11,18 +11,11 @@ from captum.metrics import infidelity
 from matplotlib.figure import Figure
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gatescope.atlas.pictures import pixels_and_moments as pictures
+from gatescope.measures.faithfulness import TOP_DOWN, area_under, randomised, rank_correlation, removal, remove_tubes
 from gatescope.models import GestureNetwork, NetworkConfig
-from gatescope.pictures import attribution as pictures
 from gatescope.recordings import intervene, record
 from gatescope.recordings.attribution import at_pixels, chosen, conductance, grad_cam, integrated_gradients, still
-from gatescope.recordings.faithfulness import (
-    TOP_DOWN,
-    area_under,
-    randomised,
-    rank_correlation,
-    removal,
-    remove_tubes,
-)
 
 CELLS = ["convlstm", "a", "b", "c", "d"]
 

@@ -10,7 +10,7 @@ SIZE = 72
 
 @pytest.fixture(scope="module")
 def body_clips():
-    from gatescope.loaders.synthetic import body_clips
+    from gatescope.loaders.rendered import bodies as body_clips
 
     return body_clips
 
@@ -37,7 +37,7 @@ def seen(body_clips):
 
 @pytest.fixture(scope="module")
 def long_walk(body_clips):
-    from gatescope.loaders.synthetic.gaits import gait
+    from gatescope.loaders.rendered.gaits import gait
 
     return gait(np.random.default_rng(0), num_frames=240, fps=60.0)
 

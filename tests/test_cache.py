@@ -18,7 +18,7 @@ LIBRARY = Path(__file__).resolve().parent.parent / "lib"
 
 @pytest.fixture(scope="module")
 def gestures():
-    from gatescope.loaders.synthetic import SyntheticGestures
+    from gatescope.loaders.rendered import SyntheticGestures
 
     return SyntheticGestures("train", 40, 16, seed=3, num_frames=3)
 
@@ -119,7 +119,7 @@ def test_whatever_determines_the_pixels_determines_the_folder(gestures, cached_t
 
 @pytest.fixture(scope="module")
 def walk():
-    from gatescope.loaders.synthetic.gaits import gait
+    from gatescope.loaders.rendered.gaits import gait
 
     return gait(np.random.default_rng(0), num_frames=20, fps=12.5)
 
@@ -161,7 +161,7 @@ def test_two_processes_filling_at_once_lose_nothing_even_if_one_is_killed(gestur
     code = (
         "import sys\n"
         "from gatescope.loaders.cache import CachedClips\n"
-        "from gatescope.loaders.synthetic import SyntheticGestures\n"
+        "from gatescope.loaders.rendered import SyntheticGestures\n"
         "clips = SyntheticGestures('train', 162, 16, seed=3, num_frames=3)\n"
         "cached = CachedClips(clips, sys.argv[1])\n"
         "write, written = cached._write, []\n"

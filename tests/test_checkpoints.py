@@ -18,7 +18,8 @@ EPOCHS = 6
 
 @pytest.fixture
 def library():
-    from gatescope import checkpoints, recipes, train
+    from gatescope.trainings import recipes, train
+    from gatescope.trainings import states as checkpoints
 
     class Library:
         load_state = staticmethod(checkpoints.load_state)
@@ -61,7 +62,7 @@ def test_a_stopped_training_ends_as_one_that_was_not(library, tmp_path, settings
 
 def test_where_weights_lie_in_memory_does_not_change_how_a_training_ends(library, tmp_path):
     """Weights in channels_last order, as fast convolutions want them, with an optimiser that goes along."""
-    from gatescope.train import fit
+    from gatescope.trainings.train import fit
 
     def train(folder, stop_after):
         network = tiny_network().to(memory_format=torch.channels_last_3d)
@@ -76,8 +77,8 @@ def test_where_weights_lie_in_memory_does_not_change_how_a_training_ends(library
 
 
 def test_an_optimisers_state_comes_back_in_the_layout_of_its_weights(library):
-    from gatescope.checkpoints import pack, unpack
-    from gatescope.recipes import make_optimizer
+    from gatescope.trainings.recipes import make_optimizer
+    from gatescope.trainings.states import pack, unpack
 
     def made():
         network = tiny_network().to(memory_format=torch.channels_last_3d)
@@ -189,7 +190,7 @@ def test_another_training_is_refused_by_its_first_difference(library, tmp_path, 
 
 
 def test_another_network_or_other_clips_are_refused(library, tmp_path):
-    from gatescope.train import fit
+    from gatescope.trainings.train import fit
 
     clips, config = noisy_clips(), library.TrainConfig(epochs=2)
     next(fit(tiny_network(), clips, None, config, tmp_path, data={"seed": 0}))
@@ -214,7 +215,7 @@ def test_the_first_difference_is_named(library, wanted, found, named):
 
 
 def test_two_processes_do_not_train_in_one_folder(library, tmp_path):
-    from gatescope.train import fit
+    from gatescope.trainings.train import fit
 
     rows = fit(tiny_network(), noisy_clips(), None, library.TrainConfig(epochs=2), tmp_path)
     next(rows)
@@ -237,8 +238,8 @@ def test_clips_that_wait_in_vain_are_not_taken_for_another_training(library, tmp
 KILLER = """
 import json, os, random, signal, sys, time
 from pathlib import Path
-from gatescope.checkpoints import load_state
-from gatescope.train import TrainConfig, fit
+from gatescope.trainings.states import load_state
+from gatescope.trainings.train import TrainConfig, fit
 from small_training import noisy_clips, tiny_network
 
 EPOCHS, KILLS = 90, 10

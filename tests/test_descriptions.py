@@ -17,14 +17,14 @@ DESCRIPTION = {
 
 @pytest.fixture
 def described_run():
-    from gatescope.descriptions import described_run
+    from gatescope.trainings.descriptions import described_run
 
     return described_run
 
 
 @pytest.fixture
 def run():
-    from gatescope.runs import run
+    from gatescope.trainings.runs import run
 
     return run
 

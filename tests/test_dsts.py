@@ -30,10 +30,10 @@ from gatescope.models.dsts_parts import (
     soft_half,
     straight_through,
 )
-from gatescope.neuron_task import Specialisation
-from gatescope.recipes import TrainConfig, make_optimizer
 from gatescope.recordings import count_parameters, hook_points, intervene, record
-from gatescope.udl import FORMS, UpstreamDownstream
+from gatescope.trainings.neurons import Specialisation
+from gatescope.trainings.recipes import TrainConfig, make_optimizer
+from gatescope.trainings.udl import FORMS, UpstreamDownstream
 from slow_dsts import slow_network, slow_pulse
 
 TINY = {"num_classes": 3, "num_neurons": 3, "channels": 4, "num_positions": 48}

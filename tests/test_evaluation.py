@@ -14,7 +14,7 @@ from small_training import noisy_clips, tiny_network
 
 @pytest.fixture
 def evaluation():
-    from gatescope import evaluation
+    from gatescope.trainings import evaluation
 
     return evaluation
 

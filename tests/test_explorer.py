@@ -7,13 +7,13 @@ import pytest
 import torch
 from traitlets import TraitError
 
+from gatescope.explorer.dropped_file import MAX_BYTES, Incoming, shown
+from gatescope.explorer.exploration import Exploration, Question, read_dropped
+from gatescope.explorer.live_scrubber import LiveScrubber
+from gatescope.explorer.newest_request import Newest, Report
 from gatescope.loaders import Clip, ClipError, to_batch
 from gatescope.models import NetworkConfig
 from gatescope.pictures import explore
-from gatescope.pictures.exploration import Exploration, Question, read_dropped
-from gatescope.pictures.incoming import MAX_BYTES, Incoming, shown
-from gatescope.pictures.live import LiveScrubber
-from gatescope.pictures.newest import Newest, Report
 from gatescope.pictures.packing import Group, pack, quantise
 from gatescope.recordings import intervene, record
 from gatescope.recordings.attribution import grad_cam

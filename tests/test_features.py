@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from gatescope import features
-from gatescope.features import FrozenFeatures
 from gatescope.loaders import CachedClips, SyntheticGestures, to_batch
 from gatescope.models import GestureNetwork, NetworkConfig
+from gatescope.trainings import features
+from gatescope.trainings.features import FrozenFeatures
 
 FACTS = {"size": 24, "num_frames": 4, "difficulty": 0.0, "modalities": (), "classes": (0, 1, 12)}
 SETTINGS = {"num_classes": 3, "width": 1 / 32, "size": 24, "num_frames": 4, "clip_mean": 0.5}

@@ -11,9 +11,9 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
 
+from gatescope.atlas.figures import finish_notebook, save_figure
+from gatescope.atlas.manifest import exact, trained
 from gatescope.files import sha256_of
-from gatescope.manifest import exact, trained
-from gatescope.pictures.figures import finish_notebook, save_figure
 
 
 def draw(height=1.0):
@@ -119,7 +119,7 @@ def test_a_figure_without_its_text_or_with_an_odd_name_is_refused(in_folder):
 
 
 def test_a_file_too_large_for_the_repository_is_refused(in_folder, monkeypatch):
-    monkeypatch.setattr("gatescope.pictures.figures.MAX_BYTES", 1000)
+    monkeypatch.setattr("gatescope.atlas.figures.MAX_BYTES", 1000)
     with pytest.raises(ValueError, match="smaller"):
         save_figure(draw(), "05-forget", alt="a gate closes", data="none")
     assert list((in_folder / "figures").iterdir()) == []

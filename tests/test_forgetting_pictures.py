@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 @pytest.fixture
 def forgetting():
-    from gatescope.pictures import forgetting
+    from gatescope.atlas.pictures import why_lstm as forgetting
 
     return forgetting
 

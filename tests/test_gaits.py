@@ -9,7 +9,7 @@ FPS, NUM_FRAMES = 25.0, 30
 
 @pytest.fixture(scope="module")
 def gaits():
-    from gatescope.loaders.synthetic import gaits
+    from gatescope.loaders.rendered import gaits
 
     return gaits
 

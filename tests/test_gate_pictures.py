@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 
-from gatescope.pictures import gates as pictures
-from gatescope.recordings.gates import PARTS
-from gatescope.recordings.kinds import ROWS
+from gatescope.atlas.pictures import spatial_or_channel as pictures
+from gatescope.measures.gate_kinds import ROWS
+from gatescope.measures.gates import PARTS
 
 
 @pytest.fixture

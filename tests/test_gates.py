@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from gatescope.models import STUDY_CELLS, Cell, GestureNetwork, NetworkConfig
-from gatescope.recordings import intervene, record
-from gatescope.recordings.gates import (
+from gatescope.measures.gate_kinds import ROWS, half_width, main_effects
+from gatescope.measures.gates import (
     AXES,
     PARTS,
     explained_by,
@@ -17,7 +16,8 @@ from gatescope.recordings.gates import (
     variance_parts,
     variance_terms,
 )
-from gatescope.recordings.kinds import ROWS, half_width, main_effects
+from gatescope.models import STUDY_CELLS, Cell, GestureNetwork, NetworkConfig
+from gatescope.recordings import intervene, record
 from gatescope.recordings.replacements import (
     REPLACEMENTS,
     attention_replacements,

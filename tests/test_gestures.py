@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from gatescope.loaders.labels import JESTER_LABELS
-from gatescope.loaders.synthetic.body import JOINTS, Build, Performance, pose
-from gatescope.loaders.synthetic.gestures import perform
-from gatescope.loaders.synthetic.motion import FINGER_HIGH, FINGER_LOW, turn
+from rendered_people.body import JOINTS, Build, Performance, pose
+from rendered_people.gestures import perform
+from rendered_people.labels import JESTER_LABELS
+from rendered_people.motion import FINGER_HIGH, FINGER_LOW, turn
 
 NUM_LABELS = len(JESTER_LABELS)
 DURATION_S = 2.6  # short enough that no stroke is repeated

@@ -91,6 +91,6 @@ def test_the_rules_see_every_way_to_import(tmp_path):
     source.write_text(
         "import gatescope.models.rnn\nfrom gatescope import train\nfrom gatescope.loaders.clip import Clip\n"
         "from ..recordings import record\nfrom . import scrubber\n"
-        "def f():\n    from gatescope.udl import fit\n"
+        "def f():\n    from gatescope.trainings.udl import fit\n"
     )
     assert imported_layers("pictures.plots", source) == {"models", "train", "loaders", "recordings", "udl"}

@@ -7,8 +7,7 @@ from dataclasses import asdict
 import pytest
 
 from gatescope import __main__ as command_line
-from gatescope.files import sha256_of
-from gatescope.manifest import (
+from gatescope.atlas.manifest import (
     compare,
     computed,
     exact,
@@ -18,6 +17,7 @@ from gatescope.manifest import (
     read_manifest,
     trained,
 )
+from gatescope.files import sha256_of
 from gatescope.paths import FIGURES, MANIFEST, NOTEBOOKS
 
 

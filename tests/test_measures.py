@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gatescope.recordings import measures
+from gatescope.measures import maps as measures
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ def test_of_the_same_clips_it_is_the_difference_that_counts(rng):
 
 
 def test_the_estimate_of_right_and_wrong_is_that_of_the_evaluation(rng):
-    from gatescope.evaluation import difference
+    from gatescope.trainings.evaluation import difference
 
     first, second = rng.random((3, 60)) < 0.8, rng.random((2, 60)) < 0.6
     found = measures.estimate(first.astype(float), second.astype(float))

@@ -7,16 +7,9 @@ import pytest
 import torch
 
 from gatescope.loaders import Clip, to_batch
+from gatescope.measures.memory import fading, freeze_after, half_life, reach, shuffle_after, stop_after
 from gatescope.models import CELLS, GestureNetwork, NetworkConfig, RecurrentLayer
 from gatescope.recordings import record
-from gatescope.recordings.memory import (
-    fading,
-    freeze_after,
-    half_life,
-    reach,
-    shuffle_after,
-    stop_after,
-)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 @pytest.fixture
 def memory():
-    from gatescope.pictures import memory
+    from gatescope.atlas.pictures import states_over_time as memory
 
     return memory
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.utils.data import TensorDataset
 
-from gatescope.specialisation import effective_neurons, mutual_information
+from gatescope.measures.specialisation import effective_neurons, mutual_information
 
 TINY = {
     "task": "neurons",
@@ -38,7 +38,7 @@ DESCRIPTIONS = {
 
 
 def described(variant="default", seed=0, description=TINY, cache=None):
-    from gatescope.descriptions import described_run
+    from gatescope.trainings.descriptions import described_run
 
     return described_run(description, cell=variant, seed=seed, cache=cache)
 
@@ -46,8 +46,8 @@ def described(variant="default", seed=0, description=TINY, cache=None):
 def trained(folder, variant="default", **settings):
     """The rows of the training in `folder`, and what it left."""
     from gatescope.models import SpecialisedNetwork
-    from gatescope.neuron_task import RESULTS, NeuronResults
-    from gatescope.runs import run
+    from gatescope.trainings.neurons import RESULTS, NeuronResults
+    from gatescope.trainings.runs import run
 
     rows = list(run(**described(variant, **settings), folder=folder))
     return rows, SpecialisedNetwork.load(folder / "network.safetensors"), NeuronResults.load(folder / RESULTS)
@@ -114,7 +114,7 @@ def test_a_training_leaves_card_rows_and_what_the_neurons_did(finished):
 
 
 def test_a_finished_training_is_read_and_another_refused(finished):
-    from gatescope.runs import run
+    from gatescope.trainings.runs import run
 
     folder, rows, *_ = finished
     assert list(run(**described("layers_2"), folder=folder)) == rows
@@ -129,7 +129,7 @@ def without_times(rows):
 
 @pytest.mark.parametrize("variant", ["default", "udl", "given", "random"])
 def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path, variant):
-    from gatescope.runs import run
+    from gatescope.trainings.runs import run
 
     rows, network, _ = trained(tmp_path / "whole", variant)
     begun = run(**described(variant), folder=tmp_path / "stopped")
@@ -168,7 +168,7 @@ def test_a_route_that_is_given_is_the_clips_family(tmp_path):
 
 
 def test_pulses_that_16_bits_do_not_hold_are_kept_in_32(tmp_path):
-    from gatescope.neuron_task import RESULTS, NeuronResults
+    from gatescope.trainings.neurons import RESULTS, NeuronResults
 
     pulses = np.array([[[1e5, -3.0]]], np.float32)
     numbers = np.zeros((1, 1), np.int64)
@@ -191,7 +191,7 @@ def test_a_family_without_a_clip_has_no_accuracy(tmp_path):
 
 @pytest.mark.parametrize("router", ["learned", "random", "all", "soft", "given"])
 def test_serving_changes_nothing_and_gives_the_same_again(router):
-    from gatescope.neuron_task import serve
+    from gatescope.trainings.neurons import serve
 
     network, clips = random_network(router=router)
     network.train()
@@ -211,8 +211,8 @@ def test_serving_changes_nothing_and_gives_the_same_again(router):
 @pytest.mark.parametrize("router", ["learned", "given", "random"])
 def test_norms_settle_to_the_statistics_of_what_they_see_in_evaluation(router):
     from gatescope.models.dsts_parts import MaskedBatchNorm
-    from gatescope.neuron_task import route_of, settle
     from gatescope.recordings import record
+    from gatescope.trainings.neurons import route_of, settle
 
     network, clips = random_network(router=router, num_layers=2)
     before, random_numbers = copy.deepcopy(network.state_dict()), torch.get_rng_state()
@@ -253,7 +253,7 @@ def test_norms_settle_to_the_statistics_of_what_they_see_in_evaluation(router):
 
 
 def test_norms_settle_to_means_over_batches():
-    from gatescope.neuron_task import settle
+    from gatescope.trainings.neurons import settle
 
     network, _ = random_network(num_neurons=1, gates="both", centre=True, channels=2, backbone="none")
     x = torch.randn(450, 2, 1, 2, 2)
@@ -266,7 +266,7 @@ def test_norms_settle_to_means_over_batches():
 
 def test_what_a_training_leaves_has_settled(finished):
     from gatescope.models import SpecialisedNetwork
-    from gatescope.neuron_task import settle
+    from gatescope.trainings.neurons import settle
 
     folder, arguments = finished[0], described("layers_2")
     network = SpecialisedNetwork.load(folder / "network.safetensors")
@@ -311,7 +311,7 @@ def test_descriptions_that_cannot_be_are_refused(change, error, says):
 
 
 def test_a_way_to_learn_apart_that_there_is_not_is_refused(tmp_path):
-    from gatescope.runs import run
+    from gatescope.trainings.runs import run
 
     description = {**TINY, "variants": {"default": {"apart": {"rate": 0.05, "variant": "best"}}}}
     with pytest.raises(LookupError, match="no 'best'; there are"):
@@ -322,8 +322,8 @@ def test_a_way_to_learn_apart_that_there_is_not_is_refused(tmp_path):
     ("name", "variant"), [(name, variant) for name in DESCRIPTIONS for variant in DESCRIPTIONS[name]["variants"]]
 )
 def test_every_variant_that_is_described_builds_a_network(name, variant, monkeypatch):
-    from gatescope import descriptions
-    from gatescope.udl import UpstreamDownstream
+    from gatescope.trainings import descriptions
+    from gatescope.trainings.udl import UpstreamDownstream
 
     # Of frozen features their size alone is asked for here: to render and to encode clips takes long.
     features = torch.zeros(2, 64, 3, 8, 8)
@@ -340,9 +340,9 @@ def test_every_variant_that_is_described_builds_a_network(name, variant, monkeyp
 
 
 def test_confusable_gestures_have_the_family_of_their_name(monkeypatch):
-    from gatescope import descriptions
     from gatescope.loaders import CONFUSABLE
-    from gatescope.loaders.labels import JESTER_LABELS
+    from gatescope.trainings import descriptions
+    from rendered_people.labels import JESTER_LABELS
 
     features = torch.zeros(2, 64, 3, 8, 8)
     monkeypatch.setattr(descriptions, "FrozenFeatures", lambda *args, **settings: TensorDataset(features, features))
@@ -375,8 +375,8 @@ def test_what_is_kept_of_neurons_is_small():
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: "/".join(folder.parts[-2:]))
 def test_kept_results_are_those_of_the_description(folder):
     from gatescope.models import DSTSConfig
-    from gatescope.neuron_task import RESULTS, NeuronResults, NeuronRow
-    from gatescope.results import read_card, read_rows
+    from gatescope.trainings.neurons import RESULTS, NeuronResults, NeuronRow
+    from gatescope.trainings.results import read_card, read_rows
 
     card = read_card(folder, weights=(folder / "network.safetensors").exists())
     description, variant = DESCRIPTIONS[folder.parent.name], card["data"]["variant"]

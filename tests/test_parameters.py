@@ -3,7 +3,7 @@
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from gatescope.parameters import ParameterError, check_values, parse_values, read_parameters
+from gatescope.atlas.notebook_parameters import ParameterError, check_values, parse_values, read_parameters
 
 
 def read(source, tags=("parameters",)):

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from gatescope.files import sha256_of
+from gatescope.measures.pose_errors import mpjpe
 from gatescope.models import RPSM, GestureNetwork, NetworkConfig, RPSMConfig, pose_loss
 from gatescope.models.pose_config import TRUNKS, VARIANTS
-from gatescope.pose_errors import mpjpe
 from gatescope.recordings import count_parameters, hook_points, influence, intervene, record
 from slow_poses import slow_stage, slow_trunk
 

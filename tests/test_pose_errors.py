@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from gatescope.pose_errors import aligned, joint_errors, mpjpe, pa_mpjpe
+from gatescope.measures.pose_errors import aligned, joint_errors, mpjpe, pa_mpjpe
 from gatescope.skeleton import PARENTS, limb_lengths, with_limb_lengths
 
 

@@ -32,14 +32,14 @@ def bodies(cache):
 
 
 def described(cache, variant="rpsm", seed=0, description=TINY):
-    from gatescope.descriptions import described_run
+    from gatescope.trainings.descriptions import described_run
 
     return described_run(description, cell=variant, seed=seed, cache=cache)
 
 
 @pytest.fixture(scope="module")
 def finished(cache, tmp_path_factory):
-    from gatescope.runs import run
+    from gatescope.trainings.runs import run
 
     folder = tmp_path_factory.mktemp("runs") / "rpsm-0"
     return folder, list(run(**described(cache), folder=folder))
@@ -119,7 +119,7 @@ def test_a_clip_with_other_joints_is_refused(bodies):
 
 def test_a_training_leaves_card_rows_and_errors(finished, cache):
     from gatescope.models import RPSM
-    from gatescope.pose_task import RESULTS, PoseErrors, predict_poses
+    from gatescope.trainings.poses import RESULTS, PoseErrors, predict_poses
 
     folder, rows = finished
     assert [row.epoch for row in rows] == [1, 2] and rows[1].step == 4
@@ -143,7 +143,7 @@ def test_a_training_leaves_card_rows_and_errors(finished, cache):
 
 
 def test_a_finished_training_is_read_and_another_refused(finished, cache):
-    from gatescope.runs import run
+    from gatescope.trainings.runs import run
 
     folder, rows = finished
     assert list(run(**described(cache), folder=folder)) == rows
@@ -152,7 +152,7 @@ def test_a_finished_training_is_read_and_another_refused(finished, cache):
 
 
 def test_a_training_that_was_stopped_ends_with_the_same_weights(finished, cache, tmp_path):
-    from gatescope.runs import run
+    from gatescope.trainings.runs import run
 
     rows = run(**described(cache), folder=tmp_path / "rpsm-0")
     next(rows)
@@ -163,7 +163,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_weights(finished, cache,
 
 
 def test_results_are_kept_without_weights(finished, tmp_path):
-    from gatescope.results import keep_run
+    from gatescope.trainings.results import keep_run
 
     kept = keep_run(finished[0], tmp_path, weights=False)
     assert sorted(path.name for path in kept.iterdir()) == ["network.json", "poses.npz", "rows.json"]
@@ -184,7 +184,7 @@ def test_descriptions_that_say_too_little_are_refused(cache):
 
 
 def test_real_motion_takes_the_place_of_gaits(shared, cache, tmp_path):
-    from gatescope.runs import run
+    from gatescope.trainings.runs import run
 
     folder = shared / "realdata" / "cmu_bvh"
     files = {"train": [str(folder / "131_01.bvh"), str(folder / "131_02.bvh")], "valid": [str(folder / "131_03.bvh")]}
@@ -206,8 +206,8 @@ def test_what_is_kept_of_poses_is_small():
 
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: "-".join(folder.parts[-2:]))
 def test_kept_results_are_those_of_the_description(folder):
-    from gatescope.pose_task import RESULTS, PoseErrors, PoseRow
-    from gatescope.results import read_card, read_rows
+    from gatescope.trainings.poses import RESULTS, PoseErrors, PoseRow
+    from gatescope.trainings.results import read_card, read_rows
 
     card = read_card(folder, weights=(folder / "network.safetensors").exists())
     named = "poses_ablations.toml" if folder.parent.name == "ablations" else "poses.toml"

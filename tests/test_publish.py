@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from gatescope.publish import publish, recover
+from gatescope.atlas.publish import publish, recover
 
 
 def write_tree(folder, content, names):
@@ -77,7 +77,7 @@ def test_a_publish_takes_back_one_that_was_killed_before_it(tmp_path, moves):
 PUBLISHER = """
 import json, sys
 from pathlib import Path
-from gatescope.publish import publish
+from gatescope.atlas.publish import publish
 files, undo = json.loads(sys.argv[1]), Path(sys.argv[2])
 print("ready", flush=True)
 publish({Path(target): Path(new) for target, new in files.items()}, undo)

@@ -8,7 +8,7 @@ SIZE = 12
 
 @pytest.fixture(scope="module")
 def raster():
-    from gatescope.loaders.synthetic import raster
+    from rendered_people import raster
 
     return raster
 

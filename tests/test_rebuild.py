@@ -11,9 +11,9 @@ import papermill
 import pytest
 from nbformat.v4 import new_code_cell
 
-from gatescope.freshness import is_current
-from gatescope.parameters import ParameterError
-from gatescope.rebuild import RebuildError, read_source, rebuild
+from gatescope.atlas.freshness import is_current
+from gatescope.atlas.notebook_parameters import ParameterError
+from gatescope.atlas.rebuild import RebuildError, read_source, rebuild
 from throwaway import DRAW, FINISH, content_of, write_notebook
 
 

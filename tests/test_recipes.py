@@ -22,7 +22,7 @@ AUTHORS_RATES = [
 
 @pytest.fixture
 def recipes():
-    from gatescope import recipes
+    from gatescope.trainings import recipes
 
     return recipes
 

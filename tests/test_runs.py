@@ -14,7 +14,7 @@ from small_training import noisy_clips, weights_of
 
 @pytest.fixture(scope="module")
 def runs():
-    from gatescope import runs
+    from gatescope.trainings import runs
 
     return runs
 
@@ -30,7 +30,7 @@ def start():
 def go(runs, start):
     def go(folder, stop_after=None, start=start, data=None, **settings):
         """The rows, without their times."""
-        from gatescope.recipes import TrainConfig
+        from gatescope.trainings.recipes import TrainConfig
 
         config, rows = TrainConfig(**{"epochs": 3, "batch_size": 8, **settings}), []
         for row in runs.run(start, noisy_clips(), noisy_clips(9), config, folder, data=data or {"noise": 0.5}):
@@ -57,8 +57,8 @@ def finished(once_finished, tmp_path):
 
 
 def test_a_finished_training_leaves_all_that_a_reader_needs(runs, finished):
-    from gatescope.evaluation import evaluate, load_predictions
     from gatescope.models import GestureNetwork
+    from gatescope.trainings.evaluation import evaluate, load_predictions
 
     folder, rows = finished
     names = {path.name for path in folder.iterdir()} - {".lock"}
@@ -176,7 +176,7 @@ def test_a_folder_that_is_not_sorted_into_classes_is_refused(runs, own_clips):
 def test_a_checkpoint_is_fine_tuned_on_ones_own_clips(runs, finished, own_clips, tmp_path):
     from gatescope.loaders import read_clip, to_batch
     from gatescope.models import GestureNetwork
-    from gatescope.recipes import TrainConfig
+    from gatescope.trainings.recipes import TrainConfig
 
     checkpoint = finished[0] / "network.safetensors"
     config = TrainConfig(epochs=2, batch_size=4, rate=1e-6)
@@ -215,7 +215,7 @@ def command(capsys):
 
 
 def test_the_command_line_trains_and_says_how_it_ended(command, tmp_path, monkeypatch):
-    from gatescope import descriptions
+    from gatescope.trainings import descriptions
 
     whole = descriptions.described_run
     here = partial(whole, cache=tmp_path / "cache")

@@ -43,14 +43,14 @@ def small_tree(folder):
 
 @pytest.fixture(scope="module")
 def write_site():
-    from gatescope.site import write_site
+    from gatescope.atlas.site import write_site
 
     return write_site
 
 
 @pytest.fixture(scope="module")
 def refused():
-    from gatescope.site import SiteError
+    from gatescope.atlas.site import SiteError
 
     return SiteError
 

@@ -12,14 +12,14 @@ from gatescope.skeleton import JOINT_NAMES, LEFT, PARENTS, RIGHT
 
 @pytest.fixture(scope="module")
 def skeletons():
-    from gatescope.pictures import skeletons
+    from gatescope.atlas.pictures import skeletons
 
     return skeletons
 
 
 @pytest.fixture(scope="module")
 def turning():
-    from gatescope.pictures import turning
+    from gatescope.atlas.pictures import turning_skeleton as turning
 
     return turning
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gatescope.specialisation import (
+from gatescope.measures.specialisation import (
     class_mean_accuracy,
     effective_neurons,
     mutual_information,

@@ -1,6 +1,6 @@
 import pytest
 
-from gatescope.recordings.statements import above_all, how_much, in_words
+from gatescope.measures.statements import above_all, how_much, in_words
 
 
 @pytest.mark.parametrize(

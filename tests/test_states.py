@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from gatescope.measures.states import BATCH_SIZE, RULES, correlation, one_map, record_states, shown_of_cell
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.recordings import intervene, record
-from gatescope.recordings.states import BATCH_SIZE, RULES, correlation, one_map, record_states, shown_of_cell
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ SIZE = 56
 
 @pytest.fixture(scope="module")
 def synthetic():
-    from gatescope.loaders.synthetic import dataset
+    from gatescope.loaders.rendered import gestures as dataset
 
     return dataset
 
@@ -86,7 +86,7 @@ def test_leaving_modalities_out_changes_nothing_else(synthetic):
 @pytest.mark.slow
 def test_another_process_renders_the_same_bytes(synthetic):
     code = (
-        "from gatescope.loaders.synthetic import SyntheticGestures\n"
+        "from gatescope.loaders.rendered import SyntheticGestures\n"
         "from test_synthetic import digest\n"
         "clips = SyntheticGestures('valid', 9, 56, seed=5)\n"
         "print(digest(clips[0]), digest(clips[8]))\n"
@@ -211,8 +211,8 @@ def test_someone_walks_past_in_hard_clips_only(synthetic):
 
 def test_blur_does_not_tell_left_from_right(synthetic):
     """A single frame says along which line the hand moves, not which way: turn time round and the blur stays."""
-    from gatescope.loaders.synthetic.drawing import SAMPLES_PX
-    from gatescope.loaders.synthetic.render import SAMPLES_SHUTTER, shutter_times
+    from rendered_people.drawing import SAMPLES_PX
+    from rendered_people.render import SAMPLES_SHUTTER, shutter_times
 
     times = shutter_times(np.zeros(2000), 1.0, np.random.default_rng(0))[2000:].reshape(-1, 4)
     assert set(map(tuple, np.unique(times, axis=0))) == {tuple(SAMPLES_SHUTTER), tuple(-SAMPLES_SHUTTER)}

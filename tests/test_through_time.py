@@ -6,10 +6,10 @@ import math
 import pytest
 import torch
 
+from gatescope.measures.through_time import by_lag, cell_path, gradient_norms, weight_gradients
 from gatescope.models import LSTM, RNN, PeepholeConvLSTM, RecurrentLayer
 from gatescope.models.rnn import chrono_forget_bias
 from gatescope.recordings import intervene, record
-from gatescope.recordings.through_time import by_lag, cell_path, gradient_norms, weight_gradients
 
 STEPS = 20
 

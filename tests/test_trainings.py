@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gatescope.atlas.freshness import is_stale
 from gatescope.files import TRAINING, training_digest
-from gatescope.freshness import is_stale
 from small_training import noisy_clips
 from test_snakefile import make
 from throwaway import DRAW, FINISH, write_notebook
@@ -34,7 +34,7 @@ epochs = 1
 
 
 def test_the_hash_of_a_training_covers_all_the_code_it_runs_through():
-    code = "import sys, gatescope.descriptions, gatescope.runs; print(*sys.modules)"
+    code = "import sys, gatescope.trainings.descriptions, gatescope.trainings.runs; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     own = {name.split(".")[1] for name in loaded if name.startswith("gatescope.")}
     # Where things stand decides nothing.
@@ -71,8 +71,8 @@ def test_a_training_of_other_code_or_another_description_is_stale(described, tmp
 def once_finished(tmp_path_factory):
     """A finished training, for `finished` only."""
     from gatescope.models import NetworkConfig
-    from gatescope.recipes import TrainConfig
-    from gatescope.runs import run
+    from gatescope.trainings.recipes import TrainConfig
+    from gatescope.trainings.runs import run
 
     config = NetworkConfig.small("a", num_classes=3, width=1 / 64, size=6, num_frames=4)
     folder = tmp_path_factory.mktemp("finished") / "a-0"
@@ -89,7 +89,7 @@ def finished(once_finished, tmp_path):
 
 def test_a_kept_training_is_read_as_the_one_it_came_from(finished, tmp_path):
     from gatescope.models import GestureNetwork
-    from gatescope.results import keep_run, read_run
+    from gatescope.trainings.results import keep_run, read_run
 
     folder, rows = finished
     kept = keep_run(folder, tmp_path / "checkpoints")
@@ -108,7 +108,7 @@ def test_a_kept_training_is_read_as_the_one_it_came_from(finished, tmp_path):
 
 
 def test_results_are_kept_and_read_without_the_weights(finished, tmp_path):
-    from gatescope.results import keep_run, read_results, read_run
+    from gatescope.trainings.results import keep_run, read_results, read_run
 
     folder, rows = finished
     kept = keep_run(folder, tmp_path / "rows", weights=False)
@@ -122,8 +122,8 @@ def test_results_are_kept_and_read_without_the_weights(finished, tmp_path):
 
 
 def test_the_numbers_of_seeds_are_those_of_each(finished):
-    from gatescope.evaluation import Predictions
-    from gatescope.results import Finished, of_seeds, read_run
+    from gatescope.trainings.evaluation import Predictions
+    from gatescope.trainings.results import Finished, of_seeds, read_run
 
     one = read_run(finished[0])
     top = one.predictions["clips"]
@@ -145,7 +145,7 @@ def test_the_numbers_of_seeds_are_those_of_each(finished):
 
 @pytest.mark.parametrize("name", ["network.safetensors", "rows.json", "predictions.npz"])
 def test_neither_an_unfinished_nor_a_damaged_training_is_kept(finished, tmp_path, name):
-    from gatescope.results import keep_run
+    from gatescope.trainings.results import keep_run
 
     folder, _ = finished
     content = bytearray((folder / name).read_bytes())
@@ -160,7 +160,7 @@ def test_neither_an_unfinished_nor_a_damaged_training_is_kept(finished, tmp_path
 
 
 def test_weights_too_large_for_the_repository_are_not_kept(finished, tmp_path, monkeypatch):
-    from gatescope import results
+    from gatescope.trainings import results
 
     monkeypatch.setattr(results, "MAX_BYTES", 1000)
     with pytest.raises(ValueError, match="MB a checkpoint"):
@@ -235,7 +235,7 @@ def test_the_checkpoints_are_small():
 @pytest.mark.parametrize("weights", CHECKPOINTS, ids=lambda path: path.parent.name)
 def test_a_checkpoint_has_its_card_and_predictions_and_warns(weights):
     from gatescope.models import GestureNetwork
-    from gatescope.results import MAX_BYTES, read_run
+    from gatescope.trainings.results import MAX_BYTES, read_run
 
     found = read_run(weights.parent)
     assert "rendered people only" in found.card["data"]["warning"]

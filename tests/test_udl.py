@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from gatescope.models import DSTSConfig, GestureNetwork, NetworkConfig, SpecialisedNetwork
 from gatescope.models.dsts import upstream_names
-from gatescope.udl import FORMS, VARIANTS, Passes, UpstreamDownstream, toy_trajectory
+from gatescope.trainings.udl import FORMS, VARIANTS, Passes, UpstreamDownstream, toy_trajectory
 
 RATE = 0.3  # of the simulated step
 

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 @pytest.fixture(scope="module")
 def whole_body():
-    from gatescope.loaders.synthetic import whole_body
+    from gatescope.loaders.rendered import whole_body
 
     return whole_body
 
@@ -18,8 +18,8 @@ def whole_body():
 @pytest.fixture(scope="module")
 def adult():
     """A person of the reference build."""
-    from gatescope.loaders.synthetic.body import Build
-    from gatescope.loaders.synthetic.person import random_person
+    from rendered_people.body import Build
+    from rendered_people.person import random_person
 
     return replace(random_person(np.random.default_rng(0)), build=Build())
 
@@ -78,7 +78,7 @@ def test_the_mirror_image_of_a_pose_is_posed_as_the_mirror_image(whole_body, adu
 
 
 def test_no_bone_is_turned_inside_out_in_a_walk(whole_body, adult):
-    from gatescope.loaders.synthetic.gaits import gait
+    from gatescope.loaders.rendered.gaits import gait
 
     for seed in range(20):
         joints = gait(np.random.default_rng(seed), num_frames=4, fps=5.0).joints

@@ -9,8 +9,8 @@ IMPORTS = """
 import os, signal, sys, time
 from pathlib import Path
 from matplotlib.figure import Figure
-from gatescope.manifest import exact, measured
-from gatescope.pictures.figures import finish_notebook, save_figure
+from gatescope.atlas.manifest import exact, measured
+from gatescope.atlas.figures import finish_notebook, save_figure
 """
 DRAW = """
 fig = Figure(figsize=(1, 1))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from gatescope.manifest import compare, load_manifest, read_manifest
+from gatescope.atlas.manifest import compare, load_manifest, read_manifest
 from gatescope.paths import MANIFEST, ROOT
 
 
@@ -64,8 +64,8 @@ def _rebuild(asked: argparse.Namespace) -> int:
     sys.modules["rfc3987_syntax"] = None
     import nbformat
 
-    from gatescope.parameters import ParameterError, parse_values, read_parameters
-    from gatescope.rebuild import RebuildError, rebuild
+    from gatescope.atlas.notebook_parameters import ParameterError, parse_values, read_parameters
+    from gatescope.atlas.rebuild import RebuildError, rebuild
 
     try:
         known = read_parameters(nbformat.read(asked.notebook, as_version=nbformat.NO_CONVERT))
@@ -94,7 +94,7 @@ def _compare(asked: argparse.Namespace) -> int:
 
 
 def _site(asked: argparse.Namespace) -> int:
-    from gatescope.site import SiteError, write_site
+    from gatescope.atlas.site import SiteError, write_site
 
     try:
         pages = write_site(ROOT, asked.out)
@@ -106,10 +106,10 @@ def _site(asked: argparse.Namespace) -> int:
 
 
 def _train(asked: argparse.Namespace) -> int:
-    from gatescope.descriptions import described_run
-    from gatescope.features import FrozenFeatures
     from gatescope.loaders import CachedClips
-    from gatescope.runs import run
+    from gatescope.trainings.descriptions import described_run
+    from gatescope.trainings.features import FrozenFeatures
+    from gatescope.trainings.runs import run
 
     try:
         description = tomllib.loads(asked.description.read_text())
@@ -128,7 +128,7 @@ def _train(asked: argparse.Namespace) -> int:
 
 
 def _fine_tune(asked: argparse.Namespace) -> int:
-    from gatescope.runs import FINE_TUNING, fine_tune
+    from gatescope.trainings.runs import FINE_TUNING, fine_tune
 
     given = {name: value for name in ("epochs", "rate") if (value := getattr(asked, name)) is not None}
     try:
@@ -141,9 +141,9 @@ def _fine_tune(asked: argparse.Namespace) -> int:
 
 def _follow(rows: Iterator, num_epochs: int, folder: Path) -> int:
     """Train to the end, with a bar; 1 where that cannot be, with the reason."""
-    from gatescope.evaluation import load_predictions
-    from gatescope.progress import show_progress
-    from gatescope.results import read_card
+    from gatescope.trainings.evaluation import load_predictions
+    from gatescope.trainings.progress import show_progress
+    from gatescope.trainings.results import read_card
 
     try:
         for _ in show_progress(rows, num_epochs, folder.name):

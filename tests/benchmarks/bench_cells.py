@@ -12,8 +12,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gatescope.models import CELLS, RecurrentLayer
-from gatescope.recipes import choose_precision
 from gatescope.recordings import measure_memory
+from gatescope.trainings.recipes import choose_precision
 
 NUM_STEPS = 8
 SCALES = {"paper": (1, 256, 28), "small": (16, 32, 14)}  # clips, channels in and out, height and width

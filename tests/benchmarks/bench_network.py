@@ -10,7 +10,7 @@ from pairs import HEADER, Pairs, check, keep_freed_memory, machine, measure_pair
 from torch.nn import functional as F
 
 from gatescope.models import GestureNetwork, NetworkConfig
-from gatescope.recipes import choose_precision
+from gatescope.trainings.recipes import choose_precision
 
 NUM_CLIPS = 16
 BAR = 1.8

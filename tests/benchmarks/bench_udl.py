@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from gatescope.models import DSTSConfig, SpecialisedNetwork
 from gatescope.models.dsts import upstream_names
-from gatescope.udl import FORMS, UpstreamDownstream
+from gatescope.trainings.udl import FORMS, UpstreamDownstream
 
 BATCH_SIZE, INPUT = 16, (1, 8, 16, 16)  # clips in each of the two batches; channel, time, height, width
 # Variant, form, and whether the backbone takes the simulated step.

@@ -16,7 +16,7 @@ OPEN = "from gatescope.pictures import explore\nexplore(('a-0', 'b-0'))"
 BIG = """
 import numpy as np
 from gatescope.loaders import Clip
-from gatescope.pictures.live import LiveScrubber
+from gatescope.explorer.live_scrubber import LiveScrubber
 from gatescope.pictures.packing import Group, pack
 
 rng = np.random.default_rng(0)

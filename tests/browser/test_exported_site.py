@@ -30,7 +30,7 @@ def page(page):
 @pytest.fixture(scope="module")
 def site(scrubber, tmp_path_factory) -> Path:
     """The site of this repository's notebooks and of two more: a scrubber, and one that asks another host."""
-    from gatescope.site import write_site
+    from gatescope.atlas.site import write_site
 
     tree = tmp_path_factory.mktemp("tree")
     for name in ("notebooks", "figures", "data"):

@@ -7,13 +7,13 @@ from gatescope.loaders.errors import ClipError
 from gatescope.loaders.families import PermutationFamilies
 from gatescope.loaders.flow import with_flow
 from gatescope.loaders.human36m import Human36M
-from gatescope.loaders.labels import CONFUSABLE, JESTER_LABELS, MOTION_CLASSES
 from gatescope.loaders.mocap import read_bvh
 from gatescope.loaders.pose_tensors import PoseTensors
 from gatescope.loaders.reading import read_clip
-from gatescope.loaders.synthetic import BodyClips, SyntheticGestures
+from gatescope.loaders.rendered import BodyClips, SyntheticGestures
 from gatescope.loaders.tensors import ClipTensors
 from gatescope.means import MEANS
+from rendered_people.labels import CONFUSABLE, JESTER_LABELS, MOTION_CLASSES
 
 __all__ = [
     "CONFUSABLE",

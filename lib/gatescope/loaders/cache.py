@@ -20,8 +20,8 @@ from torch.utils.data import Dataset
 
 from gatescope.files import atomic_write, sha256_of, sha256_of_files
 from gatescope.loaders.clip import Clip
-from gatescope.loaders.synthetic.body_clips import BodyClips
-from gatescope.loaders.synthetic.dataset import SyntheticGestures
+from gatescope.loaders.rendered.bodies import BodyClips
+from gatescope.loaders.rendered.gestures import SyntheticGestures
 from gatescope.paths import CACHE, LIBRARY
 
 CLIPS_PER_SHARD = 27

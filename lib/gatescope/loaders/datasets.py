@@ -10,9 +10,9 @@ from pathlib import Path
 from gatescope.loaders.clip import MODALITIES, Clip
 from gatescope.loaders.errors import ListError, MissingClipError
 from gatescope.loaders.flow import with_flow
-from gatescope.loaders.labels import JESTER_LABELS
 from gatescope.loaders.lists import ClipList, Entry, read_entries, read_lines
 from gatescope.loaders.reading import read_clip
+from rendered_people.labels import JESTER_LABELS
 
 JESTER_FPS = 12.0
 ISOGD_NUM_CLASSES = 249

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gatescope.loaders.synthetic.dataset import SPLITS
+from gatescope.loaders.rendered.gestures import SPLITS
 
 FAMILIES = ("notched bar", "open ring", "sweep", "ramp")
 VARIANTS = (

@@ -6,7 +6,7 @@ from typing import Any
 __all__ = ["Scrubber", "explore"]
 
 # Imported when asked for: torch, widgets, loaders and the study take seconds, and most pictures need none of them.
-_HOMES = {"Scrubber": "gatescope.pictures.scrubber", "explore": "gatescope.pictures.explorer"}
+_HOMES = {"Scrubber": "gatescope.pictures.scrubber", "explore": "gatescope.explorer.explorer"}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,128 @@
+"""Figures from a notebook to files: the same numbers give the same bytes, with a record of both.
+
+Files go to the folder `figures` below the working folder. A strict rebuild (`gatescope.atlas.rebuild`) runs the
+notebook in a folder of its own and moves them into the tree; by hand they stay beside the notebook, where git
+ignores them.
+"""
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from IPython.display import display
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from PIL import Image
+
+from gatescope.atlas.manifest import Number
+from gatescope.files import atomic_write, sha256_of
+from gatescope.paths import FINISHED, RUN_FIGURES
+
+# No date and no version of the library that drew it.
+METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+SCREEN_DPI = 96  # a browser's pixels to the inch
+MAX_BYTES = 2_000_000  # of one file in the repository
+
+
+@dataclass(frozen=True)
+class SavedFigure:
+    """A figure in its file; the last line of a cell shows it, with its text for those who cannot see it."""
+
+    png: Path
+    alt: str
+    width_px: int  # on the screen
+    photos: bool  # shown as JPEG
+
+    def _ipython_display_(self) -> None:
+        """The picture, and what it shows in words below it: few readers' programs pass an alternative text on."""
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)
+        display({"text/markdown": f"*{self.alt}*", "text/plain": self.alt}, raw=True)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        kind, picture = ("image/jpeg", _as_jpeg(self.png)) if self.photos else ("image/png", _in_palette(self.png))
+        data = {kind: base64.b64encode(picture).decode(), "text/plain": self.alt}
+        return data, {kind: {"alt": self.alt, "width": self.width_px}}
+
+
+def save_figure(
+    fig: Figure,
+    name: str,
+    *,
+    alt: str,
+    data: str,
+    seed: int | None = None,
+    weights: Iterable[Path] = (),
+    numbers: Mapping[str, Number] | None = None,
+    photos: bool = False,
+) -> SavedFigure:
+    """The figure as saved: `figures/<name>.png`, `.svg`, and a record of what it shows.
+
+    A figure of `photos` gains nothing from vectors and its noise makes a PNG large: it has no `.svg`, and the
+    notebook shows it as JPEG, or a page of film strips would outgrow the 2 MB of a committed notebook.
+
+    `name` is the notebook's number and a few words, "05-forget-gate"; `alt` says what is seen; `data` names
+    the data set, split and clip; `numbers` are those a reader takes away, as `exact(27)`, `computed(0.31)`,
+    `trained(0.84)` or `measured(12.5)`, all from `gatescope.atlas.manifest`.
+    """
+    if not re.fullmatch(r"\d\d(-[a-z0-9]+)+", name):
+        raise ValueError(f"a figure is named by its notebook's number and words, 05-forget-gate; got {name!r}")
+    if not alt.strip():
+        raise ValueError(f"{name} needs an alternative text that says what is seen")
+    with matplotlib.rc_context({"svg.hashsalt": "gatescope"}):
+        formats = ("png",) if photos else tuple(METADATA)
+        files = [_save(fig, RUN_FIGURES / f"{name}.{format}", METADATA[format]) for format in formats]
+    record = {
+        "alt": alt,
+        "data": data,
+        "seed": seed,
+        # A checkpoint's file has the same name in every folder, and no folder above that is the same everywhere.
+        "weights": {"/".join(Path(path).parts[-2:]): sha256_of(Path(path)) for path in weights},
+        "numbers": {label: asdict(number) for label, number in (numbers or {}).items()},
+        "files": {path.name: sha256_of(path) for path in files},
+    }
+    _write_json(RUN_FIGURES / f"{name}.json", record)
+    # Jupyter would show an open figure a second time, at the end of the cell.
+    plt.close(fig)
+    return SavedFigure(files[0], alt, round(fig.get_figwidth() * SCREEN_DPI), photos)
+
+
+def finish_notebook() -> None:
+    """Say that the notebook came to its end: its last code cell, without which a rebuild is refused."""
+    records = {path.stem: json.loads(path.read_text()) for path in RUN_FIGURES.glob("*.json") if path.name != FINISHED}
+    _write_json(RUN_FIGURES / FINISHED, records)
+
+
+def _as_jpeg(png: Path) -> bytes:
+    buffer = io.BytesIO()
+    with Image.open(png) as image:
+        image.convert("RGB").save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()
+
+
+def _in_palette(png: Path) -> bytes:
+    """A third of the bytes, and for lines, tiles and maps no difference to be seen."""
+    buffer = io.BytesIO()
+    with Image.open(png) as image:
+        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def _save(fig: Figure, path: Path, metadata: dict[str, None]) -> Path:
+    with atomic_write(path) as temporary:
+        fig.savefig(temporary, metadata=metadata)
+        size = temporary.stat().st_size
+        if size > MAX_BYTES:
+            raise ValueError(f"{path.name} has {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}: draw it smaller")
+    return path
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content))

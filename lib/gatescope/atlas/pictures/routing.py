@@ -1,0 +1,154 @@
+"""Pictures of how clips find their neuron: pulses, how clearly one wins, the features behind, and the flow of clips."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.image import AxesImage
+from matplotlib.patches import PathPatch, Rectangle
+from matplotlib.path import Path
+from scipy.special import softmax
+
+from gatescope.atlas.pictures.specialised_neurons import neuron_names
+from gatescope.pictures.plots import bare
+
+# None of the four that stand for families and for spatial or temporal, until there are more than four neurons.
+NEURON_COLOURS = ("#009E73", "#CC79A7", "#000000", "#999999", "#F0E442", "#E69F00", "#56B4E9", "#0072B2")
+NODE_WIDTH, GAP = 0.06, 0.03  # of a flow's node across, between two of its nodes: parts of the distance and the height
+
+
+def pulse_matrix(
+    ax: Axes, pulses: Float[np.ndarray, "clips neuron"], chosen: Int[np.ndarray, " clips"]
+) -> tuple[AxesImage, Artist]:
+    """A column for each clip, in the order given, a row for each neuron: its pulse above or below the clip's mean.
+
+    That mean cancels in the softmax. A dot is on the neuron that serves the clip. Colours are symmetric about 0 and
+    reach to where 98 % of the values are.
+    """
+    above = pulses - pulses.mean(1, keepdims=True)
+    reach = float(np.quantile(np.abs(above), 0.98)) or 1.0
+    shown = ax.imshow(above.T, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto", interpolation="none")
+    (dots,) = ax.plot(np.arange(len(chosen)), chosen, "o", color="black", markersize=0.9, markeredgewidth=0)
+    dots.set_rasterized(True)
+    bare(ax)
+    ax.set_yticks(range(pulses.shape[1]), neuron_names(pulses.shape[1]))
+    ax.tick_params(length=0)
+    return shown, dots
+
+
+def softmax_margins(ax: Axes, pulses: Float[np.ndarray, "clips neuron"]) -> list[Artist]:
+    """Below a pulse matrix, by how much the likeliest neuron of a clip is likelier in training than the next, 0 to 1.
+
+    With one neuron there is no next and the margin is 1.
+    """
+    chances = np.sort(softmax(pulses, axis=1), axis=1)
+    margins = chances[:, -1] - (chances[:, -2] if chances.shape[1] > 1 else 0)
+    drawn: list[Artist] = list(ax.plot(margins, ".", color="#555555", markersize=2))
+    ax.set(xlim=(-0.5, len(margins) - 0.5), ylim=(0, 1.02), yticks=(0, 0.5, 1))
+    return drawn
+
+
+def mark_groups(ax: Axes, groups: Sequence[str]) -> list[Artist]:
+    """Lines between the columns of one group and the next, and each group's name below its columns.
+
+    Columns of a group stand together.
+    """
+    kinds = list(dict.fromkeys(groups))
+    ends = np.cumsum([groups.count(kind) for kind in kinds])
+    starts = np.concatenate([[0], ends[:-1]])
+    ax.set_xticks((starts + ends - 1) / 2, kinds)
+    ax.tick_params(axis="x", length=0)
+    return [ax.axvline(end - 0.5, color="black", linewidth=0.8) for end in ends[:-1]]
+
+
+def principal_plane(
+    ax: Axes,
+    features: Float[np.ndarray, "clips channel"],
+    members: Int[np.ndarray, " clips"],
+    looks: Mapping[str, str],
+) -> list[PathCollection]:
+    """Clips on the two directions in which their features vary most, in the colours of the groups they belong to.
+
+    `looks` has each group's name and colour, in the order that `members` counts. A group of no clip has no mark.
+    """
+    centred = features - features.mean(0)
+    _, sizes, axes = np.linalg.svd(np.float64(centred), full_matrices=False)
+    # Which way an axis points is the library's: the largest weight is put upwards.
+    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]
+    plane = centred @ axes[:2].T
+    drawn = []
+    for group, (name, colour) in enumerate(looks.items()):
+        own = plane[members == group]
+        if len(own):
+            drawn.append(ax.scatter(*own.T, s=9, color=colour, alpha=0.6, linewidth=0, label=name))
+    parts = 100 * sizes**2 / (sizes**2).sum()
+    ax.set(xlabel=f"first direction, {parts[0]:.0f} % of the variance", ylabel=f"second, {parts[1]:.0f} %")
+    ax.set(xticks=(), yticks=())
+    return drawn
+
+
+def flow(
+    ax: Axes, stages: Mapping[str, tuple[Int[np.ndarray, " clips"], Sequence[str]]], colours: Sequence[str]
+) -> list[Artist]:
+    """The way of clips through stages, from left to right: a bar for each node, ribbons as wide as their part of clips.
+
+    A stage has for each clip the node that it passes, and the nodes' names; a node of no clip is left out. A ribbon
+    keeps the colour of its node in the first stage.
+    """
+    bare(ax)
+    places = [_node_places(members, len(names)) for members, names in stages.values()]
+    origin = next(iter(stages.values()))[0]
+    drawn: list[Artist] = []
+    nodes = [members for members, _ in stages.values()]
+    for x, (left, right) in enumerate(zip(nodes, nodes[1:], strict=False)):
+        for start, end, height, colour in _ribbons(left, right, origin, places[x], places[x + 1]):
+            shape = _ribbon(x + NODE_WIDTH / 2, x + 1 - NODE_WIDTH / 2, start, end, height)
+            drawn.append(ax.add_patch(PathPatch(shape, facecolor=colours[colour], alpha=0.6, linewidth=0)))
+    for x, ((title, (members, names)), bottoms) in enumerate(zip(stages.items(), places, strict=True)):
+        for node in np.unique(members):
+            part = (members == node).mean()
+            box = Rectangle((x - NODE_WIDTH / 2, bottoms[node]), NODE_WIDTH, part, color="#333333", linewidth=0)
+            drawn.append(ax.add_patch(box))
+            side = (-1, "right") if x == 0 else (1, "left")
+            text = f"{names[node]}, {part:.0%}"
+            ax.text(x + side[0] * 0.7 * NODE_WIDTH, bottoms[node] + part / 2, text, ha=side[1], va="center", fontsize=8)
+        ax.text(x, -0.04, title, ha="center", va="bottom")
+    ax.set(xlim=(-0.55, len(stages) - 0.45), ylim=(1 + GAP * max(map(len, places)), -0.12))
+    return drawn
+
+
+def _node_places(members: Int[np.ndarray, " clips"], num_nodes: int) -> Float[np.ndarray, " nodes"]:
+    """Where each node begins, from the top: as high as its part of the clips, gaps between those that have any."""
+    parts = np.bincount(members, minlength=num_nodes) / len(members)
+    return np.concatenate([[0], np.cumsum(parts + GAP * (parts > 0))[:-1]])
+
+
+def _ribbons(
+    left: Int[np.ndarray, " clips"],
+    right: Int[np.ndarray, " clips"],
+    origin: Int[np.ndarray, " clips"],
+    left_places: Float[np.ndarray, " left"],
+    right_places: Float[np.ndarray, " right"],
+) -> list[tuple[float, float, float, int]]:
+    """Of all clips with the same two nodes and the same origin: where they leave, where they arrive, their part."""
+    kinds, counts = np.unique(np.stack([left, right, origin], 1), axis=0, return_counts=True)
+    heights = counts / len(left)
+    starts, ends = np.empty(len(kinds)), np.empty(len(kinds))
+    for places, own, other, found in ((left_places, 0, 1, starts), (right_places, 1, 0, ends)):
+        taken = places.copy()
+        for each in np.lexsort((kinds[:, 2], kinds[:, other], kinds[:, own])):
+            found[each] = taken[kinds[each, own]]
+            taken[kinds[each, own]] += heights[each]
+    return [(*each, int(kind[2])) for *each, kind in zip(starts, ends, heights, kinds, strict=True)]
+
+
+def _ribbon(x_left: float, x_right: float, y_left: float, y_right: float, height: float) -> Path:
+    """Two curves, level at both ends, and what is between them."""
+    middle = (x_left + x_right) / 2
+    above = [(x_left, y_left), (middle, y_left), (middle, y_right), (x_right, y_right)]
+    below = [(x, y + height) for x, y in reversed(above)]
+    curve = [Path.CURVE4] * 3
+    return Path([*above, *below, above[0]], [Path.MOVETO, *curve, Path.LINETO, *curve, Path.CLOSEPOLY])

@@ -1,0 +1,202 @@
+"""Pictures of gates: where their values lie, what they vary with, and what becomes of a network without that."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float, Int
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.container import BarContainer
+from matplotlib.figure import FigureBase
+from matplotlib.image import AxesImage
+from plotly.subplots import make_subplots
+
+from gatescope.measures.gate_kinds import ROWS
+from gatescope.measures.gates import PARTS
+from gatescope.pictures.intervals import Interval, interval_rows, name_rows
+from gatescope.pictures.plots import bare
+
+GREY = "#777777"
+# What a pooled gate can have is blue, what only a map can have is orange.
+PART_COLOURS = dict(zip(PARTS, ("#c6dbef", "#6baed6", "#08519c", "#fdbe85", "#d94801"), strict=True))
+KIND_COLOURS = {"conv": "#56B4E9", "pooled": "#E69F00", "attention": "#009E73"}
+
+
+def ridges(
+    ax: Axes,
+    rows: Mapping[str, tuple[Int[np.ndarray, "seeds bins"], Int[np.ndarray, "others bins"]]],
+    colours: Mapping[str, str],
+) -> list[Artist]:
+    """How often a gate, 0 to 1, has each value: a ridge for each row, coloured when trained, a grey line untrained.
+
+    Each is the mean over its seeds and as high as its own largest bin: areas do not compare.
+    """
+    drawn: list[Artist] = []
+    for level, (name, (trained, untrained)) in enumerate(reversed(rows.items())):
+        edges = np.linspace(0, 1, trained.shape[1] + 1)
+        for counts, looks in (
+            (trained.mean(0), {"fill": True, "color": colours[name], "alpha": 0.75}),
+            (untrained.mean(0), {"fill": False, "color": "black", "linewidth": 0.9}),
+        ):
+            heights = 0.85 * counts / counts.max() + level
+            drawn.append(ax.stairs(heights, edges, baseline=level, **looks))
+    ax.set_yticks(np.arange(len(rows)) + 0.3, list(reversed(rows)))
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+    ax.set(xlim=(0, 1), ylim=(-0.05, len(rows)), xticks=(0, 0.5, 1))
+    return drawn
+
+
+def channel_spread(
+    ax: Axes, channels: Float[np.ndarray, "channel 4"], order: Int[np.ndarray, " channel"], colour: str
+) -> list[Artist]:
+    """Each channel's mean and where 90 % of its values lie, as in `Summary.channels`, from left to right in `order`."""
+    mean, low, high, _ = channels[order].T
+    places = np.arange(len(order))
+    drawn: list[Artist] = [ax.vlines(places, low, high, color=colour, alpha=0.45, linewidth=3)]
+    drawn += ax.plot(places, mean, "o", color=colour, markersize=3)
+    ax.set(ylim=(0, 1), xticks=(), yticks=(0, 0.5, 1))
+    return drawn
+
+
+def hover_channels(
+    panels: Mapping[tuple[str, str], Float[np.ndarray, "channel 4"]], colours: Mapping[str, str]
+) -> go.Figure:
+    """The same to hover over, by (cell, gate), a row for each cell: a channel's number, mean, spread and share."""
+    cells, gates = (list(dict.fromkeys(names)) for names in zip(*panels, strict=True))
+    fig = make_subplots(len(cells), len(gates), subplot_titles=gates, shared_yaxes=True, row_titles=cells)
+    for (cell, gate), channels in panels.items():
+        order = channels[:, 0].argsort()
+        mean, low, high, share = channels[order].round(4).T
+        fig.add_scatter(
+            x=np.arange(len(order)),
+            y=mean,
+            error_y={"type": "data", "symmetric": False, "array": high - mean, "arrayminus": mean - low, "width": 0},
+            customdata=np.stack([order, low, high, 100 * share], axis=1),
+            hovertemplate="channel %{customdata[0]}: mean %{y:.2f}, 90 % within %{customdata[1]:.2f} and "
+            "%{customdata[2]:.2f}<br>%{customdata[3]:.0f} % of its variance over positions<extra></extra>",
+            mode="markers",
+            marker={"color": colours[cell], "size": 5},
+            row=cells.index(cell) + 1,
+            col=gates.index(gate) + 1,
+        )
+    fig.update_layout(
+        title={"text": "Gates channel by channel, to hover over", "font": {"size": 14}},
+        template="none",
+        showlegend=False,
+        height=240 * len(cells) + 100,
+        margin={"l": 50, "r": 40, "t": 80, "b": 30},
+    )
+    fig.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
+    fig.update_yaxes(range=[0, 1])
+    return fig
+
+
+def stacked_parts(
+    ax: Axes, gates: Mapping[str, Sequence[Mapping[str, float]]], control: Mapping[str, Sequence[Mapping[str, float]]]
+) -> list[BarContainer]:
+    """The parts of each gate's variance as bars to 1, side by side for the seeds; pale behind a gap the `control`'s."""
+    drawn = []
+    for place, name in enumerate(gates):
+        bars = [(found, 1.0) for found in gates[name]] + [(found, 0.35) for found in control.get(name, ())]
+        width = 0.84 / len(bars)
+        for number, (found, alpha) in enumerate(bars):
+            at = place - 0.42 + (number + 0.5) * width + (0.02 if alpha < 1 else -0.02)
+            below = 0.0
+            for part, share in found.items():
+                colour = to_rgba(PART_COLOURS[part], alpha)
+                drawn.append(ax.bar(at, share, 0.9 * width, bottom=below, color=colour, label=part))
+                below += share
+    ax.set_xticks(range(len(gates)), list(gates))
+    ax.set(xlim=(-0.55, len(gates) - 0.45), ylim=(0, 1))
+    ax.tick_params(axis="x", length=0)
+    return drawn
+
+
+def replacement_panels(
+    fig: FigureBase,
+    rows: Sequence[str],
+    replacements: Sequence[str],
+    found: Mapping[tuple[str, str, str], Interval],
+    looks: Mapping[str, Mapping],
+    xlabel: str,
+) -> list[Axes]:
+    """A panel for each replacement, in it the gates as rows and in each the cells that have what is taken.
+
+    `found` is by (cell, gate, replacement).
+    """
+    axes = fig.subplots(2, -(-len(replacements) // 2), sharex=True, sharey=True, squeeze=False)
+    handles: dict[str, Artist] = {}
+    for ax, name in zip(axes.flat, replacements, strict=True):
+        shown: dict[str, dict[str, Interval]] = {row: {} for row in rows}
+        for (cell, gate, replacement), interval in found.items():
+            if replacement == name:
+                shown[gate][cell] = interval
+        ax.axvline(0, color=GREY, linewidth=0.8)
+        interval_rows(ax, shown, looks)
+        handles |= {text: handle for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
+        ax.set_title(name)
+    for ax in axes[-1]:
+        ax.set_xlabel(xlabel)
+    cells = [cell for cell in looks if cell in handles]
+    fig.legend([handles[cell] for cell in cells], cells, loc="outside lower center", ncols=len(looks))
+    return list(axes.flat)
+
+
+def change_by_class(
+    ax: Axes, changes: Float[np.ndarray, "classes columns"], names: Sequence[str], columns: Sequence[str], reach: float
+) -> AxesImage:
+    """What each class loses (red) or wins (blue), in points up to `reach`."""
+    shown = ax.imshow(changes, cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")
+    bare(ax)
+    ax.set_xticks(range(len(columns)), columns, rotation=90)
+    ax.set_yticks(range(len(names)), names)
+    ax.tick_params(length=0, labelsize=7)
+    return shown
+
+
+def tiles_of_rows(fig: FigureBase, accuracies: Mapping[str, Interval], limits: tuple[float, float]) -> list[Axes]:
+    """The 27 rows as three squares, one for each kind of f: down the kind of i, across that of o; in each the accuracy.
+
+    Accuracies, 0 to 1, stand in percent with their interval; `limits` are those of the colours. A row that was not
+    trained is empty.
+    """
+    kinds = list(dict.fromkeys(kind for row in ROWS.values() for kind in row))
+    axes = fig.subplots(1, 3, sharey=True)
+    for ax, of_f in zip(axes, kinds, strict=True):
+        found = np.array([[accuracies.get(f"{i}_{of_f}_{o}", (np.nan,) * 3) for o in kinds] for i in kinds])
+        ax.imshow(found[..., 0], vmin=limits[0], vmax=limits[1])
+        for (row, column), value in np.ndenumerate(found[..., 0]):
+            if np.isnan(value):
+                ax.text(column, row, "not\ntrained", ha="center", va="center", fontsize=7, color=GREY)
+                continue
+            bright = value > (limits[0] + limits[1]) / 2
+            low, high = 100 * found[row, column, 1:]
+            colour = "black" if bright else "white"
+            ax.text(column, row - 0.1, f"{100 * value:.1f}", ha="center", va="center", color=colour)
+            ax.text(column, row + 0.22, f"{low:.0f} to {high:.0f}", ha="center", va="center", fontsize=7, color=colour)
+        bare(ax)
+        ax.set_xticks(range(3), kinds)
+        ax.set_yticks(range(3), kinds)
+        ax.tick_params(length=0)
+        ax.set(title=f"f: {of_f}", xlabel="o")
+    axes[0].set_ylabel("i")
+    return list(axes)
+
+
+def kind_effects(fig: FigureBase, effects: Mapping[tuple[str, str], Interval], half_width: float) -> list[Axes]:
+    """A panel for each gate, the effects of its kinds in points: thick the interval over clips, thin over trainings."""
+    axes = fig.subplots(1, 3, sharex=True, sharey=True)
+    for ax, gate in zip(axes, "ifo", strict=True):
+        ax.axvline(0, color=GREY, linewidth=0.8)
+        for place, (kind, colour) in enumerate(KIND_COLOURS.items()):
+            value, low, high = effects[gate, kind]
+            ax.plot((value - half_width, value + half_width), (place, place), color=colour, linewidth=1)
+            ax.plot((low, high), (place, place), color=colour, linewidth=4, alpha=0.6)
+            ax.plot(value, place, "o", color=colour, markersize=5)
+        name_rows(ax, list(KIND_COLOURS))
+        ax.set_title(gate)
+    axes[1].set_xlabel("points above the mean of all rows")
+    return list(axes)

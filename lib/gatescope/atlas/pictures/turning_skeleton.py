@@ -1,0 +1,193 @@
+"""A skeleton that turns under the mouse, with the frames and the maps that it was made from, on one slider."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float, UInt8
+from PIL import Image
+from plotly.subplots import make_subplots
+
+from gatescope.atlas.pictures.skeletons import COLOURS, PARTS, TRUTH, Pose, Poses, strokes
+from gatescope.skeleton import JOINT_NAMES
+
+PLAY_MS = 400  # a frame: slow enough to see, whatever the clip's own rate
+AT_ONCE = {"mode": "immediate", "transition": {"duration": 0}}
+# Where the eye is, in the scene's axes: across, away and up.
+EYES = {
+    "from the camera": (0.0, -2.2, 0.0),
+    "from its right": (2.2, 0.0, 0.0),
+    "from above": (0.0, -0.01, 2.2),
+    "turned": (1.1, -1.75, 0.55),
+}
+HEIGHT = 2.1  # of the scene, in its own units: the body fills it
+AXES = ("x: right", "y: down", "z: away")  # the camera's
+SYMBOLS = ("circle", "square", "diamond")  # of joints: which skeleton they are of, from the last one back
+ARROW_MM = 250
+
+
+def turning_skeleton(
+    truth: Poses,
+    predicted: Mapping[str, Poses],
+    *,
+    frames: UInt8[np.ndarray, "time height width 3"],
+    maps: Mapping[str, Float[np.ndarray, "time rows columns"]],
+    times: Sequence[str],
+    title: str,
+) -> go.Figure:
+    """The truth and what is `predicted` in 3-D, beside them the frame and the `maps`, all at one of the `times`.
+
+    A name in the legend shows or hides its skeleton; at first the truth and the last prediction are shown. A joint
+    says how far it is from the true one. Poses are in mm from the pelvis, in camera axes, whose directions are drawn
+    at the feet; they are rounded to mm. Show it beside a picture of the same: it needs scripts and WebGL.
+    """
+    rows = 1 + len(maps)
+    fig = make_subplots(
+        rows,
+        2,
+        specs=[[{}, {"type": "scene", "rowspan": rows} if row == 0 else None] for row in range(rows)],
+        column_widths=[0.22, 0.78],
+        subplot_titles=["the frame", "", *maps],
+        horizontal_spacing=0.02,
+        vertical_spacing=0.28 / rows,
+    )
+    for row, (trace, looks) in enumerate(zip(_pictures(0, frames, maps), _of_pictures(maps), strict=True), 1):
+        fig.add_trace(trace.update(looks), row=row, col=1)
+        fig.update_yaxes(scaleanchor=f"x{row if row > 1 else ''}", row=row, col=1)
+    poses = {"truth": truth, **predicted}
+    last = len(predicted)
+    for number, (name, own) in enumerate(poses.items()):
+        shown = number in (0, last)
+        for trace, looks in zip(_skeleton(own[0], truth[0]), _of_skeleton(name, last - number), strict=True):
+            fig.add_trace(trace.update(looks, visible=shown or "legendonly"), row=1, col=2)
+    moving = len(fig.data)
+    fig.add_trace(_camera_axes(truth), row=1, col=2)
+    for t, when in enumerate(times):
+        skeletons = [trace for own in poses.values() for trace in _skeleton(own[t], truth[t])]
+        fig.frames += (go.Frame(name=when, data=_pictures(t, frames, maps) + skeletons, traces=list(range(moving))),)
+    fig.update_xaxes(visible=False, constrain="domain")
+    fig.update_yaxes(visible=False, autorange="reversed")
+    fig.update_annotations(font_size=11)
+    fig.update_layout(_layout(list(poses.values()), times, title))
+    return fig
+
+
+def _pictures(t: int, frames: np.ndarray, maps: Mapping[str, np.ndarray]) -> list[Any]:
+    """A frame and its maps."""
+    return [go.Image(source=_jpeg(frames[t])), *(go.Heatmap(z=own[t].round(3).tolist()) for own in maps.values())]
+
+
+def _of_pictures(maps: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """What of them stays over time."""
+    same = {"zmin": 0, "showscale": False, "colorscale": "Viridis", "hovertemplate": "%{z:.3f}<extra></extra>"}
+    return [{"hoverinfo": "skip"}, *(same | {"zmax": float(own.max()) or 1.0} for own in maps.values())]
+
+
+def _skeleton(pose: Pose, truth: Pose) -> list[go.Scatter3d]:
+    """A line for each of PARTS, and the joints, which know how far they are from the true ones."""
+    off = np.linalg.norm(pose - truth, axis=1).round().astype(int).tolist()
+    return [
+        *(go.Scatter3d(_points(strokes(pose, part))) for part in PARTS),
+        go.Scatter3d(_points(pose), customdata=off),
+    ]
+
+
+def _of_skeleton(name: str, from_last: int) -> list[dict[str, Any]]:
+    """What of it stays over time."""
+    truth = name == "truth"
+    looks = {"name": name, "legendgroup": name, "opacity": 0.6 if truth else 1.0}
+    line = {"mode": "lines", "showlegend": False, "hoverinfo": "skip"}
+    width = 10 if truth else 6
+    return [
+        *(looks | line | {"line": {"color": TRUTH if truth else own, "width": width}} for own in COLOURS.values()),
+        looks
+        | {
+            "mode": "markers",
+            "text": JOINT_NAMES,
+            "hovertemplate": "%{text}: %{customdata} mm off<extra>%{fullData.name}</extra>",
+        }
+        | {
+            "marker": {"size": 3.5, "symbol": SYMBOLS[from_last % len(SYMBOLS)], "color": TRUTH if truth else "#333333"}
+        },
+    ]
+
+
+def _points(camera: Float[np.ndarray, "points 3"]) -> dict[str, list[int | None]]:
+    """Points in the scene's axes, whole mm: what the camera calls away goes to the back, and up is up."""
+    across, away, up = (camera[:, axis] * sign for axis, sign in ((0, 1), (2, 1), (1, -1)))
+    whole = ([None if np.isnan(value) else round(float(value)) for value in axis] for axis in (across, away, up))
+    return dict(zip("xyz", whole, strict=True))
+
+
+def _camera_axes(truth: Poses) -> go.Scatter3d:
+    """The camera's three directions, each a line with its name, where no limb gets in their way."""
+    corner = np.array([truth[..., 0].min(), truth[..., 1].max(), truth[..., 2].min()]) - (ARROW_MM, 0, ARROW_MM)
+    ends = corner + ARROW_MM * np.eye(3)
+    lines = np.stack([np.broadcast_to(corner, ends.shape), ends, np.full_like(ends, np.nan)], axis=1)
+    return go.Scatter3d(
+        _points(lines.reshape(-1, 3)),
+        text=[text for name in AXES for text in ("", name, "")],
+        mode="lines+text",
+        name="the camera's axes",
+        line={"color": "#555555", "width": 3},
+        textfont={"size": 10, "color": "#555555"},
+        hoverinfo="skip",
+    )
+
+
+def _layout(poses: Sequence[Poses], times: Sequence[str], title: str) -> dict[str, Any]:
+    every = np.concatenate([pose.reshape(-1, 3) for pose in poses])[:, [0, 2, 1]] * (1, 1, -1)
+    low, high = every.min(0) - 1.2 * ARROW_MM, every.max(0) + 0.4 * ARROW_MM
+    names = dict(zip("xyz", ("right, mm", "away, mm", "up, mm"), strict=True))
+    axes = {
+        f"{axis}axis": {"title": {"text": name, "font": {"size": 11}}, "range": [round(bottom), round(top)]}
+        | {"dtick": 500, "tickfont": {"size": 10}}
+        for (axis, name), bottom, top in zip(names.items(), low.tolist(), high.tolist(), strict=True)
+    }
+    ratio = dict(zip("xyz", (HEIGHT * (high - low) / (high - low).max()).round(3).tolist(), strict=True))
+    key = ", ".join(f'<span style="color:{colour}">{part}</span>' for part, colour in COLOURS.items())
+    scene = axes | {"aspectmode": "manual", "aspectratio": ratio, "camera": _camera("turned")}
+    at_once = AT_ONCE | {"frame": {"duration": 0, "redraw": True}}
+    steps = [{"label": when, "method": "animate", "args": [[when], at_once]} for when in times]
+    play = AT_ONCE | {"frame": {"duration": PLAY_MS, "redraw": True}, "fromcurrent": True}
+    ways = [{"label": name, "method": "relayout", "args": [{"scene.camera": _camera(name)}]} for name in EYES]
+    moves = [
+        {"label": label, "method": "animate", "args": args}
+        for label, args in (("play", [None, play]), ("stop", [[None], at_once]))
+    ]
+    row = {"type": "buttons", "direction": "left", "showactive": False, "xanchor": "left", "font": {"size": 11}}
+    return {
+        "title": {"text": f"{title}<br><sup>{key}</sup>", "font": {"size": 14}, "x": 0.01, "y": 0.97},
+        "template": "none",
+        "height": 680,
+        "margin": {"l": 10, "r": 10, "t": 110, "b": 90},
+        "uirevision": "kept",  # the view and what is hidden stay while time goes on
+        "legend": {
+            "x": 1,
+            "xanchor": "right",
+            "y": 1,
+            "font": {"size": 11},
+            "itemsizing": "constant",
+            "itemdoubleclick": False,
+        },
+        "scene": scene,
+        "sliders": [{"active": 0, "steps": steps, "currentvalue": {"prefix": "time: "}, "x": 0.18, "len": 0.82}],
+        "updatemenus": [
+            row | {"x": 0.0, "y": -0.04, "yanchor": "top", "buttons": moves},
+            row | {"x": 0.24, "y": 1.07, "yanchor": "middle", "buttons": ways},
+        ],
+    }
+
+
+def _camera(name: str) -> dict[str, Any]:
+    # Without perspective, so that a mm is as long everywhere, as in the pictures beside it.
+    return {"eye": dict(zip("xyz", EYES[name], strict=True)), "projection": {"type": "orthographic"}}
+
+
+def _jpeg(frame: UInt8[np.ndarray, "height width 3"]) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(frame).save(buffer, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

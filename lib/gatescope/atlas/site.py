@@ -1,0 +1,208 @@
+"""Every executed notebook as a page for a browser: offline, and what is interactive in it still is.
+
+The site mirrors the tree: notebooks/NAME.ipynb becomes notebooks/NAME.html, and so does each Markdown file that a
+page leads to; beside them stand index.html and what the pages load.
+"""
+
+import base64
+import io
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from nbconvert.exporters import TemplateExporter
+from nbconvert.filters import DataTypeFilter, Highlight2HTML
+from nbconvert.filters.markdown_mistune import MarkdownWithMath
+from PIL import Image, ImageOps
+from plotly.offline import get_plotlyjs
+from pygments.formatters import HtmlFormatter
+
+from gatescope.atlas.rebuild import RebuildError, check_every_cell_ran
+from gatescope.atlas.site_markdown import PageRenderer
+
+TEMPLATES = Path(__file__).parent / "site_template"
+STYLE, PLOTLY = "gatescope.css", "plotly.min.js"  # what a site holds beside its pages
+LIGHT, DARK = "default", "github-dark"  # pygments' colours: with a contrast of 4.5 and more on ours
+PLOTLY_MIME = "application/vnd.plotly.v1+json"
+# What the template can show, the best first; any output has the last.
+SHOWN = [PLOTLY_MIME, "text/html", "text/markdown", "image/png", "image/jpeg", "text/plain"]
+PICTURES = ("image/png", "image/jpeg")
+MARKDOWN_LINK = re.compile(r"\]\(([^)#\s]+\.md)[)#]")
+THUMBNAIL_PX = (480, 270)
+THUMBNAIL_BYTES = 30_000
+
+
+class SiteError(RuntimeError):
+    """A site that cannot be made of these notebooks; the old one is as it was."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A notebook or a Markdown file, as the site shows it."""
+
+    path: str  # in the site
+    title: str
+    question: Markup  # empty for a Markdown file
+    body: Markup
+    thumbnail: tuple[bytes, str] | None  # a JPEG, and what it shows
+    plotly: bool  # needs the library
+
+    @property
+    def root(self) -> str:
+        """What leads from the page to the site's own folder."""
+        return "../" * self.path.count("/")
+
+    @property
+    def thumbnail_path(self) -> str:
+        """Where in the site its thumbnail stands."""
+        return self.path.removesuffix(".html") + ".jpg"
+
+
+def write_site(tree: Path, out: Path) -> list[str]:
+    """The paths below `out` of the pages written there, of all notebooks in TREE/notebooks and what they lead to.
+
+    Raises SiteError for a notebook that was not run to its end or breaks a rule the pages need, and for a folder
+    `out` that holds anything but an older site; that one stands until the new one is complete.
+    """
+    tree, out = tree.resolve(), out.resolve()
+    if out.exists() and any(out.iterdir()) and not (out / STYLE).exists():
+        raise SiteError(f"{out} holds something else than a site: name another folder, or empty this one")
+    sources = _sources(tree)
+    links = {path: path.relative_to(tree).with_suffix(".html").as_posix() for path in sources}
+    pages = [_page(path, node, links) for path, node in sources.items()]
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
+        new = Path(folder) / "new"
+        _write(pages, new)
+        if out.exists():
+            os.replace(out, Path(folder) / "old")
+        os.replace(new, out)
+    return [page.path for page in pages]
+
+
+def _sources(tree: Path) -> dict[Path, nbformat.NotebookNode]:
+    """The notebooks in order, and after them the Markdown files that they lead to, each as a notebook of one cell."""
+    sources = {}
+    for path in sorted((tree / "notebooks").glob("*.ipynb")):
+        node = nbformat.read(path, as_version=4)
+        try:
+            check_every_cell_ran(node)
+        except RebuildError as error:
+            name = path.relative_to(tree).as_posix()
+            raise SiteError(f"{name}: {error}; `gatescope rebuild {name}` runs it") from error
+        sources[path] = node
+    if not sources:
+        raise SiteError(f"{tree / 'notebooks'} holds no notebook")
+    found = list(sources)
+    for path in found:  # which grows on the way
+        if path.suffix == ".md":
+            sources[path] = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(path.read_text())])
+        text = "\n".join(cell.source for cell in sources[path].cells if cell.cell_type == "markdown")
+        targets = ((path.parent / link).resolve() for link in MARKDOWN_LINK.findall(text))
+        found += [
+            each for each in dict.fromkeys(targets) if each.is_file() and tree in each.parents and each not in found
+        ]
+    return sources
+
+
+def _page(path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str]) -> Page:
+    _join_captions(path, node)
+    renderer = PageRenderer(path, links)
+    exporter = TemplateExporter(
+        template_name="base",
+        extra_template_paths=[str(TEMPLATES)],
+        template_file="cells.html.j2",
+        filters={
+            "markdown2html": MarkdownWithMath(renderer).render,
+            "highlight_code": Highlight2HTML("ipython3"),
+            "filter_data_type": DataTypeFilter(display_data_priority=SHOWN),
+        },
+    )
+    try:
+        body, _ = exporter.from_notebook_node(node)
+    except ValueError as error:
+        raise SiteError(f"{path.name}: {error}") from error
+    title = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.DOTALL)
+    question = re.search(r"<strong>((?:(?!</strong>).)+\?)</strong>", body, re.DOTALL)
+    notebook = path.suffix == ".ipynb"
+    if not title or (notebook and not question):
+        raise SiteError(f"{path.name} needs a title (# ...)" + ", and its question in bold" * notebook)
+    return Page(
+        path=links[path],
+        title=Markup(title[1]).striptags(),
+        question=Markup(question[1] if notebook else ""),
+        body=Markup(body),
+        thumbnail=_thumbnail(node),
+        plotly=any(PLOTLY_MIME in output.get("data", {}) for output in _outputs(node)),
+    )
+
+
+def _join_captions(path: Path, node: nbformat.NotebookNode) -> None:
+    """Give each picture the text below it, where that says in Markdown what its alternative text says."""
+    for number, cell in enumerate((cell for cell in node.cells if cell.cell_type == "code"), 1):
+        kept, alt = [], None
+        for output in cell.outputs:
+            data = output.get("data", {})
+            if alt and "text/markdown" in data and data.get("text/plain") == alt:
+                kept[-1].metadata.caption = True
+                continue
+            kept.append(output)
+            kind = next((kind for kind in SHOWN if kind in data), None)
+            alt = output.metadata.get(kind, {}).get("alt") if kind in PICTURES else None
+            if kind in PICTURES and not alt:
+                raise SiteError(f"{path.name}: a picture of code cell {number} has no alternative text")
+        cell.outputs = kept
+
+
+def _outputs(node: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [output for cell in node.cells for output in cell.get("outputs", [])]
+
+
+def _thumbnail(node: nbformat.NotebookNode) -> tuple[bytes, str] | None:
+    """Of the first picture with an alternative text, be it what stands for a viewer where scripts do not run."""
+    pictures = ((output, kind) for output in _outputs(node) for kind in PICTURES if kind in output.get("data", {}))
+    described = ((output.data[kind], output.metadata.get(kind, {}).get("alt")) for output, kind in pictures)
+    picture, alt = next(((picture, alt) for picture, alt in described if alt), (None, None))
+    if picture is None:
+        return None
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        small = ImageOps.pad(image.convert("RGB"), THUMBNAIL_PX, color="white")
+    for quality in range(85, 0, -5):
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=quality)
+        if buffer.tell() <= THUMBNAIL_BYTES:
+            break
+    return buffer.getvalue(), alt
+
+
+def _write(pages: list[Page], folder: Path) -> None:
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
+    template = environment.get_template("page.html.j2")
+    notebooks = [page for page in pages if page.question]
+    beside = dict(zip(notebooks, zip([None, *notebooks], [*notebooks[1:], None], strict=False), strict=True))
+    for page in pages:
+        previous, following = beside.get(page, (None, None))
+        target = folder / page.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(template.render(page=page, previous=previous, following=following))
+        if page.thumbnail:
+            (folder / page.thumbnail_path).write_bytes(page.thumbnail[0])
+    readme = next((page for page in pages if page.path == "README.html"), None)
+    contents = environment.get_template("contents.html.j2").render(notebooks=notebooks, readme=readme)
+    (folder / "index.html").write_text(contents)
+    if any(page.plotly for page in pages):
+        (folder / PLOTLY).write_text(get_plotlyjs())
+    (folder / STYLE).write_text(_code_colours() + (TEMPLATES / "site.css").read_text())
+
+
+def _code_colours() -> str:
+    """Pygments' two styles, each by itself: the dark one does not colour all that the light one does."""
+    media = {LIGHT: "print, (prefers-color-scheme: light)", DARK: "screen and (prefers-color-scheme: dark)"}
+    rules = {style: HtmlFormatter(style=style).get_style_defs(".highlight") for style in media}
+    return "".join(f"@media {when} {{\n{rules[style]}\n}}\n" for style, when in media.items())

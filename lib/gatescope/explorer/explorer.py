@@ -1,0 +1,219 @@
+"""explore: a scrubber whose clip, network and layer the reader chooses, and drops a video of their own into."""
+
+import base64
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import ipywidgets as widgets
+
+from gatescope.explorer.dropped_file import Incoming
+from gatescope.explorer.explaining import ATTRIBUTIONS
+from gatescope.explorer.exploration import (
+    KINDS,
+    LAYERS,
+    NUM_RENDERED,
+    UNTRAINED,
+    Answer,
+    Exploration,
+    Question,
+    read_dropped,
+)
+from gatescope.explorer.live_scrubber import LiveScrubber
+from gatescope.explorer.newest_request import Newest, Report
+from gatescope.pictures.scrubber import film_strip, in_words
+
+NOTHING = ("nothing", "")
+RENDERED, PATH, OWN = KINDS
+WAITING = {
+    PATH: "Write the path of a video, a folder of frames or videos, or the root of Jester or IsoGD.",
+    OWN: "Drop a video of your own below, or choose it by the button.",
+}
+
+
+def explore(checkpoints: Sequence[str] = ("*",), clips: str = "") -> "Explorer":
+    """Controls and a scrubber; at the end of a cell it shows itself, where no kernel runs as a film strip.
+
+    `checkpoints` are folders of data/checkpoints (`a-?` stands for every one that fits) or .safetensors files; `clips`
+    is a video, a folder of frames or videos, or the root of Jester or IsoGD, and empty takes rendered gestures.
+
+    Raises what opening them raises; what goes wrong later is said in the widget.
+    """
+    return Explorer(checkpoints, clips)
+
+
+class Explorer:
+    """The controls, the picture, and a thread that answers the one by the other."""
+
+    def __init__(self, checkpoints: Sequence[str], clips: str):
+        self.exploration = Exploration(checkpoints)
+        names = self.exploration.names
+        gestures, classes = self.exploration.gestures(names[0]), self.exploration.classes(names[0])
+        kinds = zip(("rendered gestures", "a file or folder", "my own"), KINDS, strict=True)
+        self.kind = _choice("clips", list(kinds), "where the clip comes from", PATH if clips else RENDERED)
+        self.gesture = _choice("gesture", gestures, "which of the gestures the network was trained on is rendered")
+        self.path = _made(widgets.Text, "path", "on the kernel's machine", value=clips, continuous_update=False)
+        self.number = _made(widgets.BoundedIntText, "number", "of such clips, from 0", max=NUM_RENDERED - 1)
+        self.checkpoint = _choice("checkpoint", names, "the trained network that looks at the clip")
+        others = [(f"{name}{end}", f"{name}{end}") for end in ("", UNTRAINED) for name in names]
+        self.beside = _choice("beside it", [NOTHING, *others], "another network that looks at the same clip")
+        layers = [(name.replace("layer", "layer "), name) for name in LAYERS]
+        self.layer = _choice("layer", layers, "whose states and gates are shown")
+        self.point = _choice("replace", [NOTHING], "what of the layer is replaced, at every step")
+        self.replacement = _choice("by", [NOTHING], "what is put in its place; states and scores follow from it")
+        self.method = _choice(
+            "explain by", list(ATTRIBUTIONS), "what speaks for a class's score, as a panel of its own"
+        )
+        self.label = _choice("the score of", _labels(classes), "the class that is explained")
+        self.run = widgets.Button(description="Explain", tooltip="takes seconds; see what it says below")
+        self.picture = LiveScrubber(on_files=self._take, on_cancel=self._cancel)
+        self.work = Newest(partial(self.picture.say, busy=True), self._fail)
+        self._offering = False
+        self._num_dropped = 0
+        self._asked = self.question
+        self._show(self.exploration.answer(self._asked, Report(lambda words: None, lambda: True)))
+        for control in self._controls():
+            control.observe(self._ask, "value")
+        self.run.on_click(self._explain)
+        rows = [
+            [self.kind, self.gesture, self.path, self.number],
+            [self.checkpoint, self.beside, self.layer],
+            [self.point, self.replacement],
+            [self.method, self.label, self.run],
+        ]
+        wrap = widgets.Layout(flex_flow="row wrap")
+        self.box = widgets.VBox([*(widgets.HBox(row, layout=wrap) for row in rows), self.picture])
+        self.box.add_class("gatescope-explorer")
+
+    @property
+    def question(self) -> Question:
+        """What the controls say now."""
+        names = ("checkpoint", "beside", "kind", "path", "gesture", "layer", "point", "replacement")
+        said = {name: getattr(self, name).value or "" for name in names}
+        # A clip of one's own is another one each time.
+        number = self._num_dropped if self.kind.value == OWN else self.number.value
+        return Question(**said, number=number)
+
+    def _controls(self) -> list[widgets.Widget]:
+        clip = [self.kind, self.gesture, self.path, self.number]
+        return [*clip, self.checkpoint, self.beside, self.layer, self.point, self.replacement]
+
+    def _ask(self, change: dict[str, Any] | None = None) -> None:
+        """Answer what the controls say, unless that is under way."""
+        if self._offering:
+            return
+        owner = None if change is None else change["owner"]
+        if owner in (self.kind, self.path, self.gesture):
+            self._offer(self.number, value=0)
+        if owner is self.point:
+            self._offer_replacements()
+        question = self.question
+        if question == self._asked:
+            return
+        self._asked = question
+        self._lay_out()
+        if (question.kind == PATH and not question.path.strip()) or (question.kind == OWN and not self._num_dropped):
+            self.work.cancel()
+            self.picture.say(WAITING[question.kind])
+            return
+        self.work.ask(partial(self._answer, question))
+
+    def _answer(self, question: Question, report: Report) -> None:
+        report(f"opening {question.checkpoint}")
+        self._offer(self.gesture, self.exploration.gestures(question.checkpoint))
+        self._offer(self.label, _labels(self.exploration.classes(question.checkpoint)))
+        # What is offered no more is chosen no more: that may be another question already.
+        self._ask()
+        answer = self.exploration.answer(question, report)
+        report("drawing")
+        self._show(answer)
+
+    def _show(self, answer: Answer) -> None:
+        self.answer = answer
+        self.picture.show(answer.groups, answer.packed)
+        self.picture.say(answer.words)
+        self._offer(self.point, [NOTHING, *((words, point) for point, (words, _) in answer.offered.items())])
+        self._offer_replacements()
+        self._offer(self.number, max=answer.num_clips - 1)
+        self._lay_out()
+        self._ask()
+
+    def _offer_replacements(self) -> None:
+        _, by = self.answer.offered.get(self.point.value, ("", []))
+        self._offer(self.replacement, list(by) or [NOTHING])
+
+    def _explain(self, _: widgets.Button) -> None:
+        question, method, label = self.question, self.method.value, self.label.value
+
+        def work(report: Report) -> None:
+            self.exploration.explain(question, method, label, report)
+            self._answer(question, report)
+
+        self.work.ask(work)
+
+    def _take(self, incoming: Incoming) -> None:
+        """Look at a reader's files, and remove them."""
+
+        def work(report: Report) -> None:
+            report("reading your clip")
+            clip = read_dropped(incoming.files)
+            report("opening your clip")
+            self.exploration.own = clip
+            self._num_dropped += 1
+            self._offer(self.kind, value=OWN)
+            self._asked = self.question
+            self._answer(self._asked, report)
+
+        self.work.ask(work).add_done_callback(lambda _: incoming.remove())
+
+    def _cancel(self) -> None:
+        self.work.cancel()
+        self._asked = None
+        self.picture.say("Cancelled; what is shown was asked for before.")
+
+    def _fail(self, error: Exception) -> None:
+        known = isinstance(error, ValueError | LookupError | OSError)
+        words = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        self.picture.say(f"That did not work: {words if known else f'{type(error).__name__}, {words}'}", wrong=True)
+
+    def _offer(self, control: widgets.Widget, options: Sequence[Any] | None = None, **values: Any) -> None:
+        """Give a control other options, its choice kept where it still exists, or other values."""
+        self._offering = True
+        try:
+            if options is not None and list(control.options) != list(options):
+                value = control.value
+                control.options = options
+                known = [each[1] if isinstance(each, tuple) else each for each in options]
+                control.value = value if value in known else known[0]
+            for name, value in values.items():
+                setattr(control, name, value)
+        finally:
+            self._offering = False
+
+    def _lay_out(self) -> None:
+        """Show the controls that say something."""
+        kind = self.kind.value
+        seen = {self.gesture: kind == RENDERED, self.path: kind == PATH, self.number: kind != OWN}
+        for control, is_seen in {**seen, self.replacement: bool(self.point.value)}.items():
+            control.layout.display = None if is_seen else "none"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
+        answer = self.answer
+        still = film_strip(answer.groups, answer.packed.header, answer.clip)
+        alt = in_words(answer.packed.header)
+        data = self.box._repr_mimebundle_() | {"image/png": base64.b64encode(still).decode(), "text/plain": alt}
+        return data, {"image/png": {"alt": alt}}
+
+
+def _labels(classes: Sequence[str]) -> list[tuple[str, int | None]]:
+    return [("the network's own answer", None), *((name, place) for place, name in enumerate(classes))]
+
+
+def _choice(words: str, options: Sequence[Any], help: str, value: Any = None) -> widgets.Dropdown:
+    chosen = {} if value is None else {"value": value}
+    return _made(widgets.Dropdown, words, help, options=options, **chosen)
+
+
+def _made(kind: type[widgets.Widget], words: str, help: str, **settings: Any) -> widgets.Widget:
+    layout = widgets.Layout(width="auto", max_width="100%", margin="2px 12px 2px 0")
+    return kind(description=words, tooltip=help, style={"description_width": "initial"}, layout=layout, **settings)

@@ -1,0 +1,101 @@
+"""LiveScrubber: the scrubber as a widget, for where Python answers: any channel, other pictures, a reader's files."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import anywidget
+import traitlets
+
+from gatescope.explorer.dropped_file import MAX_BYTES, Incoming, shown
+from gatescope.loaders import ClipError
+from gatescope.pictures.packing import Group, Packed, channel_bytes
+from gatescope.pictures.scrubber import HERE
+
+IDLE = {"words": "", "busy": False, "wrong": False}
+
+
+def _module() -> str:
+    css, core, own = ((HERE / name).read_text() for name in ("scrubber.css", "scrubber.js", "explorer.js"))
+    return f"{core}\nconst CSS = {json.dumps(css)};\nconst MAX_BYTES = {MAX_BYTES};\n{own}"
+
+
+class LiveScrubber(anywidget.AnyWidget):
+    """Shows what it is given last. Only the channels in view travel, and as little as a notebook can keep."""
+
+    _esm = _module()
+    picture = traitlets.Dict().tag(sync=True)  # number, header and data of a Packed
+    says = traitlets.Dict(IDLE).tag(sync=True)  # words on what is being done, and whether it is under way or went wrong
+
+    def __init__(
+        self, *, on_files: Callable[[Incoming], None] | None = None, on_cancel: Callable[[], None] | None = None
+    ):
+        """`on_files` gets what a reader drops, and removes it; without it there is nothing to drop at."""
+        super().__init__()
+        self._on_files, self._on_cancel = on_files, on_cancel
+        self._shown: tuple[int, Sequence[Group], Packed | None] = (0, [], None)
+        self._incoming: tuple[Any, Incoming] | None = None  # by the number of the drop
+        self.on_msg(self._hear)
+
+    def show(self, groups: Sequence[Group], packed: Packed) -> None:
+        """Put this in the place of what is shown."""
+        number = self._shown[0] + 1
+        self._shown = (number, groups, packed)
+        self.picture = {"number": number, "header": packed.header, "data": packed.data}
+
+    def say(self, words: str, *, busy: bool = False, wrong: bool = False) -> None:
+        """Say what is being done or went wrong, below the controls and to screen readers."""
+        self.says = {"words": words, "busy": busy, "wrong": wrong}
+
+    def _hear(self, _: Any, message: dict[str, Any], buffers: list[memoryview]) -> None:
+        try:
+            reply = self._answer(message, buffers)
+        except (ClipError, OSError) as error:
+            self._drop()
+            self.say(str(error), wrong=True)
+            reply = None
+        if reply is not None:
+            self.send({"id": message["id"]}, [reply])
+
+    def _answer(self, message: dict[str, Any], buffers: list[memoryview]) -> bytes | None:
+        match message["what"]:
+            case "channel":
+                return self._channel(message["number"], message["group"], message["channel"])
+            case "files":
+                self._drop()
+                self._incoming = message["drop"], Incoming(message["files"])
+                return self._receive()
+            case "piece" if self._incoming is not None and self._incoming[0] == message["drop"]:
+                self._incoming[1].take(message["place"], buffers[0])
+                return self._receive()
+            case "lost":
+                name = shown(message["name"])
+                raise ClipError(f"the browser cannot read {name}: if it is a folder, drop the files in it")
+            case "cancel":
+                self._drop()
+                if self._on_cancel is not None:
+                    self._on_cancel()
+        return None
+
+    def _channel(self, number: int, place: int, channel: int) -> bytes | None:
+        """A channel of every map of a group; None of a picture that is shown no more."""
+        newest, groups, packed = self._shown
+        if number != newest:
+            return None
+        names = [panel["name"] for panel in packed.header["groups"][place]["panels"]]
+        return channel_bytes([groups[place].maps[name] for name in names], channel)
+
+    def _receive(self) -> bytes | None:
+        """What asks for the next piece; None where the last has come."""
+        _, incoming = self._incoming
+        if incoming.missing:
+            self.say(f"{1 - incoming.missing / incoming.size:.0%} of your file is here", busy=True)
+            return b""
+        self._incoming = None
+        self._on_files(incoming)
+        return None
+
+    def _drop(self) -> None:
+        if self._incoming is not None:
+            self._incoming[1].remove()
+            self._incoming = None

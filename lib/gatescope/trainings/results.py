@@ -1,0 +1,109 @@
+"""What a finished training left: read with its checksums, and copied to where the repository keeps it."""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int64
+
+from gatescope.files import atomic_write, sha256_of
+from gatescope.models.cards import read_weights
+from gatescope.paths import CHECKPOINTS
+from gatescope.trainings.evaluation import Predictions, load_predictions
+from gatescope.trainings.train import Epoch, Row
+
+MAX_BYTES = 2_000_000  # of the weights of one checkpoint in the repository
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What a finished training left, but for its weights: those `GestureNetwork.load` reads."""
+
+    card: dict[str, Any]
+    rows: list[Row]
+    predictions: dict[str, Predictions]  # on the validation clips as they are, and changed by each control
+
+
+def read_card(folder: str | Path, *, weights: bool = True) -> dict[str, Any]:
+    """The card of the finished training in `folder`, whose files are as it says, `weights` included where asked for.
+
+    Raises FileNotFoundError if there is none, ValueError if it is damaged.
+    """
+    folder = Path(folder)
+    if weights:
+        read_weights(folder / "network.safetensors")
+    card = json.loads((folder / "network.json").read_text())
+    for name, digest in card["files"].items():
+        if sha256_of(folder / name) != digest:
+            raise ValueError(f"{folder / name} is damaged; remove {folder} to train anew")
+    return card
+
+
+def read_rows(folder: str | Path, row: type[Epoch] = Row) -> list[Epoch]:
+    """The rows of the finished training in `folder`."""
+    return [row(**values) for values in json.loads((Path(folder) / "rows.json").read_text())]
+
+
+def read_run(folder: str | Path) -> Finished:
+    """The finished training in `folder`; raises FileNotFoundError if there is none, ValueError if it is damaged."""
+    read_weights(Path(folder) / "network.safetensors")
+    return read_results(folder)
+
+
+def read_results(folder: str | Path) -> Finished:
+    """What the training in `folder` came to, where its weights need not stand any more; raises as `read_run` does."""
+    folder = Path(folder)
+    card = read_card(folder, weights=False)
+    return Finished(card=card, rows=read_rows(folder), predictions=load_predictions(folder / "predictions.npz"))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Seeds:
+    """What trainings that differ in their seed alone came to on the same validation clips."""
+
+    curves: Float[np.ndarray, "seeds epochs 2"]  # accuracy after each epoch on validation and on training clips
+    scores: dict[str, Float[np.ndarray, "seeds 3"]]  # by control, or `clips`: accuracy, and the ends of its interval
+    right: Bool[np.ndarray, "seeds clips"]  # whether a clip's class came first
+    confusion: Int64[np.ndarray, "classes classes"]  # all seeds together
+
+
+def of_seeds(trainings: Sequence[Finished]) -> Seeds:
+    """The numbers of several trainings; raises ValueError for none, or for such as do not belong together."""
+    labels = [found.predictions["clips"].labels for found in trainings]
+    if not labels or any(not np.array_equal(labels[0], other) for other in labels):
+        raise ValueError(f"needed trainings validated on the same clips, at least one; got {len(labels)}")
+    scores = {}
+    for name in trainings[0].predictions:
+        tops = [found.predictions[name].accuracy() for found in trainings]
+        scores[name] = np.array([(top.value, *top.interval) for top in tops])
+    return Seeds(
+        curves=np.array([[(row.valid_accuracy, row.accuracy) for row in found.rows] for found in trainings]),
+        scores=scores,
+        right=np.stack([found.predictions["clips"].ranks == 0 for found in trainings]),
+        confusion=sum(found.predictions["clips"].confusion() for found in trainings),
+    )
+
+
+def keep_run(folder: str | Path, where: Path = CHECKPOINTS, *, weights: bool = True) -> Path:
+    """Copy the finished training in `folder` into a folder of the same name in `where`, which comes back.
+
+    Without `weights` its results alone, for `read_results`.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is none, it is damaged, or its weights are too large for the repository.
+    """
+    folder, kept = Path(folder), Path(where) / Path(folder).name
+    card = read_card(folder)
+    size = (folder / "network.safetensors").stat().st_size
+    if size > MAX_BYTES:
+        most = f"{MAX_BYTES / 1e6:.0f} MB a checkpoint"
+        raise ValueError(f"{folder} has weights of {size / 1e6:.1f} MB; the repository takes {most}")
+    # The card last: without it the rest counts for nothing.
+    for name in (*["network.safetensors"] * weights, *card["files"], "network.json"):
+        with atomic_write(kept / name) as temporary:
+            shutil.copyfile(folder / name, temporary)
+    return kept

@@ -1,0 +1,194 @@
+"""From skinned surfaces and a scene to frames, depth, hand mask, flow and joints."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int, UInt8
+
+from rendered_people import mesh, raster
+from rendered_people.scene import Scene
+
+# Four samples a pixel, on a turned grid; each is also a moment of the shutter's opening. The fifth, at the pixel's
+# centre and the frame's own time, gives mask, depth and flow.
+SAMPLES_PX = np.array([(-0.375, -0.125), (0.125, -0.375), (0.375, 0.125), (-0.125, 0.375), (0, 0)], np.float32)
+CENTRE = 4
+GLOSS = np.array([0.10, 0.02, 0.10, 0.12] * 2, np.float32)  # hand, body, head, hair; the performer's, a passer-by's
+DETAIL_FROM_PX = (80, 160)  # larger images get finer meshes
+
+
+def detail_of(size: int) -> int:
+    """How fine the meshes of images of `size` px are: 0, 1 or 2."""
+    return sum(size >= limit for limit in DETAIL_FROM_PX)
+
+
+@dataclass(frozen=True)
+class LightMap:
+    """The cube in which surfaces cast shadows on each other: depths along the light, in square cells."""
+
+    centre: tuple[float, float, float]  # mm, scene axes
+    half: float  # mm, of its side
+    cell: float  # mm; also how far off a surface its light is looked up
+    far: float = 1500.0  # mm, from the light's plane to the centre
+
+    @property
+    def num_cells(self) -> int:
+        """Along one side."""
+        return int(2 * self.half / self.cell)
+
+    def axes(self, light: Float32[np.ndarray, "3"]) -> Float32[np.ndarray, "3 4"]:
+        """Rows that give a point's column, row and depth in the key light's depth map."""
+        right = np.cross([0.0, 1.0, 0.0], light)
+        right /= np.linalg.norm(right)
+        axes = np.stack([right, np.cross(right, light), -light])
+        axes[:2] /= self.cell
+        middle = self.half / self.cell
+        shift = np.array([middle, middle, self.far]) - axes @ np.array(self.centre)
+        return np.column_stack([axes, shift]).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Images:
+    """What the camera records of one clip; what was not asked for is None."""
+
+    frames: UInt8[np.ndarray, "time size size 3"]
+    hand_mask: Bool[np.ndarray, "time size size"] | None
+    depth: Float32[np.ndarray, "time size size"] | None  # mm
+    flow: Float32[np.ndarray, "time-1 size size 2"] | None  # px/frame
+    joints_2d: Float32[np.ndarray, "time joints 2"]  # px
+    joints_3d: Float32[np.ndarray, "time joints 3"]  # mm, camera axes
+
+
+@dataclass(frozen=True)
+class Actors:
+    """Who is drawn: a surface, how it moves, and its paint.
+
+    Triangles come in the order passer-by, what else moves while the shutter is open, the rest.
+    """
+
+    mesh: mesh.Mesh
+    num_passer_by: int  # triangles, which cast no shadow
+    num_moving: int  # triangles that move while the shutter is open, the passer-by's among them
+    moving: Int[np.ndarray, " moving"]  # the vertices of those
+    transforms: Float32[np.ndarray, "times bones 3 4"]  # every frame's, then, if any move, each exposure's four
+    joints: Float32[np.ndarray, "time joints 3"]  # mm, scene axes
+    wardrobe: Float32[np.ndarray, "parts sides=2 texels texels 3"]  # linear; the face is painted over as its eyes close
+    boxes: Float32[np.ndarray, "boxes 4"]  # what each part's texture covers, as in `TEXTURE_BOXES`
+    closed_eyes: Float32[np.ndarray, "texels texels 3"]  # the face's other paint
+    blinking: Bool[np.ndarray, " time"]
+    light_map: LightMap
+
+
+def draw(
+    actors: Actors,
+    scene: Scene,
+    wall: Float32[np.ndarray, "size size 3"],
+    rng: np.random.Generator,
+    modalities: Collection[str],
+) -> Images:
+    """The images of the actors before a wall, as many as they have moments of blinking; `rng` makes the noise."""
+    num_frames, size = len(actors.blinking), len(wall)
+    wardrobe, surface = actors.wardrobe, actors.mesh
+    faces = (wardrobe[mesh.HEAD, 0].copy(), actors.closed_eyes)
+    motion, views = _Motion(actors, scene, size), _Views(len(SAMPLES_PX), size)
+    to_light_map = actors.light_map.axes(scene.light)
+    frames = np.zeros((num_frames, size, size, 3), np.float32)
+    flicker = 1 + scene.flicker * rng.standard_normal(num_frames).astype(np.float32)
+    outputs = {
+        "hand_mask": np.empty((num_frames, size, size), bool),
+        "depth": np.empty((num_frames, size, size), np.float32),
+        "flow": np.empty((num_frames - 1, size, size, 2), np.float32),
+    }
+    of_hand = np.append(surface.parts == mesh.HAND, False)  # the last stands for no triangle
+    for t in range(num_frames):
+        wardrobe[mesh.HEAD, 0] = faces[int(actors.blinking[t])]
+        shadows = motion.seen_by_the_light(t, to_light_map)
+        motion.expose(t, views)
+        for k in range(4):
+            raster.shade(
+                frames[t], wall, views.covering[k], views.corner_weights[k], surface.triangles, surface.parts,
+                motion.exposed[k], motion.exposed_normals[k], surface.texture_points, wardrobe,
+                actors.boxes, GLOSS, scene.camera.position, scene.light, scene.light_colour * flicker[t], scene.sky,
+                scene.ground, to_light_map, shadows, np.float32(actors.light_map.cell),
+            )  # fmt: skip
+        outputs["hand_mask"][t] = of_hand[views.covering[CENTRE]]
+        outputs["depth"][t] = np.minimum(views.depth[CENTRE], scene.wall_distance)
+        if "flow" in modalities and t + 1 < num_frames:
+            raster.displacement(
+                views.covering[CENTRE], views.corner_weights[CENTRE], surface.triangles, motion.screen[t + 1],
+                outputs["flow"][t],
+            )  # fmt: skip
+    return Images(
+        frames=_develop(frames / 4, scene, rng),
+        joints_2d=scene.camera.project(actors.joints, size)[..., :2],
+        joints_3d=scene.camera.to_camera(actors.joints),
+        **{name: array if name in modalities else None for name, array in outputs.items()},
+    )
+
+
+class _Views:
+    """What each sample of a pixel sees; drawn anew for every picture."""
+
+    def __init__(self, num_samples: int, size: int):
+        self.depth = np.empty((num_samples, size, size), np.float32)
+        self.covering = np.empty((num_samples, size, size), np.int32)
+        self.corner_weights = np.empty((num_samples, size, size, 2), np.float32)
+
+    def clear(self) -> None:
+        self.depth.fill(np.inf)
+        self.covering.fill(raster.NOTHING)
+
+
+class _Motion:
+    """The clip's surface, posed at every frame and, where it moves, at every moment of each exposure."""
+
+    def __init__(self, actors: Actors, scene: Scene, size: int):
+        self._actors, self._camera, self._size = actors, scene.camera, size
+        self._skin = (actors.mesh.vertices, actors.mesh.normals, actors.mesh.bones, actors.mesh.weights)
+        num_frames, num_vertices = len(actors.blinking), len(actors.mesh.vertices)
+        self.posed = np.empty((num_frames, num_vertices, 3), np.float32)
+        self.normals = np.empty_like(self.posed)
+        raster.skin(*self._skin, np.arange(num_vertices), actors.transforms[:num_frames], self.posed, self.normals)
+        self.screen = scene.camera.project(self.posed, size)
+        # The four moments of one frame's exposure.
+        self.exposed, self.exposed_normals = np.empty((2, 4, num_vertices, 3), np.float32)
+        self._exposed_screen = np.empty_like(self.exposed)
+
+    def expose(self, t: int, views: _Views) -> None:
+        """Pose frame t's exposure and draw it as each sample of a pixel sees it."""
+        moving, num_moving = self._actors.moving, self._actors.num_moving
+        self.exposed[:], self.exposed_normals[:] = self.posed[t], self.normals[t]
+        triangles = self._actors.mesh.triangles
+        buffers = (views.depth, views.covering, views.corner_weights)
+        views.clear()
+        raster.rasterise(self.screen[t], triangles, num_moving, len(triangles), SAMPLES_PX, *buffers)
+        moments = slice(len(self.posed) + 4 * t, len(self.posed) + 4 * t + 4)
+        raster.skin(*self._skin, moving, self._actors.transforms[moments], self.exposed, self.exposed_normals)
+        self._camera.project(self.exposed, self._size, moving, self._exposed_screen)
+        for k in range(len(SAMPLES_PX)):
+            screen = self.screen[t] if k == CENTRE else self._exposed_screen[k]
+            one = (buffer[k : k + 1] for buffer in buffers)
+            raster.rasterise(screen, triangles, 0, num_moving, SAMPLES_PX[k : k + 1], *one)
+
+    def seen_by_the_light(self, t: int, to_light_map: np.ndarray) -> Float32[np.ndarray, "cells cells"]:
+        """Depth along the light of the performer's nearest surface in each cell."""
+        view = _Views(1, self._actors.light_map.num_cells)
+        view.clear()
+        cells = self.posed[t] @ to_light_map[:, :3].T + to_light_map[:, 3]
+        buffers = (view.depth, view.covering, view.corner_weights)
+        triangles = self._actors.mesh.triangles
+        first = self._actors.num_passer_by
+        raster.rasterise(cells, triangles, first, len(triangles), SAMPLES_PX[CENTRE:], *buffers)
+        return view.depth[0]
+
+
+def _develop(light: np.ndarray, scene: Scene, rng: np.random.Generator) -> UInt8[np.ndarray, "time size size 3"]:
+    """8-bit frames: automatic exposure, a soft shoulder, gamma 2 and the sensor's noise."""
+    signal = light * np.float32(scene.brightness / max(float(light.mean()), 1e-6))
+    # Bright parts roll off instead of clipping.
+    signal *= (1 + signal * np.float32(0.25)) / (1 + signal) * np.float32(1.6)
+    levels = np.sqrt(np.clip(signal, 0, 1, out=signal), out=signal)
+    noise = rng.standard_normal(levels.shape, np.float32)
+    noise *= np.float32(scene.read_noise) + np.float32(scene.shot_noise) * levels
+    noise += levels * np.float32(255)
+    return np.clip(np.rint(noise, out=noise), 0, 255, out=noise).astype(np.uint8)

@@ -1,0 +1,148 @@
+"""From a person, a scene and a performance to frames, depth, hand mask, flow and joints."""
+
+from collections.abc import Collection
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from rendered_people import body, mesh, raster
+from rendered_people.drawing import Actors, Images, LightMap, detail_of, draw
+from rendered_people.person import Person
+from rendered_people.scene import Scene, backdrop
+from rendered_people.textures import TEXTURE_BOXES, textures
+
+SAMPLES_SHUTTER = np.array([-0.375, 0.125, 0.375, -0.125])
+LIGHT_MAP = LightMap(centre=(0.0, -20.0, 120.0), half=432.0, cell=9.0)
+_ARM = range(body.BONES.index("right_upper_arm"), body.BONES.index("little_2") + 1)
+
+
+def shutter_times(
+    frame_times: Float[np.ndarray, " time"], shutter_s: float, rng: np.random.Generator
+) -> Float[np.ndarray, " times"]:
+    """The moments to pose: every frame's own, then the four of each frame's exposure.
+
+    Frame by frame the four samples are taken in time order or against it, at random: with one order for all, blur to
+    the left would differ from blur to the right, and a single frame would tell where the hand is going.
+    """
+    order = rng.choice([-1.0, 1.0], len(frame_times))
+    exposure = frame_times[:, None] + shutter_s * order[:, None] * SAMPLES_SHUTTER
+    return np.concatenate([frame_times, exposure.ravel()])
+
+
+def render(
+    person: Person,
+    scene: Scene,
+    performance: body.Performance,
+    times: Float[np.ndarray, " times"],
+    size: int,
+    rng: np.random.Generator,
+    modalities: Collection[str],
+) -> Images:
+    """The images of a performance given at `shutter_times`; `rng` paints clothes and wall and makes the noise."""
+    wardrobe, closed_eyes = textures(person, rng)
+    wall = backdrop(scene, size, rng)
+    if scene.passer_by:
+        wardrobe = np.concatenate([wardrobe, textures(scene.passer_by, rng)[0]])
+    paint = {"wardrobe": wardrobe, "closed_eyes": closed_eyes, "boxes": np.concatenate([TEXTURE_BOXES] * 2)}
+    actors = Actors(**_perform(person, scene, performance, times, size), **paint, light_map=LIGHT_MAP)
+    return draw(actors, scene, wall, rng, modalities)
+
+
+def _perform(person: Person, scene: Scene, performance: body.Performance, times: np.ndarray, size: int) -> dict:
+    """Performer and passer-by, dressed and posed: all of `Actors` but their paint and the light.
+
+    The performer's trunk and head stand still while the shutter is open: they move a fifth of a pixel at most.
+    """
+    num_frames = len(times) // 5
+    pose = body.pose(person.build, performance)
+    parts, transforms = _dressed(person, detail_of(size)), [pose.bones]
+    num_performer = sum(len(part.triangles) for part in parts)
+    if scene.passer_by:
+        parts += _dressed_passer_by(scene.passer_by)
+        transforms.append(_walk(scene, times))
+    joined = mesh.join(parts)
+    arm = (joined.bones >= _ARM.start) & (joined.bones < _ARM.stop)
+    passer_by = joined.bones >= len(body.BONES)
+    moving = ((joined.weights > 0) & (arm | passer_by)).any(1)
+    moves = moving[joined.triangles].any(1)
+    moving[joined.triangles[moves]] = True  # whole triangles
+    # Triangles in the order passer-by, arm, rest of the performer.
+    of_performer = np.arange(len(moves)) < num_performer
+    order = np.argsort(np.where(of_performer, 1 + ~moves, 0), kind="stable")
+    return {
+        "mesh": replace(joined, triangles=joined.triangles[order], parts=joined.parts[order]),
+        "num_passer_by": int((~of_performer).sum()),
+        "num_moving": int(moves.sum()),
+        "moving": np.flatnonzero(moving),
+        "transforms": np.concatenate(transforms, axis=1).astype(np.float32),
+        "joints": pose.joints[:num_frames].astype(np.float32),
+        "blinking": performance.blink[:num_frames] > 0.5,
+    }
+
+
+def _dressed(person: Person, detail: int, kinds: tuple[str, ...] = ("hand", "torso")) -> list[mesh.Mesh]:
+    """A person's meshes, fitted from the reference adult to their build."""
+    sex = "f" if person.female else "m"
+    kinds = [kind if kind == "hand" else f"{kind}-{sex}" for kind in (*kinds, "head")]
+    kinds += [f"hair-{person.hair_style}"] * (person.hair_style != "none")
+    fit = _fit(person.build)
+    fitted = []
+    for part in (mesh.template(kind, detail) for kind in kinds):
+        vertices, normals = np.empty((2, 1, *part.vertices.shape), np.float32)
+        everything = np.arange(len(part.vertices))
+        raster.skin(part.vertices, part.normals, part.bones, part.weights, everything, fit, vertices, normals)
+        fitted.append(replace(part, vertices=vertices[0], normals=normals[0]))
+    return fitted
+
+
+def _dressed_passer_by(person: Person) -> list[mesh.Mesh]:
+    """A standing person, far enough away for the coarsest meshes; parts and bones follow the performer's."""
+    return [
+        replace(part, parts=part.parts + np.uint8(4), bones=part.bones + np.int32(len(body.BONES)))
+        for part in _dressed(person, detail=0, kinds=("standing",))
+    ]
+
+
+def _fit(build: body.Build) -> Float32[np.ndarray, "1 bones 3 4"]:
+    """Bone by bone, the stretch from the reference adult's modelling pose to a build's."""
+    reference, reference_origin = body.rest_frames(body.Build())
+    orientation, origin = body.rest_frames(build)
+    stretch = np.ones((len(body.BONES), 3))
+    for k, name in enumerate(body.BONES):
+        if name in ("torso", "neck"):
+            stretch[k] = build.shoulder_width * build.stature, build.stature, build.girth * build.stature
+        elif name == "head":
+            stretch[k] = build.head_size * np.array([build.head_width, 1, 1]) * build.stature
+        elif name.endswith("arm"):
+            stretch[k] = build.arm_thickness, build.arm_length * build.stature, build.arm_thickness
+        elif name == "right_hand":
+            stretch[k] = build.hand_size
+        else:
+            thickness = build.hand_size * build.finger_thickness
+            stretch[k] = thickness, build.hand_size * build.finger_length, thickness
+    linear = orientation @ (stretch[:, :, None] * np.swapaxes(reference, -1, -2))
+    shift = origin - np.einsum("bij,bj->bi", linear, reference_origin)
+    return np.concatenate([linear, shift[..., None]], axis=-1)[None].astype(np.float32)
+
+
+def _walk(scene: Scene, times: np.ndarray) -> np.ndarray:
+    """Bone transforms of someone walking past with hanging arms, (times, bones, 3, 4)."""
+    still = body.Performance(
+        wrist=np.array([[-215.0, -560.0, 30.0]]),
+        palm=np.array([[[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]]),
+        fingers=np.zeros((1, 5, 4)),
+        trunk=np.zeros((1, 3)),
+        head=np.zeros((1, 3)),
+        blink=np.zeros(1),
+        elbow_swivel=np.zeros(1),
+    )
+    bones = body.pose(scene.passer_by.build, still).bones[0]
+    # Turned half to where they walk.
+    turn = 0.9 * np.sign(scene.path[1, 0])
+    heading = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])
+    place = scene.path[0] + times[:, None] * scene.path[1]
+    place[:, 1] += 14 * np.abs(np.sin(2 * np.pi * 0.9 * times))  # the bob of a stride, mm
+    walking = np.tile(heading @ bones, (len(times), 1, 1, 1))
+    walking[..., 3] += place[:, None]
+    return walking
