@@ -17,7 +17,7 @@ from pathlib import Path
 sys.modules["rfc3987_syntax"] = None  # as in gatescope.__main__: a second to import, for nothing
 import nbformat
 
-from gatescope.atlas.freshness import inputs_of, is_current, is_stale, mark_of
+from gatescope.atlas.freshness import is_current, is_stale, mark_of
 from gatescope.atlas.notebook_parameters import check_values, read_parameters
 
 NOTEBOOKS = {path.stem: path.resolve() for path in sorted(Path("notebooks").glob("[0-9]*.ipynb"))}
@@ -77,8 +77,8 @@ rule all:
 
 rule rebuild:
     input:
-        # Also the notebook itself, which its own run writes anew: none of them is compared by date.
-        ancient(lambda wildcards: [str(path) for path in inputs_of(NOTEBOOKS[wildcards.notebook])]),
+        # What else decides a notebook is in the digest that its mark was held against above: a scheduler that is given
+        # hundreds of files looks at each of them every second.
         ancient(lambda wildcards: [f"{folder}/network.json" for folder in trainings_of(wildcards.notebook)]),
     output:
         "build/rebuilt/{notebook}.json",

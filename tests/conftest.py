@@ -10,14 +10,14 @@ from jaxtyping._import_hook import _JaxtypingLoader
 sys.modules["rfc3987_syntax"] = None  # as in gatescope.__main__: a second to import, for nothing
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-LIBRARY = REPOSITORY / "lib" / "gatescope"
+PACKAGES = [REPOSITORY / "lib" / name for name in ("gatescope", "rendered_people")]
 # Compiled by numba, which reads the functions themselves and cannot see through a wrapper.
 COMPILED = {"gatescope.loaders.number_rows", "rendered_people.raster"}
 
 
 def leaf_modules() -> list[str]:
-    """Every module of the package that is not itself a package, by its dotted name."""
-    paths = (path.relative_to(LIBRARY.parent).with_suffix("") for path in LIBRARY.rglob("*.py"))
+    """Every module of both packages that is not itself a package, by its dotted name."""
+    paths = [path.relative_to(top.parent).with_suffix("") for top in PACKAGES for path in top.rglob("*.py")]
     return sorted(".".join(path.parts) for path in paths if path.name not in {"__init__", "__main__"})
 
 

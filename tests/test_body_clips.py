@@ -37,7 +37,7 @@ def seen(body_clips):
 
 @pytest.fixture(scope="module")
 def long_walk(body_clips):
-    from gatescope.loaders.rendered.gaits import gait
+    from rendered_people.gaits import gait
 
     return gait(np.random.default_rng(0), num_frames=240, fps=60.0)
 
@@ -63,7 +63,7 @@ def test_the_picture_s_joints_are_those_in_space_projected(small):
 
 
 def test_the_camera_sees_the_motion_s_own_bones(body_clips, small):
-    from gatescope.skeleton import PARENTS
+    from rendered_people.skeleton import PARENTS
 
     clips = body_clips.BodyClips("train", 40, 8, num_frames=4)
     for index in range(0, 40, 8):
@@ -86,7 +86,7 @@ def test_the_pelvis_stays_in_the_middle_and_all_of_the_body_in_the_picture(small
 
 
 def test_people_turn_their_front_to_the_camera_within_a_known_angle(body_clips, small):
-    from gatescope.skeleton import JOINT_NAMES
+    from rendered_people.skeleton import JOINT_NAMES
 
     hips = [JOINT_NAMES.index(f"{side} hip") for side in ("left", "right")]
     shoulders = [JOINT_NAMES.index(f"{side} shoulder") for side in ("left", "right")]
@@ -128,7 +128,7 @@ def test_every_joint_lies_on_the_body_and_behind_its_surface(seen):
 
 
 def test_the_suit_shows_left_and_right_where_they_are(seen):
-    from gatescope.skeleton import JOINT_NAMES
+    from rendered_people.skeleton import JOINT_NAMES
 
     wanted = {"spine": 2, "right elbow": 0, "right knee": 0, "left elbow": 1, "left knee": 1}
     for name, channel in wanted.items():

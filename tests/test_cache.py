@@ -119,7 +119,7 @@ def test_whatever_determines_the_pixels_determines_the_folder(gestures, cached_t
 
 @pytest.fixture(scope="module")
 def walk():
-    from gatescope.loaders.rendered.gaits import gait
+    from rendered_people.gaits import gait
 
     return gait(np.random.default_rng(0), num_frames=20, fps=12.5)
 

@@ -19,7 +19,7 @@ EPOCHS = 6
 @pytest.fixture
 def library():
     from gatescope.trainings import recipes, train
-    from gatescope.trainings import states as checkpoints
+    from gatescope.trainings import saved_states as checkpoints
 
     class Library:
         load_state = staticmethod(checkpoints.load_state)
@@ -78,7 +78,7 @@ def test_where_weights_lie_in_memory_does_not_change_how_a_training_ends(library
 
 def test_an_optimisers_state_comes_back_in_the_layout_of_its_weights(library):
     from gatescope.trainings.recipes import make_optimizer
-    from gatescope.trainings.states import pack, unpack
+    from gatescope.trainings.saved_states import pack, unpack
 
     def made():
         network = tiny_network().to(memory_format=torch.channels_last_3d)
@@ -238,7 +238,7 @@ def test_clips_that_wait_in_vain_are_not_taken_for_another_training(library, tmp
 KILLER = """
 import json, os, random, signal, sys, time
 from pathlib import Path
-from gatescope.trainings.states import load_state
+from gatescope.trainings.saved_states import load_state
 from gatescope.trainings.train import TrainConfig, fit
 from small_training import noisy_clips, tiny_network
 

@@ -21,7 +21,7 @@ from gatescope.loaders.clip import (
     sample_frames,
     to_batch,
 )
-from gatescope.means import MEANS
+from gatescope.models.conventions import MEANS
 
 INPUT = {"num_frames": 8, "size": 16, "mean": MEANS["jester", "rgb"], "modality": "rgb"}
 

@@ -13,11 +13,11 @@ from gatescope.explorer.live_scrubber import LiveScrubber
 from gatescope.explorer.newest_request import Newest, Report
 from gatescope.loaders import Clip, ClipError, to_batch
 from gatescope.models import NetworkConfig
+from gatescope.models.checkpoints import untrained
 from gatescope.pictures import explore
 from gatescope.pictures.packing import Group, pack, quantise
 from gatescope.recordings import intervene, record
 from gatescope.recordings.attribution import grad_cam
-from gatescope.study import untrained
 
 NAMES = ["Swiping Left", "Swiping Right", "Rolling Hand Forward"]
 FACTS = {"size": 32, "difficulty": 0.0, "classes": [0, 1, 12]}

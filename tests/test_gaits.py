@@ -9,7 +9,7 @@ FPS, NUM_FRAMES = 25.0, 30
 
 @pytest.fixture(scope="module")
 def gaits():
-    from gatescope.loaders.rendered import gaits
+    from rendered_people import gaits
 
     return gaits
 
@@ -23,7 +23,7 @@ def walks(gaits):
 
 
 def joint(motion, name):
-    from gatescope.skeleton import JOINT_NAMES
+    from rendered_people.skeleton import JOINT_NAMES
 
     return motion.joints[:, JOINT_NAMES.index(name)].astype(float)
 
@@ -42,7 +42,7 @@ def ahead(motion, name, of):
 
 
 def test_every_bone_keeps_its_length_in_an_adult_s_proportions(gaits):
-    from gatescope.skeleton import JOINT_NAMES, PARENTS
+    from rendered_people.skeleton import JOINT_NAMES, PARENTS
 
     adult = dict.fromkeys(JOINT_NAMES, 0.0) | {
         "spine": 233, "thorax": 257, "neck": 121, "head": 115,

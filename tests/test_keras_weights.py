@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from gatescope.means import MEANS
 from gatescope.models import load_keras_weights
+from gatescope.models.conventions import MEANS
 from gatescope.models.keras_weights import recurrent_state
 
 GATED = Path(__file__).resolve().parent / "reference" / "gated_weights.h5"

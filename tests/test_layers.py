@@ -1,55 +1,46 @@
-"""Who may import whom, and how long a module may grow."""
+"""Which room may import which, and how long a module may grow."""
 
 import ast
 from pathlib import Path
 
 import pytest
 
-LIBRARY = Path(__file__).resolve().parent.parent / "lib" / "gatescope"
-MODULES = {".".join(path.relative_to(LIBRARY).with_suffix("").parts): path for path in sorted(LIBRARY.rglob("*.py"))}
-LONGEST = 350  # lines
-
-# What every layer may use: files, names, records, facts.
-GROUND = {"files", "paths", "manifest", "parameters", "means", "skeleton", "pose_errors", "specialisation"}
-MAY_IMPORT = {
-    "loaders": set(),
-    "models": set(),
-    "recordings": {"models"},
-    "pictures": {"recordings"},
-    # The explorer opens clips and networks as the study does, by the same names; nothing below knows of it.
-    **dict.fromkeys(
-        [f"pictures.{name}" for name in ("explorer", "exploration", "explaining", "live", "incoming")],
-        {"recordings", "loaders", "models", "study"},
-    ),
-    "recipes": {"evaluation"},
-    "evaluation": set(),
-    "checkpoints": {"models"},
-    "train": {"loaders", "models", "recipes", "evaluation", "checkpoints"},
-    "progress": {"train"},
-    "results": {"models", "evaluation", "train"},
-    "study": {"loaders", "models", "recordings"},
-    "pose_task": {"loaders", "models", "train", "recipes"},
-    "features": {"loaders", "models"},
-    "neuron_task": {"loaders", "models", "train", "recipes", "udl"},
-    "descriptions": {"loaders", "models", "recipes", "features", "pose_task", "neuron_task"},
-    "runs": {"loaders", "models", "train", "recipes", "evaluation", "checkpoints", "results"},
-    "udl": set(),
-    "freshness": set(),
-    "publish": set(),
-    "rebuild": {"freshness", "publish"},
-    "site": {"rebuild", "site_markdown"},
-    "site_markdown": set(),
+PACKAGES = Path(__file__).resolve().parent.parent / "lib"
+LIBRARY = PACKAGES / "gatescope"
+MODULES = {
+    ".".join(path.relative_to(PACKAGES).with_suffix("").parts): path
+    for package in ("gatescope", "rendered_people")
+    for path in sorted((PACKAGES / package).rglob("*.py"))
 }
+LONGEST = 350  # lines
+MOST_ROOMS, MOST_LOOSE = 11, 5
+
+# From the ground up: a room imports from rows above its own, and of the names in its own row from none.
+FLOORS = (
+    ("rendered_people",),
+    ("paths", "files", "dependencies"),  # these three in this order, by whom every room is served
+    ("loaders", "models"),
+    ("recordings",),
+    ("measures",),
+    ("pictures", "trainings"),
+    ("explorer", "atlas"),
+    ("train", "udl"),  # public names of what stands in trainings
+    ("__main__",),
+)
+FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
+GROUND = 1  # the floor whose modules may use each other
 
 
-def layer_of(module):
-    return module.split(".")[0]
+def room_of(module):
+    """The room of a module by its dotted name: what stands below `gatescope`, or the renderer."""
+    package, *rest = module.split(".")
+    return package if package == "rendered_people" else rest[0]
 
 
-def imported_layers(module, path):
-    """The package's layers that a module imports, at its top or in a function."""
-    package = ["gatescope", *module.split(".")][:-1]
-    layers = set()
+def imported_rooms(module, path):
+    """The rooms that a module imports from, at its top or in a function; not its own."""
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    rooms = set()
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.Import):
@@ -58,26 +49,23 @@ def imported_layers(module, path):
             above = ".".join(package[: len(package) + 1 - node.level]) + "." if node.level else ""
             base = f"{above}{node.module or ''}".rstrip(".")
             names = [f"{base}.{alias.name}" for alias in node.names] if base == "gatescope" else [base]
-        layers |= {name.split(".")[1] for name in names if name.startswith("gatescope.")}
-    return layers - {layer_of(module)}
+        rooms |= {room_of(name) for name in names if name.startswith(("gatescope.", "rendered_people"))}
+    return rooms - {room_of(module)}
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name not in {"__init__", "__main__"}])
-def test_a_module_imports_only_what_its_layer_may(module):
-    allowed = MAY_IMPORT.get(module, MAY_IMPORT.get(layer_of(module)))
-    ground = layer_of(module) in GROUND
-    assert ground or allowed is not None, f"{module} has no place among the layers"
-    allowed = GROUND | (allowed or set())
-    assert imported_layers(module, MODULES[module]) <= allowed
+@pytest.mark.parametrize("module", [name for name in MODULES if name != "gatescope.__init__"])
+def test_a_module_imports_only_from_below(module):
+    own = FLOOR_OF.get(room_of(module))
+    assert own is not None, f"{module} stands in no room of FLOORS"
+    for room in imported_rooms(module, MODULES[module]):
+        assert FLOOR_OF[room] < own or FLOOR_OF[room] == own == GROUND, f"{module} imports from {room}"
 
 
-def test_nothing_points_back():
-    """No layer reaches itself by way of another."""
-    reached = {layer: set(allowed) for layer, allowed in MAY_IMPORT.items()}
-    for _ in reached:
-        for layer, below in reached.items():
-            reached[layer] = below | set().union(*(reached.get(name, set()) for name in below))
-    assert [layer for layer, below in reached.items() if layer in below] == []
+def test_the_house_can_be_drawn():
+    rooms = [path for path in LIBRARY.iterdir() if (path / "__init__.py").exists()]
+    loose = [path for path in LIBRARY.glob("*.py") if not path.stem.startswith("__")]
+    assert len(rooms) <= MOST_ROOMS
+    assert len(loose) <= MOST_LOOSE
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -90,7 +78,9 @@ def test_the_rules_see_every_way_to_import(tmp_path):
     source = tmp_path / "plots.py"
     source.write_text(
         "import gatescope.models.rnn\nfrom gatescope import train\nfrom gatescope.loaders.clip import Clip\n"
-        "from ..recordings import record\nfrom . import scrubber\n"
+        "from ..recordings import record\nfrom . import scrubber\nfrom rendered_people import body\n"
         "def f():\n    from gatescope.trainings.udl import fit\n"
     )
-    assert imported_layers("pictures.plots", source) == {"models", "train", "loaders", "recordings", "udl"}
+    assert imported_rooms("gatescope.pictures.plots", source) == {
+        *("models", "train", "loaders", "recordings", "udl", "rendered_people")
+    }

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gatescope.measures import maps as measures
+from gatescope.measures import localisation as measures
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from gatescope.loaders import ClipError, bvh, read_bvh
-from gatescope.loaders.body_motion import BodyMotion, resample_joints
 from gatescope.loaders.mocap import CMU_UNIT_MM
 from gatescope.loaders.number_rows import LARGEST, read_number
-from gatescope.skeleton import JOINT_NAMES, LEFT, PARENTS, RIGHT
+from rendered_people.body_motion import BodyMotion, resample_joints
+from rendered_people.skeleton import JOINT_NAMES, LEFT, PARENTS, RIGHT
 
 SMALL = """HIERARCHY
 ROOT Hips

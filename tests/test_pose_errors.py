@@ -8,7 +8,7 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from gatescope.measures.pose_errors import aligned, joint_errors, mpjpe, pa_mpjpe
-from gatescope.skeleton import PARENTS, limb_lengths, with_limb_lengths
+from rendered_people.skeleton import PARENTS, limb_lengths, with_limb_lengths
 
 
 def some_poses(*shape, seed=0, dtype=np.float64):

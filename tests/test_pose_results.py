@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from gatescope.skeleton import JOINT_NAMES
+from rendered_people.skeleton import JOINT_NAMES
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from gatescope.skeleton import JOINT_NAMES, LEFT, PARENTS, RIGHT
+from rendered_people.skeleton import JOINT_NAMES, LEFT, PARENTS, RIGHT
 
 
 @pytest.fixture(scope="module")

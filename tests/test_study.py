@@ -3,18 +3,11 @@ import pytest
 import torch
 
 from gatescope.loaders import Clip
+from gatescope.loaders.clip import as_seen, over_steps
+from gatescope.measures.sample import open_sample
 from gatescope.models import GestureNetwork, NetworkConfig
-from gatescope.study import (
-    as_seen,
-    by_cell,
-    checkpoint,
-    encode_all,
-    open_networks,
-    open_sample,
-    over_steps,
-    score_all,
-    untrained,
-)
+from gatescope.models.checkpoints import by_cell, checkpoint, open_networks, untrained
+from gatescope.recordings.scoring import encode_all, score_all
 
 FACTS = {"size": 32, "difficulty": 0.0, "classes": [0, 1, 12]}
 NAMES = ["Swiping Left", "Swiping Right", "Rolling Hand Forward"]
@@ -137,21 +130,21 @@ def test_a_clip_as_seen_has_the_frames_and_pixels_that_the_network_is_given():
     hand[:, 10:30, 20:50] = True
     flow = np.zeros((31, 40, 60, 2), np.float32)
     clip = a_clip(frames, hand_mask=hand, flow=flow)
-    seen = as_seen(clip, config(size=20, num_frames=16))
+    seen = as_seen(clip, 16, 20)
     assert (seen.source, seen.label, seen.name) == ("here", 2, "Waving")
     assert seen.frames.shape == (16, 20, 20, 3) and seen.hand_mask.shape == (16, 20, 20)
     assert seen.fps == 12  # half of the frames in the same time
     # The middle square of 40 px, half as large: the hand is at 10 to 30 px of it from the top and 10 to 40 across.
     assert seen.hand_mask[3, 5:15, 5:].all() and seen.hand_mask[3].sum() == 150
     assert seen.flow is None
-    short = as_seen(a_clip(frames[:5]), config(size=20, num_frames=16))
+    short = as_seen(a_clip(frames[:5]), 16, 20)
     assert short.fps == 24 and np.array_equal(short.frames[4], short.frames[15]) and short.hand_mask is None
 
 
 def test_a_clip_that_is_given_whole_keeps_what_is_known_of_it():
     frames = np.zeros((16, 32, 32, 3), np.uint8)
     clip = a_clip(frames, flow=np.ones((15, 32, 32, 2), np.float32))
-    assert as_seen(clip, config(size=32, num_frames=16)) is clip
+    assert as_seen(clip, 16, 32) is clip
 
 
 def test_a_place_without_clips_is_an_error(saved, tmp_path):

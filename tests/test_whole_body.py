@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 
 @pytest.fixture(scope="module")
 def whole_body():
-    from gatescope.loaders.rendered import whole_body
+    from rendered_people import whole_body
 
     return whole_body
 
@@ -36,7 +36,7 @@ def moved(transforms, bone, point):
 
 
 def ends(whole_body, bone):
-    from gatescope.skeleton import JOINT_NAMES
+    from rendered_people.skeleton import JOINT_NAMES
 
     return [JOINT_NAMES.index(name) for name in whole_body._SPANS[bone]]
 
@@ -63,7 +63,7 @@ def test_a_turned_person_is_the_same_person_turned(whole_body, adult, odd_poses)
 
 
 def test_the_mirror_image_of_a_pose_is_posed_as_the_mirror_image(whole_body, adult, odd_poses):
-    from gatescope.skeleton import JOINT_NAMES
+    from rendered_people.skeleton import JOINT_NAMES
 
     def other(name):
         return name.replace("right", "LEFT").replace("left", "right").replace("LEFT", "left")
@@ -78,7 +78,7 @@ def test_the_mirror_image_of_a_pose_is_posed_as_the_mirror_image(whole_body, adu
 
 
 def test_no_bone_is_turned_inside_out_in_a_walk(whole_body, adult):
-    from gatescope.loaders.rendered.gaits import gait
+    from rendered_people.gaits import gait
 
     for seed in range(20):
         joints = gait(np.random.default_rng(seed), num_frames=4, fps=5.0).joints
@@ -109,7 +109,7 @@ def test_the_surface_has_no_hole(whole_body, hair_style):
 
 
 def test_the_suit_shows_which_side_is_which(whole_body):
-    from gatescope.skeleton import JOINT_NAMES, LEFT, RIGHT
+    from rendered_people.skeleton import JOINT_NAMES, LEFT, RIGHT
 
     front, back = whole_body.suit_texture(np.random.default_rng(0))
     assert np.array_equal(front, back)

@@ -1,4 +1,4 @@
-"""Files that survive: atomic writes and checksums, of the library's code too; used by everything that writes."""
+"""Files that survive: atomic writes and checksums, used by everything that writes."""
 
 import hashlib
 import os
@@ -9,12 +9,8 @@ from pathlib import Path
 
 from gatescope.paths import LIBRARY
 
-CODE = (".py", ".js", ".css", ".mplstyle")
-# What of the library a training runs through, and so what decides its end.
-TRAINING = (
-    *("loaders", "models", "checkpoints", "descriptions", "evaluation", "features", "files", "means", "neuron_task"),
-    *("pose_errors", "pose_task", "recipes", "results", "runs", "skeleton", "specialisation", "train", "udl"),
-)
+CODE = (".py", ".js", ".css", ".mplstyle", ".j2")
+PACKAGES = ("gatescope", "rendered_people")
 
 
 @contextmanager
@@ -55,19 +51,13 @@ def sha256_of_files(paths: Iterable[Path], relative_to: Path) -> str:
 
 
 def library_files() -> list[Path]:
-    """The files of the library that can change what a notebook shows."""
-    return sorted(path for path in LIBRARY.rglob("*") if path.suffix in CODE)
+    """Every file of the library's code, sorted."""
+    return sorted(path for package in PACKAGES for path in (LIBRARY / package).rglob("*") if path.suffix in CODE)
 
 
 def code_digest() -> str:
-    """A hash of the library's code; a commit's would change with every commit."""
+    """A hash of the whole library's code; a commit's would change with every commit."""
     return sha256_of_files(library_files(), LIBRARY)
-
-
-def training_digest() -> str:
-    """A hash of the code that a training runs through; it outlives a change of pictures or pages."""
-    files = [path for path in library_files() if path.relative_to(LIBRARY).with_suffix("").parts[0] in TRAINING]
-    return sha256_of_files(files, LIBRARY)
 
 
 def _sync(path: Path) -> None:

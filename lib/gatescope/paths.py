@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
-LIBRARY = Path(__file__).resolve().parent
-ROOT = LIBRARY.parent.parent
+LIBRARY = Path(__file__).resolve().parent.parent  # the packages `gatescope` and `rendered_people`
+ROOT = LIBRARY.parent
 NOTEBOOKS = ROOT / "notebooks"
 FIGURES = ROOT / "figures"
 MANIFEST = FIGURES / "manifest.json"

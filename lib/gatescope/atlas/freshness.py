@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +12,10 @@ import nbformat
 
 from gatescope.atlas.manifest import load_manifest
 from gatescope.atlas.notebook_parameters import Value
-from gatescope.files import atomic_write, code_digest, library_files, sha256_of, sha256_of_files, training_digest
+from gatescope.dependencies import digest_of, imported, training_digest
+from gatescope.files import atomic_write, sha256_of, sha256_of_files
 
+RUNNER = ("gatescope.atlas.rebuild", "gatescope.atlas.figures")  # what runs a notebook, whatever it imports
 INJECTED = "injected-parameters"  # papermill's tag for the cell it puts in
 
 
@@ -25,13 +28,11 @@ def data_files(notebook: Path) -> list[Path]:
     return sorted(path for path in found if path.is_file())
 
 
-def inputs_of(notebook: Path) -> list[Path]:
-    """Every file that decides what a notebook shows."""
-    return [notebook, *library_files(), *data_files(notebook)]
-
-
 def inputs_digest(notebook: Path, given: Mapping[str, Value]) -> str:
-    """A hash of all that decides what a notebook shows: cells, parameters, library, lock, trainings and weights."""
+    """A hash of all that decides what a notebook shows.
+
+    Its cells and parameters, the code behind them, the lock, descriptions of trainings and weights.
+    """
     node = nbformat.read(notebook, as_version=nbformat.NO_CONVERT)
     cells = [
         [cell.cell_type, cell.source, cell.metadata.get("tags", [])]
@@ -45,7 +46,11 @@ def inputs_digest(notebook: Path, given: Mapping[str, Value]) -> str:
         if isinstance(value, str) and Path(value).is_file()
     }
     data = sha256_of_files(data_files(notebook), notebook.parent.parent)
-    return _digest([cells, dict(given), named, code_digest(), data])
+    source = "\n".join(
+        re.sub(r"^\s*[%!].*$", "pass", cell, flags=re.MULTILINE) for kind, cell, _ in cells if kind == "code"
+    )
+    code = digest_of([*RUNNER, *imported(source)])
+    return _digest([cells, dict(given), named, code, data])
 
 
 def mark_rebuilt(notebook: Path, inputs: str) -> None:

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from gatescope.loaders.clip import over_steps
 from gatescope.models import GestureNetwork
 from gatescope.pictures.quantities import Quantity, describe, place_of
 from gatescope.recordings.attribution import conductance, grad_cam, integrated_gradients, still
 from gatescope.recordings.replacements import Change, attention_replacements, replacements
-from gatescope.study import over_steps
 
 TOGETHER = "all gates"
 GATES = "ifo"

@@ -11,12 +11,15 @@ from gatescope.explorer.dropped_file import shown
 from gatescope.explorer.explaining import ATTRIBUTIONS, ON_THE_WAY, called, explain, offered
 from gatescope.explorer.newest_request import Report
 from gatescope.loaders import Clip, ClipError, read_clip, to_batch
+from gatescope.loaders.clip import as_seen
+from gatescope.loaders.datasets import recorded
 from gatescope.loaders.reading import IMAGE_SUFFIXES
+from gatescope.measures.sample import rendered
 from gatescope.models import GestureNetwork
+from gatescope.models.checkpoints import checkpoint_names, class_names, open_networks, untrained
 from gatescope.pictures.packing import Group, Packed, pack
 from gatescope.pictures.scrubber import groups_of
 from gatescope.recordings import Watched, intervene, watch
-from gatescope.study import as_seen, checkpoint_names, class_names, open_networks, recorded, rendered, untrained
 
 KINDS = ("rendered", "path", "own")  # of clips
 LAYERS = ("layer1", "layer2")
@@ -81,7 +84,10 @@ class Exploration:
         groups, words, offers = [], [], []
         for name, network in networks.items():
             report(f"{name} looks at the clip")
-            seen, x = as_seen(clip, network.config), to_batch(clip, **network.config.input)
+            seen, x = (
+                as_seen(clip, network.config.num_frames, network.config.size),
+                to_batch(clip, **network.config.input),
+            )
             before = _shown_of(watch(network, x, f"{question.layer}.*"))
             changes = offered(before.recording, seen.hand_mask)
             offers.append({point: (called(point, before.recording), list(by)) for point, by in changes.items()})

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -16,7 +17,10 @@ IDLE = {"words": "", "busy": False, "wrong": False}
 
 
 def _module() -> str:
-    css, core, own = ((HERE / name).read_text() for name in ("scrubber.css", "scrubber.js", "explorer.js"))
+    css, core, own = (
+        path.read_text()
+        for path in (HERE / "scrubber.css", HERE / "scrubber.js", Path(__file__).with_name("explorer.js"))
+    )
     return f"{core}\nconst CSS = {json.dumps(css)};\nconst MAX_BYTES = {MAX_BYTES};\n{own}"
 
 

@@ -1,7 +1,7 @@
 """From the world to a Clip: video files, frame folders, data sets, rendered people, and batches of them."""
 
 from gatescope.loaders.cache import CachedClips
-from gatescope.loaders.clip import Clip, sample_frames, to_batch
+from gatescope.loaders.clip import Clip, as_seen, sample_frames, to_batch
 from gatescope.loaders.datasets import IsoGDClips, JesterClips, VideoClips
 from gatescope.loaders.errors import ClipError
 from gatescope.loaders.families import PermutationFamilies
@@ -12,13 +12,11 @@ from gatescope.loaders.pose_tensors import PoseTensors
 from gatescope.loaders.reading import read_clip
 from gatescope.loaders.rendered import BodyClips, SyntheticGestures
 from gatescope.loaders.tensors import ClipTensors
-from gatescope.means import MEANS
 from rendered_people.labels import CONFUSABLE, JESTER_LABELS, MOTION_CLASSES
 
 __all__ = [
     "CONFUSABLE",
     "JESTER_LABELS",
-    "MEANS",
     "MOTION_CLASSES",
     "BodyClips",
     "CachedClips",
@@ -32,6 +30,7 @@ __all__ = [
     "PoseTensors",
     "SyntheticGestures",
     "VideoClips",
+    "as_seen",
     "read_bvh",
     "read_clip",
     "sample_frames",

@@ -18,11 +18,12 @@ import skimage
 from filelock import FileLock
 from torch.utils.data import Dataset
 
-from gatescope.files import atomic_write, sha256_of, sha256_of_files
+from gatescope.dependencies import digest_of
+from gatescope.files import atomic_write, sha256_of
 from gatescope.loaders.clip import Clip
 from gatescope.loaders.rendered.bodies import BodyClips
 from gatescope.loaders.rendered.gestures import SyntheticGestures
-from gatescope.paths import CACHE, LIBRARY
+from gatescope.paths import CACHE
 
 CLIPS_PER_SHARD = 27
 _ARRAYS = ("frames", "hand_mask", "depth", "flow", "joints_2d", "joints_3d")
@@ -133,14 +134,14 @@ class CachedClips(Dataset):
 _Shard = tuple[list[dict], dict[str, np.ndarray]]  # what is not an array of each clip, and the arrays of all
 
 
-@lru_cache(maxsize=1)
-def _renderer() -> list:
+@lru_cache(maxsize=2)
+def _renderer(module: str) -> list:
     """All but what a data set says of itself that determines its clips, and which of them a shard holds."""
-    code = sha256_of_files((LIBRARY / "loaders" / "synthetic").glob("*.py"), LIBRARY)
+    code = digest_of([module])
     libraries = [library.__version__ for library in (np, scipy, numba, skimage, cv2)]
     return [code, libraries, CLIPS_PER_SHARD]
 
 
 def _key(clips: SyntheticGestures | BodyClips) -> str:
-    what = [clips.KIND, clips.determined_by(), _renderer()]
+    what = [clips.KIND, clips.determined_by(), _renderer(type(clips).__module__)]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]

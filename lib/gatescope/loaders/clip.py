@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -206,3 +206,41 @@ def _pictures(clip: Clip, modality: str) -> UInt8[np.ndarray, "time height width
     if np.ptp(clip.frames, axis=-1).max() > GREY_TOLERANCE:
         raise ValueError(f"{clip.source} has no depth and its frames are in colour; give a depth recording")
     return clip.frames
+
+
+def as_seen(clip: Clip, num_frames: int, size: int) -> Clip:
+    """The frames of a clip that a network takes, `num_frames` of `size` px, cropped and resized as they are for it.
+
+    The hand's mask goes with them. Depth, joints and flow do only where nothing has to be chosen or resized: they are
+    of the clip's own frames and pixels.
+    """
+    chosen = sample_frames(len(clip.frames), num_frames)
+    if chosen == list(range(len(clip.frames))) and clip.frames.shape[1:3] == (size, size):
+        return clip
+    hand = None
+    if clip.hand_mask is not None:
+        grey = np.repeat(clip.hand_mask[chosen, ..., None].astype(np.uint8) * 255, 3, axis=-1)
+        hand = crop_and_resize(grey, size)[..., 0] > 127
+    return Clip(
+        frames=crop_and_resize(clip.frames[chosen], size),
+        fps=clip.fps * min(num_frames / len(clip.frames), 1),  # in the same time; a short clip's end repeats
+        source=clip.source,
+        label=clip.label,
+        name=clip.name,
+        hand_mask=hand,
+    )
+
+
+def over_steps(
+    pictures: Float[np.ndarray, "clips time height width"], maps: tuple[int, int, int]
+) -> Float[np.ndarray, "clips step rows columns"]:
+    """Means of pictures over the frames and the area that each position of a step's map stands for.
+
+    Raises ValueError where frames do not divide evenly into steps.
+    """
+    steps, rows, columns = maps
+    num_frames = pictures.shape[1]
+    if num_frames % steps:
+        raise ValueError(f"{num_frames} frames do not divide into {steps} steps")
+    grouped = torch.from_numpy(pictures).unflatten(1, (steps, num_frames // steps)).mean(2)
+    return torch.nn.functional.adaptive_avg_pool2d(grouped, (rows, columns)).numpy()

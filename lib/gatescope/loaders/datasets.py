@@ -11,7 +11,8 @@ from gatescope.loaders.clip import MODALITIES, Clip
 from gatescope.loaders.errors import ListError, MissingClipError
 from gatescope.loaders.flow import with_flow
 from gatescope.loaders.lists import ClipList, Entry, read_entries, read_lines
-from gatescope.loaders.reading import read_clip
+from gatescope.loaders.reading import IMAGE_SUFFIXES, read_clip
+from gatescope.paths import ROOT
 from rendered_people.labels import JESTER_LABELS
 
 JESTER_FPS = 12.0
@@ -196,3 +197,25 @@ def read_labels(path: Path) -> tuple[str, ...]:
 def _check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+
+
+def recorded(clips: str | Path) -> VideoClips | JesterClips | IsoGDClips:
+    """The clips at a path: the root of Jester or IsoGD, a video, a folder of frames, or a folder of either.
+
+    A relative path begins at the top of the repository. What cannot be used of several is left out.
+
+    Raises FileNotFoundError if there is nothing at that path.
+    """
+    path = ROOT / Path(clips).expanduser()
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist; name a video, a folder of frames or videos, or a data set")
+    if path.is_file():
+        return VideoClips([path])
+    if lists := sorted(path.glob("jester-v1-*.csv")):
+        has_valid = (path / "jester-v1-validation.csv") in lists
+        return JesterClips(path, "valid" if has_valid else "train", strict=False)
+    if list(path.glob("valid_*list.txt")):
+        return IsoGDClips(path, "valid", strict=False)
+    inside = sorted(child for child in path.iterdir() if not child.name.startswith("."))
+    frames = any(child.suffix.lower() in IMAGE_SUFFIXES for child in inside)
+    return VideoClips([path] if frames else inside, strict=False)

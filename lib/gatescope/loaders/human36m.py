@@ -20,7 +20,7 @@ from gatescope.loaders.errors import DamagedClipError, MissingClipError
 from gatescope.loaders.lists import as_skipped, read_lines
 from gatescope.loaders.object_arrays import PickledArray, read_object_array
 from gatescope.loaders.video import read_video_frames
-from gatescope.skeleton import PARENTS
+from rendered_people.skeleton import PARENTS
 
 SPLITS = {"train": ("S1", "S5", "S6", "S7", "S8"), "test": ("S9", "S11")}
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")  # in the order of every list of them
@@ -29,7 +29,7 @@ MARGIN = 1.15  # of the crop around the outermost joint: hands, feet and crown r
 MOST_APART = 1 / 200  # between the 2D poses and ours, as a part of the focal length: lenses are known to 1 / 1000
 _NUM_SUBJECTS = 11
 _MOST_M, _MOST_PX = 100.0, 4096.0  # coordinates beyond are a fault of the files
-_RECORDED = 32  # joints; of these, the 17 of `gatescope.skeleton`, in its order:
+_RECORDED = 32  # joints; of these, the 17 of `rendered_people.skeleton`, in its order:
 _KEPT = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
 _WORLD, _PIXELS, _METADATA = "data_3d_h36m.npz", "data_2d_h36m_gt.npz", "metadata.xml"
 _OBTAIN = "see data/human36m/README.md for how to obtain it"

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from gatescope.loaders.body_motion import BodyMotion, resample_joints, with_steady_bones
 from gatescope.loaders.bvh import BvhFile, BvhJoint
 from gatescope.loaders.errors import ClipAccessError, MissingClipError, OversizedClipError
 from gatescope.loaders.video import MAX_CLIP_BYTES
-from gatescope.skeleton import JOINT_NAMES
+from rendered_people.body_motion import BodyMotion, resample_joints, with_steady_bones
+from rendered_people.skeleton import JOINT_NAMES
 
 CMU_UNIT_MM = 25.4 / 0.45  # of the CMU database's files, by its own questions and answers: inches, scaled by 0.45
 _PLAUSIBLE_MM = (700, 2600)  # bodies from a small child to the tallest, ankle to crown
@@ -49,7 +49,7 @@ class Mocap:
         return replace(self, joints=resample_joints(self.joints, self.parents, self.fps, fps), fps=fps)
 
     def body(self) -> BodyMotion:
-        """The 17 joints of `gatescope.skeleton`, taken from those that lie nearest to what Human3.6M means by them.
+        """The 17 joints of `JOINT_NAMES`, taken from those that lie nearest to what Human3.6M means by them.
 
         Of the CMU conversions: pelvis is Hips; spine the first joint above it that moves (Spine or Chest); thorax
         the base of the neck, between the shoulders (Neck1, or Neck where there is none); neck the base of the

@@ -95,5 +95,5 @@ class PoseTensors(Dataset):
 def _poses(clip) -> Float32[np.ndarray, "time 17 3"]:
     if clip.joints_3d is None or clip.joints_3d.shape[1] != 17:
         found = "none" if clip.joints_3d is None else f"{clip.joints_3d.shape[1]}"
-        raise ValueError(f"{clip.source} must have the 17 joints of gatescope.skeleton in joints_3d; got {found}")
+        raise ValueError(f"{clip.source} must have the 17 joints of rendered_people.skeleton in joints_3d; got {found}")
     return clip.joints_3d - clip.joints_3d[:, :1]

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from gatescope.means import MEANS
 from gatescope.models.cells import CELLS, Cell, cell_named
 from gatescope.models.config_fields import check_fields
-from gatescope.models.conventions import CONVENTIONS
+from gatescope.models.conventions import CONVENTIONS, MEANS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,6 +8,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+# What the authors subtract from 8-bit frames: grey levels per channel, by data set and modality.
+MEANS: dict[tuple[str, str], tuple[float, float, float]] = {
+    ("jester", "rgb"): (114.0, 109.0, 104.0),
+    ("jester", "flow"): (128.0, 128.0, 128.0),
+    ("isogd", "rgb"): (112.0, 112.0, 112.0),
+    ("isogd", "depth"): (127.0, 127.0, 127.0),
+    ("isogd", "flow"): (128.0, 128.0, 128.0),
+}
+
 
 def hard_sigmoid(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
     """Keras' piecewise linear sigmoid, clip(0.2 x + 0.5, 0, 1); torch's own has slope 1/6."""

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gatescope.means import MEANS
 from gatescope.models.backbone import RES3D_UNITS, STEM_CHANNELS, TOP_BLOCKS
 from gatescope.models.cards import check_fit
 from gatescope.models.cells import CELLS
 from gatescope.models.config import NetworkConfig
+from gatescope.models.conventions import MEANS
 from gatescope.models.network import GestureNetwork
 
 Weights = Mapping[str, np.ndarray]  # of one Keras layer, by the names it gave them

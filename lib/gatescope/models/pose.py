@@ -13,7 +13,7 @@ from gatescope.models.cards import load_network, save_network
 from gatescope.models.hooks import HookPoint
 from gatescope.models.pose_config import LOSSES, RPSMConfig
 from gatescope.models.pose_parts import Stage, by_frame, convolutions
-from gatescope.skeleton import JOINT_NAMES
+from rendered_people.skeleton import JOINT_NAMES
 
 __all__ = ["RPSM", "RPSMConfig", "pose_loss"]
 

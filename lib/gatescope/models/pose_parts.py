@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from gatescope.models.hooks import HookPoint
 from gatescope.models.pose_config import POOL, VARIANTS, RPSMConfig
 from gatescope.models.rnn import LSTM
-from gatescope.skeleton import JOINT_NAMES
+from rendered_people.skeleton import JOINT_NAMES
 
 NUM_COORDINATES = 3 * len(JOINT_NAMES)
 

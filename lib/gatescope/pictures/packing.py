@@ -121,7 +121,7 @@ def pack(
     if num_frames % num_steps:
         raise ValueError(
             f"{num_frames} frames do not divide into the recording's {num_steps} steps; give the clip as the network "
-            "saw it (gatescope.study.as_seen)"
+            "saw it (gatescope.loaders.as_seen)"
         )
     writer, best = _Writer(), _highest(groups, classes)
     each = num_frames // num_steps

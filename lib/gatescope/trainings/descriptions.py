@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from gatescope.files import training_digest
+from gatescope.dependencies import training_digest
 from gatescope.loaders import (
     CONFUSABLE,
     BodyClips,

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, Int64
+from jaxtyping import Float, Float32, Int64
 from scipy.stats import binomtest
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -110,37 +109,6 @@ class Predictions:
         num_classes = self.logits.shape[1]
         pairs = self.labels * num_classes + self.logits.argmax(axis=1)
         return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
-def difference(
-    first: Bool[np.ndarray, "seeds clips"],
-    second: Bool[np.ndarray, "others clips"],
-    *,
-    level: float = 0.95,
-    num_draws: int = 20_000,
-) -> tuple[float, float, float]:
-    """How much more of the same clips the networks in `first` get right than those in `second`, and its interval.
-
-    Rows are seeds, True is right. The interval is a bootstrap's, over clips, the same for both, and over the seeds of
-    each: of one seed there is nothing to draw, and what another would have done is not in it.
-    """
-    rng = np.random.default_rng(0)
-    num_clips = first.shape[1]
-    weights = rng.multinomial(num_clips, np.full(num_clips, 1 / num_clips), num_draws) / num_clips
-    drawn = np.zeros(num_draws)
-    for sign, right in ((1, first), (-1, second)):
-        seeds = rng.multinomial(len(right), np.full(len(right), 1 / len(right)), num_draws) / len(right)
-        drawn += sign * ((weights @ right.T) * seeds).sum(1)
-    low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2))
-    return float(first.mean() - second.mean()), float(low), float(high)
-
-
-def differences(right: Mapping[str, Bool[np.ndarray, "_ clips"]]) -> dict[tuple[str, str], tuple[float, float, float]]:
-    """The `difference` of every two of the networks, by their names, with intervals that hold together at 95 %."""
-    pairs = list(combinations(right, 2))
-    # Bonferroni's: none of so many is wrong more often than one alone would be.
-    level = 1 - 0.05 / max(len(pairs), 1)
-    return {(first, second): difference(right[first], right[second], level=level) for first, second in pairs}
 
 
 def first_not_finite(network: nn.Module, x: Batch) -> str | None:

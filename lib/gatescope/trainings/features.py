@@ -14,18 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from gatescope.files import atomic_write, sha256_of, sha256_of_files
+from gatescope.dependencies import digest_of
+from gatescope.files import atomic_write, sha256_of
 from gatescope.loaders import CachedClips, ClipTensors
 from gatescope.models import GestureNetwork
-from gatescope.paths import CACHE, LIBRARY
+from gatescope.paths import CACHE
 
 BATCH_SIZE = 16  # clips
-# What of the library stands between a clip's pixels and its features.
-_CODE = (
-    "features.py",
-    "loaders/clip.py",
-    *(f"models/{name}.py" for name in ("backbone", "conventions", "convolutions")),
-)
 
 
 class FrozenFeatures(Dataset):
@@ -121,6 +116,6 @@ class FrozenFeatures(Dataset):
             hashlib.sha256(save(weights)).hexdigest(),
             self.network.config.to_json(),
             [self.clips.folder.name, len(self.clips), self.pool],
-            sha256_of_files((LIBRARY / name for name in _CODE), LIBRARY),
+            digest_of([__name__]),
         ]
         return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]

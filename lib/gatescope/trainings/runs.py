@@ -18,7 +18,7 @@ from gatescope.models import DSTSConfig, GestureNetwork, NetworkConfig, RPSMConf
 from gatescope.trainings.evaluation import CONTROLS, Predictions, evaluate, save_predictions
 from gatescope.trainings.recipes import TrainConfig
 from gatescope.trainings.results import read_card, read_rows
-from gatescope.trainings.states import first_difference, remove_states
+from gatescope.trainings.saved_states import first_difference, remove_states
 from gatescope.trainings.train import Classification, Epoch, Row, Task, describe, fit
 
 FINE_TUNING = TrainConfig(epochs=20, batch_size=8, rate=1e-3)

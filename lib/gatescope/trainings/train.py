@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from gatescope.trainings.evaluation import control, evaluate, first_not_finite
 from gatescope.trainings.recipes import TrainConfig, choose_precision, make_optimizer
-from gatescope.trainings.states import first_difference, load_state, pack, save_state, unpack
+from gatescope.trainings.saved_states import first_difference, load_state, pack, save_state, unpack
 
 __all__ = ["Classification", "Row", "Task", "TrainConfig", "evaluate", "fit"]
 

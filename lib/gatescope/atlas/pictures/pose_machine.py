@@ -12,7 +12,7 @@ from matplotlib.image import AxesImage
 from gatescope.atlas.pictures.skeletons import SHADE
 from gatescope.pictures.intervals import name_rows
 from gatescope.pictures.plots import bare
-from gatescope.skeleton import JOINT_NAMES
+from rendered_people.skeleton import JOINT_NAMES
 
 DECADES = 4  # of influence that colours tell apart
 

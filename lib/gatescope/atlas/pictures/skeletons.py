@@ -15,7 +15,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.lines import Line2D
 
 from gatescope.pictures.plots import bare
-from gatescope.skeleton import LEFT, PARENTS, RIGHT
+from rendered_people.skeleton import LEFT, PARENTS, RIGHT
 
 Pose = Float[np.ndarray, "17 3"]
 Poses = Float[np.ndarray, "time 17 3"]

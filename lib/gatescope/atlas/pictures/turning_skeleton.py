@@ -12,7 +12,7 @@ from PIL import Image
 from plotly.subplots import make_subplots
 
 from gatescope.atlas.pictures.skeletons import COLOURS, PARTS, TRUTH, Pose, Poses, strokes
-from gatescope.skeleton import JOINT_NAMES
+from rendered_people.skeleton import JOINT_NAMES
 
 PLAY_MS = 400  # a frame: slow enough to see, whatever the clip's own rate
 AT_ONCE = {"mode": "immediate", "transition": {"duration": 0}}

@@ -8,12 +8,12 @@ from operator import index as whole
 import numpy as np
 from torch.utils.data import Dataset
 
-from gatescope.loaders.body_motion import BodyMotion
 from gatescope.loaders.clip import Clip
-from gatescope.loaders.rendered import whole_body
-from gatescope.loaders.rendered.gaits import gait
 from gatescope.loaders.rendered.gestures import MAX_SIZE, SPLITS
+from rendered_people import whole_body
+from rendered_people.body_motion import BodyMotion
 from rendered_people.drawing import Actors, Images, LightMap, detail_of, draw
+from rendered_people.gaits import gait
 from rendered_people.person import random_person
 from rendered_people.scene import Camera, Scene, backdrop, random_scene
 from rendered_people.textures import TEXTURE_BOXES, head_textures

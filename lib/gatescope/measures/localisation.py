@@ -1,4 +1,4 @@
-"""Measures of maps over positions: how spread out, where, whether on the hand; and means with their intervals.
+"""Measures of maps over positions: how spread out, where, and whether on the hand.
 
 Maps are never negative (of a signed quantity take its size); the last two axes are rows and columns, any others come
 before. A mask holds the part of each position that is covered, 0 to 1, as `Sample.hand_on` gives it: a map has one
@@ -6,11 +6,11 @@ value a position, so a position covered by half counts by half. Where the hand i
 `estimate` leaves it out.
 """
 
-from functools import lru_cache
-
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.ndimage import distance_transform_edt
+
+from gatescope.measures.estimates import known_mean
 
 Maps = Float[np.ndarray, "*#any rows columns"]
 Mask = Float[np.ndarray, "*#any rows columns"] | Bool[np.ndarray, "*#any rows columns"]
@@ -141,12 +141,12 @@ def on_hand(
     under = area(hand)
     path, way = centre(parts), np.where(np.isnan(under)[..., None], np.nan, centre(hand))
     return {
-        "energy": _mean(energy(parts, hand), axis=-1),
-        "area": _mean(under, axis=-1),
+        "energy": known_mean(energy(parts, hand), axis=-1),
+        "area": known_mean(under, axis=-1),
         "enrichment": enrichment(energy(parts, hand), under),
-        "pointing": _mean(energy(tops, hand), axis=-1),
-        "pointing, near": _mean(np.where(np.isnan(under), np.nan, energy(tops, near)), axis=-1),
-        "distance": _mean(np.linalg.norm(path - way, axis=-1), axis=-1),
+        "pointing": known_mean(energy(tops, hand), axis=-1),
+        "pointing, near": known_mean(np.where(np.isnan(under), np.nan, energy(tops, near)), axis=-1),
+        "distance": known_mean(np.linalg.norm(path - way, axis=-1), axis=-1),
         "correlation": path_correlation(path, way),
     }
 
@@ -169,55 +169,13 @@ def against_hands(
     if len(maps) < 2:
         return {"attention": own, "its best channel": unknown, "another clip's hand": unknown}
     each = enrichment(energy(parts, hand[:, :, None]).swapaxes(1, 2), area(hand)[:, None])
-    best = np.where(clips % 2, *(np.nan_to_num(_mean(each[clips % 2 == half], axis=0)).argmax() for half in (0, 1)))
+    best = np.where(
+        clips % 2, *(np.nan_to_num(known_mean(each[clips % 2 == half], axis=0)).argmax() for half in (0, 1))
+    )
     shifted = ([np.roll(one, shift, axis=0) for one in (hand, near)] for shift in clips[1:])
     others = [on_hand(*mean, *one) for one in shifted]
     return {
         "attention": own,
         "its best channel": on_hand(parts[clips, :, best], tops[clips, :, best], hand, near),
-        "another clip's hand": {name: _mean(np.stack([one[name] for one in others]), axis=0) for name in own},
+        "another clip's hand": {name: known_mean(np.stack([one[name] for one in others]), axis=0) for name in own},
     }
-
-
-def estimate(
-    values: Float[np.ndarray, "seeds clips"],
-    minus: Float[np.ndarray, "others clips"] | None = None,
-    *,
-    level: float = 0.95,
-    num_draws: int = 10_000,
-) -> tuple[float, float, float]:
-    """The mean over seeds and clips, or by how much it is above that of `minus`, with the ends of its interval.
-
-    As in `gatescope.trainings.evaluation.difference` the interval is a bootstrap's over clips, the same for both, and over the
-    seeds of each: of one seed there is nothing to draw. For what two conditions do to the same networks, give the
-    difference of the two as `values`. NaN is left out; the mean of nothing is NaN.
-    """
-    rng = np.random.default_rng(0)
-    clips = _drawn(values.shape[1], num_draws)
-    mean, drawn = 0.0, np.zeros(num_draws)
-    for sign, found in ((1, values), (-1, minus)):
-        if found is None:
-            continue
-        seeds = rng.multinomial(len(found), np.full(len(found), 1 / len(found)), num_draws)
-        known = ~np.isnan(found)
-        totals = ((clips @ np.where(known, found, 0).T) * seeds).sum(1)
-        counts = ((clips @ known.T) * seeds).sum(1)
-        drawn += sign * np.divide(totals, counts, out=np.full(num_draws, np.nan), where=counts > 0)
-        mean += sign * float(_mean(found, axis=None))
-    drawn = drawn[~np.isnan(drawn)]
-    low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2)) if len(drawn) else (np.nan, np.nan)
-    return mean, float(low), float(high)
-
-
-@lru_cache(maxsize=8)
-def _drawn(num_clips: int, num_draws: int) -> Float[np.ndarray, "draws clips"]:
-    """How often each clip comes when as many are drawn anew; a study asks for the same hundreds of times."""
-    even = np.full(num_clips, 1 / num_clips)
-    return np.random.default_rng(1).multinomial(num_clips, even, num_draws).astype(np.float64)
-
-
-def _mean(values: Values, axis: int | None) -> Values:
-    """The mean of what is not NaN; NaN, without numpy's warning, where nothing is left."""
-    known = ~np.isnan(values)
-    count = known.sum(axis)
-    return np.where(count > 0, np.where(known, values, 0).sum(axis) / np.maximum(count, 1), np.nan)

@@ -8,11 +8,11 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float, Float32
 
-from gatescope.skeleton import JOINT_NAMES
 from rendered_people import mesh, shapes
 from rendered_people.body import NECK_TOP, cross
 from rendered_people.mesh import Mesh
 from rendered_people.person import Person
+from rendered_people.skeleton import JOINT_NAMES
 from rendered_people.textures import TEXELS, linear
 
 # The modelling pose, of an adult: arms 45 degrees from the body, legs a little apart. Here the right limbs; the left

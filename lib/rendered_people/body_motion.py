@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from gatescope.skeleton import JOINT_NAMES, PARENTS
+from rendered_people.skeleton import JOINT_NAMES, PARENTS
 
 _LEFT_HIP, _RIGHT_HIP = JOINT_NAMES.index("left hip"), JOINT_NAMES.index("right hip")
 _LEFT_SHOULDER, _RIGHT_SHOULDER = JOINT_NAMES.index("left shoulder"), JOINT_NAMES.index("right shoulder")
@@ -15,7 +15,7 @@ _LEFT_SHOULDER, _RIGHT_SHOULDER = JOINT_NAMES.index("left shoulder"), JOINT_NAME
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class BodyMotion:
-    """A moving body: the 17 joints of `gatescope.skeleton` in the world, in mm.
+    """A moving body: the 17 joints of `rendered_people.skeleton` in the world, in mm.
 
     World axes: y up, right-handed (x cross y is z). Left and right are the person's own. Raises ValueError where
     `joints` has no frame or another shape, type or a value that is no number, or `fps` is not positive.

@@ -3,8 +3,8 @@
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from gatescope.loaders.body_motion import BodyMotion
-from gatescope.skeleton import JOINT_NAMES
+from rendered_people.body_motion import BodyMotion
+from rendered_people.skeleton import JOINT_NAMES
 
 # An adult's bones, mm.
 HIP_MM, THIGH_MM, SHIN_MM = 132.0, 443.0, 454.0

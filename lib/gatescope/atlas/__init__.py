@@ -1,0 +1,1 @@
+"""What turns notebooks into a checked collection: runs, figures and their record, the site."""

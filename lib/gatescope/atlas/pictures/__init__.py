@@ -1,0 +1,1 @@
+"""Pictures that one notebook alone uses, named after it."""

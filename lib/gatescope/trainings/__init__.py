@@ -1,0 +1,1 @@
+"""From a description to weights: recipes, the training loop, tasks, runs and what they came to."""

@@ -1,0 +1,87 @@
+"""Which files decide a result, told from imports."""
+
+import subprocess
+import sys
+
+import pytest
+
+from gatescope.dependencies import TRAINING, digest_of, files_behind, imported, training_digest
+from gatescope.paths import LIBRARY
+
+
+def names_behind(*modules):
+    return {path.relative_to(LIBRARY).as_posix() for path in files_behind(modules)}
+
+
+def test_a_training_is_decided_by_all_the_code_it_runs_through():
+    """What an interpreter loads for a training, but for what only the packages' own pages bring in."""
+    code = f"import sys, {', '.join(TRAINING)}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    own = {name for name in loaded if name.split(".")[0] in {"gatescope", "rendered_people"}}
+    found = names_behind(*TRAINING)
+    known = {path.removesuffix(".py").removesuffix("/__init__").replace("/", ".") for path in found}
+    packages = {name for name in own if (LIBRARY / name.replace(".", "/")).is_dir()}
+    passed_on = {"gatescope.loaders.flow", "gatescope.loaders.mocap", "gatescope.loaders.bvh"}
+    assert own - packages - known <= passed_on | {name for name in own if name.startswith("gatescope.models.keras")}
+    for name in ("rendered_people/raster.py", "gatescope/models/recurrent.py", "gatescope/trainings/train.py"):
+        assert name in found
+
+
+def test_pictures_and_pages_do_not_decide_a_training():
+    found = names_behind(*TRAINING)
+    assert not [name for name in found if name.startswith(("gatescope/pictures", "gatescope/atlas", "gatescope/exp"))]
+
+
+def test_clips_are_decided_by_the_renderer_and_by_what_a_clip_is():
+    found = names_behind("gatescope.loaders.rendered.gestures")
+    assert {"rendered_people/gestures.py", "rendered_people/textures.py", "gatescope/loaders/clip.py"} <= found
+    assert not [name for name in found if name.startswith("gatescope/models")]
+    assert "rendered_people/whole_body.py" not in found
+
+
+def test_a_name_that_a_package_passes_on_leads_to_its_own_module():
+    assert imported("from gatescope.loaders import read_clip") == ("gatescope.loaders.reading",)
+    assert imported("def f():\n    from gatescope.loaders import clip") == ("gatescope.loaders.clip",)
+    assert imported("import numpy\nimport gatescope.loaders.flow as flow") == ("gatescope.loaders.flow",)
+    assert imported("from .clip import Clip", "gatescope.loaders") == ("gatescope.loaders.clip",)
+    assert imported("from ..models import cells", "gatescope.loaders") == ("gatescope.models.cells",)
+
+
+def test_a_name_that_is_made_when_asked_for_brings_its_whole_package():
+    assert {"gatescope.pictures", "gatescope.pictures.scrubber"} <= set(
+        imported("from gatescope.pictures import Scrubber")
+    )
+
+
+def test_scripts_and_style_sheets_count_with_their_package():
+    assert "gatescope/pictures/scrubber.js" in names_behind("gatescope.pictures.scrubber")
+    assert "gatescope/atlas/site_template/site.css" in names_behind("gatescope.atlas.site")
+    assert not [name for name in names_behind("gatescope.models.recurrent") if not name.endswith(".py")]
+
+
+def test_a_hash_changes_with_a_file_it_covers_and_with_no_other(tmp_path, monkeypatch):
+    for name, text in {
+        "gatescope/__init__.py": "",
+        "gatescope/one.py": "from gatescope.two import f",
+        "gatescope/two.py": "f = 1",
+        "gatescope/three.py": "",
+        "rendered_people/__init__.py": "",
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr("gatescope.dependencies.LIBRARY", tmp_path)
+    monkeypatch.setattr("gatescope.files.LIBRARY", tmp_path)
+    before = digest_of(["gatescope.one"])
+    (tmp_path / "gatescope/three.py").write_text("g = 2")
+    assert digest_of(["gatescope.one"]) == before
+    (tmp_path / "gatescope/two.py").write_text("f = 2")
+    assert digest_of(["gatescope.one"]) != before
+
+
+def test_a_module_that_is_not_there_is_named():
+    with pytest.raises(LookupError, match="no module gatescope.nowhere"):
+        files_behind(["gatescope.nowhere"])
+
+
+def test_the_hash_of_a_training_is_that_of_its_code():
+    assert training_digest() == digest_of(TRAINING)
