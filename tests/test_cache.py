@@ -99,8 +99,9 @@ def test_another_renderer_has_another_folder(gestures, cached_type, tmp_path, mo
     from gatescope.loaders import cache
 
     before = cached_type(gestures, tmp_path).folder
-    for changed in ([*cache._renderer()[:-1], 28], ["other code", *cache._renderer()[1:]]):
-        monkeypatch.setattr(cache, "_renderer", lambda changed=changed: changed)
+    now = cache._renderer(type(gestures).__module__)
+    for changed in ([*now[:-1], 28], ["other code", *now[1:]]):
+        monkeypatch.setattr(cache, "_renderer", lambda module, changed=changed: changed)
         assert cached_type(gestures, tmp_path).folder != before
         monkeypatch.undo()
 

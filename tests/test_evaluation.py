@@ -173,37 +173,3 @@ def test_one_frame_stands_for_all_and_reversed_ends_where_it_began(evaluation):
 def test_an_unknown_control_lists_those_there_are(evaluation):
     with pytest.raises(LookupError, match="shuffled, single, reversed"):
         evaluation.evaluate(tiny_network(), noisy_clips(1), transform="mirrored")
-
-
-def test_a_difference_has_the_interval_of_its_paired_clips(evaluation):
-    """One seed each: the normal approximation of the mean of what one network has over the other, clip by clip."""
-    rng = np.random.default_rng(0)
-    first, second = rng.random((1, 900)) < 0.8, rng.random((1, 900)) < 0.7
-    second[:, :600] = first[:, :600]
-    value, low, high = evaluation.difference(first, second)
-    each = first[0].astype(float) - second[0]
-    assert value == pytest.approx(each.mean())
-    half = 1.96 * each.std() / math.sqrt(900)
-    assert (low, high) == pytest.approx((value - half, value + half), abs=0.15 * half)
-    assert evaluation.difference(second, first)[0] == pytest.approx(-value)
-    assert evaluation.difference(first, first) == (0.0, 0.0, 0.0)
-    wider = evaluation.difference(first, second, level=0.995)
-    assert wider[1] < low and wider[2] > high
-
-
-def test_a_difference_knows_that_seeds_differ(evaluation):
-    """Two seeds far apart: their spread, not that of the clips, makes the interval."""
-    clips = np.arange(1000)
-    first = np.stack([clips % 10 < 9, clips % 10 < 5])
-    second = np.stack([clips % 10 < 7, clips % 10 < 7])
-    value, low, high = evaluation.difference(first, second)
-    assert value == pytest.approx(0)
-    assert low == pytest.approx(-0.2, abs=0.05) and high == pytest.approx(0.2, abs=0.05)
-
-
-def test_all_pairs_are_compared_at_a_level_that_holds_for_all(evaluation):
-    rng = np.random.default_rng(1)
-    right = {name: rng.random((2, 200)) < 0.5 for name in "abc"}
-    found = evaluation.differences(right)
-    assert list(found) == [("a", "b"), ("a", "c"), ("b", "c")]
-    assert found["a", "c"] == evaluation.difference(right["a"], right["c"], level=1 - 0.05 / 3)

@@ -77,10 +77,10 @@ def test_a_module_is_still_one_thing(module):
 def test_the_rules_see_every_way_to_import(tmp_path):
     source = tmp_path / "plots.py"
     source.write_text(
-        "import gatescope.models.rnn\nfrom gatescope import train\nfrom gatescope.loaders.clip import Clip\n"
+        "import gatescope.models.rnn\nfrom gatescope import trainings\nfrom gatescope.loaders.clip import Clip\n"
         "from ..recordings import record\nfrom . import scrubber\nfrom rendered_people import body\n"
-        "def f():\n    from gatescope.trainings.udl import fit\n"
+        "def f():\n    from gatescope.udl import fit\n"
     )
     assert imported_rooms("gatescope.pictures.plots", source) == {
-        *("models", "train", "loaders", "recordings", "udl", "rendered_people")
+        *("models", "trainings", "loaders", "recordings", "udl", "rendered_people")
     }

@@ -11,9 +11,10 @@ import torch
 
 from gatescope.files import sha256_of
 from gatescope.measures.pose_errors import mpjpe
+from gatescope.measures.pose_influence import influence
 from gatescope.models import RPSM, GestureNetwork, NetworkConfig, RPSMConfig, pose_loss
 from gatescope.models.pose_config import TRUNKS, VARIANTS
-from gatescope.recordings import count_parameters, hook_points, influence, intervene, record
+from gatescope.recordings import count_parameters, hook_points, intervene, record
 from slow_poses import slow_stage, slow_trunk
 
 TINY = {

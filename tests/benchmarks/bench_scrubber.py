@@ -11,8 +11,8 @@ import numpy as np
 from pairs import machine
 from playwright.sync_api import Page, expect, sync_playwright
 
-from gatescope import study
 from gatescope.loaders import Clip, SyntheticGestures, to_batch
+from gatescope.models import open_networks
 from gatescope.pictures import Scrubber
 from gatescope.recordings import Watched, watch
 
@@ -94,7 +94,7 @@ READ_PICTURE = """area => {
 
 def watch_clip() -> tuple[Watched, Clip]:
     """A rendered clip in a trained ConvLSTM, whose backbone makes a step of two frames."""
-    network = study.open_networks([CHECKPOINT])[CHECKPOINT]
+    network = open_networks([CHECKPOINT])[CHECKPOINT]
     clip = SyntheticGestures("valid", 1, size=SIZE, num_frames=2 * STEPS)[0]
     return watch(network, to_batch(clip, **network.config.input | {"size": SIZE, "num_frames": 2 * STEPS}), MAPS), clip
 

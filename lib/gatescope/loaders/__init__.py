@@ -1,7 +1,7 @@
 """From the world to a Clip: video files, frame folders, data sets, rendered people, and batches of them."""
 
 from gatescope.loaders.cache import CachedClips
-from gatescope.loaders.clip import Clip, as_seen, sample_frames, to_batch
+from gatescope.loaders.clip import Clip, as_seen, over_steps, sample_frames, to_batch
 from gatescope.loaders.datasets import IsoGDClips, JesterClips, VideoClips
 from gatescope.loaders.errors import ClipError
 from gatescope.loaders.families import PermutationFamilies
@@ -31,6 +31,7 @@ __all__ = [
     "SyntheticGestures",
     "VideoClips",
     "as_seen",
+    "over_steps",
     "read_bvh",
     "read_clip",
     "sample_frames",

@@ -34,7 +34,7 @@ def estimate(
         totals = ((clips @ np.where(known, found, 0).T) * seeds).sum(1)
         counts = ((clips @ known.T) * seeds).sum(1)
         drawn += sign * np.divide(totals, counts, out=np.full(num_draws, np.nan), where=counts > 0)
-        mean += sign * float(known_mean(found, axis=None))
+        mean += sign * float(known_mean(found.astype(np.float64), axis=None))
     drawn = drawn[~np.isnan(drawn)]
     low, high = np.quantile(drawn, ((1 - level) / 2, (1 + level) / 2)) if len(drawn) else (np.nan, np.nan)
     return mean, float(low), float(high)
@@ -55,7 +55,7 @@ def differences(right: Mapping[str, Values]) -> dict[tuple[str, str], tuple[floa
     return {(first, second): estimate(right[first], right[second], level=level) for first, second in pairs}
 
 
-def known_mean(values: Values, axis: int | None) -> Values:
+def known_mean(values: Float[np.ndarray, "..."], axis: int | None) -> Float[np.ndarray, "..."] | np.float64:
     """The mean of what is not NaN; NaN, without numpy's warning, where nothing is left."""
     known = ~np.isnan(values)
     count = known.sum(axis)

@@ -1,6 +1,8 @@
 """From a batch to logits, every quantity named: cells, backbone, network."""
 
 from gatescope.models.cells import CELLS, STUDY_CELLS, Cell
+from gatescope.models.checkpoints import by_cell, checkpoint, checkpoint_names, class_names, open_networks, untrained
+from gatescope.models.conventions import MEANS
 from gatescope.models.dsts import DSTS, DSTSConfig, SpecialisedNetwork
 from gatescope.models.keras_weights import load_keras_weights
 from gatescope.models.network import GestureNetwork, NetworkConfig
@@ -12,6 +14,7 @@ __all__ = [
     "CELLS",
     "DSTS",
     "LSTM",
+    "MEANS",
     "RNN",
     "RPSM",
     "RPSMConfig",
@@ -23,6 +26,12 @@ __all__ = [
     "PeepholeConvLSTM",
     "RecurrentLayer",
     "SpecialisedNetwork",
+    "by_cell",
+    "checkpoint",
+    "checkpoint_names",
+    "class_names",
     "load_keras_weights",
+    "open_networks",
     "pose_loss",
+    "untrained",
 ]

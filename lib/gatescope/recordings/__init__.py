@@ -1,6 +1,5 @@
-"""From a model at work to numbers: recordings, interventions, costs."""
+"""A model at work: what passes its hook points, what changes when they are changed, and what it costs."""
 
-from gatescope.measures.pose_influence import influence
 from gatescope.recordings.cost import (
     PUBLISHED_MULTIPLY_ADDS,
     count_multiply_adds,
@@ -9,6 +8,7 @@ from gatescope.recordings.cost import (
     measure_time,
 )
 from gatescope.recordings.record import Recording, hook_points, intervene, record
+from gatescope.recordings.scoring import encode_all, score_all
 from gatescope.recordings.watching import Watched, watch
 
 __all__ = [
@@ -17,11 +17,12 @@ __all__ = [
     "Watched",
     "count_multiply_adds",
     "count_parameters",
+    "encode_all",
     "hook_points",
-    "influence",
     "intervene",
     "measure_memory",
     "measure_time",
     "record",
+    "score_all",
     "watch",
 ]

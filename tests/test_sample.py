@@ -42,9 +42,9 @@ def test_a_missing_checkpoint_is_named_with_what_there_is():
 
 
 def test_a_pattern_stands_for_every_seed_that_is_kept(tmp_path, monkeypatch):
-    from gatescope import study
+    from gatescope.models import checkpoints
 
-    monkeypatch.setattr(study, "CHECKPOINTS", tmp_path / "checkpoints")
+    monkeypatch.setattr(checkpoints, "CHECKPOINTS", tmp_path / "checkpoints")
     for name in ("a-0", "a-1", "a-shuffled-0", "b-0"):
         untrained(config(name[0])).save(tmp_path / "checkpoints" / name / "network.safetensors")
     assert list(open_networks(["b-?", "a-?"])) == ["b-0", "a-0", "a-1"]
@@ -108,9 +108,11 @@ def test_what_is_said_of_recorded_clips_holds_no_path_of_the_machine(saved, shar
 
 
 def test_clips_below_the_repository_are_named_from_there_on(saved, shared, tmp_path, monkeypatch):
-    from gatescope import paths, study
+    from gatescope import paths
+    from gatescope.loaders import datasets
+    from gatescope.measures import sample
 
-    for module in (paths, study):
+    for module in (paths, datasets, sample):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "no.mkv").write_bytes((shared / "realdata/intel_asl/asl_gestures/no.mkv").read_bytes())
