@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from gatescope.measures.gate_kinds import ROWS, half_width, main_effects
-from gatescope.measures.gates import (
+from gatescope.measures.gate_variance import (
     AXES,
     PARTS,
     explained_by,
@@ -23,16 +23,15 @@ from gatescope.recordings.replacements import (
     attention_replacements,
     channel_mean,
     constant,
-    divergence,
     every_replacement,
     replacements,
     shift_level,
     shuffle_space,
     space_mean,
     time_mean,
-    verdict,
     without_own_map,
 )
+from gatescope.recordings.scoring import divergence
 
 MIXED = Cell(i="conv", f="pooled", o="attention", candidate="separable")
 
@@ -212,7 +211,6 @@ def test_shuffling_moves_positions_of_all_channels_together_and_anew_for_each_cl
     for clip, order in zip((clip for step in steps for clip in step), orders, strict=True):
         assert torch.equal(clip.flatten(1), order + torch.tensor([0.0, 20.0, 40.0])[:, None])
     assert torch.equal(shuffle_space()(gate), steps[0])
-    assert not torch.equal(shuffle_space(seed=1)(gate), steps[0])
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.45, 0.55), (0.0, 1.0), (0.9, 1.0)])
@@ -318,21 +316,6 @@ def test_the_divergence_is_kullback_and_leiblers(rng):
     assert (divergence(before, before) == 0).all()
     assert divergence(before, before + 5) == pytest.approx(0, abs=1e-6)
     assert np.isfinite(divergence(1000 * before, 1000 * after)).all()
-
-
-@pytest.mark.parametrize(
-    ("change", "num_answers", "said"),
-    [
-        ((-20, -30, -10), 100, "yes"),
-        ((0, -4, 4), 100, "no"),
-        ((0, 0, 0), 61, "no"),
-        ((0, 0, 0), 59, "?"),  # 5 % may change and not be seen in 59
-        ((-1, -6, 4), 1000, "?"),
-        ((2, 1, 3), 100, "in the way"),
-    ],
-)
-def test_the_interval_and_the_number_of_answers_decide_and_not_the_value(change, num_answers, said):
-    assert verdict(*change, margin=5, num_answers=num_answers) == said
 
 
 def additive(level, effects):
