@@ -91,7 +91,7 @@ def rank_correlation(
     maps: Float[np.ndarray, "clips ..."], others: Float[np.ndarray, "clips ..."]
 ) -> Float[np.ndarray, " clips"]:
     """Return Spearman's rank correlation of two maps of each clip, -1 to 1; NaN where one of them is constant."""
-    from scipy.stats import rankdata  # 0.4 s to import
+    from scipy.stats import rankdata  # slow to import
 
     return correlation(*(rankdata(values.reshape(len(values), 1, -1), axis=-1) for values in (maps, others)))
 

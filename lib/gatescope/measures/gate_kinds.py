@@ -33,7 +33,7 @@ def half_width(right: Mapping[str, Bool[np.ndarray, " clip"]]) -> float:
     Each row was trained once: the residual holds the chance of training and all interactions. Student's t with 20
     degrees of freedom, for the contrast of 9 rows with all 27.
     """
-    from scipy.stats import t  # 0.4 s to import
+    from scipy.stats import t  # slow to import
 
     effects = {key: values.mean() for key, values in main_effects(right).items()}
     accuracy = {name: values.mean() for name, values in right.items()}

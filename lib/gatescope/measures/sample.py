@@ -50,16 +50,8 @@ class Sample:
     @cached_property
     def hand(self) -> Bool[np.ndarray, "clips time size size"] | None:
         """Pixels that show the hand; None where they are not known."""
-        return self._stacked("hand_mask")
-
-    @cached_property
-    def flow(self) -> Float32[np.ndarray, "clips pairs size size 2"] | None:
-        """Exact flow from each frame to the next, px per frame; None where it can only be estimated."""
-        return self._stacked("flow")
-
-    def _stacked(self, name: str) -> np.ndarray | None:
-        found = [getattr(clip, name) for clip in self.clips]
-        return None if any(each is None for each in found) else np.stack(found)
+        hands = [clip.hand_mask for clip in self.clips]
+        return None if any(hand is None for hand in hands) else np.stack(hands)
 
     @cached_property
     def speed(self) -> Float32[np.ndarray, "clips time size size"]:
@@ -67,7 +59,7 @@ class Sample:
 
         The last frame, which has no next, repeats the one before.
         """
-        flow = np.stack([optical_flow(frames) for frames in self.frames]) if self.flow is None else self.flow
+        flow = np.stack([optical_flow(clip.frames) if clip.flow is None else clip.flow for clip in self.clips])
         speed = np.hypot(flow[..., 0], flow[..., 1])
         return np.concatenate([speed, speed[:, -1:]], axis=1)
 

@@ -63,7 +63,7 @@ def integrated_gradients(
 def _along_path(
     network: GestureNetwork, clip: Tensor, start: Tensor, label: int, tolerance: float
 ) -> tuple[Tensor, float, int]:
-    from captum.attr import IntegratedGradients  # 1 s to import
+    from captum.attr import IntegratedGradients  # slow to import
 
     captum = IntegratedGradients(network)
 

@@ -9,8 +9,16 @@ from torch import Tensor
 
 from gatescope.recordings.scoring import Change
 
-IN_SPACE = ("space mean", "shared map", "shuffled", "shifted")  # of gates that are maps
-REPLACEMENTS = (*IN_SPACE, "time mean", "channel mean", "another clip's", "constant")
+REPLACEMENTS = (
+    "space mean",
+    "shared map",
+    "shuffled",
+    "shifted",
+    "time mean",
+    "channel mean",
+    "another clip's",
+    "constant",
+)
 
 Step = Float[Tensor, "clip channel *space"]
 Steps = Float[Tensor, "clip time channel *space"]
