@@ -120,7 +120,7 @@ def test_captum_alone_returns_the_last_step_of_grad_cam(x):
 
 
 def test_grad_cam_of_what_has_no_place_is_refused(x):
-    with pytest.raises(ValueError, match=r"layer1.f is \(2, 2, 8\), a value per channel"):
+    with pytest.raises(ValueError, match=r"layer1.f has the shape \(2, 2, 8\), a value per channel"):
         grad_cam(make("a"), x, CLASSES, "layer1.f")
     with pytest.raises(LookupError, match="no hook point"):
         grad_cam(make("a"), x, CLASSES, "layer3.h")
@@ -216,8 +216,9 @@ def test_integrated_gradients_of_nothing_are_nothing(x):
     assert not found.values.any() and found.errors < 1e-12 and found.gradients.tolist() == [16]
 
 
-def test_refinement_that_may_not_go_on_tells_its_error(x):
-    found = integrated_gradients(make(), 3 * x[:1], still(x[:1]), CLASSES[:1], tolerance=0.0, max_pieces=16)
+def test_refinement_that_may_not_go_on_tells_its_error(x, monkeypatch):
+    monkeypatch.setattr("gatescope.recordings.attribution.MAX_PIECES", 16)
+    found = integrated_gradients(make(), 3 * x[:1], still(x[:1]), CLASSES[:1], tolerance=0.0)
     assert found.gradients.tolist() == [16] and found.errors > 0
 
 

@@ -1,21 +1,14 @@
-"""Parameters and multiply-adds against counts by hand, and measured time and memory of calls that are known."""
-
-import time
+"""Parameters and multiply-adds against counts by hand, and the benchmarks' measured memory of calls that are known."""
 
 import pytest
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.memory import measure_memory
 from gatescope.models import CELLS, GestureNetwork, NetworkConfig, RecurrentLayer
 from gatescope.models.cells import Cell
-from gatescope.recordings import (
-    PUBLISHED_MULTIPLY_ADDS,
-    count_multiply_adds,
-    count_parameters,
-    measure_memory,
-    measure_time,
-)
+from gatescope.recordings import PUBLISHED_MULTIPLY_ADDS, count_multiply_adds, count_parameters
 
 POSITIONS = 28 * 28
 
@@ -115,18 +108,6 @@ def test_counting_runs_nothing_and_leaves_nothing():
     assert not network.layer1._forward_pre_hooks and not network.layer2._forward_pre_hooks
     assert all(parameter.grad is None for parameter in network.parameters())
     assert network.eval()(clip).shape == (1, 3)
-
-
-def test_time_is_that_of_the_runs_after_the_first():
-    calls = []
-
-    def call():
-        time.sleep(0.2 if not calls else 0.01)
-        calls.append(1)
-
-    low, median, high = measure_time(call, num_runs=5)
-    assert len(calls) == 6
-    assert 0.01 <= low <= median <= high < 0.2
 
 
 def test_memory_is_what_is_held_at_once():

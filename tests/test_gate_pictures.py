@@ -6,7 +6,7 @@ from matplotlib import pyplot as plt
 
 from gatescope.atlas.pictures import spatial_or_channel as pictures
 from gatescope.measures.gate_kinds import ROWS
-from gatescope.measures.gates import PARTS
+from gatescope.measures.gate_variance import PARTS
 
 
 @pytest.fixture

@@ -159,7 +159,7 @@ def test_of_no_difference_nothing_is_left_or_reached(rng):
 
 
 def test_two_clips_must_be_alike():
-    with pytest.raises(ValueError, match="two clips alike"):
+    with pytest.raises(ValueError, match="features of equal shape"):
         fading(layer_of("a").float(), torch.zeros(2, 3, 3, 4, 4), torch.zeros(1, 3, 3, 4, 4))
 
 

@@ -4,7 +4,7 @@ import torch
 
 from gatescope.loaders import Clip
 from gatescope.loaders.clip import as_seen, over_steps
-from gatescope.measures.sample import open_sample
+from gatescope.measures.sample import Sample, open_sample
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.models.checkpoints import by_cell, checkpoint, open_networks, untrained
 from gatescope.recordings.scoring import encode_all, score_all
@@ -83,6 +83,14 @@ def test_rendered_clips_come_with_labels_hands_and_exact_flow(saved, tmp_path):
     assert "synthetic" in sample.title
 
 
+def test_speed_is_that_of_a_frame_to_the_next_and_the_last_repeats_it():
+    flow = np.zeros((3, 4, 4, 2), np.float32)
+    flow[..., 0], flow[..., 1] = np.array([3, 6, 9])[:, None, None], np.array([4, 8, 12])[:, None, None]
+    clip = a_clip(np.zeros((4, 4, 4, 3), np.uint8), flow=flow)
+    sample = Sample(source="here", synthetic=True, x=torch.zeros(1, 3, 4, 4, 4), clips=(clip,), labels=None)
+    assert sample.speed[0, :, 2, 1].tolist() == [5, 10, 15, 15]
+
+
 def test_recorded_clips_have_frames_alone(saved, shared, tmp_path):
     network = GestureNetwork.load(saved())
     for where in ("jester_layout", "jester_layout/20bn-jester-v1/1", "asl_gestures/no.mkv"):
@@ -90,7 +98,7 @@ def test_recorded_clips_have_frames_alone(saved, shared, tmp_path):
         assert sample.x.shape[1:] == (3, 16, 32, 32)
         assert sample.labels is None and sample.hand is None
         assert sample.speed.shape == sample.change.shape == sample.frames.shape[:4]
-        with pytest.raises(ValueError, match="nobody knows where the hand is"):
+        with pytest.raises(ValueError, match="has no mask of the hand"):
             sample.hand_on((8, 4, 4))
 
 

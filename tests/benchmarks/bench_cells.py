@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from baselines import NaiveLayer, PopularConvLSTM
+from memory import measure_memory
 from pairs import HEADER, Pairs, check, convolution_peak, keep_freed_memory, machine, measure_pairs, say
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from gatescope.models import CELLS, RecurrentLayer
-from gatescope.recordings import measure_memory
 from gatescope.trainings.recipes import choose_precision
 
 NUM_STEPS = 8

@@ -12,7 +12,8 @@ from gatescope.loaders.clip import over_steps
 from gatescope.models import GestureNetwork
 from gatescope.pictures.quantities import Quantity, describe, place_of
 from gatescope.recordings.attribution import conductance, grad_cam, integrated_gradients, still
-from gatescope.recordings.replacements import Change, attention_replacements, replacements
+from gatescope.recordings.replacements import attention_replacements, replacements
+from gatescope.recordings.scoring import Change
 
 TOGETHER = "all gates"
 GATES = "ifo"

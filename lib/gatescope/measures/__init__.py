@@ -1,4 +1,4 @@
-"""From recordings to numbers with their intervals."""
+"""Measures of recordings: numbers with their intervals."""
 
 from gatescope.measures.estimates import differences, estimate
 from gatescope.measures.sample import Sample, open_sample

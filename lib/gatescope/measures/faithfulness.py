@@ -1,7 +1,7 @@
-"""What attributions are worth: removing what they name, comparing them with those of spoilt networks.
+"""Faithfulness of attributions: removal of what they rank highest, and comparison with randomised networks.
 
-`removal` and `remove_tubes` take `reference`, what stands where something of a clip is removed; `classes` are those
-whose scores are looked at, one a clip. Infidelity and sensitivity are captum's own, `captum.metrics`.
+`reference` is what replaces the removed part of a clip; `classes` are the classes whose scores are measured, one a
+clip. Infidelity and sensitivity are captum's own, `captum.metrics`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,9 +10,9 @@ from copy import deepcopy
 import numpy as np
 import torch
 from jaxtyping import Float, Float32
-from scipy.stats import rankdata
 from torch import Tensor
 
+from gatescope.measures.localisation import correlation
 from gatescope.models import GestureNetwork
 from gatescope.recordings.attribution import BATCH_SIZE, Classes, Clips, chosen
 
@@ -30,10 +30,10 @@ def removal(
     *,
     insert: bool = False,
 ) -> Float32[np.ndarray, "clips parts"]:
-    """The class's probability after the first `parts` (0 to 1) in the order of `priority` were removed from clips.
+    """Return the class's probability after the first `parts` (0 to 1) of a clip, highest `priority` first, are removed.
 
-    Deletion (Petsiuk et al. 2018), or with `insert` insertion: as much of the clip put into `reference`. The highest
-    go first, equals in a random order. A priority of one value a frame removes whole frames.
+    Deletion (Petsiuk et al. 2018), or with `insert` insertion into `reference`. Ties are ordered at random. A priority
+    with one value a frame removes whole frames.
     """
     ranks = _ranks(priority).to(x.dtype)
     curve = []
@@ -46,17 +46,17 @@ def removal(
 
 
 def area_under(curves: Float[np.ndarray, "*any parts"], parts: Sequence[float]) -> Float[np.ndarray, "*any"]:
-    """The mean height of curves over `parts`, by the trapezoid rule."""
+    """Return the mean height of curves over `parts`, by the trapezoid rule."""
     return np.trapezoid(curves, parts, axis=-1) / (parts[-1] - parts[0])
 
 
-def remove_tubes(shape: tuple[int, int, int], seed: int = 0) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """What `captum.metrics.infidelity` asks for: of each clip a tube of (frames, rows, columns) somewhere is replaced.
+def remove_tubes(shape: tuple[int, int, int]) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Return a perturbation for `captum.metrics.infidelity` that puts the reference into a random tube of each clip.
 
-    The function takes clips and their references and returns where the tube was, 1 inside, and the clips without it.
-    Attributions that already hold the difference from the reference, as integrated gradients do, go with it.
+    `shape` is (frames, rows, columns). The function takes clips and references and returns the tubes, 1 inside, and the
+    clips without them. It suits attributions that contain the difference from the reference: integrated gradients.
     """
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(0)
 
     def perturb(x: Clips, reference: Clips) -> tuple[Tensor, Tensor]:
         tube = torch.zeros_like(x)
@@ -73,9 +73,9 @@ def remove_tubes(shape: tuple[int, int, int], seed: int = 0) -> Callable[[Tensor
 
 
 def randomised(network: GestureNetwork, seed: int = 0) -> Iterator[tuple[str, GestureNetwork]]:
-    """Copies of `network` with more and more parts as before training, from the head down (Adebayo et al. 2018).
+    """Yield copies of `network` with more and more parts at random weights, from the head down (Adebayo et al. 2018).
 
-    Each comes with the name of the part that was the last to lose its weights; `network` stays as it is.
+    Each comes with the name of the part randomised last; `network` itself does not change.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -90,18 +90,14 @@ def randomised(network: GestureNetwork, seed: int = 0) -> Iterator[tuple[str, Ge
 def rank_correlation(
     maps: Float[np.ndarray, "clips ..."], others: Float[np.ndarray, "clips ..."]
 ) -> Float[np.ndarray, " clips"]:
-    """Spearman's rank correlation of two maps of each clip, -1 to 1; NaN where one is the same everywhere."""
-    ranks = [rankdata(values.reshape(len(values), -1), axis=1) for values in (maps, others)]
-    first, second = (rank - rank.mean(1, keepdims=True) for rank in ranks)
-    sizes = np.sqrt((first**2).sum(1) * (second**2).sum(1))
-    return np.divide((first * second).sum(1), sizes, out=np.full(len(maps), np.nan), where=sizes > 0)
+    """Return Spearman's rank correlation of two maps of each clip, -1 to 1; NaN where one of them is constant."""
+    from scipy.stats import rankdata  # slow to import
+
+    return correlation(*(rankdata(values.reshape(len(values), 1, -1), axis=-1) for values in (maps, others)))
 
 
 def _ranks(priority: Tensor) -> Tensor:
-    """The place of each value in its clip's order, the highest first, from 0 to just below 1."""
-    rng = np.random.default_rng(0)
+    """Return the rank of each value in its clip, the highest first, from 0 to just below 1."""
     flat = priority.flatten(1).numpy(force=True)
-    ranks = np.empty(flat.shape)
-    for row, values in enumerate(flat):
-        ranks[row, np.lexsort((rng.random(len(values)), -values))] = np.arange(len(values)) / len(values)
-    return torch.from_numpy(ranks).view(priority.shape)
+    order = np.lexsort((np.random.default_rng(0).random(flat.shape), -flat), axis=-1)
+    return torch.from_numpy(order.argsort(-1) / flat.shape[1]).view(priority.shape)

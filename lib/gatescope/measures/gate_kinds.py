@@ -1,11 +1,10 @@
-"""The 27 choices of gates, each trained once: what the kinds of each gate do on average."""
+"""Main effects of gate kinds on accuracy, from one training of each of the 27 choices."""
 
 from collections.abc import Mapping
 from itertools import product
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from scipy.stats import t
 
 from gatescope.models.cells import GATE_KINDS
 
@@ -13,10 +12,10 @@ ROWS = {"_".join(kinds): kinds for kinds in product(GATE_KINDS, repeat=3)}  # of
 
 
 def main_effects(right: Mapping[str, Bool[np.ndarray, " clip"]]) -> dict[tuple[str, str], Float64[np.ndarray, " clip"]]:
-    """What each kind of each gate does, for each (gate, kind): the mean over all rows that have it, less that over all.
+    """Return the main effect of each (gate, kind): the mean over all rows that have it, less the mean over all rows.
 
-    `right` says of every row, by its name as in STUDY_CELLS, which clips it gets right. Raises ValueError unless every
-    choice of kinds is there: of some alone, the means would differ in the other gates as well.
+    `right` holds for every row, by its name in STUDY_CELLS, which clips it gets right. Raises ValueError unless all
+    rows are there: means over some of them would differ in the other gates as well.
     """
     if set(right) != set(ROWS):
         raise ValueError(f"main effects need all {len(ROWS)} rows; {len(set(ROWS) - set(right))} are missing")
@@ -28,12 +27,14 @@ def main_effects(right: Mapping[str, Bool[np.ndarray, " clip"]]) -> dict[tuple[s
     }
 
 
-def half_width(right: Mapping[str, Bool[np.ndarray, " clip"]], level: float = 0.95) -> float:
-    """How far to either side a main effect's interval reaches, by what the main effects leave unexplained of the rows.
+def half_width(right: Mapping[str, Bool[np.ndarray, " clip"]]) -> float:
+    """Return the half width of a main effect's 95 % interval, from the variance that main effects leave unexplained.
 
-    Each row was trained once, by itself: that rest holds chance in training, and whatever gates do only together.
-    Student's t for the contrast of 9 rows with all 27, 20 degrees of freedom.
+    Each row was trained once: the residual holds the chance of training and all interactions. Student's t with 20
+    degrees of freedom, for the contrast of 9 rows with all 27.
     """
+    from scipy.stats import t  # slow to import
+
     effects = {key: values.mean() for key, values in main_effects(right).items()}
     accuracy = {name: values.mean() for name, values in right.items()}
     rest = [
@@ -43,4 +44,4 @@ def half_width(right: Mapping[str, Bool[np.ndarray, " clip"]], level: float = 0.
     freedom = len(rest) - 1 - 3 * (len(GATE_KINDS) - 1)
     of_rows = np.square(rest).sum() / freedom
     same = len(rest) / len(GATE_KINDS)
-    return float(t.ppf((1 + level) / 2, freedom) * np.sqrt(of_rows * (1 / same - 1 / len(rest))))
+    return float(t.ppf(0.975, freedom) * np.sqrt(of_rows * (1 / same - 1 / len(rest))))

@@ -1,14 +1,12 @@
-"""Measures of maps over positions: how spread out, where, and whether on the hand.
+"""Measures of maps over positions: their spread, their place, and their agreement with the hand.
 
-Maps are never negative (of a signed quantity take its size); the last two axes are rows and columns, any others come
-before. A mask holds the part of each position that is covered, 0 to 1, as `Sample.hand_on` gives it: a map has one
-value a position, so a position covered by half counts by half. Where the hand is not in view a measure is NaN, and
-`estimate` leaves it out.
+Maps are never negative (take the magnitude of a signed quantity); their last two axes are rows and columns. A mask
+holds the part of each position that is covered, 0 to 1, as `Sample.hand_on` returns it. Where the hand is not in view a
+measure is NaN, and `estimate` leaves it out.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.ndimage import distance_transform_edt
 
 from gatescope.measures.estimates import known_mean
 
@@ -17,111 +15,111 @@ Mask = Float[np.ndarray, "*#any rows columns"] | Bool[np.ndarray, "*#any rows co
 Values = Float[np.ndarray, "..."] | np.float64  # one for each map; of a single map a number
 
 TOLERANCE = 15 / 224  # of the frame's side: the pointing game's 15 px in frames of 224
+EVEN = 1e-6  # a map whose relative variation is less varies by rounding
 
 
 def shares(maps: Maps) -> Maps:
-    """Each map over its sum: the part of the whole that lies on each position; NaN where all of a map is 0.
-
-    Raises ValueError for a negative value.
-    """
+    """Return each map divided by its sum; NaN for a map of zeros. Raises ValueError for a negative value."""
     maps = np.asarray(maps, np.float64)
     if (maps < 0).any():
-        raise ValueError(f"a measure needs maps that are never negative; got {np.nanmin(maps):g}: take np.abs of them")
+        raise ValueError(f"maps must not be negative; got a value of {np.nanmin(maps):g}: take np.abs of the maps")
     total = maps.sum((-2, -1), keepdims=True)
     return np.divide(maps, total, out=np.full_like(maps, np.nan), where=total > 0)
 
 
 def entropy(maps: Maps) -> Values:
-    """How spread out each map is, nats: 0 for a single position, log(rows x columns) for an even spread."""
+    """Return each map's entropy, nats: 0 for a single position, log(rows x columns) for an even spread."""
     parts = shares(maps)
     return -(parts * np.log(np.where(parts > 0, parts, 1))).sum((-2, -1))
 
 
 def area(mask: Mask) -> Values:
-    """The part of the frame that a mask covers, 0 to 1; NaN where it covers nothing."""
+    """Return the part of the frame that a mask covers, 0 to 1; NaN where it covers nothing."""
     covered = np.asarray(mask, np.float64).mean((-2, -1))
     return np.where(covered > 0, covered, np.nan)
 
 
 def energy(maps: Maps, mask: Mask) -> Values:
-    """The part of each map's sum that lies on the mask: the energy-based pointing game (Wang et al. 2020).
+    """Return the part of each map's sum that lies on the mask: the energy-based pointing game (Wang et al. 2020).
 
-    A mask of 0 and 1 has all of its own energy; one of parts has less, as no map of this grid could do better than
-    its most covered position. NaN where the mask or the map is empty. To be read beside `area`: that is what an even
-    spread has.
+    An even map has the energy `area(mask)`. No map exceeds the mask's most covered position. NaN where the mask or the
+    map is empty.
     """
     found = (shares(maps) * mask).sum((-2, -1))
     return np.where(np.isnan(area(mask)), np.nan, found)
 
 
 def enrichment(energy: Float[np.ndarray, "*any step"], area: Float[np.ndarray, "*#any step"]) -> Values:
-    """How many times more energy on the mask than an even spread would have, all steps of a clip together.
+    """Return the energy on the mask relative to that of an even spread, over all steps of a clip.
 
-    The mean energy over the mean area, of the steps where both are known: were it the mean of their quotients, a step
-    with one fingertip in view would count for more than one with the whole hand. NaN where there is no such step.
+    The mean energy over the mean area of the steps where both are known. A mean of quotients would weight a step with
+    one fingertip in view more than one with the whole hand. NaN where there is no such step.
     """
     known = ~(np.isnan(energy) | np.isnan(area))
     on, under = (np.where(known, values, 0).sum(-1) for values in (energy, area))
     return np.divide(on, under, out=np.full_like(on, np.nan), where=under > 0)
 
 
-def pointing(maps: Maps, mask: Mask) -> Values:
-    """The part of the map's highest position that the mask covers, 0 or 1 for a mask of 0 and 1: the pointing game.
-
-    Of several equally high positions the mean. With a tolerance it takes the mask of `widen`. NaN where the mask or
-    the map is empty. The field averages it over classes.
-    """
-    return energy(peaks(maps), mask)
-
-
 def peaks(maps: Maps) -> Maps:
-    """Each map with all of it on its highest position, or in equal parts on several that are equally high."""
+    """Return maps with all energy on each map's highest position, or in equal parts on several that are equally high.
+
+    The `energy` of peaks is the pointing game; with a tolerance it takes the mask of `widen`.
+    """
     parts = shares(maps)
     return shares((parts == parts.max((-2, -1), keepdims=True)).astype(np.float64))
 
 
-def widen(
-    masks: Bool[np.ndarray, "*any size size"], tolerance: float = TOLERANCE
-) -> Bool[np.ndarray, "*any size size"]:
-    """Masks with all that is no further from them than `tolerance`, in parts of the frame's side; none for none."""
+def widen(masks: Bool[np.ndarray, "*any size size"]) -> Bool[np.ndarray, "*any size size"]:
+    """Return masks dilated by the pointing game's tolerance; an empty mask stays empty."""
+    from scipy.ndimage import distance_transform_edt
+
     flat = masks.reshape(-1, *masks.shape[-2:])
-    reach = tolerance * masks.shape[-1]
+    reach = TOLERANCE * masks.shape[-1]
     near = [distance_transform_edt(~mask) <= reach if mask.any() else mask for mask in flat]
     return np.array(near, bool).reshape(masks.shape)
 
 
 def centre(maps: Maps) -> Float[np.ndarray, "*any 2"]:
-    """Each map's centre of mass, (row, column) in parts of the frame; NaN for an empty map.
-
-    (0, 0) is the frame's upper left corner, (1, 1) its lower right.
-    """
+    """Return each map's centre of mass (row, column): (0, 0) upper left corner, (1, 1) lower right; NaN if empty."""
     parts = shares(maps)
     rows, columns = ((np.arange(size) + 0.5) / size for size in parts.shape[-2:])
     return np.stack([(parts.sum(-1) * rows).sum(-1), (parts.sum(-2) * columns).sum(-1)], axis=-1)
 
 
-def path_correlation(path: Float[np.ndarray, "*#any step 2"], other: Float[np.ndarray, "*#any step 2"]) -> Values:
-    """The correlation in time of two paths, -1 to 1: 1 where one is the other in another place or size.
+def correlation(
+    first: Float[np.ndarray, "clips *any rows columns"], second: Float[np.ndarray, "clips *any rows columns"]
+) -> Float[np.ndarray, " clips"]:
+    """Return Pearson's correlation over positions of two sets of maps, -1 to 1, as the mean over a clip's maps.
 
-    Both coordinates count together, so it is the direction with most movement that decides. Steps where either is NaN
-    are left out; NaN with fewer than three left, or where one of the two stands still.
+    Maps that are constant up to rounding are left out; NaN where all are.
+    """
+    apart, sizes = [], []
+    for maps in (np.float64(first), np.float64(second)):
+        apart.append(maps - maps.mean((-2, -1), keepdims=True))
+        size, whole = (np.sqrt((each**2).sum((-2, -1))) for each in (apart[-1], maps))
+        sizes.append(np.where(size > EVEN * whole, size, np.nan))
+    found = (apart[0] * apart[1]).sum((-2, -1)) / (sizes[0] * sizes[1])
+    return known_mean(found.reshape(len(found), -1))
+
+
+def path_correlation(path: Float[np.ndarray, "*#any step 2"], other: Float[np.ndarray, "*#any step 2"]) -> Values:
+    """Return the correlation in time of two paths, -1 to 1; it ignores their place and size.
+
+    Both coordinates are pooled, so the direction with most movement decides. Steps where either is NaN are left out;
+    NaN with fewer than three steps left, or where a path stands still.
     """
     path, other = np.broadcast_arrays(path, other)
     known = ~(np.isnan(path) | np.isnan(other)).any(-1, keepdims=True)
-    count = known.sum(-2, keepdims=True)
-    moved = []
-    for one in (path, other):
-        mean = np.where(known, one, 0).sum(-2, keepdims=True) / np.maximum(count, 1)
-        moved.append(np.where(known, one - mean, 0))
-    first, second = moved
+    paths = [np.where(known, one, np.nan) for one in (path, other)]
+    first, second = (np.where(known, one - known_mean(one, axis=-2)[..., None, :], 0) for one in paths)
     sizes = np.sqrt((first**2).sum((-2, -1)) * (second**2).sum((-2, -1)))
-    # Below that, what is left of a path that stands still is rounding.
-    moves = (sizes > 1e-12) & (count[..., 0, 0] >= 3)
+    # A smaller product is the rounding of a path that stands still.
+    moves = (sizes > 1e-12) & (known.sum((-2, -1)) >= 3)
     return np.divide((first * second).sum((-2, -1)), sizes, out=np.full_like(sizes, np.nan), where=moves)
 
 
 def centre_blob(rows: int, columns: int, width: float = 0.25) -> Float[np.ndarray, "rows columns"]:
-    """A Gaussian in the middle of the frame, `width` its standard deviation in parts of the frame's side."""
+    """Return a Gaussian in the middle of the frame, of standard deviation `width` in parts of the frame's side."""
     down, across = (((np.arange(size) + 0.5) / size - 0.5) / width for size in (rows, columns))
     return np.exp(-(down[:, None] ** 2 + across**2) / 2)
 
@@ -132,21 +130,20 @@ def on_hand(
     hand: Float[np.ndarray, "clips step rows columns"],
     near: Float[np.ndarray, "clips step rows columns"],
 ) -> dict[str, Float[np.ndarray, " clips"]]:
-    """How maps agree with the hand, a value a clip for each measure, over the steps with the hand in view.
+    """Return measures of agreement with the hand, a value a clip, over the steps with the hand in view.
 
-    `parts` are the maps' `shares` and `tops` their `peaks`; of many channels give the means of both over channels,
-    which is the mean over channels of what each channel's energy and pointing are. `near` is the hand as `widen` left
-    it. Distances are in parts of the frame's side.
+    `parts` are the maps' `shares` and `tops` their `peaks`; for many channels pass the means over channels, which give
+    the mean energy and pointing. `near` is the hand after `widen`. Distances are in parts of the frame's side.
     """
     under = area(hand)
     path, way = centre(parts), np.where(np.isnan(under)[..., None], np.nan, centre(hand))
     return {
-        "energy": known_mean(energy(parts, hand), axis=-1),
-        "area": known_mean(under, axis=-1),
+        "energy": known_mean(energy(parts, hand)),
+        "area": known_mean(under),
         "enrichment": enrichment(energy(parts, hand), under),
-        "pointing": known_mean(energy(tops, hand), axis=-1),
-        "pointing, near": known_mean(np.where(np.isnan(under), np.nan, energy(tops, near)), axis=-1),
-        "distance": known_mean(np.linalg.norm(path - way, axis=-1), axis=-1),
+        "pointing": known_mean(energy(tops, hand)),
+        "pointing, near": known_mean(np.where(np.isnan(under), np.nan, energy(tops, near))),
+        "distance": known_mean(np.linalg.norm(path - way, axis=-1)),
         "correlation": path_correlation(path, way),
     }
 
@@ -156,11 +153,11 @@ def against_hands(
     hand: Float[np.ndarray, "clips step rows columns"],
     near: Float[np.ndarray, "clips step rows columns"],
 ) -> dict[str, dict[str, Float[np.ndarray, " clips"]]]:
-    """The measures of `on_hand` for maps of many channels: `attention`, `its best channel`, `another clip's hand`.
+    """Return the measures of `on_hand` for `attention`, `its best channel` and `another clip's hand`.
 
-    The first is the mean over channels. The best channel has the highest enrichment on the clips that are not in this
-    clip's half, or choosing it would be part of what is measured. The last is the mean over all other clips' hands.
-    Of one clip there are no others: NaN.
+    `attention` is the mean over channels. The best channel is chosen by enrichment on the other half of the clips, so
+    that the choice does not bias the measurement. The last is the mean over all other clips' hands. The last two are
+    NaN for a single clip.
     """
     parts, tops = shares(maps), peaks(maps)
     mean, clips = (parts.mean(2), tops.mean(2)), np.arange(len(maps))

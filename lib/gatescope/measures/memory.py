@@ -1,4 +1,4 @@
-"""How long a recurrent layer remembers: by its forget gates, and by what two different pasts leave in one present."""
+"""Memory of recurrent layers: half-lives of forget gates, and the effect of earlier steps on the last state."""
 
 import math
 from dataclasses import dataclass
@@ -9,37 +9,35 @@ from torch import Tensor
 
 from gatescope.models import GestureNetwork, RecurrentLayer
 from gatescope.recordings.record import record
+from gatescope.recordings.scoring import BATCH_SIZE, Clips, Features
 
-Clips = Float[Tensor, "clips channel time height width"]
-BATCH_SIZE = 16  # clips
-
-Features = Float[Tensor, "clips step features rows columns"]
-Others = Float[Tensor, "other_clips other_step features other_rows other_columns"]  # checked, with a better message
+# Dimensions of their own, as `_check_same` has a better message than the shape checker.
+Others = Float[Tensor, "other_clips other_step features other_rows other_columns"]
 
 
 def half_life(f: Float[Tensor, "clips step channels *space"]) -> Float[Tensor, " channels"]:
-    """Steps in which a channel's forget gates halve what was in the cell state: ln 2 / -ln f.
+    """Return the number of steps in which each channel's forget gates halve the cell state: ln 2 / -ln f.
 
-    Of the geometric mean of f over clips, positions and steps, since gates multiply; the first step's gate counts not,
-    as there is nothing yet to forget. An open gate (1) gives infinity. What returns by way of H is not in it.
+    f is the geometric mean over clips, positions and steps but the first, which has nothing to forget. An open gate (1)
+    gives infinity. What returns through H is not included.
 
     Raises ValueError for a recording of one step.
     """
     if f.shape[1] < 2:
-        raise ValueError("a half-life needs two steps or more: the first step's gate has nothing to forget")
+        raise ValueError("a half-life needs two steps or more, as the first step's gate has nothing to forget; got one")
     rates = f[:, 1:].log().abs().movedim(2, 0).flatten(1).mean(1)
     return math.log(2) / rates
 
 
 def freeze_after(features: Features, num_kept: int) -> Features:
-    """The first `num_kept` steps, then the last of them again and again."""
+    """Return the first `num_kept` steps, followed by repetitions of the last of them."""
     _check_kept(features, num_kept)
     last = features[:, num_kept - 1 : num_kept]
     return torch.cat([features[:, :num_kept], last.expand(-1, features.shape[1] - num_kept, -1, -1, -1)], 1)
 
 
 def shuffle_after(features: Features, num_kept: int, rng: torch.Generator) -> Features:
-    """The first `num_kept` steps, then the others in an order of each clip's own."""
+    """Return the first `num_kept` steps, followed by the others in a random order for each clip."""
     _check_kept(features, num_kept)
     rest = features.shape[1] - num_kept
     orders = torch.stack([num_kept + torch.randperm(rest, generator=rng) for _ in features])
@@ -53,12 +51,12 @@ def _check_kept(features: Tensor, num_kept: int) -> None:
 
 
 def stop_after(x: Clips, num_seen: int, clip_mean: float) -> Clips:
-    """Clips as a network would get them from a viewer who stopped after `num_seen` frames: the last one stands still.
+    """Return clips that stand still after `num_seen` frames, as a network would be given them.
 
-    `clip_mean` is the network's own: the part of the mean picture that was subtracted is put back, and the same part of
-    the mean of the frames seen is subtracted. No later frame is left in it.
+    `clip_mean` is the network's: that part of the clip's mean frame is added back, and the same part of the mean of the
+    frames seen is subtracted, so that no later frame has an effect.
 
-    Raises ValueError for no frame, more than there are, or a `clip_mean` of 1, which cannot be put back.
+    Raises ValueError for no frame, more than there are, or a `clip_mean` of 1, which cannot be added back.
     """
     if not 1 <= num_seen <= x.shape[2]:
         raise ValueError(f"num_seen must be from 1 to the {x.shape[2]} frames there are; got {num_seen}")
@@ -72,27 +70,27 @@ def stop_after(x: Clips, num_seen: int, clip_mean: float) -> Clips:
 
 @dataclass(frozen=True, eq=False)
 class Fading:
-    """What two pasts leave of their difference in the last cell state, both given the same input since.
+    """Remaining difference of two pasts in the last cell state, relative to the difference when their inputs joined.
 
-    At lag n the last n steps were the same; at lag 0 all is left, which is 1. Differences are Euclidean, over channels
-    and positions; NaN where there is none to begin with.
+    At lag n the last n inputs were the same; at lag 0 it is 1. Euclidean over channels and positions; NaN where the
+    pasts do not differ.
     """
 
     measured: Float[Tensor, "clips lags"]
-    by_gates: Float[Tensor, "clips lags"]  # as the forget gates alone would leave it: nothing returns by way of H
+    by_gates: Float[Tensor, "clips lags"]  # if the forget gates alone acted: nothing returns through H
 
 
 @torch.inference_mode()
 def fading(layer: RecurrentLayer, features: Features, others: Others) -> Fading:
-    """What is left of each clip's own past in the cell state after 0, 1, 2, ... steps of another clip.
+    """Return how much of each clip's past remains in the cell state after 0, 1, 2, ... steps of another clip.
 
-    Compared with the state of the other clip from its first step on; the forget gates are those of that state's run.
+    It is compared with the run of the other clip from its first step on, which also gives the forget gates.
 
     Raises ValueError where features and others have not the same shape.
     """
     _check_same(features, others)
     own, reference = _states(layer, features), _states(layer, others)
-    f = reference["f"].reshape(*reference["f"].shape[:3], *(reference["f"].shape[3:] or (1, 1)))
+    f = reference["f"] if reference["f"].ndim == 5 else reference["f"][..., None, None]
     measured, by_gates = [], []
     for k in reversed(range(features.shape[1])):
         apart = own["c"][:, k] - reference["c"][:, k]
@@ -112,10 +110,9 @@ def _states(layer: RecurrentLayer, features: Features) -> dict[str, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class Reach:
-    """How far one step of another clip moves what a network ends with, in parts of the way to that clip's.
+    """Effect of replacing one step by another clip's, relative to the effect of replacing all of them.
 
-    1 is as far as the other clip itself ends; NaN where both end alike. At lag n the step n steps before the last is
-    the other's.
+    At lag n the step n steps before the last is replaced. NaN where both clips end alike.
     """
 
     cell: Float[Tensor, "clips lags"]  # the first layer's cell state at the last step
@@ -124,25 +121,23 @@ class Reach:
 
 @torch.inference_mode()
 def reach(network: GestureNetwork, features: Features, others: Others) -> Reach:
-    """How much the last cell state of the first layer, and the logits, owe to each step.
+    """Return the effect of each step on the last cell state of the first layer and on the logits.
 
     Raises ValueError where features and others have not the same shape.
     """
     _check_same(features, others)
-    ends = [_end(network, given) for given in (features, others)]
+    own, other = _end(network, features), _end(network, others)
     moved = []
     for k in reversed(range(features.shape[1])):
         changed = features.clone()
         changed[:, k] = others[:, k]
-        moved.append(_end(network, changed))
-    parts = []
-    for own, other, each in zip(*ends, zip(*moved, strict=True), strict=True):
-        parts.append(torch.stack([_ratio(end - own, other - own) for end in each], 1))
-    return Reach(*parts)
+        ends = zip(_end(network, changed), own, other, strict=True)
+        moved.append([_ratio(end - start, goal - start) for end, start, goal in ends])
+    return Reach(*(torch.stack(each, 1) for each in zip(*moved, strict=True)))
 
 
 def _end(network: GestureNetwork, features: Features) -> tuple[Tensor, Tensor]:
-    """The last cell state of the first layer, and the logits."""
+    """Return the last cell state of the first layer, and the logits."""
     ends = []
     for part in features.split(BATCH_SIZE):
         with record(network, "layer1.c") as rec:
@@ -153,10 +148,10 @@ def _end(network: GestureNetwork, features: Features) -> tuple[Tensor, Tensor]:
 
 def _check_same(features: Tensor, others: Tensor) -> None:
     if features.shape != others.shape:
-        raise ValueError(f"needed two clips alike; got {tuple(features.shape)} and {tuple(others.shape)}")
+        raise ValueError(f"needed features of equal shape; got {tuple(features.shape)} and {tuple(others.shape)}")
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:
-    """How large one is beside the other, for each clip; NaN where there is nothing to be beside."""
+    """Return the norm of `part` relative to that of `whole` for each clip; NaN where `whole` is zero."""
     size, whole_size = (each.flatten(1).norm(dim=1) for each in (part, whole))
     return torch.where(whole_size > 0, size / whole_size, torch.nan)

@@ -1,7 +1,6 @@
-"""How far predicted poses are from the true ones, mm, as arrays or tensors.
+"""Errors of predicted poses, mm, for arrays or tensors.
 
-Poses are (..., joint, axis). Whatever comes before, be it clips, stages or frames, stays: errors by joint, frame or
-stage are means over the other axes, and between the poses of two stages they are what the later one changed.
+Poses are (..., joint, axis); leading axes such as clips, stages or frames are kept.
 """
 
 import numpy as np
@@ -17,30 +16,26 @@ ErrorTensor = Float[Tensor, "*any"]
 def joint_errors(
     predicted: Poses | PoseTensor, truth: Poses | PoseTensor
 ) -> Float[np.ndarray, "*any joint"] | Float[Tensor, "*any joint"]:
-    """The distance of each joint from its true place, mm, when both pelvises lie on each other."""
+    """Return each joint's distance from its true place, mm, after both pelvises are moved to the origin."""
     difference = (predicted - predicted[..., :1, :]) - (truth - truth[..., :1, :])
     return (difference**2).sum(-1) ** 0.5
 
 
-def mpjpe(predicted: Poses | PoseTensor, truth: Poses | PoseTensor, *, root: bool = True) -> Errors | ErrorTensor:
-    """The mean of each pose's joint errors, mm.
-
-    With `root`, as the authors' evaluation has it, the pelvis counts, whose error is 0: without it the mean over the
-    16 joints that move is 17/16 of that.
-    """
-    return joint_errors(predicted, truth)[..., 0 if root else 1 :].mean(-1)
+def mpjpe(predicted: Poses | PoseTensor, truth: Poses | PoseTensor) -> Errors | ErrorTensor:
+    """Return each pose's mean joint error, mm; the pelvis counts with its error of 0, as in the authors' evaluation."""
+    return joint_errors(predicted, truth).mean(-1)
 
 
 def pa_mpjpe(predicted: Poses, truth: Poses) -> Errors:
-    """The mean distance of a pose's joints from their true places, mm, after the best similarity: PA-MPJPE."""
+    """Return each pose's mean joint error, mm, after the best similarity transform."""
     return np.linalg.norm(aligned(predicted, truth) - truth, axis=-1).mean(-1)
 
 
 def aligned(predicted: Poses, truth: Poses) -> Float[np.ndarray, "*any joint 3"]:
-    r"""Each predicted pose, turned, scaled and moved so that it lies best on the true one; never mirrored.
+    r"""Return each predicted pose after the similarity transform that brings it closest to the true one, unmirrored.
 
-    Of all similarities it has the least sum of squared distances, though maybe not of distances (Umeyama 1991). With
-    the joints of a pose in rows, $P_0$ and $G_0$ less their means:
+    Closest in the sum of squared distances, not of distances (Umeyama 1991). With the joints of a pose in rows, $P_0$
+    and $G_0$ less their means:
 
     (1) $U S V^T = \mathrm{svd}(P_0^T G_0)$
 
@@ -50,7 +45,7 @@ def aligned(predicted: Poses, truth: Poses) -> Float[np.ndarray, "*any joint 3"]
 
     (4) $s P_0 R$, moved to the mean of G
 
-    A pose in one point lies on that mean. NaN where a pose is not finite.
+    A pose with all joints in one point becomes that mean. NaN where a pose is not finite.
     """
     dtype = np.result_type(predicted, truth)
     predicted, truth = np.broadcast_arrays(predicted, truth)

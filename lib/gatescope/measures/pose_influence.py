@@ -1,4 +1,4 @@
-"""Which frames a predicted pose comes from."""
+"""Influence of each frame on each predicted pose."""
 
 import torch
 from jaxtyping import Float
@@ -8,14 +8,14 @@ from gatescope.models.pose import RPSM
 
 
 def influence(network: RPSM, x: Float[Tensor, "1 time channel height width"]) -> Float[Tensor, "time time"]:
-    """How strongly each frame's pose (row) depends on each frame's pixels (column).
+    """Return how strongly each frame's pose (row) depends on each frame's pixels (column).
 
-    The Frobenius norm of the last stage's poses, mm, derived by the frame, mm per full range of a pixel. It is 0 above
-    the diagonal, since no pose sees what comes later; without recurrence it is 0 below it as well.
+    The Frobenius norm of the derivative of the last stage's poses, mm per full range of a pixel. It is 0 above the
+    diagonal, since no pose depends on later frames, and without recurrence below it as well.
     """
     num_frames = x.shape[1]
     with torch.enable_grad():
-        # A copy of the clip for each coordinate: one backward pass derives all coordinates of a frame.
+        # One copy of the clip per coordinate: a single backward pass gives the gradients of all coordinates.
         copies = x.detach().expand(3 * len(network.pose_mean), -1, -1, -1, -1).clone().requires_grad_()
         poses = network.poses(copies)[:, -1].flatten(2)
         rows = []

@@ -1,10 +1,12 @@
-"""Who serves whom: how evenly clips spread over neurons, what the choice tells of the class, what gates look at.
+"""Specialisation of neurons: clips per neuron, information of the choice about the class, temporal gates.
 
-`chosen` holds the neuron that served each clip and `labels` each clip's class or family, both from 0.
+`chosen` holds the neuron that served each clip, `labels` each clip's class or family, both from 0. Measures raise
+ValueError where there is no clip, a number is out of range, or lengths differ.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.special import entr
 
 Numbers = Int[np.ndarray, " clips"]
 
@@ -12,10 +14,7 @@ Numbers = Int[np.ndarray, " clips"]
 def routing_table(
     chosen: Numbers, labels: Numbers, num_neurons: int, num_classes: int
 ) -> Int[np.ndarray, "classes neurons"]:
-    """How many clips of each class each neuron served.
-
-    Raises ValueError if there is no clip, a number lies outside its range, or the two are not of the same clips.
-    """
+    """Return the number of clips of each class that each neuron served."""
     _check("chosen", chosen, num_neurons)
     _check("labels", labels, num_classes)
     if len(chosen) != len(labels):
@@ -26,19 +25,18 @@ def routing_table(
 
 
 def effective_neurons(chosen: Numbers, num_neurons: int) -> float:
-    """How many neurons that serve equally often would leave as much open: from 1, one serves all, to `num_neurons`.
+    """Return the effective number of neurons, from 1 (one serves all) to `num_neurons` (all serve equally often).
 
-    The exponential of the entropy of the neurons' shares. Raises ValueError as `routing_table` does.
+    It is the exponential of the entropy of the neurons' shares.
     """
     _check("chosen", chosen, num_neurons)
     return float(np.exp(_entropy(np.bincount(chosen))))
 
 
 def mutual_information(chosen: Numbers, labels: Numbers) -> float:
-    """What the neuron tells of the class: 1 if either tells the other, 0 if nothing, or if one is always the same.
+    """Return the normalised mutual information of neuron and class: 1 if each determines the other, 0 if none does.
 
-    Normalised: the mutual information over the mean of both entropies. By chance it lies a little above 0, the more
-    so the fewer the clips. Raises ValueError if there is no clip, a number is negative, or lengths differ.
+    Mutual information over the mean of both entropies; 0 where either is constant. It is biased upwards for few clips.
     """
     table = routing_table(chosen, labels, int(chosen.max(initial=0)) + 1, int(labels.max(initial=0)) + 1)
     of_neurons, of_classes = _entropy(table.sum(0)), _entropy(table.sum(1))
@@ -49,10 +47,7 @@ def mutual_information(chosen: Numbers, labels: Numbers) -> float:
 
 
 def class_mean_accuracy(predicted: Numbers, labels: Numbers) -> float:
-    """The part, 0 to 1, of a class's clips that are predicted right, mean over the classes that have clips.
-
-    Raises ValueError if there is no clip or a label is negative.
-    """
+    """Return the mean over classes with clips of the part of a class's clips that are predicted right, 0 to 1."""
     _check("labels", labels, int(labels.max(initial=0)) + 1)
     num_clips = np.bincount(labels)
     num_right = np.bincount(labels[predicted == labels], minlength=len(num_clips))
@@ -60,20 +55,14 @@ def class_mean_accuracy(predicted: Numbers, labels: Numbers) -> float:
 
 
 def temporal_fraction(gates: Float[np.ndarray, "*any neurons channels"]) -> Float[np.ndarray, "*any neurons"]:
-    """The part, 0 to 1, of each neuron's channels that are temporal in evaluation: those whose gate logit is above 0.
-
-    NaN where a logit is.
-    """
+    """Return the part of each neuron's channels that are temporal in eval mode (gate logit above 0); NaN for NaN."""
     return np.where(np.isnan(gates), np.nan, gates > 0).mean(-1)
 
 
 def temporal_share(
     chosen: Numbers, temporal_clip: Bool[np.ndarray, " clips"], num_neurons: int
 ) -> Float[np.ndarray, " neurons"]:
-    """The part, 0 to 1, of the clips each neuron served that are of temporal families; NaN where it served none.
-
-    Raises ValueError as `routing_table` does.
-    """
+    """Return the part of each neuron's clips that are of temporal families; NaN where it served none."""
     still, temporal = routing_table(chosen, temporal_clip.astype(int), num_neurons, 2)
     served = still + temporal
     return np.divide(temporal, served, out=np.full(num_neurons, np.nan), where=served > 0)
@@ -86,6 +75,5 @@ def _check(name: str, numbers: Numbers, limit: int) -> None:
 
 
 def _entropy(counts: Int[np.ndarray, "..."]) -> float:
-    """The entropy in nats of a distribution in proportion to counts."""
-    shares = counts[counts > 0] / counts.sum()
-    return float(-(shares * np.log(shares)).sum())
+    """Return the entropy of a distribution proportional to counts, nats."""
+    return float(entr(counts / counts.sum()).sum())

@@ -1,12 +1,6 @@
-"""A model at work: what passes its hook points, what changes when they are changed, and what it costs."""
+"""Recordings: read and override what passes a model's hook points, attribute its scores, count its cost."""
 
-from gatescope.recordings.cost import (
-    PUBLISHED_MULTIPLY_ADDS,
-    count_multiply_adds,
-    count_parameters,
-    measure_memory,
-    measure_time,
-)
+from gatescope.recordings.cost import PUBLISHED_MULTIPLY_ADDS, count_multiply_adds, count_parameters
 from gatescope.recordings.record import Recording, hook_points, intervene, record
 from gatescope.recordings.scoring import encode_all, score_all
 from gatescope.recordings.watching import Watched, watch
@@ -20,8 +14,6 @@ __all__ = [
     "encode_all",
     "hook_points",
     "intervene",
-    "measure_memory",
-    "measure_time",
     "record",
     "score_all",
     "watch",

@@ -1,43 +1,41 @@
-"""Attribution where captum alone does not do: recurrent layers step by step, and path sums that add up.
+"""Attribution that captum lacks: recurrent layers step by step, and integrated gradients that add up.
 
-What captum does rightly is called directly: `captum.attr.GradientShap`, `Occlusion`. Everywhere `classes` are those
-whose logits are explained, one a clip, and `reference` is what the clips are compared with, for instance `still`.
+Where captum is right it is called directly: `captum.attr.GradientShap`, `Occlusion`. `classes` are the classes whose
+logits are explained, one a clip; `reference` is the baseline of each clip, for instance `still`.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from captum.attr import IntegratedGradients
 from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional as F
 
 from gatescope.models import GestureNetwork
 from gatescope.recordings.record import intervene, record
+from gatescope.recordings.scoring import BATCH_SIZE, Clips, Features
 
-Clips = Float[Tensor, "clips channel time height width"]
-Features = Float[Tensor, "clips step features rows columns"]
 Classes = Int64[Tensor, " clips"]
 
-BATCH_SIZE = 16  # clips
-# Along a straight path from where nothing moves these networks first see nothing and then change their mind within a
-# fiftieth of the way, so even steps miss most of it: step k of n ends at (k / n) ** BEND.
+# Scores change most within the first fiftieth of the path from a still clip, which even steps miss: step k of n ends at
+# (k / n) ** BEND.
 BEND = 1.7
+MAX_PIECES = 128  # of a path, after refinement
 
 
 def still(x: Clips) -> Clips:
-    """Each clip's own mean picture in the place of every frame: the same scene in which nothing moves."""
+    """Return clips whose frames are all the clip's mean frame: the same scene without motion."""
     return x.mean(2, keepdim=True).expand_as(x).contiguous()
 
 
 @dataclass(frozen=True, eq=False)
 class PathSum:
-    """Integrated gradients of clips, and how well they add up."""
+    """Integrated gradients of clips, with the error of their sum."""
 
-    values: Clips  # in logits: what each number of the input adds to the class's score
-    errors: Float[Tensor, " clips"]  # of the sum, as a part of the difference in score it should be
-    gradients: Int64[Tensor, " clips"]  # that were computed
+    values: Clips  # logits that each input value adds to the class's score
+    errors: Float[Tensor, " clips"]  # of the sum, relative to the difference in score
+    gradients: Int64[Tensor, " clips"]  # number computed
 
 
 def integrated_gradients(
@@ -47,16 +45,15 @@ def integrated_gradients(
     classes: Classes,
     *,
     tolerance: float = 0.01,
-    max_pieces: int = 128,
 ) -> PathSum:
-    """Sundararajan et al. 2017, from `reference` to `x`, refined until each clip's values add up within `tolerance`.
+    """Return integrated gradients (Sundararajan et al. 2017) from `reference` to `x` that add up within `tolerance`.
 
-    The straight path is cut in 16 pieces, which captum integrates, with one gradient each; a clip's worst quarter of
-    them is halved until the sum is right or there are `max_pieces`. Errors are relative to the difference in score,
-    or to one logit where that is less.
+    The path is cut into 16 pieces, which captum integrates with one gradient each; a clip's worst quarter of them is
+    halved until the sum is within tolerance or there are MAX_PIECES. Errors are relative to the difference in score, or
+    to one logit where that is smaller.
     """
     found = [
-        _along_path(network, clip, start, label, tolerance, max_pieces)
+        _along_path(network, clip, start, label, tolerance)
         for clip, start, label in zip(x, reference, classes.tolist(), strict=True)
     ]
     values, errors, gradients = zip(*found, strict=True)
@@ -64,8 +61,10 @@ def integrated_gradients(
 
 
 def _along_path(
-    network: GestureNetwork, clip: Tensor, start: Tensor, label: int, tolerance: float, max_pieces: int
+    network: GestureNetwork, clip: Tensor, start: Tensor, label: int, tolerance: float
 ) -> tuple[Tensor, float, int]:
+    from captum.attr import IntegratedGradients  # slow to import
+
     captum = IntegratedGradients(network)
 
     def point(at: Tensor) -> Tensor:
@@ -91,7 +90,7 @@ def _along_path(
         error = abs(float(missed.sum())) / scale
         worst = torch.zeros(len(missed), dtype=torch.bool)
         worst[missed.abs().topk(-(-len(missed) // 4)).indices] = True
-        if error <= tolerance or len(missed) + int(worst.sum()) > max_pieces:
+        if error <= tolerance or len(missed) + int(worst.sum()) > MAX_PIECES:
             return found.sum(0), error, count
         middle = (low[worst] + high[worst]) / 2
         first = scores(middle) - scores(low[worst])
@@ -105,14 +104,14 @@ def _along_path(
 def grad_cam(
     network: GestureNetwork, x: Clips, classes: Classes, point: str = "layer2.h"
 ) -> Float[Tensor, "clips step rows columns"]:
-    """Grad-CAM (Selvaraju et al. 2017) at a hook point, a map for every time step, never negative.
+    """Return Grad-CAM (Selvaraju et al. 2017) at a hook point, a map for every time step, never negative.
 
-    A channel's weight at a step is the spatial mean of the gradient there, which holds what the step does to all later
-    ones. Nothing is scaled by step or by clip: values compare over time.
+    A channel's weight at a step is the spatial mean of the gradient there, which includes the step's effect on later
+    ones. Maps are not normalised, so that values compare over time.
 
     Raises:
         LookupError: if there is no such point.
-        ValueError: if what passes it has no rows and columns, as the values of a pooled gate.
+        ValueError: if its values have no rows and columns, as those of a pooled gate.
     """
     maps = []
     for part, labels in zip(x.split(BATCH_SIZE), classes.split(BATCH_SIZE), strict=True):
@@ -120,7 +119,7 @@ def grad_cam(
             score = chosen(network(part), labels).sum()
         values, gradient = recording[point], recording.gradient(point, score)
         if values.ndim != 5:
-            raise ValueError(f"Grad-CAM needs maps; what passes {point} is {tuple(values.shape)}, a value per channel")
+            raise ValueError(f"Grad-CAM needs maps; {point} has the shape {tuple(values.shape)}, a value per channel")
         maps.append(F.relu((gradient.mean((3, 4), keepdim=True) * values).sum(2)))
     return torch.cat(maps)
 
@@ -133,15 +132,14 @@ def conductance(
     points: Sequence[str],
     num_steps: int = 32,
 ) -> dict[str, Float[Tensor, "clips step *channel_and_space"]]:
-    """What passes through each of `points` when `features` go straight from `reference` to what they are, in logits.
+    """Return the conductance (Dhamdhere et al. 2019) of each of `points` from `reference` to `features`, in logits.
 
-    Dhamdhere et al. 2019, with one change that a recurrent layer needs: the points are held. Each acts on the score
-    as if the others of them, and its own later steps, did not react, for their reaction is counted where it passes.
-    So if every way from the features to the score leads through `points`, a cut, the values of all points and steps
-    add up to the difference in score, up to the steps of the path. `layer1.h` is a cut; so are `layer1.i`, `f`, `o`
-    and `g` together, but no gate alone.
+    One change suits recurrent layers: all points are held fixed while one step of one of them varies, since the
+    reaction of the others is counted where it occurs. Where every path from the features to the score passes through
+    `points` (a cut), the values of all points and steps add up to the difference in score, up to the error of
+    `num_steps`. `layer1.h` is a cut; so are `layer1.i`, `f`, `o` and `g` together, but no gate alone.
 
-    The features are those of `GestureNetwork.encode`, and patterns are as in `record`; nothing is averaged.
+    Features are those of `GestureNetwork.encode`, patterns are as in `record`.
 
     Raises LookupError if there is no such point after the features.
     """
@@ -166,10 +164,10 @@ def conductance(
 
 
 def at_pixels(maps: Float[Tensor, "clips step rows columns"], x: Clips) -> Float[Tensor, "clips time height width"]:
-    """Maps at the frames and pixels of `x`, each value repeated where it stands for several."""
+    """Return maps at the frames and pixels of `x`, by nearest-neighbour interpolation."""
     return F.interpolate(maps[:, None], size=x.shape[2:], mode="nearest")[:, 0]
 
 
 def chosen(scores: Float[Tensor, "clips classes"], classes: Classes) -> Float[Tensor, " clips"]:
-    """Of each clip the score of its own class."""
+    """Return each clip's score of its class."""
     return scores.gather(1, classes[:, None])[:, 0]

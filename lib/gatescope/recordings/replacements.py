@@ -1,12 +1,13 @@
-"""What is put in a gate's place to take something from it, and what is said of a network that went on without."""
+"""Replacements of gates and attention: ablations that remove one property, as changes for `intervene`."""
 
 from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
-from scipy.special import log_softmax
+from jaxtyping import Float
 from torch import Tensor
+
+from gatescope.recordings.scoring import Change
 
 REPLACEMENTS = (
     "space mean",
@@ -21,26 +22,25 @@ REPLACEMENTS = (
 
 Step = Float[Tensor, "clip channel *space"]
 Steps = Float[Tensor, "clip time channel *space"]
-Change = Callable[[Tensor], Tensor] | Tensor
 
 
 def space_mean(gate: Step) -> Step:
-    """Each channel's mean over all positions, at every position: what a pooled gate could be."""
+    """Return each channel's mean over all positions, at every position, as in a pooled gate."""
     return gate.flatten(2).mean(2).view(*gate.shape[:2], *[1] * (gate.ndim - 2)).expand_as(gate)
 
 
 def channel_mean(gate: Step) -> Step:
-    """Each position's mean over all channels, in every channel."""
+    """Return each position's mean over all channels, in every channel."""
     return gate.mean(1, keepdim=True).expand_as(gate)
 
 
-def shuffle_space(seed: int = 0) -> Callable[[Step], Step]:
-    """A change that puts a gate's positions in another order: one for all channels, its own for each clip and step.
+def shuffle_space() -> Callable[[Step], Step]:
+    """Return a change that permutes a gate's positions: the same for all channels, drawn for each clip and step.
 
-    Every change of one `seed` begins with the same orders, so that gates shuffled together stay together; it is for
-    one pass over the clips.
+    All changes draw the same permutations in turn, so that gates shuffled together stay aligned. For one pass over the
+    clips.
     """
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(0)
 
     def shuffle(gate: Step) -> Step:
         values = gate.flatten(2)
@@ -50,19 +50,19 @@ def shuffle_space(seed: int = 0) -> Callable[[Step], Step]:
     return shuffle
 
 
-def shift_level(seed: int = 0) -> Callable[[Step], Step]:
-    """A change that moves a gate's level up or down at random and leaves its map, but for what is cut off at 0 and 1.
+def shift_level() -> Callable[[Step], Step]:
+    """Return a change that shifts a gate's level up or down at random and keeps its map, clamped to 0 to 1.
 
-    The control of `space_mean`: each channel moves, for each clip and step anew, until as much has changed, in mean
-    squares, as where its map is taken away. As `shuffle_space` it is for one pass.
+    The control of `space_mean`: for each clip, step and channel the shift has the same mean squared change as removing
+    the map. For one pass over the clips.
     """
-    rng = torch.Generator().manual_seed(seed)
+    rng = torch.Generator().manual_seed(0)
 
     def shift(gate: Step) -> Step:
         values = gate.flatten(2)
         sign = torch.randint(0, 2, (*gate.shape[:2], 1), generator=rng).to(gate) * 2 - 1
         wanted = values.var(2, unbiased=False, keepdim=True)
-        # Moved by 1, all of a channel is 0 or 1, and more has changed than its variance.
+        # Bisection: after a shift by 1 all of a channel is 0 or 1, which changes it by more than its variance.
         little, much = torch.zeros_like(wanted), torch.ones_like(wanted)
         for _ in range(14):
             middle = (little + much) / 2
@@ -74,32 +74,32 @@ def shift_level(seed: int = 0) -> Callable[[Step], Step]:
 
 
 def time_mean(recorded: Steps) -> Steps:
-    """Each clip's mean over its steps, at every step."""
+    """Return each clip's mean over its steps, at every step."""
     return recorded.mean(1, keepdim=True).expand_as(recorded)
 
 
 def constant(recorded: Steps) -> Steps:
-    """One number for each channel: its mean over all clips, steps and positions."""
+    """Return each channel's mean over all clips, steps and positions, everywhere."""
     axes = [axis for axis in range(recorded.ndim) if axis != 2]
     return recorded.mean(axes, keepdim=True).expand_as(recorded)
 
 
 def without_own_map(recorded: Steps) -> Callable[[Step], Step]:
-    """A change that keeps of a gate its mean over positions and, about it, the map that all clips and steps share.
+    """Return a change to a gate's mean over positions plus the mean map of all clips and steps, clamped to 0 to 1.
 
-    What is lost is how a clip's map differs from the others'. The sum is cut off at 0 and 1.
+    It removes the difference of a clip's map from the others'.
     """
     shared = (recorded - recorded.mean((-2, -1), keepdim=True)).mean((0, 1))
     return lambda gate: (space_mean(gate) + shared).clamp(0, 1)
 
 
 def replacements(recorded: Steps) -> dict[str, Change]:
-    """What is put in a gate's place, by its name in REPLACEMENTS, as `intervene` takes it; for one pass over the clips.
+    """Return the replacements of a gate by their names in REPLACEMENTS, for one pass over the clips.
 
-    `space mean`, `shared map`, `shuffled` (in space), `shifted` (in level) and `channel mean` are made of the gate as
-    it comes, which has heard of what they changed at earlier steps. `time mean`, `another clip's` and `constant` are of
-    `recorded`, a pass that nobody disturbed. A pooled gate has no space to take away, one step no time, and one clip
-    has no other.
+    `space mean`, `shared map`, `shuffled` (in space), `shifted` (in level) and `channel mean` are computed from the
+    live gate, which already reflects the intervention at earlier steps. `time mean`, `another clip's` and `constant`
+    are computed from `recorded`, a pass without intervention. Those in space need maps, `time mean` two steps,
+    `another clip's` two clips.
     """
     changes: dict[str, Change] = {"channel mean": channel_mean, "constant": constant(recorded)}
     if recorded.ndim == 5:
@@ -113,11 +113,11 @@ def replacements(recorded: Steps) -> dict[str, Change]:
 
 
 def every_replacement(recorded: Mapping[str, Steps]) -> Iterator[tuple[str, str, dict[str, Change]]]:
-    """Each replacement of each gate alone, then of all gates together, as (gate or `all`, replacement, changes)."""
+    """Yield (gate or `all`, replacement, changes) for each gate alone, then for all gates together."""
     for gate, values in recorded.items():
         for name, change in replacements(values).items():
             yield gate, name, {gate: change}
-    # Made anew: a shuffle is for one pass.
+    # Built again, as a shuffle is for one pass.
     found = {gate: replacements(values) for gate, values in recorded.items()}
     for name in REPLACEMENTS:
         together = {gate: changes[name] for gate, changes in found.items() if name in changes}
@@ -131,10 +131,10 @@ def attention_replacements(
     *,
     peak: bool,
 ) -> dict[str, Change]:
-    """What is put in the place of an attention map, by name: `uniform`, `shuffled` and, where it is known, `hand`.
+    """Return the replacements of an attention map by name: `uniform`, `shuffled` and, with a `mask`, `hand`.
 
-    `uniform` looks everywhere alike, `hand` at the mask and nowhere else, or everywhere at a step without one. As the
-    map in whose place they stand, each has its `peak` at 1 (in a gate, Eq. 22) or else a sum of 1 (on X, Eq. 18).
+    `hand` is the mask itself, or uniform at a step where it is empty. Maps are scaled like the one they replace: to a
+    `peak` of 1 (gate attention, Eq. 22) or else to a sum of 1 (input attention, Eq. 18).
     """
     maps = {"uniform": torch.ones_like(recorded)}
     if mask is not None:
@@ -143,28 +143,3 @@ def attention_replacements(
     one = torch.amax if peak else torch.sum
     changes: dict[str, Change] = {name: found / one(found, (-2, -1), keepdim=True) for name, found in maps.items()}
     return changes | {"shuffled": shuffle_space()}
-
-
-def divergence(
-    before: Float[np.ndarray, "*any classes"], after: Float[np.ndarray, "*any classes"]
-) -> Float64[np.ndarray, "*any"]:
-    """How far the class probabilities moved: Kullback and Leibler's divergence of those after from those before, nats.
-
-    It is 0 where nothing changed, and grows where a class that was likely is so no more.
-    """
-    p, q = (log_softmax(logits.astype(np.float64), axis=-1) for logits in (before, after))
-    return np.maximum((np.exp(p) * (p - q)).sum(-1), 0)
-
-
-def verdict(value: float, low: float, high: float, margin: float, num_answers: int) -> str:
-    """What a change of accuracy, in points, and its interval say: is what was taken away needed?
-
-    `yes` where all of the interval lies below 0, however little, `in the way` where all of it lies above. `no` where
-    no loss as large as `margin` lies in it, and none would go unseen: what changes one in a hundred answers is seen in
-    none of 300 once in twenty times (the rule of three), and then the interval is a point. Else `?`.
-    """
-    if high < 0:
-        return "yes"
-    if low > 0:
-        return "in the way"
-    return "no" if low > -margin and 300 / num_answers < margin else "?"

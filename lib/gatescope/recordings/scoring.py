@@ -1,10 +1,10 @@
-"""Many clips through a network: encoded once, scored under as many interventions as are asked for."""
+"""Scores of many clips: features encoded once, then scored under any number of interventions."""
 
 from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32, Float64
 from torch import Tensor
 
 from gatescope.models import GestureNetwork
@@ -12,13 +12,14 @@ from gatescope.recordings.record import intervene
 
 BATCH_SIZE = 16  # clips
 
-Features = Float32[Tensor, "clips step features rows columns"]
-Change = Callable[[Tensor], Tensor] | Tensor
+Clips = Float[Tensor, "clips channel time height width"]
+Features = Float[Tensor, "clips step features rows columns"]
+Change = Callable[[Tensor], Tensor] | Tensor  # as `intervene` takes it
 
 
 @torch.inference_mode()
-def encode_all(network: GestureNetwork, x: Float32[Tensor, "clips channel time height width"]) -> Features:
-    """What Res3D makes of many clips, a few at a time."""
+def encode_all(network: GestureNetwork, x: Clips) -> Features:
+    """Return the features that Res3D computes for many clips, a batch at a time."""
     return torch.cat([network.encode(part) for part in x.split(BATCH_SIZE)])
 
 
@@ -26,9 +27,9 @@ def encode_all(network: GestureNetwork, x: Float32[Tensor, "clips channel time h
 def score_all(
     network: GestureNetwork, features: Features, changes: Mapping[str, Change] | None = None
 ) -> Float32[np.ndarray, "clips classes"]:
-    """The logits of many clips from their features, under the interventions `changes`, which are as in `intervene`.
+    """Return the logits of many clips from their features, under the interventions `changes`.
 
-    A tensor among them has the clips' axis first and is cut as the clips are.
+    A tensor among them has the clips' axis first and is split into the same batches.
     """
     changes = changes or {}
     logits = []
@@ -38,3 +39,16 @@ def score_all(
         with intervene(network, own):
             logits.append(network.score(features[part]))
     return torch.cat(logits).numpy()
+
+
+def divergence(
+    before: Float[np.ndarray, "*any classes"], after: Float[np.ndarray, "*any classes"]
+) -> Float64[np.ndarray, "*any"]:
+    """Return the Kullback-Leibler divergence of the class probabilities after an intervention from those before, nats.
+
+    It is 0 where nothing changed and grows where a class that was likely no longer is.
+    """
+    from scipy.special import log_softmax
+
+    p, q = (log_softmax(logits.astype(np.float64), axis=-1) for logits in (before, after))
+    return np.maximum((np.exp(p) * (p - q)).sum(-1), 0)

@@ -1,4 +1,4 @@
-"""watch: all that a viewer of one clip asks of a network, in one forward pass."""
+"""watch: recording, scores and gradients of one clip, for viewers, from one forward pass."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,17 +13,17 @@ from gatescope.recordings.record import record
 
 @dataclass(frozen=True)
 class Watched:
-    """What a network made of one clip."""
+    """Recording, scores and gradients of one clip."""
 
-    recording: Mapping[str, Tensor]  # by hook point, as `record` gives it, of a batch of one
+    recording: Mapping[str, Tensor]  # by hook point, as `record` returns it, for a batch of one
     logits: Float[Tensor, "step classes"] | None = None  # after every step
-    gradients: Mapping[str, Tensor] = field(default_factory=dict)  # of the class's score, of some that are recorded
+    gradients: Mapping[str, Tensor] = field(default_factory=dict)  # of the predicted class's score
 
 
 def watch(network: GestureNetwork, x: Float[Tensor, "1 channel time height width"], *patterns: str) -> Watched:
-    """The hook points that match `patterns` (all without any), and the class scores after every step.
+    """Record the hook points that match `patterns` (without any, all), and the class scores after every step.
 
-    Gradients are by the hidden states among them, of the logit of the class that the network ends with.
+    Gradients are those of the finally predicted class's logit with respect to the hidden states recorded.
 
     Raises LookupError if a pattern matches no hook point.
     """

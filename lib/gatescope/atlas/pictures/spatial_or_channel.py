@@ -14,7 +14,7 @@ from matplotlib.image import AxesImage
 from plotly.subplots import make_subplots
 
 from gatescope.measures.gate_kinds import ROWS
-from gatescope.measures.gates import PARTS
+from gatescope.measures.gate_variance import PARTS
 from gatescope.pictures.intervals import Interval, interval_rows, name_rows
 from gatescope.pictures.plots import bare
 

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from gatescope.measures.through_time import by_lag, cell_path, gradient_norms, weight_gradients
+from gatescope.measures.gradients_through_time import by_lag, cell_path, gradient_norms, weight_gradients
 from gatescope.models import LSTM, RNN, PeepholeConvLSTM, RecurrentLayer
 from gatescope.models.rnn import chrono_forget_bias
 from gatescope.recordings import intervene, record

@@ -1,4 +1,4 @@
-"""Gates as they vary: their values, their variance in exact parts, and how much of it goes with the hand."""
+"""Variance of gates: its exact decomposition, and the share of it that the hand explains."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,25 +16,25 @@ PARTS = ("channel", "time", "clip", "shared map", "clip's map")
 NUM_BINS = 40  # from 0 to 1
 
 Gate = Float[np.ndarray, "clip time channel *space"]  # without space a pooled gate
-Shares = Float[np.ndarray, "clip time rows columns"]  # of each position, how much of it the hand covers
+Shares = Float[np.ndarray, "clip time rows columns"]  # the part of each position that the hand covers
 
 
 @torch.inference_mode()
 def record_gates(
     network: nn.Module, features: Float[Tensor, "clip time features rows columns"]
 ) -> dict[str, Float[Tensor, "clip time channel *space"]]:
-    """The gates of both layers for clips as `encode` gives them, as `layer1.i` and so on."""
+    """Return the gates of both layers, `layer1.i` and so on, for clips given as the features of `encode`."""
     with record(network, "layer?.[ifo]") as recording:
         network.score(features)
     return dict(recording)
 
 
 def variance_terms(gate: Gate) -> dict[tuple[str, ...], float]:
-    """The variance of a gate as the sum of what each set of AXES contributes: main effects and interactions.
+    """Return what each set of AXES contributes to a gate's variance: main effects and interactions.
 
-    The analysis of variance of a full table with one value in each cell. The effect of a set of axes is the mean over
-    all others, less the effects of every smaller set inside it; effects are orthogonal, so their mean squares, which
-    come back, add up to the population variance.
+    Analysis of variance of a full table with one value in each cell. The effect of a set of axes is the mean over all
+    other axes, less the effects of its subsets. Effects are orthogonal: their mean squares, which are returned, add up
+    to the population variance.
     """
     values = gate.astype(np.float64).reshape(*gate.shape[:3], -1)
     means = {AXES: values}
@@ -51,11 +51,10 @@ def variance_terms(gate: Gate) -> dict[tuple[str, ...], float]:
 
 
 def part_of(axes: tuple[str, ...]) -> str:
-    """The one of PARTS that a term of `variance_terms` belongs to.
+    """Return the one of PARTS that a term of `variance_terms` belongs to.
 
-    The first three are the same at every position, and all that a pooled gate can have: each channel's own level, how
-    the levels change over time alike in all clips, and what is left for the clip. The others are maps: alike in all
-    clips, or the clip's own.
+    The first three are constant over positions, all that a pooled gate has: each channel's level, its course in time
+    that all clips share, and the clip's own remainder. The last two are maps, shared by all clips or the clip's own.
     """
     if "space" in axes:
         return "clip's map" if "clip" in axes else "shared map"
@@ -63,7 +62,7 @@ def part_of(axes: tuple[str, ...]) -> str:
 
 
 def variance_parts(terms: Mapping[tuple[str, ...], float]) -> dict[str, float]:
-    """The share of each of PARTS in the variance, 0 to 1 and together 1; not numbers for a gate that is constant."""
+    """Return the share of each of PARTS in the variance, together 1; NaN for a constant gate."""
     total = sum(terms.values())
     parts = {part: sum(term for axes, term in terms.items() if part_of(axes) == part) for part in PARTS}
     return {part: value / total if total > 0 else float("nan") for part, value in parts.items()}
@@ -72,13 +71,14 @@ def variance_parts(terms: Mapping[tuple[str, ...], float]) -> dict[str, float]:
 def explained_by(
     gate: Float[np.ndarray, "clip time channel rows columns"], mask: Float[np.ndarray, "clip time rows columns"]
 ) -> Float64[np.ndarray, " clip"]:
-    """Of each clip, the part (0 to 1) of a gate's variance over positions that a mask explains.
+    """Return for each clip the share (0 to 1) of a gate's variance over positions that a mask explains.
 
-    It is the R squared of a straight line in the mask's share of a position, with a slope and a level of its own for
-    every step and channel: the squares that the lines explain over all squares, both summed over steps and channels.
-    Steps at which the mask is the same everywhere count in neither. Not a number where nothing is left.
+    R squared of a linear regression on the mask with its own slope and intercept for every step and channel: explained
+    over total sum of squares, both summed over steps and channels. Steps at which the mask is constant are left out;
+    NaN where no step is left.
     """
-    gate, mask = (_about_mean(values.reshape(*values.shape[:-2], -1)) for values in (gate, mask))
+    gate, mask = (values.reshape(*values.shape[:-2], -1).astype(np.float64) for values in (gate, mask))
+    gate, mask = (values - values.mean(-1, keepdims=True) for values in (gate, mask))
     of_mask = (mask**2).sum(-1)
     known = of_mask > 1e-12
     together = np.einsum("ktcp,ktp->ktc", gate, mask) ** 2 / np.where(known, of_mask, 1)[..., None]
@@ -87,17 +87,12 @@ def explained_by(
     return np.divide(explained, total, out=np.full(len(gate), np.nan), where=total > 1e-12)
 
 
-def _about_mean(values: np.ndarray) -> np.ndarray:
-    values = values.astype(np.float64)
-    return values - values.mean(-1, keepdims=True)
-
-
 def on_and_off(
     gate: Float[np.ndarray, "clip time channel rows columns"], mask: Float[np.ndarray, "clip time rows columns"]
 ) -> tuple[Float64[np.ndarray, "clip time channel"], Float64[np.ndarray, "clip time channel"]]:
-    """The mean of a gate on the mask and off it, each position weighted by its share; not numbers where there is none.
+    """Return the mean of a gate on the mask and off it, positions weighted by their covered part.
 
-    At a step without a mask there is no mean on it, at one that it fills none off it.
+    NaN on a mask that is empty at that step, and off one that fills the frame.
     """
     found = []
     for share in (mask, 1 - mask):
@@ -110,7 +105,7 @@ def on_and_off(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Summary:
-    """What is kept of one gate of one network over many clips; the last four are None without maps or masks."""
+    """Statistics of one gate of one network over many clips; the last four are None without maps or masks."""
 
     counts: Int[np.ndarray, " bins"]  # of its values, in NUM_BINS bins from 0 to 1
     channels: Float[np.ndarray, "channel 4"]  # mean, 5 % and 95 % quantile, share of the variance that lies in space
@@ -123,7 +118,7 @@ class Summary:
 
 
 def summarise(gate: Gate, hand: Shares | None = None) -> Summary:
-    """The Summary of a gate as it was recorded; without a second clip there is no other's mask."""
+    """Return the Summary of a recorded gate; with a single clip `explained_by_other` is None."""
     maps = gate.ndim == 5 and hand is not None
     on, off = on_and_off(gate, hand) if maps else (None, None)
     by_channel = np.moveaxis(gate, 2, 0)

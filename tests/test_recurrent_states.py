@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from gatescope.measures.states import BATCH_SIZE, RULES, correlation, one_map, record_states, shown_of_cell
+from gatescope.measures.localisation import correlation
+from gatescope.measures.recurrent_states import RULES, one_map, record_states, shown_of_cell
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.recordings import intervene, record
+from gatescope.recordings.scoring import BATCH_SIZE
 
 
 @pytest.fixture
@@ -85,6 +87,14 @@ def test_what_h_shows_of_c_in_closed_form():
 def test_a_cell_counts_where_its_large_values_are_whole_numbers():
     c = torch.tensor([[0.5, 1.0, 2.04, -3.05, 2.3, -1.6], [0.1, 0.2, 0.3, -0.4, 1.0, 1.49]]).reshape(2, 1, 1, 2, 3)
     assert shown_of_cell(c, c.tanh())["counting"] == pytest.approx([0.5, np.nan], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "counts"), [(1.49, np.nan), (-1.49, np.nan), (1.51, 0), (1.89, 0), (1.91, 1), (-2.09, 1), (-2.11, 0)]
+)
+def test_values_count_beyond_1_5_and_within_a_tenth_of_a_whole_number(value, counts):
+    c = torch.full((1, 1, 1, 2, 2), value)
+    assert shown_of_cell(c, c.tanh())["counting"] == pytest.approx(counts, nan_ok=True)
 
 
 def test_recorded_states_are_those_of_one_pass_with_the_gradient_of_each_clips_own_class():
