@@ -7,10 +7,10 @@ import pytest
 import torch
 from traitlets import TraitError
 
-from gatescope.explorer.dropped_file import MAX_BYTES, Incoming, shown
-from gatescope.explorer.exploration import Exploration, Question, read_dropped
+from gatescope.explorer.answers import Exploration, Question, read_dropped
 from gatescope.explorer.live_scrubber import LiveScrubber
-from gatescope.explorer.newest_request import Newest, Report
+from gatescope.explorer.request_thread import Report, RequestThread
+from gatescope.explorer.upload import MAX_BYTES, Upload, shown
 from gatescope.loaders import Clip, ClipError, to_batch
 from gatescope.models import NetworkConfig
 from gatescope.models.checkpoints import untrained
@@ -170,7 +170,7 @@ def test_every_explanation_has_a_map_for_each_step_and_can_be_left(exploration, 
     passes = [words for words in said if "passes" in words]
     assert len(passes) > 3
     wanted = iter([True] * (len(said) - 2))
-    worker = Newest(lambda words: None, pytest.fail)
+    worker = RequestThread(lambda words: None, pytest.fail)
     report = Report(lambda words: None, lambda: next(wanted, False))
     worker.ask(lambda _: exploration.explain(asked, method, None, report)).result(60)
     assert next(wanted, None) is None
@@ -180,7 +180,7 @@ def test_every_explanation_has_a_map_for_each_step_and_can_be_left(exploration, 
 
 def test_of_several_requests_the_newest_is_answered():
     done, said, failed = [], [], []
-    worker = Newest(said.append, failed.append)
+    worker = RequestThread(said.append, failed.append)
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(report):
@@ -200,7 +200,7 @@ def test_of_several_requests_the_newest_is_answered():
 
 def test_cancelled_work_ends_at_its_next_report_and_nobody_hears_of_its_errors():
     failed = []
-    worker = Newest(lambda words: None, failed.append)
+    worker = RequestThread(lambda words: None, failed.append)
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(report):
@@ -346,7 +346,7 @@ def test_several_pictures_are_one_clip(tmp_path):
 
 @pytest.mark.parametrize("name", ["../../outside.mp4", "/outside.mp4", "..\\..\\outside.mp4", "C:\\outside.mp4"])
 def test_a_name_leads_nowhere_else(name):
-    incoming = Incoming([{"name": name, "size": 3}])
+    incoming = Upload([{"name": name, "size": 3}])
     incoming.take(0, b"abc")
     (file,) = incoming.files
     assert file.name == "outside.mp4" and file.read_bytes() == b"abc" and incoming.missing == 0
@@ -368,7 +368,7 @@ def test_a_name_leads_nowhere_else(name):
 )
 def test_files_that_cannot_be_taken_are_refused(files, message):
     with pytest.raises(ClipError, match=message):
-        Incoming(files)
+        Upload(files)
 
 
 def test_a_name_from_outside_is_one_line_that_ends_its_own_direction():

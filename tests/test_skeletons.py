@@ -12,14 +12,14 @@ from rendered_people.skeleton import JOINT_NAMES, LEFT, PARENTS, RIGHT
 
 @pytest.fixture(scope="module")
 def skeletons():
-    from gatescope.atlas.pictures import skeletons
+    from gatescope.atlas.pictures.pose_machine import skeletons
 
     return skeletons
 
 
 @pytest.fixture(scope="module")
 def turning():
-    from gatescope.atlas.pictures import turning_skeleton as turning
+    from gatescope.atlas.pictures.pose_machine import turning_skeleton as turning
 
     return turning
 

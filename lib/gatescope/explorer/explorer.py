@@ -7,9 +7,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from gatescope.explorer.dropped_file import Incoming
-from gatescope.explorer.explaining import ATTRIBUTIONS
-from gatescope.explorer.exploration import (
+from gatescope.explorer.answers import (
     KINDS,
     LAYERS,
     NUM_RENDERED,
@@ -19,8 +17,10 @@ from gatescope.explorer.exploration import (
     Question,
     read_dropped,
 )
+from gatescope.explorer.explanations import ATTRIBUTIONS
 from gatescope.explorer.live_scrubber import LiveScrubber
-from gatescope.explorer.newest_request import Newest, Report
+from gatescope.explorer.request_thread import Report, RequestThread
+from gatescope.explorer.upload import Upload
 from gatescope.pictures.scrubber import film_strip, in_words
 
 NOTHING = ("nothing", "")
@@ -67,7 +67,7 @@ class Explorer:
         self.label = _choice("the score of", _labels(classes), "the class that is explained")
         self.run = widgets.Button(description="Explain", tooltip="takes seconds; see what it says below")
         self.picture = LiveScrubber(on_files=self._take, on_cancel=self._cancel)
-        self.work = Newest(partial(self.picture.say, busy=True), self._fail)
+        self.work = RequestThread(partial(self.picture.say, busy=True), self._fail)
         self._offering = False
         self._num_dropped = 0
         self._asked = self.question
@@ -151,7 +151,7 @@ class Explorer:
 
         self.work.ask(work)
 
-    def _take(self, incoming: Incoming) -> None:
+    def _take(self, incoming: Upload) -> None:
         """Look at a reader's files, and remove them."""
 
         def work(report: Report) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from gatescope.explorer.dropped_file import MAX_BYTES, Incoming, shown
+from gatescope.explorer.upload import MAX_BYTES, Upload, shown
 from gatescope.loaders import ClipError
 from gatescope.pictures.packing import Group, Packed, channel_bytes
 from gatescope.pictures.scrubber import HERE
@@ -32,13 +32,13 @@ class LiveScrubber(anywidget.AnyWidget):
     says = traitlets.Dict(IDLE).tag(sync=True)  # words on what is being done, and whether it is under way or went wrong
 
     def __init__(
-        self, *, on_files: Callable[[Incoming], None] | None = None, on_cancel: Callable[[], None] | None = None
+        self, *, on_files: Callable[[Upload], None] | None = None, on_cancel: Callable[[], None] | None = None
     ):
         """`on_files` gets what a reader drops, and removes it; without it there is nothing to drop at."""
         super().__init__()
         self._on_files, self._on_cancel = on_files, on_cancel
         self._shown: tuple[int, Sequence[Group], Packed | None] = (0, [], None)
-        self._incoming: tuple[Any, Incoming] | None = None  # by the number of the drop
+        self._incoming: tuple[Any, Upload] | None = None  # by the number of the drop
         self.on_msg(self._hear)
 
     def show(self, groups: Sequence[Group], packed: Packed) -> None:
@@ -67,7 +67,7 @@ class LiveScrubber(anywidget.AnyWidget):
                 return self._channel(message["number"], message["group"], message["channel"])
             case "files":
                 self._drop()
-                self._incoming = message["drop"], Incoming(message["files"])
+                self._incoming = message["drop"], Upload(message["files"])
                 return self._receive()
             case "piece" if self._incoming is not None and self._incoming[0] == message["drop"]:
                 self._incoming[1].take(message["place"], buffers[0])

@@ -12,7 +12,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 from scipy.special import softmax
 
-from gatescope.atlas.pictures.specialised_neurons import neuron_names
+from gatescope.atlas.pictures.specialised_neurons.neurons import neuron_names
 from gatescope.pictures.plots import bare
 
 # None of the four that stand for families and for spatial or temporal, until there are more than four neurons.

@@ -1,4 +1,4 @@
-"""Newest: work in a thread, the last that was asked for; what was asked before it ends at its next report."""
+"""RequestThread: work in a thread, the last that was asked for; what was asked before it ends at its next report."""
 
 import itertools
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class Report:
         self._said(words)
 
 
-class Newest:
+class RequestThread:
     """One thread; `said` hears what its work is at, `failed` the error of work that was still wanted."""
 
     def __init__(self, said: Callable[[str], None], failed: Callable[[Exception], None]):

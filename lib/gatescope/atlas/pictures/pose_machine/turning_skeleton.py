@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from plotly.subplots import make_subplots
 
-from gatescope.atlas.pictures.skeletons import COLOURS, PARTS, TRUTH, Pose, Poses, strokes
+from gatescope.atlas.pictures.pose_machine.skeletons import COLOURS, PARTS, TRUTH, Pose, Poses, strokes
 from rendered_people.skeleton import JOINT_NAMES
 
 PLAY_MS = 400  # a frame: slow enough to see, whatever the clip's own rate

@@ -1,4 +1,4 @@
-"""Incoming: a reader's files on their way from the browser, in a folder that goes when they have been read."""
+"""Upload: a reader's files on their way from the browser, in a folder that goes when they have been read."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -10,7 +10,7 @@ from gatescope.loaders import ClipError
 MAX_BYTES = 200_000_000  # of all files together
 
 
-class Incoming:
+class Upload:
     """Files whose names and sizes are known, filled piece by piece.
 
     Raises ClipError for more than MAX_BYTES, or a name that is none of a file's.

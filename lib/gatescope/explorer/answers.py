@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from gatescope.explorer.dropped_file import shown
-from gatescope.explorer.explaining import ATTRIBUTIONS, ON_THE_WAY, called, explain, offered
-from gatescope.explorer.newest_request import Report
+from gatescope.explorer.explanations import ATTRIBUTIONS, ON_THE_WAY, called, explain, offered
+from gatescope.explorer.request_thread import Report
+from gatescope.explorer.upload import shown
 from gatescope.loaders import Clip, ClipError, read_clip, to_batch
 from gatescope.loaders.clip import as_seen
 from gatescope.loaders.datasets import recorded

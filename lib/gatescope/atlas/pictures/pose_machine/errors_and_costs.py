@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.image import AxesImage
 
-from gatescope.atlas.pictures.skeletons import SHADE
+from gatescope.atlas.pictures.pose_machine.skeletons import SHADE
 from gatescope.pictures.intervals import name_rows
 from gatescope.pictures.plots import bare
 from rendered_people.skeleton import JOINT_NAMES
