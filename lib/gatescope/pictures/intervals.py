@@ -1,4 +1,4 @@
-"""Pictures of values with their spread: intervals in rows, a curve in a band, curves beside their mean."""
+"""Draw values with their spread: intervals in rows, a curve in a band, curves beside their mean."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,9 +13,9 @@ Interval = tuple[float, float, float]  # a value and the ends of its interval
 def interval_rows(
     ax: Axes, found: Mapping[str, Mapping[str, Interval]], looks: Mapping[str, Mapping[str, object]]
 ) -> list[Artist]:
-    """A row for each name, from the top, and in it one below the other the intervals it has, as found[row][name].
+    """Draw found[row][name]: a row for each key, from the top, with its intervals below each other.
 
-    A row may lack names; what is not a number is left out. `looks` are the properties of each name's marker and bar.
+    A row may lack names; NaN is left out. `looks` are the properties of each name's marker and bar.
     """
     drawn: list[Artist] = []
     here = {row: [name for name, each in own.items() if np.isfinite(each[0])] for row, own in found.items()}
@@ -38,14 +38,14 @@ def interval_rows(
 
 
 def name_rows(ax: Axes, names: Sequence[str]) -> None:
-    """Name the rows of a diagram, which stand at 0, 1, ... from the top, without ticks."""
+    """Name the rows of a diagram, at 0, 1, ... from the top, without ticks."""
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
 
 
-def band(ax: Axes, x: Sequence[float] | np.ndarray, curve: Sequence[Interval], **line) -> list[Artist]:
-    """A line through values with a band from end to end of their intervals."""
+def band(ax: Axes, x: Sequence[float] | np.ndarray, curve: Sequence[Interval] | np.ndarray, **line) -> list[Artist]:
+    """Draw a line through values, with a band from end to end of their intervals."""
     value, low, high = np.array(curve).T
     drawn: list[Artist] = list(ax.plot(x, value, **line))
     drawn.append(ax.fill_between(x, low, high, color=drawn[0].get_color(), alpha=0.2, linewidth=0))
@@ -55,7 +55,7 @@ def band(ax: Axes, x: Sequence[float] | np.ndarray, curve: Sequence[Interval], *
 def mean_and_each(
     ax: Axes, x: Sequence[float] | np.ndarray, curves: Float[np.ndarray, "each points"], **line
 ) -> list[Artist]:
-    """The mean of curves over `x`, and where there are several a thin line for each; the mean is of what is known."""
+    """Draw the mean of curves over `x`, NaN left out, and where there are several a thin line for each."""
     mean = np.ma.masked_invalid(curves).mean(0).filled(np.nan)
     drawn: list[Artist] = list(ax.plot(x, mean, **line))
     if len(curves) > 1:
