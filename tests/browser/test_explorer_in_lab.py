@@ -71,7 +71,7 @@ def explorer(lab, jupyter) -> Explorer:
 
 def test_a_change_shows_states_and_scores_before_and_after(explorer, lab):
     expect(explorer.groups()).to_have_text(["a-0 layer 1"])
-    explorer.says("a-0 says")
+    explorer.says("a-0 answers")
     explorer.channel_of("channel of a-0 layer 1").select_option("7")
     explorer.choose("replace", "forget gate f")
     explorer.says("forget gate f replaced by time mean")

@@ -1,4 +1,4 @@
-"""Pictures of learning on two levels: courses over a training, and the steps of upstream-downstream learning."""
+"""Draw learning on two levels: courses over a training, and the steps of upstream-downstream learning."""
 
 from collections.abc import Callable, Mapping
 
@@ -18,9 +18,9 @@ def courses(
     found: Mapping[str, Mapping[str, Float[np.ndarray, "seed epoch"]]],
     looks: Mapping[str, Mapping[str, object]],
 ) -> list[Axes]:
-    """A panel for each quantity over the epochs, as found[quantity][variant]: the mean over seeds, each seed thin.
+    """Draw found[quantity][variant] over epochs: a panel for each quantity, the mean over seeds and each seed thin.
 
-    `looks` are the line properties of each variant; the legend says how many seeds it has.
+    `looks` are the line properties of each variant; the legend gives its number of seeds.
     """
     columns = -(-len(found) // 2)
     axes = fig.subplots(2, columns, sharex=True, squeeze=False)
@@ -47,9 +47,9 @@ def steps_on_plane(
     looks: Mapping[str, Mapping[str, object]],
     limits: tuple[Point, Point],
 ) -> list[Artist]:
-    """Arrows from point to point (u, d) of the plane of two parameters, over the contours of a loss(u, d).
+    """Draw steps between points (u, d) of the plane of two parameters as arrows, over contours of loss(u, d).
 
-    `limits` are those of u and of d; `looks` the arrow properties of each step, whose name stands beside its middle.
+    `limits` are those of u and of d; `looks` the arrow properties of each step.
     """
     u, d = np.meshgrid(*(np.linspace(*ends, 101) for ends in limits))
     lines = ax.contour(u, d, loss(u, d), 9, colors="#bbbbbb", linewidths=0.7)
