@@ -83,7 +83,7 @@ def gate_map(ax: Axes, chances: Float[np.ndarray, "neuron channel"]) -> AxesImag
     """
     order = np.argsort(chances.mean(0), kind="stable")
     names = neuron_names(len(chances))
-    shown = matrix(ax, chances[:, order], names, order, cmap=GATE_COLOURS, vmin=0, vmax=1)
+    shown = matrix(ax, chances[:, order], names, order.tolist(), cmap=GATE_COLOURS, vmin=0, vmax=1)
     ax.tick_params(axis="x", labelsize=7)
     ax.set_xlabel("channel")
     for edge in range(1, len(chances)):
