@@ -94,9 +94,7 @@ def strips(
 
 
 def film(
-    fig: FigureBase,
-    frames: UInt8[np.ndarray, "step height width 3"],
-    rows: Mapping[str, Float[np.ndarray, "step _ _"]],
+    fig: FigureBase, frames: UInt8[np.ndarray, "step height width 3"], rows: Mapping[str, Float[np.ndarray, "step _ _"]]
 ) -> list[Axes]:
     """Draw what `strips` draws in a tenth of the time: one image per row, limits as text, no outline of the hand."""
     axes = fig.subplots(len(rows) + 1, 1, gridspec_kw={"hspace": 0.08}, squeeze=False)[:, 0]

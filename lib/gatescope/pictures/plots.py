@@ -139,11 +139,7 @@ def sampling_diagram(
 
 
 def paths_over_time(
-    ax: Axes,
-    times: Float[np.ndarray, "clips time"],
-    values: Float[np.ndarray, "clips time"],
-    colour: str,
-    label: str,
+    ax: Axes, times: Float[np.ndarray, "clips time"], values: Float[np.ndarray, "clips time"], colour: str, label: str
 ) -> list[Artist]:
     """Draw a thin line for each clip and a thick, labelled one for their median between the median start and end."""
     drawn: list[Artist] = list(ax.plot(times.T, values.T, color=colour, alpha=0.2, linewidth=0.6))

@@ -127,11 +127,7 @@ class Scrubber:
         return film_strip(self.groups, self.packed.header, self.clip)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
-        data = {
-            "text/html": self.html(),
-            "image/png": base64.b64encode(self.still).decode(),
-            "text/plain": self.alt,
-        }
+        data = {"text/html": self.html(), "image/png": base64.b64encode(self.still).decode(), "text/plain": self.alt}
         return data, {"image/png": {"alt": self.alt}}
 
 

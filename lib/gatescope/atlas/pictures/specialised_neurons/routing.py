@@ -56,10 +56,7 @@ def mark_groups(ax: Axes, groups: Sequence[str]) -> list[Artist]:
 
 
 def principal_plane(
-    ax: Axes,
-    features: Float[np.ndarray, "clips channel"],
-    members: Int[np.ndarray, " clips"],
-    looks: Mapping[str, str],
+    ax: Axes, features: Float[np.ndarray, "clips channel"], members: Int[np.ndarray, " clips"], looks: Mapping[str, str]
 ) -> list[PathCollection]:
     """Draw clips on the first two principal components of their features, in their groups' colours.
 
