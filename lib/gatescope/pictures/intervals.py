@@ -8,11 +8,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
 Interval = tuple[float, float, float]  # a value and the ends of its interval
+Values = Sequence[float] | np.ndarray
+Looks = Mapping[str, Mapping[str, object]]  # by name the properties of its lines and marks
 
 
-def interval_rows(
-    ax: Axes, found: Mapping[str, Mapping[str, Interval]], looks: Mapping[str, Mapping[str, object]]
-) -> list[Artist]:
+def interval_rows(ax: Axes, found: Mapping[str, Mapping[str, Interval]], looks: Looks) -> list[Artist]:
     """Draw found[row][name]: a row for each key, from the top, with its intervals below each other.
 
     A row may lack names; NaN is left out. `looks` are the properties of each name's marker and bar.
@@ -44,7 +44,7 @@ def name_rows(ax: Axes, names: Sequence[str]) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def band(ax: Axes, x: Sequence[float] | np.ndarray, curve: Sequence[Interval] | np.ndarray, **line) -> list[Artist]:
+def band(ax: Axes, x: Values, curve: Sequence[Interval] | np.ndarray, **line) -> list[Artist]:
     """Draw a line through values, with a band from end to end of their intervals."""
     value, low, high = np.array(curve).T
     drawn: list[Artist] = list(ax.plot(x, value, **line))
@@ -52,9 +52,7 @@ def band(ax: Axes, x: Sequence[float] | np.ndarray, curve: Sequence[Interval] | 
     return drawn
 
 
-def mean_and_each(
-    ax: Axes, x: Sequence[float] | np.ndarray, curves: Float[np.ndarray, "each points"], **line
-) -> list[Artist]:
+def mean_and_each(ax: Axes, x: Values, curves: Float[np.ndarray, "each points"], **line) -> list[Artist]:
     """Draw the mean of curves over `x`, NaN left out, and where there are several a thin line for each."""
     mean = np.ma.masked_invalid(curves).mean(0).filled(np.nan)
     drawn: list[Artist] = list(ax.plot(x, mean, **line))

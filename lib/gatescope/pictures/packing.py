@@ -111,7 +111,7 @@ def pack(
         "width": width,
         "height": height,
         "colours": [[name, _add(data, _lookup(name))] for name in COLOURS],
-        "frames": [[_add(data, picture), len(picture)] for picture in map(_jpeg, clip.frames[each - 1 :: each])],
+        "frames": [[_add(data, picture), len(picture)] for picture in map(jpeg, clip.frames[each - 1 :: each])],
         "hand": None
         if clip.hand_mask is None
         else _add(data, np.packbits(clip.hand_mask[each - 1 :: each].reshape(-1), bitorder="little").tobytes()),
@@ -198,7 +198,8 @@ def _lookup(name: str) -> bytes:
     return matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes()
 
 
-def _jpeg(frame: UInt8[np.ndarray, "height width 3"]) -> bytes:
+def jpeg(frame: UInt8[np.ndarray, "height width 3"]) -> bytes:
+    """Return a frame as JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(frame).save(buffer, "JPEG", quality=88)
     return buffer.getvalue()

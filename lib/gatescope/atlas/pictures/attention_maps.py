@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from gatescope.pictures.intervals import Interval, interval_rows, mean_and_each, name_rows
+from gatescope.pictures.intervals import Interval, Looks, interval_rows, mean_and_each, name_rows
 
 OTHERS = "#777777"
 
@@ -38,11 +38,7 @@ def interval_grid(
 
 
 def step_panels(
-    fig: FigureBase,
-    values: Mapping[str, Mapping[str, Float[np.ndarray, "_ step"]]],
-    looks: Mapping[str, Mapping[str, object]],
-    *,
-    log: bool = False,
+    fig: FigureBase, values: Mapping[str, Mapping[str, Float[np.ndarray, "_ step"]]], looks: Looks, *, log: bool = False
 ) -> list[Axes]:
     """Draw values[group][name] over time steps, from 1: a panel for each group, all with the same axes.
 
@@ -60,9 +56,7 @@ def step_panels(
     return list(axes)
 
 
-def part_dots(
-    ax: Axes, values: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], looks: Mapping[str, Mapping[str, object]]
-) -> list[Artist]:
+def part_dots(ax: Axes, values: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], looks: Looks) -> list[Artist]:
     """Draw values[name][part] on a logarithmic axis: a row for each part, from the top, a mark for every seed.
 
     `looks` are the properties of each name's marks; names of one row stand a little apart.

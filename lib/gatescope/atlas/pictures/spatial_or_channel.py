@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 
 from gatescope.measures.gate_kinds import ROWS
 from gatescope.measures.gates import PARTS
-from gatescope.pictures.intervals import Interval, interval_rows, name_rows
+from gatescope.pictures.intervals import Interval, Looks, interval_rows, name_rows
 from gatescope.pictures.plots import matrix
 
 GREY = "#777777"
@@ -120,7 +120,7 @@ def replacement_panels(
     rows: Sequence[str],
     replacements: Sequence[str],
     found: Mapping[tuple[str, str, str], Interval],
-    looks: Mapping[str, Mapping],
+    looks: Looks,
     xlabel: str,
 ) -> list[Axes]:
     """Draw found[cell, gate, replacement]: a panel for each replacement, a row for each gate, its cells within."""

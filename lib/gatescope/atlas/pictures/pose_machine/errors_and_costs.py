@@ -10,7 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.image import AxesImage
 
 from gatescope.atlas.pictures.pose_machine.skeletons import SHADE
-from gatescope.pictures.intervals import name_rows
+from gatescope.pictures.intervals import Looks, name_rows
 from gatescope.pictures.plots import matrix
 from rendered_people.skeleton import JOINT_NAMES
 
@@ -28,7 +28,7 @@ def joint_courses(
     ax: Axes,
     truth: Float[np.ndarray, " time"],
     predicted: Mapping[str, Float[np.ndarray, " time"]],
-    looks: Mapping[str, Mapping[str, object]],
+    looks: Looks,
     hidden: Bool[np.ndarray, " time"],
 ) -> list[Artist]:
     """Draw one coordinate of a joint over frames, mm: the truth thick in grey, each prediction with its looks."""

@@ -1,17 +1,16 @@
 """Draw a skeleton that turns under the mouse, with its frames and maps on one slider."""
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, UInt8
-from PIL import Image
 from plotly.subplots import make_subplots
 
 from gatescope.atlas.pictures.pose_machine.skeletons import COLOURS, PARTS, TRUTH, Pose, Poses, strokes
+from gatescope.pictures.packing import jpeg
 from rendered_people.skeleton import JOINT_NAMES
 
 PLAY_MS = 400  # per frame: slow enough to see at any frame rate of the clip
@@ -77,7 +76,8 @@ def turning_skeleton(
 
 def _pictures(t: int, frames: np.ndarray, maps: Mapping[str, np.ndarray]) -> list[Any]:
     """Return a frame and its maps as traces."""
-    return [go.Image(source=_jpeg(frames[t])), *(go.Heatmap(z=own[t].round(3).tolist()) for own in maps.values())]
+    source = f"data:image/jpeg;base64,{base64.b64encode(jpeg(frames[t])).decode()}"
+    return [go.Image(source=source), *(go.Heatmap(z=own[t].round(3).tolist()) for own in maps.values())]
 
 
 def _looks_of_pictures(maps: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
@@ -89,10 +89,8 @@ def _looks_of_pictures(maps: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
 def _skeleton(pose: Pose, truth: Pose) -> list[go.Scatter3d]:
     """Return a line for each of PARTS, and the joints with their distances from the true ones."""
     off = np.linalg.norm(pose - truth, axis=1).round().astype(int).tolist()
-    return [
-        *(go.Scatter3d(_points(strokes(pose, part))) for part in PARTS),
-        go.Scatter3d(_points(pose), customdata=off),
-    ]
+    lines = [go.Scatter3d(_points(strokes(pose, part))) for part in PARTS]
+    return [*lines, go.Scatter3d(_points(pose), customdata=off)]
 
 
 def _looks_of_skeleton(name: str, from_last: int) -> list[dict[str, Any]]:
@@ -173,9 +171,3 @@ def _layout(poses: Sequence[Poses], times: Sequence[str], title: str) -> dict[st
 def _camera(name: str) -> dict[str, Any]:
     # Without perspective, so that a mm has the same length everywhere, as in the static pictures.
     return {"eye": dict(zip("xyz", EYES[name], strict=True)), "projection": {"type": "orthographic"}}
-
-
-def _jpeg(frame: UInt8[np.ndarray, "height width 3"]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(frame).save(buffer, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -8,15 +8,13 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from gatescope.pictures.intervals import mean_and_each
+from gatescope.pictures.intervals import Looks, mean_and_each
 
 Point = tuple[float, float]
 
 
 def courses(
-    fig: FigureBase,
-    found: Mapping[str, Mapping[str, Float[np.ndarray, "seed epoch"]]],
-    looks: Mapping[str, Mapping[str, object]],
+    fig: FigureBase, found: Mapping[str, Mapping[str, Float[np.ndarray, "seed epoch"]]], looks: Looks
 ) -> list[Axes]:
     """Draw found[quantity][variant] over epochs: a panel for each quantity, the mean over seeds and each seed thin.
 
@@ -44,7 +42,7 @@ def steps_on_plane(
     ax: Axes,
     loss: Callable[[np.ndarray, np.ndarray], np.ndarray],
     steps: Mapping[str, tuple[Point, Point]],
-    looks: Mapping[str, Mapping[str, object]],
+    looks: Looks,
     limits: tuple[Point, Point],
 ) -> list[Artist]:
     """Draw steps between points (u, d) of the plane of two parameters as arrows, over contours of loss(u, d).

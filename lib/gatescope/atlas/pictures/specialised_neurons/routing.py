@@ -17,12 +17,11 @@ from gatescope.pictures.plots import bare, matrix
 
 # Up to four neurons share no colour with families or with spatial and temporal.
 NEURON_COLOURS = ("#009E73", "#CC79A7", "#000000", "#999999", "#F0E442", "#E69F00", "#56B4E9", "#0072B2")
+Clips = Int[np.ndarray, " clips"]  # a number for each
 NODE_WIDTH, GAP = 0.06, 0.03  # of a flow's nodes: part of the distance between stages, and of the height
 
 
-def pulse_matrix(
-    ax: Axes, pulses: Float[np.ndarray, "clips neuron"], chosen: Int[np.ndarray, " clips"]
-) -> tuple[AxesImage, Artist]:
+def pulse_matrix(ax: Axes, pulses: Float[np.ndarray, "clips neuron"], chosen: Clips) -> tuple[AxesImage, Artist]:
     """Draw each neuron's pulse (row) for each clip (column), less the clip's mean, which cancels in the softmax.
 
     A dot marks the neuron that serves the clip. Colours are symmetric about 0 and end at the 98 % quantile.
@@ -56,7 +55,7 @@ def mark_groups(ax: Axes, groups: Sequence[str]) -> list[Artist]:
 
 
 def principal_plane(
-    ax: Axes, features: Float[np.ndarray, "clips channel"], members: Int[np.ndarray, " clips"], looks: Mapping[str, str]
+    ax: Axes, features: Float[np.ndarray, "clips channel"], members: Clips, looks: Mapping[str, str]
 ) -> list[PathCollection]:
     """Draw clips on the first two principal components of their features, in their groups' colours.
 
@@ -78,9 +77,7 @@ def principal_plane(
     return drawn
 
 
-def flow(
-    ax: Axes, stages: Mapping[str, tuple[Int[np.ndarray, " clips"], Sequence[str]]], colours: Sequence[str]
-) -> list[Artist]:
+def flow(ax: Axes, stages: Mapping[str, tuple[Clips, Sequence[str]]], colours: Sequence[str]) -> list[Artist]:
     """Draw the flow of clips through stages from left to right, ribbons as wide as their part of the clips.
 
     A stage holds each clip's node and the nodes' names; nodes without clips are left out. A ribbon has the colour of
@@ -108,18 +105,14 @@ def flow(
     return drawn
 
 
-def _node_places(members: Int[np.ndarray, " clips"], num_nodes: int) -> Float[np.ndarray, " nodes"]:
+def _node_places(members: Clips, num_nodes: int) -> Float[np.ndarray, " nodes"]:
     """Return where each node begins, from the top, with gaps between nodes that have clips."""
     parts = np.bincount(members, minlength=num_nodes) / len(members)
     return np.concatenate([[0], np.cumsum(parts + GAP * (parts > 0))[:-1]])
 
 
 def _ribbons(
-    left: Int[np.ndarray, " clips"],
-    right: Int[np.ndarray, " clips"],
-    origin: Int[np.ndarray, " clips"],
-    left_places: Float[np.ndarray, " left"],
-    right_places: Float[np.ndarray, " right"],
+    left: Clips, right: Clips, origin: Clips, left_places: np.ndarray, right_places: np.ndarray
 ) -> list[tuple[float, float, float, int]]:
     """Return start, end, height and origin of each group of clips with the same two nodes and origin."""
     kinds, counts = np.unique(np.stack([left, right, origin], 1), axis=0, return_counts=True)
