@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
 
 Interval = tuple[float, float, float]  # a value and the ends of its interval
 Values = Sequence[float] | np.ndarray
@@ -60,3 +61,26 @@ def mean_and_each(ax: Axes, x: Values, curves: Float[np.ndarray, "each points"],
         thin = {"color": drawn[0].get_color(), "linestyle": line.get("linestyle", "-"), "linewidth": 0.6, "alpha": 0.5}
         drawn += ax.plot(x, curves.T, **thin)
     return drawn
+
+
+def curve_panels(
+    fig: FigureBase,
+    curves: Mapping[str, Mapping[str, Float[np.ndarray, "_ step"]]],
+    looks: Looks,
+    xlabel: str,
+    *,
+    num_rows: int = 1,
+    sharey: bool = True,
+) -> tuple[list[Axes], dict[str, Artist]]:
+    """Draw curves[panel][name] over steps, from 1, with the mean over seeds; return panels and a line of each name."""
+    axes = fig.subplots(num_rows, -(-len(curves) // num_rows), sharex=True, sharey=sharey, squeeze=False)
+    lines: dict[str, Artist] = {}
+    for ax, (title, own) in zip(axes.flat, curves.items(), strict=False):
+        for name, seeds in own.items():
+            lines.setdefault(name, mean_and_each(ax, np.arange(seeds.shape[1]) + 1, seeds, **looks[name])[0])
+        ax.set_title(title)
+    for ax in axes.flat[len(curves) :]:
+        ax.set_axis_off()
+    for ax in axes[-1]:
+        ax.set_xlabel(xlabel)
+    return list(axes.flat)[: len(curves)], lines

@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from gatescope.pictures.intervals import Interval, Looks, interval_rows, mean_and_each, name_rows
+from gatescope.pictures.intervals import Interval, Looks, curve_panels, interval_rows, name_rows
 
 OTHERS = "#777777"
 
@@ -44,16 +44,11 @@ def step_panels(
 
     Several seeds have thin lines beside their mean. `looks` are the line properties of each name.
     """
-    axes = fig.subplots(1, len(values), sharex=True, sharey=True, squeeze=False)[0]
-    handles = {}
-    for ax, (group, curves) in zip(axes, values.items(), strict=True):
-        for name, seeds in curves.items():
-            handles.setdefault(name, mean_and_each(ax, np.arange(seeds.shape[1]) + 1, seeds, **looks[name])[0])
-        ax.set(title=group, xlabel="time step")
-        if log:
-            ax.set_yscale("log")
-    axes[-1].legend(handles.values(), handles, loc="upper left", bbox_to_anchor=(1, 1))
-    return list(axes)
+    axes, lines = curve_panels(fig, values, looks, "time step")
+    if log:
+        axes[0].set_yscale("log")
+    axes[-1].legend(lines.values(), lines, loc="upper left", bbox_to_anchor=(1, 1))
+    return axes
 
 
 def part_dots(ax: Axes, values: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], looks: Looks) -> list[Artist]:

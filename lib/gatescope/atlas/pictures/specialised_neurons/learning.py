@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from gatescope.pictures.intervals import Looks, mean_and_each
+from gatescope.pictures.intervals import Looks, curve_panels
 
 Point = tuple[float, float]
 
@@ -20,22 +20,12 @@ def courses(
 
     `looks` are the line properties of each variant; the legend gives its number of seeds.
     """
-    columns = -(-len(found) // 2)
-    axes = fig.subplots(2, columns, sharex=True, squeeze=False)
-    handles: dict[str, Artist] = {}
-    for ax, (quantity, variants) in zip(axes.flat, found.items(), strict=False):
-        for variant, curves in variants.items():
-            label = f"{variant}, {len(curves)} seed{'s' * (len(curves) > 1)}"
-            epochs = np.arange(1, curves.shape[1] + 1)
-            handles.setdefault(label, mean_and_each(ax, epochs, curves, label=label, **looks[variant])[0])
-        ax.set_title(quantity)
-    for ax in axes.flat[len(found) :]:
-        ax.set_axis_off()
-    for ax in axes[-1]:
-        ax.set_xlabel("epoch")
-        ax.xaxis.get_major_locator().set_params(integer=True)
-    fig.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles))
-    return list(axes.flat)[: len(found)]
+    axes, lines = curve_panels(fig, found, looks, "epoch", num_rows=2, sharey=False)
+    axes[0].xaxis.get_major_locator().set_params(integer=True)  # which all panels share
+    seeds = {variant: len(curves) for variants in found.values() for variant, curves in variants.items()}
+    labels = [f"{variant}, {seeds[variant]} seed{'s' * (seeds[variant] > 1)}" for variant in lines]
+    fig.legend(lines.values(), labels, loc="outside lower center", ncols=len(lines))
+    return axes
 
 
 def steps_on_plane(
