@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import ipywidgets as widgets
@@ -70,15 +71,15 @@ class Explorer:
         self._num_dropped = 0
         self._asked = self.question
         self._show(self.exploration.answer(self._asked, Report(lambda words: None, lambda: True)))
-        for control in self._controls():
-            control.observe(self._ask, "value")
-        self.run.on_click(self._explain)
         rows = [
             [self.kind, self.gesture, self.path, self.number],
             [self.checkpoint, self.beside, self.layer],
             [self.point, self.replacement],
             [self.method, self.label, self.run],
         ]
+        for control in chain(*rows[:3]):
+            control.observe(self._ask, "value")
+        self.run.on_click(self._explain)
         wrap = widgets.Layout(flex_flow="row wrap")
         self.box = widgets.VBox([*(widgets.HBox(row, layout=wrap) for row in rows), self.picture])
         self.box.add_class("gatescope-explorer")
@@ -91,10 +92,6 @@ class Explorer:
         # Each dropped clip is a new question.
         number = self._num_dropped if self.kind.value == OWN else self.number.value
         return Question(**said, number=number)
-
-    def _controls(self) -> list[widgets.Widget]:
-        clip = [self.kind, self.gesture, self.path, self.number]
-        return [*clip, self.checkpoint, self.beside, self.layer, self.point, self.replacement]
 
     def _ask(self, change: dict[str, Any] | None = None) -> None:
         """Answer the current question, unless it was asked already."""

@@ -31,9 +31,7 @@ class LiveScrubber(anywidget.AnyWidget):
     picture = traitlets.Dict().tag(sync=True)  # number, header and data of the latest Packed
     says = traitlets.Dict(IDLE).tag(sync=True)  # progress or an error, in words
 
-    def __init__(
-        self, *, on_files: Callable[[Upload], None] | None = None, on_cancel: Callable[[], None] | None = None
-    ):
+    def __init__(self, *, on_files: Callable[[Upload], None], on_cancel: Callable[[], None]):
         """`on_files` gets the files that a reader drops, and removes them; `on_cancel` hears the Cancel button."""
         super().__init__()
         self._on_files, self._on_cancel = on_files, on_cancel
@@ -77,8 +75,7 @@ class LiveScrubber(anywidget.AnyWidget):
                 raise ClipError(f"the browser cannot read {name}: if it is a folder, drop the files inside it")
             case "cancel":
                 self._drop()
-                if self._on_cancel is not None:
-                    self._on_cancel()
+                self._on_cancel()
         return None
 
     def _channel(self, number: int, place: int, channel: int) -> bytes | None:
@@ -90,7 +87,7 @@ class LiveScrubber(anywidget.AnyWidget):
         return channel_bytes([groups[place].maps[name] for name in names], channel)
 
     def _receive(self) -> bytes | None:
-        """Return the reply that asks for the next piece; None after the last one."""
+        """Return the reply that asks for the next piece; None once all have arrived."""
         _, upload = self._upload
         if upload.missing:
             self.say(f"{1 - upload.missing / upload.size:.0%} of your files received", busy=True)
