@@ -25,7 +25,7 @@ def _module() -> str:
 
 
 class LiveScrubber(anywidget.AnyWidget):
-    """Shows the latest picture. Only channels in view are sent, so that a saved notebook stays small."""
+    """Widget that shows the latest picture. Only channels in view are sent, so that a saved notebook stays small."""
 
     _esm = _module()
     picture = traitlets.Dict().tag(sync=True)  # number, header and data of the latest Packed
