@@ -11,7 +11,7 @@ from captum.metrics import infidelity
 from matplotlib.figure import Figure
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gatescope.atlas.pictures import pixels_and_moments as pictures
+from gatescope.atlas.pictures import attribution_curves as pictures
 from gatescope.measures.faithfulness import TOP_DOWN, area_under, randomised, rank_correlation, removal, remove_tubes
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.recordings import intervene, record

@@ -7,17 +7,18 @@ import pytest
 import torch
 from traitlets import TraitError
 
-from gatescope.explorer.dropped_file import MAX_BYTES, Incoming, shown
-from gatescope.explorer.exploration import Exploration, Question, read_dropped
+from gatescope.explorer.answers import Exploration, Question, read_dropped
+from gatescope.explorer.explanations import explain
 from gatescope.explorer.live_scrubber import LiveScrubber
-from gatescope.explorer.newest_request import Newest, Report
+from gatescope.explorer.request_thread import Report, RequestThread
+from gatescope.explorer.upload import MAX_BYTES, Upload, printable
 from gatescope.loaders import Clip, ClipError, to_batch
 from gatescope.models import NetworkConfig
 from gatescope.models.checkpoints import untrained
 from gatescope.pictures import explore
 from gatescope.pictures.packing import Group, pack, quantise
 from gatescope.recordings import intervene, record
-from gatescope.recordings.attribution import grad_cam
+from gatescope.recordings.attribution import grad_cam, integrated_gradients, still
 
 NAMES = ["Swiping Left", "Swiping Right", "Rolling Hand Forward"]
 FACTS = {"size": 32, "difficulty": 0.0, "classes": [0, 1, 12]}
@@ -145,7 +146,7 @@ def test_a_network_stands_beside_its_untrained_twin_and_not_beside_one_of_other_
     asked = Question(saved["a"], f"{saved['a']}, untrained", gesture="Swiping Left")
     answer = exploration.answer(asked, QUIET)
     assert [group.title for group in answer.groups] == [f"{saved['a']} layer 1", f"{saved['a']}, untrained layer 1"]
-    with pytest.raises(ValueError, match="take another input"):
+    with pytest.raises(ValueError, match="differ in input"):
         exploration.answer(replace(asked, beside=saved["larger"]), QUIET)
 
 
@@ -170,7 +171,7 @@ def test_every_explanation_has_a_map_for_each_step_and_can_be_left(exploration, 
     passes = [words for words in said if "passes" in words]
     assert len(passes) > 3
     wanted = iter([True] * (len(said) - 2))
-    worker = Newest(lambda words: None, pytest.fail)
+    worker = RequestThread(lambda words: None, pytest.fail)
     report = Report(lambda words: None, lambda: next(wanted, False))
     worker.ask(lambda _: exploration.explain(asked, method, None, report)).result(60)
     assert next(wanted, None) is None
@@ -178,9 +179,20 @@ def test_every_explanation_has_a_map_for_each_step_and_can_be_left(exploration, 
     assert not exploration.network(asked.checkpoint).layer1._forward_pre_hooks
 
 
+def test_integrated_gradients_of_a_step_are_the_sum_over_its_frames(exploration, asked):
+    network = exploration.network(asked.checkpoint)
+    x = to_batch(exploration.answer(asked, QUIET).clip, **network.config.input)
+    number, maps = explain(network, x, 2, "integrated gradients", "layer1", lambda passes: None)
+    added = integrated_gradients(network, x, still(x), torch.tensor([2])).values[0].sum(0).numpy()  # frame, row, column
+    assert number == 2 and len(added) == 2 * len(maps)
+    np.testing.assert_allclose(maps, added[0::2] + added[1::2], rtol=1e-4, atol=1e-9)
+    # Only a sum keeps what makes them complete: together they are the change of the score.
+    assert maps.sum() == pytest.approx(added.sum(), rel=1e-3)
+
+
 def test_of_several_requests_the_newest_is_answered():
     done, said, failed = [], [], []
-    worker = Newest(said.append, failed.append)
+    worker = RequestThread(said.append, failed.append)
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(report):
@@ -200,7 +212,7 @@ def test_of_several_requests_the_newest_is_answered():
 
 def test_cancelled_work_ends_at_its_next_report_and_nobody_hears_of_its_errors():
     failed = []
-    worker = Newest(lambda words: None, failed.append)
+    worker = RequestThread(lambda words: None, failed.append)
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(report):
@@ -221,7 +233,7 @@ def test_cancelled_work_ends_at_its_next_report_and_nobody_hears_of_its_errors()
 def test_controls_ask_and_the_picture_answers(explorer, saved):
     first = explorer.picture.picture["number"]
     explorer.gesture.value = "Rolling Hand Forward"
-    assert " says " in settled(explorer)["words"]
+    assert " answers " in settled(explorer)["words"]
     assert explorer.answer.clip.name == "Rolling Hand Forward"
     explorer.point.value = "layer1.f"
     settled(explorer)
@@ -285,12 +297,12 @@ def test_a_dropped_video_is_looked_at_and_removed(explorer, tmp_path, monkeypatc
     hear = messages_of(explorer.picture, monkeypatch)
     files = [{"name": "mine.mp4", "size": len(content)}]
     assert hear({"what": "files", "drop": 7, "id": 1, "files": files}) == [({"id": 1}, [b""])]
-    folder = explorer.picture._incoming[1].files[0].parent
+    folder = explorer.picture._upload[1].files[0].parent
     half = len(content) // 2
     assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, content[:half]) == [({"id": 2}, [b""])]
     assert (folder / "mine.mp4").read_bytes() == content[:half]
     assert hear({"what": "piece", "drop": 7, "id": 3, "place": 0}, content[half:]) == []
-    assert " says " in settled(explorer)["words"]
+    assert " answers " in settled(explorer)["words"]
     assert explorer.kind.value == "own" and "mine.mp4" in explorer.answer.clip.source
     assert not folder.exists()
     explorer.kind.value = "rendered"
@@ -304,7 +316,7 @@ def test_a_broken_file_is_named_as_the_reader_knows_it(explorer, tmp_path, monke
     content = video(tmp_path / "mine.mp4").read_bytes()[:-200]
     hear = messages_of(explorer.picture, monkeypatch)
     hear({"what": "files", "drop": 7, "id": 1, "files": [{"name": "cut <b>.mp4", "size": len(content)}]})
-    folder = explorer.picture._incoming[1].files[0].parent
+    folder = explorer.picture._upload[1].files[0].parent
     hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, content)
     words = settled(explorer)["words"]
     assert "cut <b>.mp4" in words and str(folder) not in words and explorer.picture.says["wrong"]
@@ -314,7 +326,7 @@ def test_a_broken_file_is_named_as_the_reader_knows_it(explorer, tmp_path, monke
 def test_a_drop_that_is_cancelled_leaves_nothing(explorer, monkeypatch):
     hear = messages_of(explorer.picture, monkeypatch)
     hear({"what": "files", "drop": 7, "id": 1, "files": [{"name": "mine.mp4", "size": 10}]})
-    folder = explorer.picture._incoming[1].files[0].parent
+    folder = explorer.picture._upload[1].files[0].parent
     hear({"what": "cancel"})
     assert not folder.exists() and "Cancelled" in explorer.picture.says["words"]
     assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, b"late") == []
@@ -337,7 +349,7 @@ def test_several_pictures_are_one_clip(tmp_path):
     files[5].write_bytes(b"no picture")
     with pytest.raises(ClipError, match="frame 5.png.*does not decode"):
         read_dropped(files)
-    with pytest.raises(ClipError, match="2 files came: drop one video"):
+    with pytest.raises(ClipError, match="2 files arrived: drop one video"):
         read_dropped([video(tmp_path / "one.mp4"), video(tmp_path / "two.mp4")])
     (tmp_path / "notes.txt").write_text("no clip")
     with pytest.raises(ClipError, match="notes.txt.*is no video by its name"):
@@ -346,33 +358,33 @@ def test_several_pictures_are_one_clip(tmp_path):
 
 @pytest.mark.parametrize("name", ["../../outside.mp4", "/outside.mp4", "..\\..\\outside.mp4", "C:\\outside.mp4"])
 def test_a_name_leads_nowhere_else(name):
-    incoming = Incoming([{"name": name, "size": 3}])
-    incoming.take(0, b"abc")
-    (file,) = incoming.files
-    assert file.name == "outside.mp4" and file.read_bytes() == b"abc" and incoming.missing == 0
+    upload = Upload([{"name": name, "size": 3}])
+    upload.take(0, b"abc")
+    (file,) = upload.files
+    assert file.name == "outside.mp4" and file.read_bytes() == b"abc" and upload.missing == 0
     with pytest.raises(ClipError, match="more bytes"):
-        incoming.take(0, b"d")
-    incoming.remove()
+        upload.take(0, b"d")
+    upload.remove()
     assert not file.parent.exists()
 
 
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ([], "no file came"),
-        ([{"name": "..", "size": 1}], "is no name"),
-        ([{"name": "a\0b.mp4", "size": 1}], "is no name"),
-        ([{"name": "x" * 300, "size": 1}], "200 letters"),
-        ([{"name": "a.png", "size": 1}, {"name": "b/a.png", "size": 1}], "two files of one name"),
+        ([], "no file arrived"),
+        ([{"name": "..", "size": 1}], "not allowed"),
+        ([{"name": "a\0b.mp4", "size": 1}], "not allowed"),
+        ([{"name": "x" * 300, "size": 1}], "200 bytes"),
+        ([{"name": "a.png", "size": 1}, {"name": "b/a.png", "size": 1}], "two files have the same name"),
     ],
 )
 def test_files_that_cannot_be_taken_are_refused(files, message):
     with pytest.raises(ClipError, match=message):
-        Incoming(files)
+        Upload(files)
 
 
 def test_a_name_from_outside_is_one_line_that_ends_its_own_direction():
-    assert shown("<b>my hand</b>\n\u202e4pm.\x07") == "\u2068<b>my hand</b>  4pm. \u2069"
+    assert printable("<b>my hand</b>\n\u202e4pm.\x07") == "\u2068<b>my hand</b>  4pm. \u2069"
 
 
 @pytest.fixture(scope="module")
@@ -388,7 +400,7 @@ def test_one_channel_of_a_large_recording_comes_at_once(big, exploration, asked,
     frames = np.repeat(clip.frames, 2, axis=0)
     packed = pack([big], Clip(frames=frames, fps=12.0, source="noise"), num_channels=1)
     assert len(packed.data) < 1_500_000
-    picture = LiveScrubber()
+    picture = LiveScrubber(on_files=print, on_cancel=print)
     picture.show([big], packed)
     hear = messages_of(picture, monkeypatch)
     number, took = picture.picture["number"], []

@@ -13,28 +13,28 @@ def ax():
 
 @pytest.fixture(scope="module")
 def neurons():
-    from gatescope.atlas.pictures import specialised_neurons as neurons
+    from gatescope.atlas.pictures.specialised_neurons import neurons
 
     return neurons
 
 
 @pytest.fixture(scope="module")
 def routing():
-    from gatescope.atlas.pictures import routing
+    from gatescope.atlas.pictures.specialised_neurons import routing
 
     return routing
 
 
 @pytest.fixture(scope="module")
 def decisions():
-    from gatescope.atlas.pictures import gate_decisions as decisions
+    from gatescope.atlas.pictures.specialised_neurons import gate_decisions as decisions
 
     return decisions
 
 
 @pytest.fixture(scope="module")
 def learning():
-    from gatescope.atlas.pictures import learning
+    from gatescope.atlas.pictures.specialised_neurons import learning
 
     return learning
 

@@ -2,17 +2,10 @@ import base64
 import io
 import json
 import zlib
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
 from PIL import Image
-
-
-@dataclass
-class Seen:
-    frames: np.ndarray
-    hand_mask: np.ndarray | None = None
 
 
 @pytest.fixture
@@ -23,9 +16,12 @@ def packing():
 
 
 def clip_of(num_frames, size=12, hand=True):
+    from gatescope.loaders import Clip
+
     rng = np.random.default_rng(0)
     frames = rng.integers(0, 256, (num_frames, size, size + 3, 3), dtype=np.uint8)
-    return Seen(frames, rng.random((num_frames, size, size + 3)) > 0.5 if hand else None)
+    hand_mask = rng.random((num_frames, size, size + 3)) > 0.5 if hand else None
+    return Clip(frames=frames, fps=12.0, source="noise", hand_mask=hand_mask)
 
 
 def group_of(packing, steps=4, channels=6, **others):
@@ -140,7 +136,7 @@ def test_variants_have_the_same_curves_or_none(packing):
     values = np.frombuffer(packed.data, "<f4", 2 * len(second["names"]), second["offset"]).reshape(2, -1)
     np.testing.assert_array_equal(values[:, second["names"].index("class 6")], 1)
     groups[1].scores = groups[1].scores[:, :5]
-    with pytest.raises(ValueError, match="other classes"):
+    with pytest.raises(ValueError, match="different numbers of classes"):
         packing.pack(groups, clip_of(2), num_channels=1)
 
 

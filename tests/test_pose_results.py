@@ -14,7 +14,7 @@ def ax():
 
 @pytest.fixture(scope="module")
 def pictures():
-    from gatescope.atlas.pictures import pose_machine as pose_results
+    from gatescope.atlas.pictures.pose_machine import errors_and_costs as pose_results
 
     return pose_results
 

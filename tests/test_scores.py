@@ -27,8 +27,9 @@ def test_a_learning_curve_is_the_mean_over_seeds_and_a_band_around_it(scores, fi
     assert (heights.min(), heights.max()) == pytest.approx((0.2, 0.8))
 
 
-def test_one_seed_has_no_band(scores, fig):
-    assert len(scores.learning_curve(fig.add_subplot(), np.array([[0.2, 0.6]]))) == 1
+def test_the_band_of_one_seed_has_no_height(scores, fig):
+    _, band = scores.learning_curve(fig.add_subplot(), np.array([[0.2, 0.6]]))
+    assert set(band.get_paths()[0].vertices[:, 1]) == {0.2, 0.6}
 
 
 def test_each_panel_has_its_own_curves_in_colour_and_the_others_in_grey(scores, fig):

@@ -1,7 +1,7 @@
 import io
 import json
 import re
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,14 +9,11 @@ import torch
 from PIL import Image
 
 
-@dataclass
-class Seen:
-    frames: np.ndarray
-    hand_mask: np.ndarray | None = None
-
-
 def clip_of(num_frames=8, size=16):
-    return Seen(np.random.default_rng(0).integers(0, 256, (num_frames, size, size, 3), dtype=np.uint8))
+    from gatescope.loaders import Clip
+
+    frames = np.random.default_rng(0).integers(0, 256, (num_frames, size, size, 3), dtype=np.uint8)
+    return Clip(frames=frames, fps=12.0, source="noise")
 
 
 @pytest.fixture
@@ -163,3 +160,38 @@ def test_a_page_needs_no_other_file_and_no_host(scrubber, watched, tmp_path):
 
 def test_the_same_recording_makes_the_same_page(scrubber, watched):
     assert scrubber(watched("c"), clip_of()).html() == scrubber(watched("c"), clip_of()).html()
+
+
+def test_a_scrubber_of_a_network_and_a_clip_is_what_one_makes_by_hand(scrubber):
+    from gatescope.loaders import read_clip, to_batch
+    from gatescope.loaders.clip import as_seen
+    from gatescope.models import GestureNetwork, NetworkConfig
+    from gatescope.recordings import watch
+
+    torch.manual_seed(0)
+    network = GestureNetwork(NetworkConfig.small("convlstm", num_classes=5, size=32, num_frames=8)).eval()
+    network.card = {"data": {"names": list("abcde")}}
+    clip = read_clip(np.random.default_rng(0).integers(0, 256, (11, 40, 48, 3), dtype=np.uint8))
+    watched = watch(network, to_batch(clip, **network.config.input), "layer1.*")
+    wanted = scrubber(watched, as_seen(clip, 8, 32), classes=list("abcde"), num_channels=3)
+    made = scrubber.of(network, clip, "layer1.*", num_channels=3)
+    assert made.html() == wanted.html()
+    assert scrubber.of(network, clip, "layer1.h", classes=[*"vwxyz"]).classes == [*"vwxyz"]
+
+
+def test_the_example_in_the_readme_writes_a_page(tmp_path, monkeypatch):
+    root = Path(__file__).resolve().parent.parent
+    examples = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.S)
+    (example,) = [text for text in examples if "Scrubber" in text]
+    assert example.count("import ") <= 3
+    frames = np.random.default_rng(0).integers(0, 256, (20, 56, 72, 3), dtype=np.uint8)
+    (tmp_path / "hand.mkv").mkdir()  # a folder of frames, by the name of the reader's video
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / "hand.mkv" / f"{number:03}.png")
+    (tmp_path / "data").symlink_to(root / "data")
+    monkeypatch.chdir(tmp_path)
+    exec(example, {})
+    header = header_in((tmp_path / "hand.html").read_text())
+    assert [group["title"] for group in header["groups"]] == ["layer 1"]
+    names = header["groups"][0]["scores"]["names"]
+    assert len(names) == 5 and not any(name.startswith("class ") for name in names)

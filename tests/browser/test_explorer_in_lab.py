@@ -24,7 +24,7 @@ names = [f"layer1.{point}" for point in "hciofg"]
 maps = {name: rng.random((32, 256, 28, 28), dtype=np.float32) for name in names}
 group = Group("layer 1", maps, orders={"activation sum": maps["layer1.h"].sum((0, 2, 3))})
 clip = Clip(frames=np.zeros((32, 56, 56, 3), np.uint8), fps=12.0, source="noise")
-big = LiveScrubber()
+big = LiveScrubber(on_files=print, on_cancel=print)
 big.show([group], pack([group], clip, num_channels=2))
 big
 """
@@ -71,7 +71,7 @@ def explorer(lab, jupyter) -> Explorer:
 
 def test_a_change_shows_states_and_scores_before_and_after(explorer, lab):
     expect(explorer.groups()).to_have_text(["a-0 layer 1"])
-    explorer.says("a-0 says")
+    explorer.says("a-0 answers")
     explorer.channel_of("channel of a-0 layer 1").select_option("7")
     explorer.choose("replace", "forget gate f")
     explorer.says("forget gate f replaced by time mean")

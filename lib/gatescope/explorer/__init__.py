@@ -1,5 +1,1 @@
-"""Where Python answers: the reader's clips, networks and interventions, live."""
-
-from gatescope.explorer.explorer import explore
-
-__all__ = ["explore"]
+"""Explore clips, networks and interventions live, with a kernel behind the scrubber."""

@@ -1,4 +1,4 @@
-// The widget's end in the page: the scrubber as Python feeds it, a reader's own files, and words on what is going on.
+// The widget in the page: the scrubber with data from Python, a reader's own files, and progress in words.
 
 const PIECE = 1 << 20; // bytes of a file to one message: servers close a connection that sends ten times as many
 const DESK = `
@@ -44,7 +44,7 @@ function render({ model, el }) {
   };
 }
 
-/** What shows the model's picture, the newest of those that came while one was drawn; and what ends it. */
+/** Return a function that draws the model's newest picture, and one that ends it. */
 function shower(model, host, ask) {
   const root = host.attachShadow({ mode: "open" });
   let [view, shown, drawing] = [null, null, Promise.resolve()];
@@ -53,7 +53,7 @@ function shower(model, host, ask) {
     const { number, header, data } = model.get("picture");
     if (number === undefined || number === shown) return;
     shown = number;
-    // The scrubber notes in a header which channels have come; the model's own is another view's too.
+    // The scrubber records received channels in the header, and other views share the model's own.
     const own = structuredClone(header);
     view = await (view ? view.replace(own, bytesOf(data)) : mount(root, own, bytesOf(data), { css: CSS, onChannel }));
     host.setAttribute("data-ready", "");
@@ -62,11 +62,11 @@ function shower(model, host, ask) {
   return [() => (drawing = drawing.catch(() => {}).then(draw)), () => view?.destroy()];
 }
 
-/** Where files are dropped, and where it says what is going on. */
+/** Build the place to drop files and the line of progress. */
 function deskOf(model, el, desk, ask) {
   const root = desk.attachShadow({ mode: "open" });
   const input = element("input", { type: "file", multiple: "", accept: "video/*,image/*,.mkv" });
-  const label = element("label", { title: "a video, or several pictures that make up one clip" });
+  const label = element("label", { title: "a video, or the pictures of one clip" });
   label.append(element("span", {}, "your own clip"), input);
   const drop = element("div", { class: "drop", role: "group", "aria-label": "your own clip" });
   const most = `at most ${MAX_BYTES / 1e6} MB`;
@@ -74,7 +74,7 @@ function deskOf(model, el, desk, ask) {
   drop.append(label, element("span", {}, what));
   const words = element("output", { role: "status", "aria-live": "polite" });
   const progress = element("progress", { "aria-label": "work under way" });
-  const cancel = element("button", { type: "button", title: "stop at the next pause" }, "Cancel");
+  const cancel = element("button", { type: "button", title: "stop the work at its next report" }, "Cancel");
   const going = element("div", { class: "going" });
   going.append(progress, cancel, words);
   root.append(element("style", {}, DESK), drop, going);
@@ -86,7 +86,7 @@ function deskOf(model, el, desk, ask) {
       for (let start = 0; start < file.size; start += PIECE) {
         const piece = await file.slice(start, start + PIECE).arrayBuffer().catch(() => null);
         if (piece === null) return model.send({ what: "lost", name: file.name });
-        await ask({ what: "piece", drop, place }, [piece]); // no more than one at a time is on its way
+        await ask({ what: "piece", drop, place }, [piece]); // one piece at a time
       }
     }
   };
@@ -116,11 +116,11 @@ function deskOf(model, el, desk, ask) {
   return [say, stop];
 }
 
-/** Keep JupyterLab's shortcuts from the controls beside the picture, which know nothing of them; what ends it. */
+/** Keep JupyterLab's shortcuts away from the controls beside the picture; return a function that ends this. */
 function keepKeysAround(el) {
   const mark = ({ target }) => keepKeys(target);
   let box = null;
-  // The picture is put into its place only after it was rendered.
+  // The picture is placed in the page only after it was rendered.
   const placed = new ResizeObserver(() => {
     box ??= el.closest(".gatescope-explorer");
     box?.addEventListener("focusin", mark);
@@ -132,7 +132,7 @@ function keepKeysAround(el) {
   };
 }
 
-/** Bytes where they lie: a message's buffers are parts of one. */
+/** Bytes of a view without a copy: a message's buffers are parts of one. */
 function bytesOf(view) {
   return ArrayBuffer.isView(view) ? new Uint8Array(view.buffer, view.byteOffset, view.byteLength) : new Uint8Array(view);
 }

@@ -1,15 +1,14 @@
-"""explore: a scrubber whose clip, network and layer the reader chooses, and drops a video of their own into."""
+"""explore: a scrubber with controls for clip, network, layer and intervention, which also takes a dropped video."""
 
 import base64
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import ipywidgets as widgets
 
-from gatescope.explorer.dropped_file import Incoming
-from gatescope.explorer.explaining import ATTRIBUTIONS
-from gatescope.explorer.exploration import (
+from gatescope.explorer.answers import (
     KINDS,
     LAYERS,
     NUM_RENDERED,
@@ -19,31 +18,33 @@ from gatescope.explorer.exploration import (
     Question,
     read_dropped,
 )
+from gatescope.explorer.explanations import ATTRIBUTIONS
 from gatescope.explorer.live_scrubber import LiveScrubber
-from gatescope.explorer.newest_request import Newest, Report
+from gatescope.explorer.request_thread import Report, RequestThread
+from gatescope.explorer.upload import Upload
 from gatescope.pictures.scrubber import film_strip, in_words
 
 NOTHING = ("nothing", "")
 RENDERED, PATH, OWN = KINDS
 WAITING = {
     PATH: "Write the path of a video, a folder of frames or videos, or the root of Jester or IsoGD.",
-    OWN: "Drop a video of your own below, or choose it by the button.",
+    OWN: "Drop a video of your own below, or choose it with the button.",
 }
 
 
 def explore(checkpoints: Sequence[str] = ("*",), clips: str = "") -> "Explorer":
-    """Controls and a scrubber; at the end of a cell it shows itself, where no kernel runs as a film strip.
+    """Return controls and a scrubber, shown as a cell's last line; without a kernel a film strip remains.
 
-    `checkpoints` are folders of data/checkpoints (`a-?` stands for every one that fits) or .safetensors files; `clips`
-    is a video, a folder of frames or videos, or the root of Jester or IsoGD, and empty takes rendered gestures.
+    `checkpoints` are folders of data/checkpoints (`a-?` stands for all that match) or .safetensors files; `clips` is a
+    video, a folder of frames or videos, or the root of Jester or IsoGD; empty takes rendered gestures.
 
-    Raises what opening them raises; what goes wrong later is said in the widget.
+    Raises what opening them raises; later errors are said in the widget.
     """
     return Explorer(checkpoints, clips)
 
 
 class Explorer:
-    """The controls, the picture, and a thread that answers the one by the other."""
+    """Controls, a scrubber, and a thread that answers the controls."""
 
     def __init__(self, checkpoints: Sequence[str], clips: str):
         self.exploration = Exploration(checkpoints)
@@ -51,55 +52,49 @@ class Explorer:
         gestures, classes = self.exploration.gestures(names[0]), self.exploration.classes(names[0])
         kinds = zip(("rendered gestures", "a file or folder", "my own"), KINDS, strict=True)
         self.kind = _choice("clips", list(kinds), "where the clip comes from", PATH if clips else RENDERED)
-        self.gesture = _choice("gesture", gestures, "which of the gestures the network was trained on is rendered")
-        self.path = _made(widgets.Text, "path", "on the kernel's machine", value=clips, continuous_update=False)
-        self.number = _made(widgets.BoundedIntText, "number", "of such clips, from 0", max=NUM_RENDERED - 1)
-        self.checkpoint = _choice("checkpoint", names, "the trained network that looks at the clip")
+        self.gesture = _choice("gesture", gestures, "one of the gestures that the network was trained on")
+        self.path = _made(widgets.Text, "path", "path on the kernel's machine", value=clips, continuous_update=False)
+        self.number = _made(widgets.BoundedIntText, "number", "number of the clip, from 0", max=NUM_RENDERED - 1)
+        self.checkpoint = _choice("checkpoint", names, "the trained network to run on the clip")
         others = [(f"{name}{end}", f"{name}{end}") for end in ("", UNTRAINED) for name in names]
-        self.beside = _choice("beside it", [NOTHING, *others], "another network that looks at the same clip")
+        self.beside = _choice("beside it", [NOTHING, *others], "a second network to run on the same clip")
         layers = [(name.replace("layer", "layer "), name) for name in LAYERS]
-        self.layer = _choice("layer", layers, "whose states and gates are shown")
-        self.point = _choice("replace", [NOTHING], "what of the layer is replaced, at every step")
-        self.replacement = _choice("by", [NOTHING], "what is put in its place; states and scores follow from it")
-        self.method = _choice(
-            "explain by", list(ATTRIBUTIONS), "what speaks for a class's score, as a panel of its own"
-        )
-        self.label = _choice("the score of", _labels(classes), "the class that is explained")
-        self.run = widgets.Button(description="Explain", tooltip="takes seconds; see what it says below")
+        self.layer = _choice("layer", layers, "the layer whose states and gates are shown")
+        self.point = _choice("replace", [NOTHING], "the quantity of the layer to replace at every step")
+        self.replacement = _choice("by", [NOTHING], "the values to put in its place; later states and scores follow")
+        self.method = _choice("explain by", list(ATTRIBUTIONS), "the method that explains a class's score")
+        self.label = _choice("the score of", _labels(classes), "the class to explain")
+        self.run = widgets.Button(description="Explain", tooltip="takes seconds; progress is shown below")
         self.picture = LiveScrubber(on_files=self._take, on_cancel=self._cancel)
-        self.work = Newest(partial(self.picture.say, busy=True), self._fail)
+        self.work = RequestThread(partial(self.picture.say, busy=True), self._fail)
         self._offering = False
         self._num_dropped = 0
         self._asked = self.question
         self._show(self.exploration.answer(self._asked, Report(lambda words: None, lambda: True)))
-        for control in self._controls():
-            control.observe(self._ask, "value")
-        self.run.on_click(self._explain)
         rows = [
             [self.kind, self.gesture, self.path, self.number],
             [self.checkpoint, self.beside, self.layer],
             [self.point, self.replacement],
             [self.method, self.label, self.run],
         ]
+        for control in chain(*rows[:3]):
+            control.observe(self._ask, "value")
+        self.run.on_click(self._explain)
         wrap = widgets.Layout(flex_flow="row wrap")
         self.box = widgets.VBox([*(widgets.HBox(row, layout=wrap) for row in rows), self.picture])
         self.box.add_class("gatescope-explorer")
 
     @property
     def question(self) -> Question:
-        """What the controls say now."""
+        """The current values of the controls."""
         names = ("checkpoint", "beside", "kind", "path", "gesture", "layer", "point", "replacement")
         said = {name: getattr(self, name).value or "" for name in names}
-        # A clip of one's own is another one each time.
+        # Each dropped clip is a new question.
         number = self._num_dropped if self.kind.value == OWN else self.number.value
         return Question(**said, number=number)
 
-    def _controls(self) -> list[widgets.Widget]:
-        clip = [self.kind, self.gesture, self.path, self.number]
-        return [*clip, self.checkpoint, self.beside, self.layer, self.point, self.replacement]
-
     def _ask(self, change: dict[str, Any] | None = None) -> None:
-        """Answer what the controls say, unless that is under way."""
+        """Answer the current question, unless it was asked already."""
         if self._offering:
             return
         owner = None if change is None else change["owner"]
@@ -122,7 +117,7 @@ class Explorer:
         report(f"opening {question.checkpoint}")
         self._offer(self.gesture, self.exploration.gestures(question.checkpoint))
         self._offer(self.label, _labels(self.exploration.classes(question.checkpoint)))
-        # What is offered no more is chosen no more: that may be another question already.
+        # A choice that is no longer offered falls back to another, which is a new question.
         self._ask()
         answer = self.exploration.answer(question, report)
         report("drawing")
@@ -151,12 +146,12 @@ class Explorer:
 
         self.work.ask(work)
 
-    def _take(self, incoming: Incoming) -> None:
-        """Look at a reader's files, and remove them."""
+    def _take(self, upload: Upload) -> None:
+        """Read a reader's files, remove them, and answer for the clip in them."""
 
         def work(report: Report) -> None:
             report("reading your clip")
-            clip = read_dropped(incoming.files)
+            clip = read_dropped(upload.files)
             report("opening your clip")
             self.exploration.own = clip
             self._num_dropped += 1
@@ -164,12 +159,12 @@ class Explorer:
             self._asked = self.question
             self._answer(self._asked, report)
 
-        self.work.ask(work).add_done_callback(lambda _: incoming.remove())
+        self.work.ask(work).add_done_callback(lambda _: upload.remove())
 
     def _cancel(self) -> None:
         self.work.cancel()
         self._asked = None
-        self.picture.say("Cancelled; what is shown was asked for before.")
+        self.picture.say("Cancelled; the picture shows the previous request.")
 
     def _fail(self, error: Exception) -> None:
         known = isinstance(error, ValueError | LookupError | OSError)
@@ -177,7 +172,7 @@ class Explorer:
         self.picture.say(f"That did not work: {words if known else f'{type(error).__name__}, {words}'}", wrong=True)
 
     def _offer(self, control: widgets.Widget, options: Sequence[Any] | None = None, **values: Any) -> None:
-        """Give a control other options, its choice kept where it still exists, or other values."""
+        """Set a control's options, keeping its choice where it still exists, or other of its properties."""
         self._offering = True
         try:
             if options is not None and list(control.options) != list(options):
@@ -191,7 +186,7 @@ class Explorer:
             self._offering = False
 
     def _lay_out(self) -> None:
-        """Show the controls that say something."""
+        """Show only the controls that apply."""
         kind = self.kind.value
         seen = {self.gesture: kind == RENDERED, self.path: kind == PATH, self.number: kind != OWN}
         for control, is_seen in {**seen, self.replacement: bool(self.point.value)}.items():

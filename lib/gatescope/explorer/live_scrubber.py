@@ -1,4 +1,4 @@
-"""LiveScrubber: the scrubber as a widget, for where Python answers: any channel, other pictures, a reader's files."""
+"""LiveScrubber: the scrubber as a widget with a kernel behind it: any channel, new pictures, a reader's files."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import anywidget
 import traitlets
 
-from gatescope.explorer.dropped_file import MAX_BYTES, Incoming, shown
+from gatescope.explorer.upload import MAX_BYTES, Upload, printable
 from gatescope.loaders import ClipError
 from gatescope.pictures.packing import Group, Packed, channel_bytes
 from gatescope.pictures.scrubber import HERE
@@ -25,30 +25,28 @@ def _module() -> str:
 
 
 class LiveScrubber(anywidget.AnyWidget):
-    """Shows what it is given last. Only the channels in view travel, and as little as a notebook can keep."""
+    """Widget that shows the latest picture. Only channels in view are sent, so that a saved notebook stays small."""
 
     _esm = _module()
-    picture = traitlets.Dict().tag(sync=True)  # number, header and data of a Packed
-    says = traitlets.Dict(IDLE).tag(sync=True)  # words on what is being done, and whether it is under way or went wrong
+    picture = traitlets.Dict().tag(sync=True)  # number, header and data of the latest Packed
+    says = traitlets.Dict(IDLE).tag(sync=True)  # progress or an error, in words
 
-    def __init__(
-        self, *, on_files: Callable[[Incoming], None] | None = None, on_cancel: Callable[[], None] | None = None
-    ):
-        """`on_files` gets what a reader drops, and removes it; without it there is nothing to drop at."""
+    def __init__(self, *, on_files: Callable[[Upload], None], on_cancel: Callable[[], None]):
+        """`on_files` gets the files that a reader drops, and removes them; `on_cancel` hears the Cancel button."""
         super().__init__()
         self._on_files, self._on_cancel = on_files, on_cancel
         self._shown: tuple[int, Sequence[Group], Packed | None] = (0, [], None)
-        self._incoming: tuple[Any, Incoming] | None = None  # by the number of the drop
+        self._upload: tuple[Any, Upload] | None = None  # with the number of the drop
         self.on_msg(self._hear)
 
     def show(self, groups: Sequence[Group], packed: Packed) -> None:
-        """Put this in the place of what is shown."""
+        """Show this in the place of the current picture."""
         number = self._shown[0] + 1
         self._shown = (number, groups, packed)
         self.picture = {"number": number, "header": packed.header, "data": packed.data}
 
     def say(self, words: str, *, busy: bool = False, wrong: bool = False) -> None:
-        """Say what is being done or went wrong, below the controls and to screen readers."""
+        """Say what is in progress or went wrong, below the controls and to screen readers."""
         self.says = {"words": words, "busy": busy, "wrong": wrong}
 
     def _hear(self, _: Any, message: dict[str, Any], buffers: list[memoryview]) -> None:
@@ -67,22 +65,21 @@ class LiveScrubber(anywidget.AnyWidget):
                 return self._channel(message["number"], message["group"], message["channel"])
             case "files":
                 self._drop()
-                self._incoming = message["drop"], Incoming(message["files"])
+                self._upload = message["drop"], Upload(message["files"])
                 return self._receive()
-            case "piece" if self._incoming is not None and self._incoming[0] == message["drop"]:
-                self._incoming[1].take(message["place"], buffers[0])
+            case "piece" if self._upload is not None and self._upload[0] == message["drop"]:
+                self._upload[1].take(message["place"], buffers[0])
                 return self._receive()
             case "lost":
-                name = shown(message["name"])
-                raise ClipError(f"the browser cannot read {name}: if it is a folder, drop the files in it")
+                name = printable(message["name"])
+                raise ClipError(f"the browser cannot read {name}: if it is a folder, drop the files inside it")
             case "cancel":
                 self._drop()
-                if self._on_cancel is not None:
-                    self._on_cancel()
+                self._on_cancel()
         return None
 
     def _channel(self, number: int, place: int, channel: int) -> bytes | None:
-        """A channel of every map of a group; None of a picture that is shown no more."""
+        """Return a channel of every map of a group; None for a picture that is no longer shown."""
         newest, groups, packed = self._shown
         if number != newest:
             return None
@@ -90,16 +87,16 @@ class LiveScrubber(anywidget.AnyWidget):
         return channel_bytes([groups[place].maps[name] for name in names], channel)
 
     def _receive(self) -> bytes | None:
-        """What asks for the next piece; None where the last has come."""
-        _, incoming = self._incoming
-        if incoming.missing:
-            self.say(f"{1 - incoming.missing / incoming.size:.0%} of your file is here", busy=True)
+        """Return the reply that asks for the next piece; None once all have arrived."""
+        _, upload = self._upload
+        if upload.missing:
+            self.say(f"{1 - upload.missing / upload.size:.0%} of your files received", busy=True)
             return b""
-        self._incoming = None
-        self._on_files(incoming)
+        self._upload = None
+        self._on_files(upload)
         return None
 
     def _drop(self) -> None:
-        if self._incoming is not None:
-            self._incoming[1].remove()
-            self._incoming = None
+        if self._upload is not None:
+            self._upload[1].remove()
+            self._upload = None

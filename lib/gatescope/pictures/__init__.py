@@ -1,11 +1,11 @@
-"""From numbers to what a reader sees."""
+"""Draw numbers: static pictures, the scrubber, and the explorer by its public name."""
 
 from importlib import import_module
 from typing import Any
 
 __all__ = ["Scrubber", "explore"]
 
-# Imported when asked for: torch, widgets, loaders and the study take seconds, and most pictures need none of them.
+# Imported when asked for: torch, widgets and loaders take seconds, and most pictures need none of them.
 _HOMES = {"Scrubber": "gatescope.pictures.scrubber", "explore": "gatescope.explorer.explorer"}
 
 

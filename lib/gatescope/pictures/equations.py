@@ -1,4 +1,4 @@
-"""Equations of the cells with the maps they are about in the place of symbols."""
+"""Draw the equations of the cells with maps in the place of their symbols."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ Photo = UInt8[np.ndarray, "height width 3"]
 
 @dataclass(frozen=True)
 class Scale:
-    """How the values of one quantity become colours; all maps of that quantity share it."""
+    """Colour scale that all maps of one quantity share."""
 
     label: str
     low: float
@@ -27,29 +27,29 @@ class Scale:
 
     @classmethod
     def signed(cls, label: str, *maps: np.ndarray) -> "Scale":
-        """Colours on either side of a white zero, as far as the largest value in the maps reaches."""
+        """Return a diverging scale, white at 0, up to the largest absolute value in the maps."""
         reach = max(float(np.abs(values).max()) for values in maps) or 1.0
         return cls(label, -reach, reach, "RdBu_r")
 
     @classmethod
     def gate(cls, label: str) -> "Scale":
-        """From 0, closed, to 1, open."""
+        """Return a scale from 0 (closed) to 1 (open)."""
         return cls(label, 0.0, 1.0, "viridis")
 
 
 @dataclass(frozen=True)
 class Term:
-    """One symbol of an equation: its map, and what stands around it."""
+    """One symbol of an equation: its map, and the signs before and after it."""
 
     symbol: str
     value: Map | Photo
-    scale: Scale | None  # of a photo, none
+    scale: Scale | None  # None for a photo
     before: str = ""
     after: str = ""
 
 
 def picture(ax: Axes, value: Map, scale: Scale) -> AxesImage:
-    """A map in its scale's colours; one value for all positions is a tile with the number written on it."""
+    """Draw a map in its scale's colours; one value for all positions becomes a tile with its number."""
     shown = ax.imshow(value, cmap=scale.colours, vmin=scale.low, vmax=scale.high)
     if value.size == 1:
         red, green, blue, _ = shown.to_rgba(value)[0, 0]
@@ -61,7 +61,7 @@ def picture(ax: Axes, value: Map, scale: Scale) -> AxesImage:
 
 
 def picture_equations(fig: Figure, rows: Sequence[Sequence[Term]]) -> list[Axes]:
-    """Rows of terms as pictures with their signs between them, and below a colour bar for each scale."""
+    """Draw rows of terms as pictures with signs between them, and below a colour bar for each scale."""
     fig.set_layout_engine("none")  # which would make room for the signs, and space the columns unevenly
     place = {"left": 0.01, "right": 0.94, "wspace": 0.65, "hspace": 0.35, "top": 0.91, "bottom": 0.14}
     axes = fig.add_gridspec(len(rows), max(map(len, rows)), **place).subplots(squeeze=False)
@@ -84,7 +84,7 @@ def picture_equations(fig: Figure, rows: Sequence[Sequence[Term]]) -> list[Axes]
 
 
 def picture_table(fig: Figure, rows: Mapping[str, Sequence[Term | None]]) -> list[Axes]:
-    """Labelled rows of pictures, each column headed by its symbol, and a colour bar below the columns of each scale."""
+    """Draw labelled rows of pictures, columns headed by their symbols, and a colour bar below each scale's columns."""
     fig.set_layout_engine("none")
     place = {"left": 0.1, "right": 0.99, "wspace": 0.08, "hspace": 0.06}
     columns = max(map(len, rows.values()))
@@ -108,19 +108,19 @@ def picture_table(fig: Figure, rows: Mapping[str, Sequence[Term | None]]) -> lis
 
 
 def strongest(maps: Maps, count: int) -> list[int]:
-    """The channels whose maps hold most, the first most of all: by the sum of their absolute values.
+    """Return the channels with the largest sums of absolute values, the largest first.
 
-    The rule of Fig. 3 of Zhang et al. 2018, "the largest activation sum", which is theirs for one channel.
+    Fig. 3 of Zhang et al. 2018 picks one channel by this rule, "the largest activation sum".
     """
     return np.abs(maps).sum((1, 2)).argsort(stable=True)[::-1][:count].tolist()
 
 
 def step_equations(q: Mapping[str, Maps], channel: int, frame: Photo) -> list[list[Term]]:
-    """The rows of `picture_equations` for one channel of one step of ConvLSTM or (a), below what comes in.
+    """Return the rows of `picture_equations` for one channel of one step of ConvLSTM or (a), pooled gates.
 
     `q` holds the maps (channel, height, width) of `x`, `h_before`, `c_before`, `i`, `f`, `o`, `g`, `c`, `h`, and for
-    each of i, f, o, g what the input and the state add to it before its activation: `x_i`, `h_i` and so on. A gate
-    that is one value per channel is 1 x 1.
+    each of i, f, o, g the input's and the state's terms before the activation: `x_i`, `h_i` and so on. A gate with
+    one value per channel is 1 x 1.
     """
     one = {name: maps[channel] for name, maps in q.items() if name != "x"}
     pooled = one["i"].size == 1

@@ -1,4 +1,4 @@
-"""Pictures of values with their spread: intervals in rows, a curve in a band, curves beside their mean."""
+"""Draw values with their spread: intervals in rows, a curve in a band, curves beside their mean."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,16 +6,17 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.figure import FigureBase
 
 Interval = tuple[float, float, float]  # a value and the ends of its interval
+Values = Sequence[float] | np.ndarray
+Looks = Mapping[str, Mapping[str, object]]  # by name the properties of its lines and marks
 
 
-def interval_rows(
-    ax: Axes, found: Mapping[str, Mapping[str, Interval]], looks: Mapping[str, Mapping[str, object]]
-) -> list[Artist]:
-    """A row for each name, from the top, and in it one below the other the intervals it has, as found[row][name].
+def interval_rows(ax: Axes, found: Mapping[str, Mapping[str, Interval]], looks: Looks) -> list[Artist]:
+    """Draw found[row][name]: a row for each key, from the top, with its intervals below each other.
 
-    A row may lack names; what is not a number is left out. `looks` are the properties of each name's marker and bar.
+    A row may lack names; NaN is left out. `looks` are the properties of each name's marker and bar.
     """
     drawn: list[Artist] = []
     here = {row: [name for name, each in own.items() if np.isfinite(each[0])] for row, own in found.items()}
@@ -38,27 +39,48 @@ def interval_rows(
 
 
 def name_rows(ax: Axes, names: Sequence[str]) -> None:
-    """Name the rows of a diagram, which stand at 0, 1, ... from the top, without ticks."""
+    """Name the rows of a diagram, at 0, 1, ... from the top, without ticks."""
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
 
 
-def band(ax: Axes, x: Sequence[float] | np.ndarray, curve: Sequence[Interval], **line) -> list[Artist]:
-    """A line through values with a band from end to end of their intervals."""
+def band(ax: Axes, x: Values, curve: Sequence[Interval] | np.ndarray, **line) -> list[Artist]:
+    """Draw a line through values, with a band from end to end of their intervals."""
     value, low, high = np.array(curve).T
     drawn: list[Artist] = list(ax.plot(x, value, **line))
     drawn.append(ax.fill_between(x, low, high, color=drawn[0].get_color(), alpha=0.2, linewidth=0))
     return drawn
 
 
-def mean_and_each(
-    ax: Axes, x: Sequence[float] | np.ndarray, curves: Float[np.ndarray, "each points"], **line
-) -> list[Artist]:
-    """The mean of curves over `x`, and where there are several a thin line for each; the mean is of what is known."""
+def mean_and_each(ax: Axes, x: Values, curves: Float[np.ndarray, "each points"], **line) -> list[Artist]:
+    """Draw the mean of curves over `x`, NaN left out, and where there are several a thin line for each."""
     mean = np.ma.masked_invalid(curves).mean(0).filled(np.nan)
     drawn: list[Artist] = list(ax.plot(x, mean, **line))
     if len(curves) > 1:
         thin = {"color": drawn[0].get_color(), "linestyle": line.get("linestyle", "-"), "linewidth": 0.6, "alpha": 0.5}
         drawn += ax.plot(x, curves.T, **thin)
     return drawn
+
+
+def curve_panels(
+    fig: FigureBase,
+    curves: Mapping[str, Mapping[str, Float[np.ndarray, "_ step"]]],
+    looks: Looks,
+    xlabel: str,
+    *,
+    num_rows: int = 1,
+    sharey: bool = True,
+) -> tuple[list[Axes], dict[str, Artist]]:
+    """Draw curves[panel][name] over steps, from 1, with the mean over seeds; return panels and a line of each name."""
+    axes = fig.subplots(num_rows, -(-len(curves) // num_rows), sharex=True, sharey=sharey, squeeze=False)
+    lines: dict[str, Artist] = {}
+    for ax, (title, own) in zip(axes.flat, curves.items(), strict=False):
+        for name, seeds in own.items():
+            lines.setdefault(name, mean_and_each(ax, np.arange(seeds.shape[1]) + 1, seeds, **looks[name])[0])
+        ax.set_title(title)
+    for ax in axes.flat[len(curves) :]:
+        ax.set_axis_off()
+    for ax in axes[-1]:
+        ax.set_xlabel(xlabel)
+    return list(axes.flat)[: len(curves)], lines

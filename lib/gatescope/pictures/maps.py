@@ -1,4 +1,4 @@
-"""Pictures of maps over time steps: a strip for each quantity below the frames that it goes with."""
+"""Draw maps over time steps: a strip for each quantity below the frames."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,13 +15,13 @@ Limits = tuple[float, float]
 
 
 def limits_of(maps: Float[np.ndarray, "*any"]) -> Limits:
-    """Colour limits that fit all these maps: from 0 to the largest, or if any is below 0 as far to either side."""
+    """Return colour limits for all these maps: from 0 to the largest value, symmetric about 0 if any is negative."""
     largest = float(np.abs(maps).max())
     return (-largest if maps.min() < 0 else 0.0), largest or 1.0
 
 
 def frames_of_steps(pictures: np.ndarray, num_steps: int) -> np.ndarray:
-    """Of each step's frames (first axis time) the last one."""
+    """Return the last frame of each step; the first axis is time."""
     each = len(pictures) // num_steps
     return pictures[each - 1 :: each][:num_steps]
 
@@ -34,10 +34,10 @@ def map_strip(
     title: str = "",
     notes: Sequence[str] = (),
 ) -> list[AxesImage]:
-    """Maps of one quantity side by side, each as large as a frame of `size` px, as `film_strip` puts those.
+    """Draw maps of one quantity side by side, each as large as a frame of `size` px in `film_strip`.
 
-    The limits hold for all steps; where the lower one is below 0 the colours are diverging, white at 0. A step's note,
-    such as the channel that was chosen, stands below its map.
+    The limits hold for all steps; where the lower one is below 0 the colours diverge from white at 0. A step's note,
+    such as its channel, stands below its map.
     """
     low, high = limits
     cmap = "RdBu_r" if low < 0 else "viridis"
@@ -56,7 +56,7 @@ def map_strip(
 
 
 def hand_strip(ax: Axes, hand: Bool[np.ndarray, "step size size"], **line) -> list[Artist]:
-    """The outline of the hand on each picture of a strip; `line` is as in `outline`."""
+    """Draw the outline of the hand on each picture of a strip; `line` is as in `outline`."""
     gap = np.zeros((hand.shape[1], GAP_PX), bool)
     whole = np.concatenate([part for each in hand for part in (each, gap)][:-1], axis=1)
     return outline(ax, whole, **{"linewidths": 0.6} | line)
@@ -70,10 +70,9 @@ def strips(
     limits: Mapping[str, Limits] | None = None,
     notes: Mapping[str, Sequence[str]] | None = None,
 ) -> list[Axes]:
-    """Frames on top, one a step, and a strip of maps for each row's title, with its own colour bar.
+    """Draw one frame per step on top, and below them a strip of maps with a colour bar for each row's title.
 
-    A row's `limits` are those of its maps, over all steps, unless given. The hand's outline is drawn where known; a
-    row's `notes` stand below its maps.
+    A row's `limits` are those of its maps over all steps, unless given. A row's `notes` stand below its maps.
     """
     # A place for the bar beside the frames too, or they would not stand above their maps.
     axes, bars = fig.subplots(len(rows) + 1, 2, width_ratios=[70, 1]).T
@@ -95,11 +94,9 @@ def strips(
 
 
 def film(
-    fig: FigureBase,
-    frames: UInt8[np.ndarray, "step height width 3"],
-    rows: Mapping[str, Float[np.ndarray, "step _ _"]],
+    fig: FigureBase, frames: UInt8[np.ndarray, "step height width 3"], rows: Mapping[str, Float[np.ndarray, "step _ _"]]
 ) -> list[Axes]:
-    """As `strips`, in a tenth of the time: one picture a row, its limits in words, no outline of the hand."""
+    """Draw what `strips` draws in a tenth of the time: one image per row, limits as text, no outline of the hand."""
     axes = fig.subplots(len(rows) + 1, 1, gridspec_kw={"hspace": 0.08}, squeeze=False)[:, 0]
     fig.subplots_adjust(left=1.85 / fig.get_figwidth(), right=0.995, bottom=0.005, top=0.995)
     axes[0].imshow(np.concatenate(np.pad(frames, ((0, 0), (0, 0), _gap(frames), (0, 0)), constant_values=255), axis=1))
@@ -115,5 +112,5 @@ def film(
 
 
 def _gap(pictures: np.ndarray) -> tuple[int, int]:
-    """Columns to the right of each picture, a part of its width, so that rows of any resolution stay in line."""
+    """Return the columns to add around each picture, a part of its width, so that rows of any resolution align."""
     return 0, max(1, pictures.shape[2] // 16)

@@ -1,88 +1,68 @@
-"""A clip's recording as bytes for the scrubber: maps in 8 bits with their limits, frames, hand, gates and scores."""
+"""Pack a clip's recording for the scrubber: maps in 8 bits with their limits, frames, hand, gates and scores."""
 
 import base64
 import io
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import matplotlib
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 
+from gatescope.loaders import Clip
 from gatescope.pictures.quantities import Quantity, describe, place_of
 
-COLOURS = ("viridis", "magma", "cividis", "gray", "RdBu_r")  # the last for what has a sign
+COLOURS = ("viridis", "magma", "cividis", "gray", "RdBu_r")  # the last for signed values
 LEVELS = 255  # steps of 8 bits from the lowest to the highest value of a plane
-NUM_CLASSES = 5  # whose scores are drawn
+NUM_CLASSES = 5  # with a curve of scores
 
 Maps = Float[np.ndarray, "step channel rows columns"]
 Channels = Float[np.ndarray, "step channel"]
 
 
-@runtime_checkable
-class Seen(Protocol):
-    """A clip as the network saw it; loaders.Clip is one."""
-
-    frames: UInt8[np.ndarray, "time height width 3"]
-    hand_mask: Bool[np.ndarray, "time height width"] | None
-
-
 @dataclass
 class Group:
-    """What is shown together and shares a choice of channel: of one layer, or what else belongs to a variant."""
+    """Quantities that are shown together and share the chosen channel: those of one layer, or others of a variant."""
 
     title: str
     maps: dict[str, Maps] = field(default_factory=dict)
     strips: dict[str, Channels] = field(default_factory=dict)
-    orders: dict[str, Float[np.ndarray, " channel"]] = field(default_factory=dict)  # by which channels can be ranked
+    orders: dict[str, Float[np.ndarray, " channel"]] = field(default_factory=dict)  # values that rank channels
     scores: Float[np.ndarray, "step classes"] | None = None  # probabilities
-    link: str = ""  # shared by groups of the same channels, which are then chosen together
-    about: dict[str, Quantity] = field(default_factory=dict)  # words for what is no hook point of a layer
+    link: str = ""  # groups with the same link share the chosen channel
+    about: dict[str, Quantity] = field(default_factory=dict)  # descriptions of maps that are no hook points
 
     @property
     def num_channels(self) -> int:
-        """How many channels its maps have; 1 where they have none."""
+        """Number of channels of the maps; 1 without maps."""
         return max((maps.shape[1] for maps in self.maps.values()), default=1)
 
     def ranked(self) -> list[tuple[str, list[int]]]:
-        """Every order of the channels by its name, from the first channel to the last."""
+        """Return each order by its name, as channels from first to last."""
         by_size = [(name, np.argsort(-values, kind="stable").tolist()) for name, values in self.orders.items()]
         return [*by_size, ("index", list(range(self.num_channels)))]
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A header, which JSON can hold, and the bytes that its offsets are about."""
+    """A header for JSON, and the bytes that its offsets point into."""
 
     header: dict[str, Any]
     data: bytes
 
     def deflated(self) -> str:
-        """The bytes as text: differences of neighbours, deflated, in base64; scrubber.js undoes it."""
+        """Return the bytes as text: differences of neighbours, deflated, in base64; scrubber.js decodes it."""
         plain = np.frombuffer(self.data, np.uint8)
         return base64.b64encode(zlib.compress(np.diff(plain, prepend=np.uint8(0)).tobytes(), 9)).decode()
 
 
-class _Writer:
-    """Bytes one after another, each piece known by where it begins."""
-
-    def __init__(self):
-        self.pieces: list[bytes] = []
-        self.size = 0
-
-    def add(self, piece: bytes) -> int:
-        self.pieces.append(piece)
-        self.size += len(piece)
-        return self.size - len(piece)
-
-
 def quantise(values: Float[np.ndarray, "*shape"]) -> tuple[UInt8[np.ndarray, "*shape"], float, float]:
-    """Values in 8 bits, and the lowest and highest of them: off by at most half a step of (high - low) / 255.
+    """Return values in 8 bits with the lowest and highest value; the error is at most (high - low) / 510.
 
-    Values that are not finite, which no colour stands for, become the lowest.
+    Values that are not finite become the lowest.
     """
     finite = np.isfinite(values)
     if not finite.any():
@@ -93,9 +73,9 @@ def quantise(values: Float[np.ndarray, "*shape"]) -> tuple[UInt8[np.ndarray, "*s
 
 
 def channel_bytes(maps: Sequence[Float[np.ndarray, "_ _ _ _"]], channel: int) -> bytes:
-    """One channel of several maps: of each its lowest and highest value as float32, then its planes.
+    """Return one channel of several maps: for each its lowest and highest value as float32, then its planes.
 
-    Maps are (step, channel, rows, columns), of any sizes; one that has a single channel gives that.
+    Maps are (step, channel, rows, columns) of any sizes; one with a single channel gives that one.
     """
     parts = []
     for each in maps:
@@ -105,13 +85,12 @@ def channel_bytes(maps: Sequence[Float[np.ndarray, "_ _ _ _"]], channel: int) ->
 
 
 def pack(
-    groups: Sequence[Group], clip: Seen, *, num_channels: int, title: str = "", classes: Sequence[str] = ()
+    groups: Sequence[Group], clip: Clip, *, num_channels: int, title: str = "", classes: Sequence[str] = ()
 ) -> Packed:
-    """The first channels of every group by each of its orders, at most `num_channels`, with mean and maximum of all.
+    """Pack the first channels of every group by each of its orders, at most `num_channels`, with mean and maximum.
 
-    Raises:
-        ValueError: if there is nothing to show, numbers of steps or classes differ, or the clip's frames do not divide
-            into steps.
+    Raises ValueError if there is nothing to show, numbers of steps or classes differ, or frames do not divide into
+    steps.
     """
     steps = {len(each) for group in groups for each in (*group.maps.values(), *group.strips.values())}
     if len(steps) != 1:
@@ -123,7 +102,7 @@ def pack(
             f"{num_frames} frames do not divide into the recording's {num_steps} steps; give the clip as the network "
             "saw it (gatescope.loaders.as_seen)"
         )
-    writer, best = _Writer(), _highest(groups, classes)
+    data, best = io.BytesIO(), _highest(groups, classes)
     each = num_frames // num_steps
     header = {
         "title": title,
@@ -131,17 +110,23 @@ def pack(
         "framesPerStep": each,
         "width": width,
         "height": height,
-        "colours": [[name, writer.add(_lookup(name))] for name in COLOURS],
-        "frames": [_span(writer, _jpeg(frame)) for frame in clip.frames[each - 1 :: each]],
+        "colours": [[name, _add(data, _lookup(name))] for name in COLOURS],
+        "frames": [[_add(data, picture), len(picture)] for picture in map(jpeg, clip.frames[each - 1 :: each])],
         "hand": None
         if clip.hand_mask is None
-        else writer.add(np.packbits(clip.hand_mask[each - 1 :: each].reshape(-1), bitorder="little").tobytes()),
-        "groups": [_group(writer, group, num_channels, best) for group in groups],
+        else _add(data, np.packbits(clip.hand_mask[each - 1 :: each].reshape(-1), bitorder="little").tobytes()),
+        "groups": [_group(data, group, num_channels, best) for group in groups],
     }
-    return Packed(header, b"".join(writer.pieces))
+    return Packed(header, data.getvalue())
 
 
-def _group(writer: _Writer, group: Group, num_channels: int, best: Mapping[int, str]) -> dict[str, Any]:
+def _add(data: io.BytesIO, piece: bytes) -> int:
+    """Append bytes and return their offset."""
+    data.write(piece)
+    return data.tell() - len(piece)
+
+
+def _group(data: io.BytesIO, group: Group, num_channels: int, best: Mapping[int, str]) -> dict[str, Any]:
     ranked = group.ranked()
     kept = _first_of_each([order for _, order in ranked[:-1] or ranked], num_channels)
     return {
@@ -150,22 +135,22 @@ def _group(writer: _Writer, group: Group, num_channels: int, best: Mapping[int, 
         "numChannels": group.num_channels,
         "channels": kept,
         "orders": [list(each) for each in ranked],
-        "panels": [_words(group, name, maps) | _map_panel(writer, maps, kept) for name, maps in _in_order(group.maps)],
-        "strips": [_words(group, name, values) | _strip(writer, values) for name, values in _in_order(group.strips)],
-        "scores": None if group.scores is None else _scores(writer, group.scores, best),
+        "panels": [_words(group, name, maps) | _map_panel(data, maps, kept) for name, maps in _in_order(group.maps)],
+        "strips": [_words(group, name, values) | _strip(data, values) for name, values in _in_order(group.strips)],
+        "scores": None if group.scores is None else _scores(data, group.scores, best),
     }
 
 
 def _first_of_each(orders: Sequence[Sequence[int]], count: int) -> list[int]:
-    """The first channels of all orders, taken in turns, until there are `count`."""
+    """Return the first `count` channels, taken from the orders in turn."""
     found = dict.fromkeys(channel for tied in zip(*orders, strict=True) for channel in tied)
     return sorted(list(found)[:count])
 
 
-def _map_panel(writer: _Writer, maps: Maps, kept: Sequence[int]) -> dict[str, Any]:
+def _map_panel(data: io.BytesIO, maps: Maps, kept: Sequence[int]) -> dict[str, Any]:
     single = maps.shape[1] == 1
-    planes = [_plane(writer, maps[:, channel]) for channel in ([0] if single else kept)]
-    reduced = [] if single else [["mean", _plane(writer, maps.mean(1))], ["max", _plane(writer, maps.max(1))]]
+    planes = [_plane(data, maps[:, channel]) for channel in ([0] if single else kept)]
+    reduced = [] if single else [["mean", _plane(data, maps.mean(1))], ["max", _plane(data, maps.max(1))]]
     return {
         "rows": maps.shape[2],
         "columns": maps.shape[3],
@@ -175,28 +160,28 @@ def _map_panel(writer: _Writer, maps: Maps, kept: Sequence[int]) -> dict[str, An
     }
 
 
-def _strip(writer: _Writer, values: Channels) -> dict[str, Any]:
+def _strip(data: io.BytesIO, values: Channels) -> dict[str, Any]:
     # Channels from top to bottom, steps from left to right.
-    return {"signed": bool(values.min() < 0), "channels": values.shape[1], **_plane(writer, values.T)}
+    return {"signed": bool(values.min() < 0), "channels": values.shape[1], **_plane(data, values.T)}
 
 
 def _highest(groups: Sequence[Group], names: Sequence[str]) -> dict[int, str]:
-    """The classes whose probabilities come highest at any step of any group, so that all have the same curves."""
+    """Return the classes with the highest probabilities at any step of any group: all groups show the same curves."""
     every = [group.scores.max(0) for group in groups if group.scores is not None]
     if len({len(each) for each in every}) > 1:
-        raise ValueError("what tells other classes cannot be compared by scores; show it by itself")
+        raise ValueError("scores of networks with different numbers of classes do not compare; show each by itself")
     best = np.argsort(-np.max(every, 0), kind="stable")[:NUM_CLASSES].tolist() if every else []
     return {number: names[number] if number < len(names) else f"class {number}" for number in best}
 
 
-def _scores(writer: _Writer, scores: Float[np.ndarray, "step classes"], best: Mapping[int, str]) -> dict[str, Any]:
+def _scores(data: io.BytesIO, scores: Float[np.ndarray, "step classes"], best: Mapping[int, str]) -> dict[str, Any]:
     chosen = np.ascontiguousarray(scores[:, list(best)], "<f4")
-    return {"names": list(best.values()), "offset": writer.add(chosen.tobytes())}
+    return {"names": list(best.values()), "offset": _add(data, chosen.tobytes())}
 
 
-def _plane(writer: _Writer, values: Float[np.ndarray, "*shape"]) -> dict[str, Any]:
+def _plane(data: io.BytesIO, values: Float[np.ndarray, "*shape"]) -> dict[str, Any]:
     levels, low, high = quantise(values)
-    return {"offset": writer.add(levels.tobytes()), "low": low, "high": high}
+    return {"offset": _add(data, levels.tobytes()), "low": low, "high": high}
 
 
 def _words(group: Group, name: str, values: Float[np.ndarray, "step channel *space"]) -> dict[str, str]:
@@ -209,15 +194,12 @@ def _in_order(named: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
 
 
 def _lookup(name: str) -> bytes:
-    """A colour map's 256 colours, three bytes each."""
+    """Return a colour map's 256 colours, three bytes each."""
     return matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes()
 
 
-def _jpeg(frame: UInt8[np.ndarray, "height width 3"]) -> bytes:
+def jpeg(frame: UInt8[np.ndarray, "height width 3"]) -> bytes:
+    """Return a frame as JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(frame).save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
-
-
-def _span(writer: _Writer, piece: bytes) -> list[int]:
-    return [writer.add(piece), len(piece)]

@@ -1,6 +1,6 @@
-"""Pictures of clips: functions of axes and data that return what they drew."""
+"""Draw clips, gates, tables and matrices: functions take axes and data, and return what they drew."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -9,14 +9,13 @@ from matplotlib.axes import Axes
 from matplotlib.colors import hsv_to_rgb
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 GAP_PX = 2  # white between the pictures of a strip
 
 
 def film_strip(ax: Axes, frames: UInt8[np.ndarray, "time height width 3"], title: str = "") -> list[Artist]:
-    """Frames side by side, the earliest on the left; `title` stands to their left."""
+    """Draw frames side by side, the earliest on the left; `title` stands to their left."""
     height, width = frames.shape[1:3]
     strip = np.full((height, len(frames) * (width + GAP_PX) - GAP_PX, 3), 255, np.uint8)
     for t, frame in enumerate(frames):
@@ -29,12 +28,12 @@ def film_strip(ax: Axes, frames: UInt8[np.ndarray, "time height width 3"], title
 
 
 def pick_frames(frames: np.ndarray, count: int) -> np.ndarray:
-    """`count` of the frames, evenly spaced from the first to the last."""
+    """Return `count` of the frames, evenly spaced from the first to the last."""
     return frames[np.linspace(0, len(frames) - 1, count).round().astype(int)]
 
 
 def outline(ax: Axes, mask: Bool[np.ndarray, "height width"], **line) -> list[Artist]:
-    """The border of a mask, drawn where it lies, between the pixels."""
+    """Draw the border of a mask, between its pixels and those outside."""
     if not mask.any():
         return []
     rows, columns = np.arange(mask.shape[0]), np.arange(mask.shape[1])
@@ -43,49 +42,36 @@ def outline(ax: Axes, mask: Bool[np.ndarray, "height width"], **line) -> list[Ar
 
 
 def depth_picture(ax: Axes, depth: Float[np.ndarray, "height width"], near: float, far: float) -> AxesImage:
-    """Depth in mm, near bright, with limits given so that all frames of a clip share them; no reading is white."""
+    """Draw depth in mm, near bright, between limits that a clip's frames share; pixels without a reading are white."""
     shown = ax.imshow(np.where(depth > 0, depth, np.nan), cmap="magma_r", vmin=near, vmax=far)
     bare(ax)
     return shown
 
 
 def flow_colours(flow: Float[np.ndarray, "*any 2"], fastest: float) -> Float[np.ndarray, "*any 3"]:
-    """Direction as hue and speed as saturation, white at rest; `fastest` px/frame and more are fully saturated."""
+    """Return colours of flow: hue is direction, saturation is speed, full from `fastest` px/frame; rest is white."""
     hue = (np.arctan2(flow[..., 1], flow[..., 0]) / (2 * np.pi)) % 1.0
     speed = np.clip(np.hypot(flow[..., 0], flow[..., 1]) / fastest, 0, 1)
     return hsv_to_rgb(np.stack([hue, speed, 1 - 0.25 * speed], axis=-1))
 
 
-def flow_picture(ax: Axes, flow: Float[np.ndarray, "height width 2"], fastest: float) -> AxesImage:
-    """One flow field in the colours of `flow_colours`."""
-    shown = ax.imshow(flow_colours(flow, fastest))
-    bare(ax)
-    return shown
-
-
-def flow_key(ax: Axes, fastest: float) -> list[Artist]:
-    """The wheel that says which colour is which direction and speed."""
+def _flow_key(ax: Axes, fastest: float) -> None:
+    """Draw the wheel that shows the colour of each direction and speed."""
     y, x = np.mgrid[-1:1:101j, -1:1:101j]
     wheel = flow_colours(np.stack([x, y], axis=-1) * fastest, fastest)
     wheel[np.hypot(x, y) > 1] = 1.0
-    drawn: list[Artist] = [ax.imshow(wheel, extent=(-1, 1, 1, -1))]
+    ax.imshow(wheel, extent=(-1, 1, 1, -1))
     bare(ax)
     ax.set(xlim=(-1.4, 1.4), ylim=(2.1, -1.1))
-    drawn.append(ax.text(0, 1.15, f"rim: {fastest:.0f}\npx/frame", ha="center", va="top", fontsize=8))
-    return drawn
+    ax.text(0, 1.15, f"rim: {fastest:.0f}\npx/frame", ha="center", va="top", fontsize=8)
 
 
-def skeleton(
-    ax: Axes, joints: Float[np.ndarray, "joints 2"], chains: Sequence[Sequence[int]], size: int
-) -> list[Line2D]:
-    """Joints in px joined along each chain, on top of a frame of `size` px; what leaves the frame is cut off."""
-    drawn = []
+def _joint_chains(ax: Axes, joints: Float[np.ndarray, "joints 2"], chains: Sequence[Sequence[int]], size: int) -> None:
+    """Join joints in px along each chain, over a frame of `size` px, and cut off what leaves the frame."""
     for chain in chains:
         line = joints[list(chain)] - 0.5  # imshow puts the centre of the first pixel at 0
-        drawn += ax.plot(line[:, 0], line[:, 1], "o-", color="#D55E00", markersize=1.6, linewidth=1.0)
-    ax.set_xlim(-0.5, size - 0.5)
-    ax.set_ylim(size - 0.5, -0.5)
-    return drawn
+        ax.plot(line[:, 0], line[:, 1], "o-", color="#D55E00", markersize=1.6, linewidth=1.0)
+    ax.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
 
 
 def modalities(
@@ -100,7 +86,7 @@ def modalities(
     joints_2d: Float[np.ndarray, "time joints 2"],
     fps: float,
 ) -> list[Axes]:
-    """Colour, depth, hand, flow and joints of a clip that knows them all: a row each, a column for each time."""
+    """Draw colour, depth, hand, flow and joints of a clip: a row each, a column for each of `times`."""
     axes = fig.subplots(5, len(times) + 1, width_ratios=[1] * len(times) + [0.7])
     near, far = np.percentile(depth, (0.5, 99.5))
     fastest = max(1.0, float(np.percentile(np.hypot(flow[..., 0], flow[..., 1]), 99)))
@@ -110,19 +96,20 @@ def modalities(
         column[0].set_title(f"{t / fps:.1f} s", loc="center")
         shown = depth_picture(column[1], depth[t], near, far)
         outline(column[2], hand_mask[t])
-        flow_picture(column[3], flow[t], fastest)
-        skeleton(column[4], joints_2d[t], chains, frames.shape[1])
+        column[3].imshow(flow_colours(flow[t], fastest))
+        bare(column[3])
+        _joint_chains(column[4], joints_2d[t], chains, frames.shape[1])
     for row, name in enumerate(("colour", "depth", "hand", "flow", "joints")):
         axes[row, 0].set_ylabel(name, rotation=0, ha="right", va="center")
         axes[row, -1].set_axis_off()
     fig.colorbar(shown, ax=axes[1, -1], fraction=0.8, aspect=6, label="mm")
     axes[3, -1].set_axis_on()
-    flow_key(axes[3, -1], fastest)
+    _flow_key(axes[3, -1], fastest)
     return list(axes.flat)
 
 
 def spread_map(ax: Axes, share: Float[np.ndarray, "height width"]) -> AxesImage:
-    """Where something is over many clips, as a multiple of what an even spread would put there."""
+    """Draw the hand's share of each place over many clips, as a multiple of an even spread's share."""
     shown = ax.imshow(share / share.mean(), cmap="magma", vmin=0)
     bare(ax)
     ax.set_xlabel("where the hand is")
@@ -133,7 +120,7 @@ def spread_map(ax: Axes, share: Float[np.ndarray, "height width"]) -> AxesImage:
 def sampling_diagram(
     ax: Axes, num_frames: int, centre: Sequence[int], jittered: Sequence[Sequence[int]]
 ) -> list[Artist]:
-    """Which of a clip's frames a network sees: in testing (squares), and in several draws of training (dots)."""
+    """Mark the frames of a clip that a network sees: squares in testing, dots in several draws of training."""
     drawn: list[Artist] = [
         ax.add_patch(Rectangle((n - 0.5, -0.35), 1, 0.7, facecolor="#eeeeee", edgecolor="white"))
         for n in range(num_frames)
@@ -152,13 +139,9 @@ def sampling_diagram(
 
 
 def paths_over_time(
-    ax: Axes,
-    times: Float[np.ndarray, "clips time"],
-    values: Float[np.ndarray, "clips time"],
-    colour: str,
-    label: str,
+    ax: Axes, times: Float[np.ndarray, "clips time"], values: Float[np.ndarray, "clips time"], colour: str, label: str
 ) -> list[Artist]:
-    """One thin line a clip, and a thick one, with the label, for their median where most of them are known."""
+    """Draw a thin line for each clip and a thick, labelled one for their median between the median start and end."""
     drawn: list[Artist] = list(ax.plot(times.T, values.T, color=colour, alpha=0.2, linewidth=0.6))
     grid = np.linspace(np.median(times[:, 0]), np.median(times[:, -1]), 60)
     known = [np.interp(grid, t, v, left=np.nan, right=np.nan) for t, v in zip(times, values, strict=True)]
@@ -169,9 +152,9 @@ def paths_over_time(
 def gate_spread(
     ax: Axes, gate: Float[np.ndarray, "channel height width"], colour: str, chosen: int | None = None
 ) -> list[Artist]:
-    """For each channel where 90 % of a gate's positions lie, and their mean; the `chosen` channel's mean is ringed.
+    """Draw for each channel of a gate the range of 90 % of its positions and their mean; ring the `chosen` one's.
 
-    A gate that is one value per channel has no spread.
+    A gate with one value per channel has no spread.
     """
     channels = np.arange(len(gate))
     low, high = np.quantile(gate, (0.05, 0.95), axis=(1, 2))
@@ -185,7 +168,7 @@ def gate_spread(
 
 
 def tile_table(ax: Axes, columns: Sequence[str], rows: Mapping[str, Sequence[tuple[str, str, str]]]) -> list[Rectangle]:
-    """A table of coloured tiles, each with a word and a smaller note below it; a tile is (word, note, colour)."""
+    """Draw a table of coloured tiles, each (word, note, colour), the note in small print below the word."""
     drawn = []
     for y, tiles in enumerate(rows.values()):
         for x, (word, note, colour) in enumerate(tiles):
@@ -201,8 +184,34 @@ def tile_table(ax: Axes, columns: Sequence[str], rows: Mapping[str, Sequence[tup
     return drawn
 
 
+def matrix(
+    ax: Axes,
+    values: Float[np.ndarray, "row column"],
+    rows: Sequence[object],
+    columns: Sequence[object],
+    *,
+    text: Callable[[float], str] = lambda value: "",
+    black_above: float = 0.0,
+    **looks,
+) -> AxesImage:
+    """Draw a matrix in colours with its rows and columns named; `looks` are those of `imshow`.
+
+    `text` gives what is written on a value: black where it is above `black_above`, white elsewhere.
+    """
+    shown = ax.imshow(values, **{"aspect": "auto"} | looks)
+    for (row, column), value in np.ndenumerate(values):
+        if written := text(value):
+            colour = "black" if value > black_above else "white"
+            ax.text(column, row, written, ha="center", va="center", fontsize=7, color=colour)
+    bare(ax)
+    ax.set_xticks(range(len(columns)), columns)
+    ax.set_yticks(range(len(rows)), rows)
+    ax.tick_params(length=0)
+    return shown
+
+
 def bare(ax: Axes) -> None:
-    """Take ticks and frame away from what is a picture and no diagram."""
+    """Remove ticks and frame from axes that hold a picture."""
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)

@@ -1,4 +1,4 @@
-"""Pictures of how well networks do: curves over training, scores with intervals, confusions."""
+"""Draw scores of networks: curves over training, accuracies with intervals, confusion matrices."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,23 +10,22 @@ from matplotlib.figure import FigureBase
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
+from gatescope.pictures.intervals import band
+from gatescope.pictures.plots import matrix
+
 MARKERS = "os<D^v"
 
 
 def learning_curve(ax: Axes, scores: Float[np.ndarray, "seeds epochs"], **line) -> list[Artist]:
-    """The mean over seeds after each epoch, from 1, and where there are several, a band from the worst to the best."""
-    epochs = np.arange(1, scores.shape[1] + 1)
-    drawn: list[Artist] = list(ax.plot(epochs, scores.mean(0), **line))
-    if len(scores) > 1:
-        colour = drawn[0].get_color()
-        drawn.append(ax.fill_between(epochs, scores.min(0), scores.max(0), color=colour, alpha=0.25, linewidth=0))
-    return drawn
+    """Draw the mean over seeds after each epoch, from 1, in a band from the worst seed to the best."""
+    curve = np.stack([scores.mean(0), scores.min(0), scores.max(0)], axis=1)
+    return band(ax, np.arange(1, len(curve) + 1), curve, **line)
 
 
 def learning_panels(
     fig: FigureBase, curves: Mapping[str, Float[np.ndarray, "seeds epochs 2"]], colours: Mapping[str, str]
 ) -> list[Axes]:
-    """A panel for each name: its validation (solid) and training scores (dotted), the others' validation in grey."""
+    """Draw a panel for each name: validation (solid) and training scores (dotted), the others' validation in grey."""
     axes = fig.subplots(1, len(curves), sharex=True, sharey=True)
     for ax, (name, own) in zip(axes, curves.items(), strict=True):
         for other in curves.values():
@@ -45,9 +44,9 @@ def accuracy_chart(
     colours: Mapping[str, str],
     chance: float,
 ) -> list[Artist]:
-    """Value and interval's ends of every seed, side by side for each name and condition; the first condition is filled.
+    """Draw every seed's value and interval, side by side for each name and condition; the first condition is filled.
 
-    A condition may be missing from a name.
+    A name may lack a condition.
     """
     conditions = list(dict.fromkeys(condition for found in scores.values() for condition in found))
     width = 0.8 / len(conditions)
@@ -72,19 +71,15 @@ def accuracy_chart(
 
 
 def confusion(ax: Axes, counts: Int[np.ndarray, "classes classes"], names: Sequence[str] = ()) -> AxesImage:
-    """What the clips of each class (row) were taken for (column), as parts of the row; `names` stand at the rows."""
-    shown = ax.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), vmin=0, vmax=1)
-    ax.set_xticks([])
-    ax.set_yticks(range(len(names)), names)
-    ax.tick_params(length=0)
-    ax.spines[:].set_visible(False)
-    return shown
+    """Draw the answers (column) for clips of each class (row), as parts of the row; `names` stand at the rows."""
+    parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    return matrix(ax, parts, names, (), vmin=0, vmax=1, aspect="equal")
 
 
 def confusion_panels(
     fig: FigureBase, counts: Mapping[str, Int[np.ndarray, "classes classes"]], names: Sequence[str]
 ) -> list[Axes]:
-    """All networks together, large and with the classes' names; beside it a panel for each."""
+    """Draw the confusion of all networks together, large and with the classes' names, and beside it one for each."""
     rows = 2
     columns = -(-len(counts) // rows)
     grid = fig.add_gridspec(rows, rows + columns)

@@ -1,13 +1,13 @@
-// A clip and what a network recorded of it, step by step, on canvases: one module without dependencies.
+// A clip and a network's recording of it, step by step, on canvases: one module without dependencies.
 
 const SPEEDS = [1, 2, 4, 8]; // steps per second
 const LIMITS = ["channel, whole clip", "quantity, whole clip", "this step only"];
 const SHOWN = [["channel", "one channel"], ["mean", "mean of channels"], ["max", "max of channels"]];
 const LINES = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7"]; // Okabe and Ito
-const FRAME = { name: "frame", title: "frame", unit: "", help: "What the network saw." };
+const FRAME = { name: "frame", title: "frame", unit: "", help: "The clip as the network received it." };
 const LAST_LEVEL = 255;
 
-/** The bytes that Packed.deflated made text of: base64, deflate, sums of differences. */
+/** Decode the text of Packed.deflated: base64, deflate, sums of differences. */
 export async function inflate(text) {
   const packed = Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
   const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
@@ -17,20 +17,20 @@ export async function inflate(text) {
 }
 
 /**
- * Fill `root` with a scrubber. `onChannel(group, channel)`, where given, resolves to the bytes of a channel that is
- * not among those at hand: for every panel of the group lowest and highest value as float32, then a plane.
+ * Fill `root` with a scrubber. `onChannel(group, channel)`, where given, resolves to the bytes of a channel that
+ * was not sent before: for every panel of the group lowest and highest value as float32, then a plane.
  */
 export function mount(root, header, bytes, { css = "", onChannel = null } = {}) {
   const view = new View(root, header, bytes, css, onChannel);
   return view.ready.then(() => view);
 }
 
-/** Keep keys typed at a node from JupyterLab, to which all that happens below a shadow root happens at its host. */
+/** Keep keys typed at a node from JupyterLab, which sees events below a shadow root at its host. */
 export function keepKeys(node) {
   node.setAttribute("data-lm-suppress-shortcuts", "true");
 }
 
-/** Let a node have JupyterLab's theme where there is one, else the reader's own choice; what ends it comes back. */
+/** Give a node JupyterLab's theme, else the reader's own; return a function that ends this. */
 export function followTheme(node) {
   const follow = () => {
     const light = document.body.getAttribute("data-jp-theme-light");
@@ -135,7 +135,7 @@ class View {
     return this.at(colours.find(([each]) => each === name)[1], 3 * 256);
   }
 
-  /** Set one of the choices that a control stands for, and let the control show it. */
+  /** Set the value of a control. */
   choose(name, value) {
     this[name] = name === "speed" ? Number(value) : value;
     if (name === "speed" && this.playing !== null) (this.pause(), this.play());
@@ -146,7 +146,7 @@ class View {
     this.request();
   }
 
-  /** Where the hand is at this step, as a line around its pixels; null where nobody knows. */
+  /** Return the outline of the hand at this step; null where it is not known. */
   hand() {
     const { hand, width, height } = this.header;
     if (hand === null || !this.outline) return null;
@@ -173,7 +173,7 @@ class View {
     this.button = element("button", { type: "button", class: "play", title: "space or k" }, "Play");
     this.button.addEventListener("click", () => (this.playing === null ? this.play() : this.pause()));
     this.readout = element("output", { class: "readout", "aria-live": "polite", "data-text": "" });
-    const save = element("button", { type: "button", title: "the panels as they are now, as a picture" }, "Save PNG");
+    const save = element("button", { type: "button", title: "save the panels as a picture" }, "Save PNG");
     save.addEventListener("click", () => this.savePng());
     this.controls = {
       speed: select(SPEEDS.map(String), String(this.speed)),
@@ -199,11 +199,11 @@ class View {
     );
     const looks = element("div", { class: "bar" });
     looks.append(
-      labelled("show", shown, "one channel of each quantity, or all of them made into one map"),
-      labelled("colours", map, "of what has no sign; what has one is blue below 0 and red above"),
-      labelled("limits", limits, "what the ends of the colour bars stand for"),
-      labelled("opacity over frame", opacity, "below 1 the frame shows through, and colours are no longer the bar's"),
-      ...(hand === null ? [] : [labelled("hand outline", outline, "where the hand is in the frame")]),
+      labelled("show", shown, "one channel of each quantity, or the mean or maximum of all channels"),
+      labelled("colours", map, "colour map of unsigned quantities; signed ones are blue below 0 and red above"),
+      labelled("limits", limits, "the values over which the ends of the colour bars are taken"),
+      labelled("opacity over frame", opacity, "below 1 the frame shows through, and colours differ from the bar's"),
+      ...(hand === null ? [] : [labelled("hand outline", outline, "outline of the hand in the frame")]),
       labelled("smooth", smooth, "blend neighbouring positions"),
       save,
     );
@@ -235,7 +235,7 @@ class View {
     actions[event.key]();
   }
 
-  /** Every canvas and text of the panels where they stand now, as a PNG file. */
+  /** Save every canvas and text of the panels as a PNG file. */
   savePng() {
     const box = this.node.getBoundingClientRect();
     const scale = 2; // pixels of the file to one of the page
@@ -270,7 +270,7 @@ class View {
   }
 }
 
-/** Panels that share a choice of channel, with their gates of one value a channel and the scores over time. */
+/** Panels that share the chosen channel, with gates of one value per channel and the scores over time. */
 class Group {
   constructor(view, spec, place) {
     Object.assign(this, { view, spec, place });
@@ -317,7 +317,7 @@ class Group {
     this.#offer();
     this.orders.setAttribute("aria-label", `ordered by, channels of ${title}`);
     heading.append(labelled("channel", this.channels, "counted from 0; the same in every panel of this row"));
-    heading.append(labelled("ordered by", this.orders, "the first of them is shown"));
+    heading.append(labelled("ordered by", this.orders, "choosing an order shows its first channel"));
     if (!this.view.onChannel && channels.length < numChannels) {
       heading.append(element("span", { class: "note" }, `${channels.length} of ${numChannels} channels are kept here`));
     }
@@ -329,13 +329,13 @@ class Group {
     this.channels.value = this.channel;
   }
 
-  /** This group, and those that show the same channels before or after something was changed. */
+  /** This group, and those that show the same channels with or without a replacement. */
   #linked() {
     const { link } = this.spec;
     return this.view.groups.filter((group) => group === this || (link && group.spec.link === link));
   }
 
-  /** Go on with the choices made in an earlier recording's group, where there is one and they still exist. */
+  /** Keep the choices made in an earlier recording's group, where they still exist. */
   follow(earlier) {
     if (!earlier || this.spec.numChannels < 2) return;
     if (this.spec.orders.some(([name]) => name === earlier.order)) this.#orderBy(earlier.order);
@@ -401,7 +401,7 @@ class Panel {
     }
   }
 
-  /** What is shown: of the chosen channel, or of all made into one. */
+  /** The plane shown: of the chosen channel, or the mean or maximum of all. */
   plane() {
     const { planes, reduced } = this.spec;
     if (!reduced.length) return planes[0];
@@ -416,7 +416,7 @@ class Panel {
     return from.subarray(plane.offset + this.view.step * size, plane.offset + (this.view.step + 1) * size);
   }
 
-  /** Lowest and highest value that a colour stands for; where there is a sign, as far to either side of 0. */
+  /** Lowest and highest value of the colours; symmetric about 0 for signed quantities. */
   limits(plane) {
     let { low, high } = plane;
     if (this.view.limits === LIMITS[1]) {
@@ -434,7 +434,7 @@ class Panel {
     return [-far, far];
   }
 
-  /** Take a channel's planes from bytes that begin at `place`; where the next panel's begin. */
+  /** Take a channel's plane from bytes that begin at `place`; return where the next panel's begins. */
   take(bytes, place) {
     const { rows, columns, planes, reduced } = this.spec;
     const [low, high] = new Float32Array(bytes.slice(place, place + 8).buffer);
@@ -508,7 +508,7 @@ class Panel {
   }
 }
 
-/** A gate of one value a channel: channels from top to bottom, steps from left to right. */
+/** A gate with one value per channel: channels from top to bottom, steps from left to right. */
 class Strip {
   constructor(view, group, spec) {
     Object.assign(this, { view, group, spec });
@@ -666,7 +666,7 @@ function valueOf({ low, high }, level) {
   return low + ((high - low) * level) / LAST_LEVEL;
 }
 
-/** A line along the edges between the pixels of a mask, one bit a pixel, and those outside it. */
+/** Return the line between the pixels of a mask, one bit each, and those outside it. */
 function outlineOf(bytes, firstBit, width, height) {
   const inside = (x, y) => {
     if (x < 0 || y < 0 || x >= width || y >= height) return 0;
@@ -683,7 +683,7 @@ function outlineOf(bytes, firstBit, width, height) {
   return new Path2D(edges.join(""));
 }
 
-/** White on black, to be seen on every colour. */
+/** Draw white on black, visible on every colour. */
 function strokeTwice(context, path, width) {
   for (const [colour, times] of [["#000a", 3], ["#fff", 1.25]]) {
     context.strokeStyle = colour;
@@ -701,7 +701,7 @@ function sized(canvas, box) {
   return canvas.getContext("2d");
 }
 
-/** Let the pointer choose the step where it is held down. */
+/** Set the step from the pointer while it is held down. */
 function scrubBy(view, node) {
   const follow = (event) => {
     const box = node.getBoundingClientRect();
@@ -714,7 +714,7 @@ function scrubBy(view, node) {
   node.addEventListener("pointermove", (event) => event.buttons && follow(event));
 }
 
-/** Where canvases lie on each other; once clicked it takes the keys that step through the clip. */
+/** Return a stack of canvases; a click gives it the keys that step through the clip. */
 function stackOf() {
   return element("div", { class: "stack", role: "img", tabindex: -1 });
 }
@@ -740,13 +740,13 @@ function select(names, chosen) {
   return node;
 }
 
-/** A value to a thousandth of the range it is of, with a true minus. */
+/** Format a value to a thousandth of its range, with a true minus. */
 function number(value, range) {
   const digits = range > 0 ? Math.min(Math.max(3 - Math.floor(Math.log10(range)), 0), 20) : null;
   return String(Number(digits === null ? value.toPrecision(3) : value.toFixed(digits))).replace("-", "\u2212");
 }
 
-/** Text is set as text: a name from a file can hold no markup. */
+/** Make an element; text is set as text, so a name from a file holds no markup. */
 function element(tag, attributes, text = "") {
   const node = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);

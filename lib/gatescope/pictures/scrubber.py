@@ -1,4 +1,4 @@
-"""Scrubber: frames, maps, gates and scores of one clip under the reader's hand, in a notebook or as a page."""
+"""Scrubber: step through the frames, maps, gates and scores of one clip, in a notebook or as a page."""
 
 import base64
 import hashlib
@@ -21,38 +21,41 @@ from PIL import Image
 from torch import Tensor
 
 from gatescope.files import atomic_write
+from gatescope.loaders import Clip, to_batch
+from gatescope.loaders.clip import as_seen
+from gatescope.models import GestureNetwork, class_names
 from gatescope.pictures.maps import film, frames_of_steps
-from gatescope.pictures.packing import Group, Packed, Seen, pack
+from gatescope.pictures.packing import Group, Packed, pack
 from gatescope.pictures.quantities import QUANTITIES
-from gatescope.recordings import Watched
+from gatescope.recordings import Watched, watch
 
 HERE = Path(__file__).parent
 MAX_DATA = 1_000_000  # characters; with a film strip and the code an output stays below 1.5 MB
-OF_CHANNELS = ("h", "c")  # of a layer's quantities, the one by which channels are ranked: the first that there is
+RANKING = ("h", "c")  # channels of a layer are ranked by the first of these that was recorded
 Recorded = Mapping[str, Tensor]
 
 
 class Scrubber:
-    """One clip and what networks recorded of it, step by step.
+    """One clip and recordings of it, step by step.
 
-    At the end of a cell it shows itself: a page's worth of canvases where scripts may run, a film strip elsewhere.
+    As a cell's last line it shows itself: interactive where scripts may run, a film strip elsewhere.
     """
 
     def __init__(
         self,
         seen: Recorded | Watched | Mapping[str, Watched],
-        clip: Seen,
+        clip: Clip,
         *,
         maps: Mapping[str, Float[np.ndarray, "step _ _"]] | None = None,
         classes: Sequence[str] = (),
         num_channels: int = 16,
         title: str = "",
     ):
-        """`seen` is a recording of the one `clip`, what `watch` made of it, or several of those by their variants.
+        """Pack recordings of one clip: `seen` is one of `record` or of `watch`, or several of these by variant.
 
-        What was watched has class scores over time, named by `classes`, and channels ordered by the class's gradient.
-        Variants stand one below the other. `maps` are shown beside the recordings. At most `num_channels` of a layer
-        are kept, the first of every order, and fewer where they would not fit a notebook.
+        Those of `watch` also have class scores over time, named by `classes`, and channels ordered by the class's
+        gradient. Variants stand one below the other, `maps` beside them. At most `num_channels` of a layer are kept,
+        the first of every order, and fewer where an output would exceed MAX_DATA.
 
         Raises ValueError for a recording of several clips, or one that does not fit the clip.
         """
@@ -66,8 +69,21 @@ class Scrubber:
             self.groups.append(Group("beside the recording", {name: each[:, None] for name, each in maps.items()}))
         self.packed = self._pack(num_channels)
 
+    @classmethod
+    def of(cls, network: GestureNetwork, clip: Clip, *patterns: str, **settings: Any) -> "Scrubber":
+        """Run a network on a clip and show the hook points that match `patterns`, all of them without any.
+
+        `settings` are those of Scrubber; classes carry the names on the network's card unless given.
+
+        Raises LookupError if a pattern matches no hook point.
+        """
+        config = network.config
+        watched = watch(network, to_batch(clip, **config.input), *patterns)
+        named = {"classes": class_names(network)} | settings
+        return cls(watched, as_seen(clip, config.num_frames, config.size), **named)
+
     def _pack(self, num_channels: int) -> Packed:
-        """As many channels as fit."""
+        """Pack as many channels as fit in MAX_DATA."""
         while True:
             packed = pack(self.groups, self.clip, num_channels=num_channels, title=self.title, classes=self.classes)
             if num_channels == 1 or len(packed.deflated()) <= MAX_DATA:
@@ -75,7 +91,7 @@ class Scrubber:
             num_channels = num_channels * 3 // 4
 
     def html(self) -> str:
-        """What a page needs to show it, without any other file; the film strip where its scripts are taken out."""
+        """Return HTML that needs no other file; where scripts are removed the film strip remains."""
         css, core, element = ((HERE / name).read_text() for name in ("scrubber.css", "scrubber.js", "element.js"))
         name = f"gatescope-scrubber-{hashlib.sha256((css + core + element).encode()).hexdigest()[:8]}"
         still = base64.b64encode(self.still).decode()
@@ -90,7 +106,7 @@ class Scrubber:
         )
 
     def to_html(self, path: Path | str) -> None:
-        """Write it as one page that needs no other file and no network."""
+        """Write a page that needs no other file and no network."""
         title = html.escape(self.title or "gatescope")
         with atomic_write(Path(path)) as temporary:
             temporary.write_text(
@@ -102,32 +118,28 @@ class Scrubber:
 
     @property
     def alt(self) -> str:
-        """What there is to see, in words."""
+        """Description in words."""
         return in_words(self.packed.header)
 
     @cached_property
     def still(self) -> bytes:
-        """The film strip as PNG."""
+        """Film strip as PNG."""
         return film_strip(self.groups, self.packed.header, self.clip)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
-        data = {
-            "text/html": self.html(),
-            "image/png": base64.b64encode(self.still).decode(),
-            "text/plain": self.alt,
-        }
+        data = {"text/html": self.html(), "image/png": base64.b64encode(self.still).decode(), "text/plain": self.alt}
         return data, {"image/png": {"alt": self.alt}}
 
 
 def in_words(header: Mapping[str, Any]) -> str:
-    """What there is to see."""
+    """Return a description of a scrubber from its header."""
     names = dict.fromkeys(panel["title"] for group in header["groups"] for panel in group["panels"])
     shown = ", ".join(names) or "gates"
     return f"{header['title'] or 'A clip'}: frames, and {shown}, over {header['steps']} steps."
 
 
-def film_strip(groups: Sequence[Group], header: Mapping[str, Any], clip: Seen) -> bytes:
-    """A PNG of the frames, and below them of every map the channel that comes first."""
+def film_strip(groups: Sequence[Group], header: Mapping[str, Any], clip: Clip) -> bytes:
+    """Return a PNG of the frames, and below them the first channel of every map."""
     num_steps = header["steps"]
     rows = {}
     for group, spec in zip(groups, header["groups"], strict=True):
@@ -148,7 +160,7 @@ def film_strip(groups: Sequence[Group], header: Mapping[str, Any], clip: Seen) -
 
 
 def groups_of(variant: str, watched: Watched) -> list[Group]:
-    """A group for each layer, with what the layer ranks its channels by; the last one has the class scores."""
+    """Return a group for each layer with the orders of its channels; the last group has the class scores."""
 
     def layer_of(name: str) -> str:
         return name.rpartition(".")[0]
@@ -156,9 +168,9 @@ def groups_of(variant: str, watched: Watched) -> list[Group]:
     values = {name: _of_one_clip(name, value) for name, value in watched.recording.items()}
     groups = []
     for layer, names in groupby(sorted(values, key=layer_of), layer_of):
-        # Maps of as many channels as the layer has share its choice of one; so does what has a single map.
+        # Maps with the layer's number of channels share the chosen channel; single maps stand with them.
         own = {name: values[name] for name in names}
-        count = next((own[name].shape[1] for name in _points(layer, OF_CHANNELS) if name in own), None)
+        count = next((own[name].shape[1] for name in _points(layer, RANKING) if name in own), None)
         sizes = dict.fromkeys(value.shape[1] for value in own.values() if value.ndim == 4 and value.shape[1] > 1)
         for number, size in enumerate(sorted(sizes, key=lambda size: size != count) or [1]):
             where = layer.replace("layer", "layer ").replace("stage", "stage ").replace(".", ", ")
@@ -177,9 +189,9 @@ def groups_of(variant: str, watched: Watched) -> list[Group]:
 
 
 def _orders(layer: str, group: Group, gradients: Recorded) -> dict[str, Float[np.ndarray, " channel"]]:
-    """By activation sum, by variance, and by what the class's score would lose without a channel."""
+    """Rank channels by activation sum, variance, and the first-order loss of the class's score without them."""
     many = [name for name in group.maps if group.maps[name].shape[1] > 1]
-    first = next((name for name in _points(layer, (*OF_CHANNELS, *QUANTITIES)) if name in many), None)
+    first = next((name for name in _points(layer, (*RANKING, *QUANTITIES)) if name in many), None)
     if first is None:
         return {}
     maps = group.maps[first]

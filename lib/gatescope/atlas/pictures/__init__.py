@@ -1,1 +1,1 @@
-"""Pictures that one notebook alone uses, named after it."""
+"""Pictures that one notebook alone uses, in a module or package of its name."""

@@ -1,4 +1,4 @@
-"""Pictures of what attention does: intervals for every control, a curve over time steps for every seed."""
+"""Draw effects of attention: intervals for every control, curves over time steps for every seed."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from gatescope.pictures.intervals import Interval, interval_rows, mean_and_each, name_rows
+from gatescope.pictures.intervals import Interval, Looks, curve_panels, interval_rows, name_rows
 
 OTHERS = "#777777"
 
@@ -19,10 +19,9 @@ def interval_grid(
     colours: Mapping[str, Mapping[str, str]],
     references: Mapping[str, float],
 ) -> list[Axes]:
-    """A row of panels for each group and a column for each measure, as found[group][measure][name].
+    """Draw found[group][measure][name]: a row of panels for each group, a column with one axis for each measure.
 
-    All panels of a column have the same axis. `colours` are each group's own; a measure among `references` has a line
-    at what chance gives. Names without a colour are grey.
+    `colours` are each group's own, others are grey; `references` are values at chance, drawn as a line.
     """
     columns = list(next(iter(found.values())))
     axes = fig.subplots(len(found), len(columns), sharex="col", sharey=True, squeeze=False)
@@ -39,35 +38,23 @@ def interval_grid(
 
 
 def step_panels(
-    fig: FigureBase,
-    values: Mapping[str, Mapping[str, Float[np.ndarray, "_ step"]]],
-    looks: Mapping[str, Mapping[str, object]],
-    *,
-    log: bool = False,
+    fig: FigureBase, values: Mapping[str, Mapping[str, Float[np.ndarray, "_ step"]]], looks: Looks, *, log: bool = False
 ) -> list[Axes]:
-    """A panel for each group of curves over time steps, from 1, as values[group][name]; all have the same axes.
+    """Draw values[group][name] over time steps, from 1: a panel for each group, all with the same axes.
 
-    Of several seeds each has a thin line beside the mean. `looks` are the line properties of each name; the names
-    stand beside the last panel.
+    Several seeds have thin lines beside their mean. `looks` are the line properties of each name.
     """
-    axes = fig.subplots(1, len(values), sharex=True, sharey=True, squeeze=False)[0]
-    handles = {}
-    for ax, (group, curves) in zip(axes, values.items(), strict=True):
-        for name, seeds in curves.items():
-            handles.setdefault(name, mean_and_each(ax, np.arange(seeds.shape[1]) + 1, seeds, **looks[name])[0])
-        ax.set(title=group, xlabel="time step")
-        if log:
-            ax.set_yscale("log")
-    axes[-1].legend(handles.values(), handles, loc="upper left", bbox_to_anchor=(1, 1))
-    return list(axes)
+    axes, lines = curve_panels(fig, values, looks, "time step")
+    if log:
+        axes[0].set_yscale("log")
+    axes[-1].legend(lines.values(), lines, loc="upper left", bbox_to_anchor=(1, 1))
+    return axes
 
 
-def part_dots(
-    ax: Axes, values: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], looks: Mapping[str, Mapping[str, object]]
-) -> list[Artist]:
-    """A row for each part, from the top, and in it a mark for every seed, as values[name][part]; a logarithmic axis.
+def part_dots(ax: Axes, values: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], looks: Looks) -> list[Artist]:
+    """Draw values[name][part] on a logarithmic axis: a row for each part, from the top, a mark for every seed.
 
-    `looks` are the marks' properties of each name; the names of one row stand a little below each other.
+    `looks` are the properties of each name's marks; names of one row stand a little apart.
     """
     parts = list(next(iter(values.values())))
     drawn: list[Artist] = []

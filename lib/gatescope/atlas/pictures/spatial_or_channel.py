@@ -1,4 +1,4 @@
-"""Pictures of gates: where their values lie, what they vary with, and what becomes of a network without that."""
+"""Draw gates: their values, the parts of their variance, and the effect of replacing them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -15,11 +15,11 @@ from plotly.subplots import make_subplots
 
 from gatescope.measures.gate_kinds import ROWS
 from gatescope.measures.gate_variance import PARTS
-from gatescope.pictures.intervals import Interval, interval_rows, name_rows
-from gatescope.pictures.plots import bare
+from gatescope.pictures.intervals import Interval, Looks, interval_rows, name_rows
+from gatescope.pictures.plots import matrix
 
 GREY = "#777777"
-# What a pooled gate can have is blue, what only a map can have is orange.
+# Parts that a pooled gate can have are blue, those that need a map are orange.
 PART_COLOURS = dict(zip(PARTS, ("#c6dbef", "#6baed6", "#08519c", "#fdbe85", "#d94801"), strict=True))
 KIND_COLOURS = {"conv": "#56B4E9", "pooled": "#E69F00", "attention": "#009E73"}
 
@@ -29,9 +29,9 @@ def ridges(
     rows: Mapping[str, tuple[Int[np.ndarray, "seeds bins"], Int[np.ndarray, "others bins"]]],
     colours: Mapping[str, str],
 ) -> list[Artist]:
-    """How often a gate, 0 to 1, has each value: a ridge for each row, coloured when trained, a grey line untrained.
+    """Draw the distribution of a gate, 0 to 1, as a ridge for each row: filled when trained, a line when untrained.
 
-    Each is the mean over its seeds and as high as its own largest bin: areas do not compare.
+    Each is the mean over seeds, scaled to its largest bin: areas do not compare.
     """
     drawn: list[Artist] = []
     for level, (name, (trained, untrained)) in enumerate(reversed(rows.items())):
@@ -52,7 +52,7 @@ def ridges(
 def channel_spread(
     ax: Axes, channels: Float[np.ndarray, "channel 4"], order: Int[np.ndarray, " channel"], colour: str
 ) -> list[Artist]:
-    """Each channel's mean and where 90 % of its values lie, as in `Summary.channels`, from left to right in `order`."""
+    """Draw each channel's mean and the range of 90 % of its values, as in `Summary.channels`, in `order`."""
     mean, low, high, _ = channels[order].T
     places = np.arange(len(order))
     drawn: list[Artist] = [ax.vlines(places, low, high, color=colour, alpha=0.45, linewidth=3)]
@@ -64,7 +64,7 @@ def channel_spread(
 def hover_channels(
     panels: Mapping[tuple[str, str], Float[np.ndarray, "channel 4"]], colours: Mapping[str, str]
 ) -> go.Figure:
-    """The same to hover over, by (cell, gate), a row for each cell: a channel's number, mean, spread and share."""
+    """Draw the same by (cell, gate) with each channel's number, mean, spread and share under the mouse."""
     cells, gates = (list(dict.fromkeys(names)) for names in zip(*panels, strict=True))
     fig = make_subplots(len(cells), len(gates), subplot_titles=gates, shared_yaxes=True, row_titles=cells)
     for (cell, gate), channels in panels.items():
@@ -97,7 +97,7 @@ def hover_channels(
 def stacked_parts(
     ax: Axes, gates: Mapping[str, Sequence[Mapping[str, float]]], control: Mapping[str, Sequence[Mapping[str, float]]]
 ) -> list[BarContainer]:
-    """The parts of each gate's variance as bars to 1, side by side for the seeds; pale behind a gap the `control`'s."""
+    """Draw the parts of each gate's variance as stacked bars, side by side for the seeds, the `control`'s in pale."""
     drawn = []
     for place, name in enumerate(gates):
         bars = [(found, 1.0) for found in gates[name]] + [(found, 0.35) for found in control.get(name, ())]
@@ -120,13 +120,10 @@ def replacement_panels(
     rows: Sequence[str],
     replacements: Sequence[str],
     found: Mapping[tuple[str, str, str], Interval],
-    looks: Mapping[str, Mapping],
+    looks: Looks,
     xlabel: str,
 ) -> list[Axes]:
-    """A panel for each replacement, in it the gates as rows and in each the cells that have what is taken.
-
-    `found` is by (cell, gate, replacement).
-    """
+    """Draw found[cell, gate, replacement]: a panel for each replacement, a row for each gate, its cells within."""
     axes = fig.subplots(2, -(-len(replacements) // 2), sharex=True, sharey=True, squeeze=False)
     handles: dict[str, Artist] = {}
     for ax, name in zip(axes.flat, replacements, strict=True):
@@ -148,26 +145,23 @@ def replacement_panels(
 def change_by_class(
     ax: Axes, changes: Float[np.ndarray, "classes columns"], names: Sequence[str], columns: Sequence[str], reach: float
 ) -> AxesImage:
-    """What each class loses (red) or wins (blue), in points up to `reach`."""
-    shown = ax.imshow(changes, cmap="RdBu", vmin=-reach, vmax=reach, aspect="auto")
-    bare(ax)
-    ax.set_xticks(range(len(columns)), columns, rotation=90)
-    ax.set_yticks(range(len(names)), names)
-    ax.tick_params(length=0, labelsize=7)
+    """Draw each class's loss (red) or gain (blue), in points up to `reach`."""
+    shown = matrix(ax, changes, names, columns, cmap="RdBu", vmin=-reach, vmax=reach)
+    ax.tick_params(labelsize=7)
+    ax.tick_params(axis="x", rotation=90)
     return shown
 
 
 def tiles_of_rows(fig: FigureBase, accuracies: Mapping[str, Interval], limits: tuple[float, float]) -> list[Axes]:
-    """The 27 rows as three squares, one for each kind of f: down the kind of i, across that of o; in each the accuracy.
+    """Draw the accuracy of 27 rows as three squares, one for each kind of f: down the kind of i, across that of o.
 
-    Accuracies, 0 to 1, stand in percent with their interval; `limits` are those of the colours. A row that was not
-    trained is empty.
+    Accuracies, 0 to 1, are written in percent with their interval; `limits` are those of the colours.
     """
     kinds = list(dict.fromkeys(kind for row in ROWS.values() for kind in row))
     axes = fig.subplots(1, 3, sharey=True)
     for ax, of_f in zip(axes, kinds, strict=True):
         found = np.array([[accuracies.get(f"{i}_{of_f}_{o}", (np.nan,) * 3) for o in kinds] for i in kinds])
-        ax.imshow(found[..., 0], vmin=limits[0], vmax=limits[1])
+        matrix(ax, found[..., 0], kinds, kinds, vmin=limits[0], vmax=limits[1], aspect="equal")
         for (row, column), value in np.ndenumerate(found[..., 0]):
             if np.isnan(value):
                 ax.text(column, row, "not\ntrained", ha="center", va="center", fontsize=7, color=GREY)
@@ -177,17 +171,13 @@ def tiles_of_rows(fig: FigureBase, accuracies: Mapping[str, Interval], limits: t
             colour = "black" if bright else "white"
             ax.text(column, row - 0.1, f"{100 * value:.1f}", ha="center", va="center", color=colour)
             ax.text(column, row + 0.22, f"{low:.0f} to {high:.0f}", ha="center", va="center", fontsize=7, color=colour)
-        bare(ax)
-        ax.set_xticks(range(3), kinds)
-        ax.set_yticks(range(3), kinds)
-        ax.tick_params(length=0)
         ax.set(title=f"f: {of_f}", xlabel="o")
     axes[0].set_ylabel("i")
     return list(axes)
 
 
 def kind_effects(fig: FigureBase, effects: Mapping[tuple[str, str], Interval], half_width: float) -> list[Axes]:
-    """A panel for each gate, the effects of its kinds in points: thick the interval over clips, thin over trainings."""
+    """Draw the effects of each gate's kinds in points: the interval over clips thick, that over trainings thin."""
     axes = fig.subplots(1, 3, sharex=True, sharey=True)
     for ax, gate in zip(axes, "ifo", strict=True):
         ax.axvline(0, color=GREY, linewidth=0.8)

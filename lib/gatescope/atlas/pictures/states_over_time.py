@@ -1,4 +1,4 @@
-"""Pictures of what states hold and for how long: panels side by side, half-lives, densities."""
+"""Draw states over time: panels side by side, half-lives, densities."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ UNTRAINED = {"color": "#777777"}
 
 
 def panels(fig: FigureBase, colours: Mapping[str, str]) -> dict[str, Axes]:
-    """A panel for each name side by side, in its colour and with the same axes."""
+    """Return a panel for each name side by side, titled in its colour, with the same axes."""
     axes = fig.subplots(1, len(colours), sharex=True, sharey=True, squeeze=False)[0]
     for ax, (name, colour) in zip(axes, colours.items(), strict=True):
         ax.set_title(name, color=colour)
@@ -22,9 +22,9 @@ def panels(fig: FigureBase, colours: Mapping[str, str]) -> dict[str, Axes]:
 def half_lives(
     ax: Axes, found: Mapping[str, Mapping[str, Float[np.ndarray, "seeds channels"]]], colours: Mapping[str, str]
 ) -> list[Artist]:
-    """For each name a column of dots for every kind, the first in its colour: one a channel, a bar at the median.
+    """Draw found[name][kind], in steps, on a logarithmic axis: a dot for each channel and a bar at the median.
 
-    found[name][kind], in steps, on a logarithmic axis; what lies beyond it stands at its ends.
+    The first kind has the name's colour; values beyond the axis are drawn at its ends.
     """
     rng = np.random.default_rng(0)
     drawn: list[Artist] = []
@@ -46,7 +46,7 @@ def half_lives(
 
 
 def density(ax: Axes, edges: Float[np.ndarray, " edges"], values: Float[np.ndarray, " bins"], **line) -> list[Artist]:
-    """The outline of a histogram on a logarithmic axis; an empty bin leaves a gap."""
+    """Draw the outline of a histogram on a logarithmic axis; an empty bin leaves a gap."""
     drawn = [ax.stairs(np.where(values > 0, values, np.nan), edges, **{"linewidth": 1.4} | line)]
     ax.set_yscale("log")
     return list(drawn)

@@ -1,4 +1,4 @@
-"""Pictures of what reaches back through time: gradients by step, by lag and over a training, and units over steps."""
+"""Draw gradients through time, by step, by lag and over a training, and units over steps."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,9 @@ from gatescope.pictures.intervals import band
 
 
 def gradient_bars(ax: Axes, norms: Float[np.ndarray, " lag"], *, total: float, of_sum: float) -> list[Artist]:
-    """A bar for the gradient of each step's copy of W, the last step first, then two for all copies together.
+    """Draw a bar for the gradient of each step's copy of W, the last step first, then two for all copies.
 
-    `total` adds up the norms of all copies, also of those not drawn; `of_sum` is the norm of their sum.
+    `total` is the sum of the norms of all copies, drawn or not; `of_sum` is the norm of their sum.
     """
     lags = np.arange(len(norms))
     drawn: list[Artist] = list(ax.bar(lags, norms, 0.7, color="#0072B2"))
@@ -31,15 +31,15 @@ def gradient_bars(ax: Axes, norms: Float[np.ndarray, " lag"], *, total: float, o
 
 
 def lag_curve(ax: Axes, log10: Float[np.ndarray, "seeds lag"], **line) -> list[Artist]:
-    """The mean over seeds of a logarithm by lag, in a band that holds nine seeds of ten."""
-    low, high = np.quantile(log10, (0.05, 0.95), axis=0)
-    return band(ax, np.arange(log10.shape[1]), list(zip(log10.mean(0), low, high, strict=True)), **line)
+    """Draw the mean over seeds of a logarithm by lag, in a band that holds 90 % of the seeds."""
+    curve = np.stack([log10.mean(0), *np.quantile(log10, (0.05, 0.95), axis=0)], axis=1)
+    return band(ax, np.arange(len(curve)), curve, **line)
 
 
 def gradients_over_training(
     ax: Axes, iterations: Sequence[int], log10: Float[np.ndarray, "points lag"], lowest: float
 ) -> QuadMesh:
-    """How much of a gradient arrives at each lag, while a network learns: its logarithm from `lowest` to 0."""
+    """Draw the logarithm, from `lowest` to 0, of the gradient that arrives at each lag over a training."""
     shown = ax.pcolormesh(
         iterations, np.arange(log10.shape[1]), log10.T, cmap="magma", vmin=lowest, vmax=0, shading="nearest"
     )
@@ -51,14 +51,8 @@ def gradients_over_training(
 def units_over_time(
     ax: Axes, values: Float[np.ndarray, "time unit"], order: Sequence[int] | np.ndarray, *, signed: bool = False
 ) -> AxesImage:
-    """A row for each unit, in `order` from the top, a column for each step; from 0 to 1, or symmetric about 0."""
-    largest = float(np.abs(values).max()) if signed else 1.0
-    shown = ax.imshow(
-        values.T[np.asarray(order)],
-        cmap="RdBu_r" if signed else "viridis",
-        vmin=-largest if signed else 0.0,
-        vmax=largest,
-        aspect="auto",
-    )
+    """Draw a row for each unit, in `order` from the top, a column for each step; from 0 to 1, or symmetric about 0."""
+    far = float(np.abs(values).max())
+    looks = {"cmap": "RdBu_r", "vmin": -far, "vmax": far} if signed else {"cmap": "viridis", "vmin": 0.0, "vmax": 1.0}
     ax.set_yticks([])
-    return shown
+    return ax.imshow(values.T[np.asarray(order)], aspect="auto", **looks)

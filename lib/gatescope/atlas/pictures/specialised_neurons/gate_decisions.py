@@ -1,4 +1,4 @@
-"""Pictures of decisions by noise: draws of Gumbel-Softmax among three, and bits of Improved SemHash."""
+"""Draw decisions by noise: draws of Gumbel-Softmax among three, and bits of Improved SemHash."""
 
 from collections.abc import Sequence
 
@@ -15,9 +15,9 @@ CORNERS = np.array([[0, 0], [1, 0], [0.5, np.sqrt(0.75)]])  # of the simplex, wh
 def simplex(
     ax: Axes, draws: Float[np.ndarray, "draws 3"], colours: Sequence[str], chances: Float[np.ndarray, " 3"]
 ) -> list[Artist]:
-    """Draws of three shares that sum to 1 as points of a triangle, in the colour of the largest share.
+    """Draw shares of three that sum to 1 as points of a triangle, in the colour of the largest share.
 
-    At each corner stands how often its share is the largest, and in brackets the `chances` that the softmax gives it.
+    Each corner is labelled with the frequency of its share being the largest, and in brackets its softmax probability.
     """
     winners = draws.argmax(1)
     drawn: list[Artist] = list(ax.plot(*CORNERS[[0, 1, 2, 0]].T, color="#777777", linewidth=0.8))
@@ -36,9 +36,10 @@ def simplex(
 def bit_histogram(
     ax: Axes, alpha: Float[np.ndarray, " draws"], beta: Float[np.ndarray, " draws"], chance: float, colour: str
 ) -> list[Artist]:
-    """How the soft bits of a gate lie between 0 and 1, and how often its hard bit is 1, beside the `chance` of that.
+    """Draw a histogram of a gate's soft bits, alpha, and the frequencies of its hard bit, beta.
 
-    Bars are parts of all draws: filled for alpha, in tenths; outlined for beta, at 0 and 1. A line marks the chance.
+    Bars are parts of all draws: filled for alpha, in tenths; outlined for beta, at 0 and 1. A line marks the `chance`
+    of beta being 1.
     """
     edges = np.linspace(0, 1, 11)
     parts, _ = np.histogram(alpha, edges)

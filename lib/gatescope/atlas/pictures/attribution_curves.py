@@ -1,4 +1,4 @@
-"""Pictures of attributions: shares of steps and gates, curves of removal, what is left when weights are lost."""
+"""Draw attributions: shares of steps and gates, removal of pixels, randomised weights."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,7 +13,7 @@ GATE_COLOURS = {"i": "#0072B2", "f": "#56B4E9", "o": "#009E73", "g": "#D55E00"}
 
 
 def share_bars(ax: Axes, shares: Mapping[str, Float[np.ndarray, " step"]]) -> list[Artist]:
-    """Stacked bars of what passes each gate at each step, from 1, what is below 0 downwards; a ring is the sum."""
+    """Draw stacked bars of each gate's share at each step, from 1, negative ones downwards; a ring is the sum."""
     drawn: list[Artist] = []
     total = np.zeros(len(next(iter(shares.values()))))
     above, below = total.copy(), total.copy()
@@ -34,9 +34,9 @@ def removal_curves(
     curves: Mapping[str, Float[np.ndarray, "seeds clips parts"]],
     colours: Mapping[str, str],
 ) -> list[Artist]:
-    """The class's probability over the part removed, the mean over clips and networks; a thin line each network.
+    """Draw the class's probability over the part removed: the mean over clips and networks, each network thin.
 
-    The horizontal axis is a square root: most happens where little is removed.
+    The horizontal axis is a square root: most changes happen where little is removed.
     """
     drawn: list[Artist] = []
     for name, found in curves.items():
@@ -53,7 +53,7 @@ def spoilt_curves(
     correlations: Mapping[str, Float[np.ndarray, "stages clips"]],
     colours: Mapping[str, str],
 ) -> list[Artist]:
-    """Rank correlation with the trained network's maps as part after part loses its weights; a thin line a clip."""
+    """Draw the rank correlation with the trained network's maps over randomised parts, each clip thin."""
     drawn: list[Artist] = [ax.axhline(0, color="#999999", linewidth=0.8)]
     places = np.arange(len(stages))
     for name, found in correlations.items():
@@ -64,15 +64,12 @@ def spoilt_curves(
 
 
 def not_returned(ax: Axes, num_missing: int, width: float, height: float, words: str) -> list[Artist]:
-    """Say in a strip's first pictures, each `width` wide, that there is nothing."""
+    """Cover a strip's first `num_missing` pictures, each `width` wide, with `words`."""
     right = num_missing * width
-    drawn: list[Artist] = [
-        ax.fill_between([-0.5, right - 2], -0.5, height - 0.5, color="#eeeeee", linewidth=0, zorder=5)
-    ]
-    drawn.append(ax.text(right / 2, height / 2, words, ha="center", va="center", color="#555555", zorder=6))
-    return drawn
+    cover = ax.fill_between([-0.5, right - 2], -0.5, height - 0.5, color="#eeeeee", linewidth=0, zorder=5)
+    return [cover, ax.text(right / 2, height / 2, words, ha="center", va="center", color="#555555", zorder=6)]
 
 
 def _root(values: np.ndarray) -> np.ndarray:
-    """The square root, for axes: they also ask for what is a little below 0."""
+    """Return the square root; axes also ask for values slightly below 0."""
     return np.sqrt(np.clip(values, 0, None))

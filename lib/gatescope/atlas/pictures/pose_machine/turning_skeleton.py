@@ -1,31 +1,30 @@
-"""A skeleton that turns under the mouse, with the frames and the maps that it was made from, on one slider."""
+"""Draw a skeleton that turns under the mouse, with its frames and maps on one slider."""
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, UInt8
-from PIL import Image
 from plotly.subplots import make_subplots
 
-from gatescope.atlas.pictures.skeletons import COLOURS, PARTS, TRUTH, Pose, Poses, strokes
+from gatescope.atlas.pictures.pose_machine.skeletons import COLOURS, PARTS, TRUTH, Pose, Poses, strokes
+from gatescope.pictures.packing import jpeg
 from rendered_people.skeleton import JOINT_NAMES
 
-PLAY_MS = 400  # a frame: slow enough to see, whatever the clip's own rate
+PLAY_MS = 400  # per frame: slow enough to see at any frame rate of the clip
 AT_ONCE = {"mode": "immediate", "transition": {"duration": 0}}
-# Where the eye is, in the scene's axes: across, away and up.
+# Positions of the eye in the scene's axes: across, away and up.
 EYES = {
     "from the camera": (0.0, -2.2, 0.0),
     "from its right": (2.2, 0.0, 0.0),
     "from above": (0.0, -0.01, 2.2),
     "turned": (1.1, -1.75, 0.55),
 }
-HEIGHT = 2.1  # of the scene, in its own units: the body fills it
+HEIGHT = 2.1  # of the scene, in its own units, so that the body fills it
 AXES = ("x: right", "y: down", "z: away")  # the camera's
-SYMBOLS = ("circle", "square", "diamond")  # of joints: which skeleton they are of, from the last one back
+SYMBOLS = ("circle", "square", "diamond")  # of joints, by skeleton, from the last one back
 ARROW_MM = 250
 
 
@@ -38,11 +37,11 @@ def turning_skeleton(
     times: Sequence[str],
     title: str,
 ) -> go.Figure:
-    """The truth and what is `predicted` in 3-D, beside them the frame and the `maps`, all at one of the `times`.
+    """Draw the true and `predicted` poses in 3-D beside the frame and the `maps`, at each of the `times`.
 
-    A name in the legend shows or hides its skeleton; at first the truth and the last prediction are shown. A joint
-    says how far it is from the true one. Poses are in mm from the pelvis, in camera axes, whose directions are drawn
-    at the feet; they are rounded to mm. Show it beside a picture of the same: it needs scripts and WebGL.
+    A name in the legend shows or hides its skeleton; at first the truth and the last prediction are shown. Hovering a
+    joint tells its distance from the true one. Poses are in mm from the pelvis, in camera axes, rounded to mm. It
+    needs scripts and WebGL: show a static picture beside it.
     """
     rows = 1 + len(maps)
     fig = make_subplots(
@@ -54,14 +53,14 @@ def turning_skeleton(
         horizontal_spacing=0.02,
         vertical_spacing=0.28 / rows,
     )
-    for row, (trace, looks) in enumerate(zip(_pictures(0, frames, maps), _of_pictures(maps), strict=True), 1):
+    for row, (trace, looks) in enumerate(zip(_pictures(0, frames, maps), _looks_of_pictures(maps), strict=True), 1):
         fig.add_trace(trace.update(looks), row=row, col=1)
         fig.update_yaxes(scaleanchor=f"x{row if row > 1 else ''}", row=row, col=1)
     poses = {"truth": truth, **predicted}
     last = len(predicted)
     for number, (name, own) in enumerate(poses.items()):
         shown = number in (0, last)
-        for trace, looks in zip(_skeleton(own[0], truth[0]), _of_skeleton(name, last - number), strict=True):
+        for trace, looks in zip(_skeleton(own[0], truth[0]), _looks_of_skeleton(name, last - number), strict=True):
             fig.add_trace(trace.update(looks, visible=shown or "legendonly"), row=1, col=2)
     moving = len(fig.data)
     fig.add_trace(_camera_axes(truth), row=1, col=2)
@@ -76,54 +75,47 @@ def turning_skeleton(
 
 
 def _pictures(t: int, frames: np.ndarray, maps: Mapping[str, np.ndarray]) -> list[Any]:
-    """A frame and its maps."""
-    return [go.Image(source=_jpeg(frames[t])), *(go.Heatmap(z=own[t].round(3).tolist()) for own in maps.values())]
+    """Return a frame and its maps as traces."""
+    source = f"data:image/jpeg;base64,{base64.b64encode(jpeg(frames[t])).decode()}"
+    return [go.Image(source=source), *(go.Heatmap(z=own[t].round(3).tolist()) for own in maps.values())]
 
 
-def _of_pictures(maps: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
-    """What of them stays over time."""
+def _looks_of_pictures(maps: Mapping[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return the properties of these traces that stay over time."""
     same = {"zmin": 0, "showscale": False, "colorscale": "Viridis", "hovertemplate": "%{z:.3f}<extra></extra>"}
     return [{"hoverinfo": "skip"}, *(same | {"zmax": float(own.max()) or 1.0} for own in maps.values())]
 
 
 def _skeleton(pose: Pose, truth: Pose) -> list[go.Scatter3d]:
-    """A line for each of PARTS, and the joints, which know how far they are from the true ones."""
+    """Return a line for each of PARTS, and the joints with their distances from the true ones."""
     off = np.linalg.norm(pose - truth, axis=1).round().astype(int).tolist()
-    return [
-        *(go.Scatter3d(_points(strokes(pose, part))) for part in PARTS),
-        go.Scatter3d(_points(pose), customdata=off),
-    ]
+    lines = [go.Scatter3d(_points(strokes(pose, part))) for part in PARTS]
+    return [*lines, go.Scatter3d(_points(pose), customdata=off)]
 
 
-def _of_skeleton(name: str, from_last: int) -> list[dict[str, Any]]:
-    """What of it stays over time."""
+def _looks_of_skeleton(name: str, from_last: int) -> list[dict[str, Any]]:
+    """Return the properties of these traces that stay over time."""
     truth = name == "truth"
     looks = {"name": name, "legendgroup": name, "opacity": 0.6 if truth else 1.0}
     line = {"mode": "lines", "showlegend": False, "hoverinfo": "skip"}
     width = 10 if truth else 6
+    marker = {"size": 3.5, "symbol": SYMBOLS[from_last % len(SYMBOLS)], "color": TRUTH if truth else "#333333"}
+    hover = "%{text}: %{customdata} mm off<extra>%{fullData.name}</extra>"
     return [
         *(looks | line | {"line": {"color": TRUTH if truth else own, "width": width}} for own in COLOURS.values()),
-        looks
-        | {
-            "mode": "markers",
-            "text": JOINT_NAMES,
-            "hovertemplate": "%{text}: %{customdata} mm off<extra>%{fullData.name}</extra>",
-        }
-        | {
-            "marker": {"size": 3.5, "symbol": SYMBOLS[from_last % len(SYMBOLS)], "color": TRUTH if truth else "#333333"}
-        },
+        looks | {"mode": "markers", "text": JOINT_NAMES, "hovertemplate": hover, "marker": marker},
     ]
 
 
 def _points(camera: Float[np.ndarray, "points 3"]) -> dict[str, list[int | None]]:
-    """Points in the scene's axes, whole mm: what the camera calls away goes to the back, and up is up."""
+    """Return points in the scene's axes, whole mm: the camera's z points to the back, its y down."""
     across, away, up = (camera[:, axis] * sign for axis, sign in ((0, 1), (2, 1), (1, -1)))
     whole = ([None if np.isnan(value) else round(float(value)) for value in axis] for axis in (across, away, up))
     return dict(zip("xyz", whole, strict=True))
 
 
 def _camera_axes(truth: Poses) -> go.Scatter3d:
-    """The camera's three directions, each a line with its name, where no limb gets in their way."""
+    """Return the camera's three directions as named lines, away from the limbs."""
     corner = np.array([truth[..., 0].min(), truth[..., 1].max(), truth[..., 2].min()]) - (ARROW_MM, 0, ARROW_MM)
     ends = corner + ARROW_MM * np.eye(3)
     lines = np.stack([np.broadcast_to(corner, ends.shape), ends, np.full_like(ends, np.nan)], axis=1)
@@ -164,15 +156,9 @@ def _layout(poses: Sequence[Poses], times: Sequence[str], title: str) -> dict[st
         "template": "none",
         "height": 680,
         "margin": {"l": 10, "r": 10, "t": 110, "b": 90},
-        "uirevision": "kept",  # the view and what is hidden stay while time goes on
-        "legend": {
-            "x": 1,
-            "xanchor": "right",
-            "y": 1,
-            "font": {"size": 11},
-            "itemsizing": "constant",
-            "itemdoubleclick": False,
-        },
+        "uirevision": "kept",  # keep the view and hidden skeletons over time
+        "legend": {"x": 1, "xanchor": "right", "y": 1, "font": {"size": 11}}
+        | {"itemsizing": "constant", "itemdoubleclick": False},
         "scene": scene,
         "sliders": [{"active": 0, "steps": steps, "currentvalue": {"prefix": "time: "}, "x": 0.18, "len": 0.82}],
         "updatemenus": [
@@ -183,11 +169,5 @@ def _layout(poses: Sequence[Poses], times: Sequence[str], title: str) -> dict[st
 
 
 def _camera(name: str) -> dict[str, Any]:
-    # Without perspective, so that a mm is as long everywhere, as in the pictures beside it.
+    # Without perspective, so that a mm has the same length everywhere, as in the static pictures.
     return {"eye": dict(zip("xyz", EYES[name], strict=True)), "projection": {"type": "orthographic"}}
-
-
-def _jpeg(frame: UInt8[np.ndarray, "height width 3"]) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(frame).save(buffer, "JPEG", quality=88)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,4 +1,4 @@
-"""Incoming: a reader's files on their way from the browser, in a folder that goes when they have been read."""
+"""Upload: files that a browser sends piece by piece, in a folder that is removed once they are read."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -10,47 +10,47 @@ from gatescope.loaders import ClipError
 MAX_BYTES = 200_000_000  # of all files together
 
 
-class Incoming:
-    """Files whose names and sizes are known, filled piece by piece.
+class Upload:
+    """Files of known names and sizes, filled piece by piece.
 
-    Raises ClipError for more than MAX_BYTES, or a name that is none of a file's.
+    Raises ClipError for no file, more than MAX_BYTES, or unusable names.
     """
 
     def __init__(self, files: Sequence[Mapping[str, Any]]):
         self.missing = sum(int(file["size"]) for file in files)  # bytes
         self.size = self.missing
         if not files:
-            raise ClipError("no file came: drop a video, or pictures")
+            raise ClipError("no file arrived: drop a video, or pictures")
         if self.size > MAX_BYTES:
             raise ClipError(
-                f"{self.size / 1e6:,.0f} MB came, and at most {MAX_BYTES // 1_000_000} MB can: cut or shrink the clip, "
-                "or choose its path on the kernel's machine instead"
+                f"the files have {self.size / 1e6:,.0f} MB, the limit is {MAX_BYTES // 1_000_000} MB: cut or shrink "
+                "the clip, or give its path on the kernel's machine instead"
             )
-        # What a browser calls a name may lead elsewhere.
+        # A name from a browser may hold a path to elsewhere.
         names = [PureWindowsPath(PurePosixPath(str(file["name"])).name).name for file in files]
         for name in names:
             if name in ("", ".", "..") or "\0" in name or len(name.encode("utf-8", "replace")) > 200:
-                raise ClipError("the file's name is no name, or longer than 200 letters: rename it")
+                raise ClipError("a file's name is empty, not allowed, or longer than 200 bytes: rename it")
         if len(set(names)) < len(names):
-            raise ClipError("two files of one name came: rename one of them")
+            raise ClipError("two files have the same name: rename one of them")
         self._folder = TemporaryDirectory(prefix="clip-", ignore_cleanup_errors=True)
         self.files = [Path(self._folder.name) / name for name in names]
         for file in self.files:
             file.touch()
 
     def take(self, place: int, piece: bytes | memoryview) -> None:
-        """The next bytes of a file, and none that were not announced."""
+        """Append the next bytes of a file; raises ClipError for more bytes than were announced."""
         self.missing -= len(piece)
         if self.missing < 0:
-            raise ClipError("more bytes came than the files have: drop them again")
+            raise ClipError("more bytes arrived than the files have: drop them again")
         with open(self.files[place], "ab") as file:
             file.write(piece)
 
     def remove(self) -> None:
-        """Remove the files, wherever they are on their way."""
+        """Remove the files, complete or not."""
         self._folder.cleanup()
 
 
-def shown(name: str) -> str:
-    """A name from outside as part of a line: nothing unprintable, and its direction of writing ends where it does."""
+def printable(name: str) -> str:
+    """Return a name for use in a line: no unprintable characters, its direction of writing isolated from the line's."""
     return f"\u2068{''.join(letter if letter.isprintable() else ' ' for letter in name)}\u2069"

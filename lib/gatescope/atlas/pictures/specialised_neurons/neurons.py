@@ -1,4 +1,4 @@
-"""Pictures of what neurons serve and what they look at: classes by neuron, gates by channel, one against the other."""
+"""Draw the classes that neurons serve, the gates of their channels, and one against the other."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,28 +11,28 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.image import AxesImage
 
-from gatescope.pictures.plots import bare
+from gatescope.pictures.plots import matrix
 
 SPATIAL, TEMPORAL = "#0072B2", "#D55E00"
-# Each colour is the stronger the surer the gate; between them a step, not white: an evaluation knows no half gate.
+# Surer gates have stronger colours; a step between them, since in evaluation there is no half gate.
 GATE_COLOURS = LinearSegmentedColormap.from_list(
     "spatial or temporal", [(0, SPATIAL), (0.5, "#dbe9f4"), (0.5, "#f8e1d3"), (1, TEMPORAL)]
 )
-ASIDE = 0.02  # from seed to seed across
+ASIDE = 0.02  # horizontal shift from seed to seed
 SEED_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 
 
 def neuron_names(num_neurons: int) -> list[str]:
-    """`neuron 1` and so on: counted from 1, as layers are."""
+    """Return `neuron 1` and so on, counted from 1 as layers are."""
     return [f"neuron {number}" for number in range(1, num_neurons + 1)]
 
 
 def class_by_neuron(
     ax: Axes, counts: Int[np.ndarray, "class neuron"], names: Sequence[str], families: Sequence[str]
 ) -> AxesImage:
-    """Which part of each class's clips each neuron serves: a row for each class, its parts in percent.
+    """Draw the part of each class's clips that each neuron serves, in percent: a row for each class.
 
-    Classes of one family stand together, in the order in which families come first, which `name_families` names.
+    Classes of one family stand together, in the order of the families' first classes; see `name_families`.
     """
     order = [row for row, _ in _in_families(families)]
     parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -44,7 +44,7 @@ def class_by_neuron(
 
 
 def name_families(ax: Axes, families: Sequence[str]) -> list[Artist]:
-    """The families' names to the right of such a matrix, each beside the middle of its rows."""
+    """Write the families' names to the right of a `class_by_neuron` matrix, each at the middle of its rows."""
     rows = [family for _, family in _in_families(families)]
     right = ax.get_xlim()[1] + 0.1
     return [
@@ -61,45 +61,38 @@ def percent_table(
     *,
     least: float = 0.0,
 ) -> AxesImage:
-    """A table of parts from 0 to 1, in colours and in percent; what is less than `least`, or unknown, has no number."""
-    shown = ax.imshow(parts, vmin=0, vmax=1, aspect="auto")
-    for (row, column), part in np.ndenumerate(parts):
-        if part >= least:
-            colour = "black" if part > 0.6 else "white"
-            ax.text(column, row, f"{100 * part:.0f}", ha="center", va="center", fontsize=7, color=colour)
-    bare(ax)
-    ax.set_yticks(range(len(rows)), rows)
-    ax.set_xticks(range(len(columns)), columns)
-    ax.tick_params(length=0)
-    return shown
+    """Draw parts from 0 to 1, in colours and in percent; those below `least`, or unknown, have no number."""
+
+    def text(part: float) -> str:
+        return f"{100 * part:.0f}" if part >= least else ""
+
+    return matrix(ax, parts, rows, columns, text=text, black_above=0.6, vmin=0, vmax=1)
 
 
 def _in_families(families: Sequence[str]) -> list[tuple[int, str]]:
-    """The number and the family of each class, families together."""
+    """Return the number and the family of each class, families together."""
     first = list(dict.fromkeys(families))
     return sorted(enumerate(families), key=lambda row: first.index(row[1]))
 
 
 def gate_map(ax: Axes, chances: Float[np.ndarray, "neuron channel"]) -> AxesImage:
-    """How sure each neuron's gates are: a row for each neuron, a column for each channel, named by its number.
+    """Draw the probability, Phi(g), that a channel is temporal in training: a row for each neuron.
 
-    `chances` are those of a channel to be temporal in training, Phi(g): above one half it is temporal in evaluation.
-    Channels are in the order of their mean over neurons, the most spatial first, and the same for all neurons.
+    Above one half the channel is temporal in evaluation. Channels are ordered by their mean over neurons, the most
+    spatial first.
     """
     order = np.argsort(chances.mean(0), kind="stable")
-    shown = ax.imshow(chances[:, order], cmap=GATE_COLOURS, vmin=0, vmax=1, aspect="auto")
-    bare(ax)
-    ax.set_xticks(range(len(order)), order, fontsize=7)
-    ax.set_yticks(range(len(chances)), neuron_names(len(chances)))
+    names = neuron_names(len(chances))
+    shown = matrix(ax, chances[:, order], names, order.tolist(), cmap=GATE_COLOURS, vmin=0, vmax=1)
+    ax.tick_params(axis="x", labelsize=7)
     ax.set_xlabel("channel")
-    ax.tick_params(length=0)
     for edge in range(1, len(chances)):
         ax.axhline(edge - 0.5, color="white", linewidth=3)
     return shown
 
 
 def fraction_bars(ax: Axes, fractions: Float[np.ndarray, " neuron"]) -> list[Artist]:
-    """Beside a gate map, which part of its channels each neuron takes for temporal, the rest for spatial."""
+    """Draw the part of each neuron's channels that is temporal, the rest spatial, for a place beside a gate map."""
     rows = range(len(fractions))
     drawn: list[Artist] = list(ax.barh(rows, fractions, 0.6, color=TEMPORAL))
     drawn += ax.barh(rows, 1 - fractions, 0.6, left=fractions, color=SPATIAL, alpha=0.25)
@@ -116,11 +109,10 @@ def fraction_against_share(
     fractions: Float[np.ndarray, "seed neuron"],
     served: Int[np.ndarray, "seed neuron"],
 ) -> list[PathCollection]:
-    """What a neuron looks at against what it serves: a mark for each neuron, a colour for each seed.
+    """Draw the part of each neuron's channels that is temporal against the part of its clips from temporal families.
 
-    Across the part of its clips that are of temporal families, upwards the part of its channels that are temporal; the
-    mark's area is how many clips it serves. A neuron that serves none has no share and no mark. Seeds stand a little
-    apart, by ASIDE, or those at one place would hide each other.
+    A mark's area is the number of clips, its colour the seed. A neuron without clips has no mark. Seeds are shifted by
+    ASIDE, so that marks at one place stay visible.
     """
     area = 320 / max(served.max(initial=0), 1)  # square points of the largest mark
     drawn = []

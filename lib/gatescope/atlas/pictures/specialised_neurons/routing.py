@@ -1,4 +1,4 @@
-"""Pictures of how clips find their neuron: pulses, how clearly one wins, the features behind, and the flow of clips."""
+"""Draw the routing of clips to neurons: pulses, their margins, pooled features, and the flow through layers."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,38 +12,31 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 from scipy.special import softmax
 
-from gatescope.atlas.pictures.specialised_neurons import neuron_names
-from gatescope.pictures.plots import bare
+from gatescope.atlas.pictures.specialised_neurons.neurons import neuron_names
+from gatescope.pictures.plots import bare, matrix
 
-# None of the four that stand for families and for spatial or temporal, until there are more than four neurons.
+# Up to four neurons share no colour with families or with spatial and temporal.
 NEURON_COLOURS = ("#009E73", "#CC79A7", "#000000", "#999999", "#F0E442", "#E69F00", "#56B4E9", "#0072B2")
-NODE_WIDTH, GAP = 0.06, 0.03  # of a flow's node across, between two of its nodes: parts of the distance and the height
+Clips = Int[np.ndarray, " clips"]  # a number for each
+NODE_WIDTH, GAP = 0.06, 0.03  # of a flow's nodes: part of the distance between stages, and of the height
 
 
-def pulse_matrix(
-    ax: Axes, pulses: Float[np.ndarray, "clips neuron"], chosen: Int[np.ndarray, " clips"]
-) -> tuple[AxesImage, Artist]:
-    """A column for each clip, in the order given, a row for each neuron: its pulse above or below the clip's mean.
+def pulse_matrix(ax: Axes, pulses: Float[np.ndarray, "clips neuron"], chosen: Clips) -> tuple[AxesImage, Artist]:
+    """Draw each neuron's pulse (row) for each clip (column), less the clip's mean, which cancels in the softmax.
 
-    That mean cancels in the softmax. A dot is on the neuron that serves the clip. Colours are symmetric about 0 and
-    reach to where 98 % of the values are.
+    A dot marks the neuron that serves the clip. Colours are symmetric about 0 and end at the 98 % quantile.
     """
     above = pulses - pulses.mean(1, keepdims=True)
     reach = float(np.quantile(np.abs(above), 0.98)) or 1.0
-    shown = ax.imshow(above.T, cmap="RdBu_r", vmin=-reach, vmax=reach, aspect="auto", interpolation="none")
+    names = neuron_names(pulses.shape[1])
+    shown = matrix(ax, above.T, names, (), cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="none")
     (dots,) = ax.plot(np.arange(len(chosen)), chosen, "o", color="black", markersize=0.9, markeredgewidth=0)
     dots.set_rasterized(True)
-    bare(ax)
-    ax.set_yticks(range(pulses.shape[1]), neuron_names(pulses.shape[1]))
-    ax.tick_params(length=0)
     return shown, dots
 
 
 def softmax_margins(ax: Axes, pulses: Float[np.ndarray, "clips neuron"]) -> list[Artist]:
-    """Below a pulse matrix, by how much the likeliest neuron of a clip is likelier in training than the next, 0 to 1.
-
-    With one neuron there is no next and the margin is 1.
-    """
+    """Draw the softmax probability of each clip's likeliest neuron less that of the next, 0 to 1; 1 for one neuron."""
     chances = np.sort(softmax(pulses, axis=1), axis=1)
     margins = chances[:, -1] - (chances[:, -2] if chances.shape[1] > 1 else 0)
     drawn: list[Artist] = list(ax.plot(margins, ".", color="#555555", markersize=2))
@@ -52,10 +45,7 @@ def softmax_margins(ax: Axes, pulses: Float[np.ndarray, "clips neuron"]) -> list
 
 
 def mark_groups(ax: Axes, groups: Sequence[str]) -> list[Artist]:
-    """Lines between the columns of one group and the next, and each group's name below its columns.
-
-    Columns of a group stand together.
-    """
+    """Draw lines between groups of columns and write each group's name below; a group's columns stand together."""
     kinds = list(dict.fromkeys(groups))
     ends = np.cumsum([groups.count(kind) for kind in kinds])
     starts = np.concatenate([[0], ends[:-1]])
@@ -65,18 +55,15 @@ def mark_groups(ax: Axes, groups: Sequence[str]) -> list[Artist]:
 
 
 def principal_plane(
-    ax: Axes,
-    features: Float[np.ndarray, "clips channel"],
-    members: Int[np.ndarray, " clips"],
-    looks: Mapping[str, str],
+    ax: Axes, features: Float[np.ndarray, "clips channel"], members: Clips, looks: Mapping[str, str]
 ) -> list[PathCollection]:
-    """Clips on the two directions in which their features vary most, in the colours of the groups they belong to.
+    """Draw clips on the first two principal components of their features, in their groups' colours.
 
-    `looks` has each group's name and colour, in the order that `members` counts. A group of no clip has no mark.
+    `looks` has each group's name and colour, in the order of the numbers in `members`.
     """
     centred = features - features.mean(0)
     _, sizes, axes = np.linalg.svd(np.float64(centred), full_matrices=False)
-    # Which way an axis points is the library's: the largest weight is put upwards.
+    # The sign of a component is arbitrary: its largest weight is made positive.
     axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])[:, None]
     plane = centred @ axes[:2].T
     drawn = []
@@ -90,13 +77,11 @@ def principal_plane(
     return drawn
 
 
-def flow(
-    ax: Axes, stages: Mapping[str, tuple[Int[np.ndarray, " clips"], Sequence[str]]], colours: Sequence[str]
-) -> list[Artist]:
-    """The way of clips through stages, from left to right: a bar for each node, ribbons as wide as their part of clips.
+def flow(ax: Axes, stages: Mapping[str, tuple[Clips, Sequence[str]]], colours: Sequence[str]) -> list[Artist]:
+    """Draw the flow of clips through stages from left to right, ribbons as wide as their part of the clips.
 
-    A stage has for each clip the node that it passes, and the nodes' names; a node of no clip is left out. A ribbon
-    keeps the colour of its node in the first stage.
+    A stage holds each clip's node and the nodes' names; nodes without clips are left out. A ribbon has the colour of
+    its node in the first stage.
     """
     bare(ax)
     places = [_node_places(members, len(names)) for members, names in stages.values()]
@@ -120,20 +105,16 @@ def flow(
     return drawn
 
 
-def _node_places(members: Int[np.ndarray, " clips"], num_nodes: int) -> Float[np.ndarray, " nodes"]:
-    """Where each node begins, from the top: as high as its part of the clips, gaps between those that have any."""
+def _node_places(members: Clips, num_nodes: int) -> Float[np.ndarray, " nodes"]:
+    """Return where each node begins, from the top, with gaps between nodes that have clips."""
     parts = np.bincount(members, minlength=num_nodes) / len(members)
     return np.concatenate([[0], np.cumsum(parts + GAP * (parts > 0))[:-1]])
 
 
 def _ribbons(
-    left: Int[np.ndarray, " clips"],
-    right: Int[np.ndarray, " clips"],
-    origin: Int[np.ndarray, " clips"],
-    left_places: Float[np.ndarray, " left"],
-    right_places: Float[np.ndarray, " right"],
+    left: Clips, right: Clips, origin: Clips, left_places: np.ndarray, right_places: np.ndarray
 ) -> list[tuple[float, float, float, int]]:
-    """Of all clips with the same two nodes and the same origin: where they leave, where they arrive, their part."""
+    """Return start, end, height and origin of each group of clips with the same two nodes and origin."""
     kinds, counts = np.unique(np.stack([left, right, origin], 1), axis=0, return_counts=True)
     heights = counts / len(left)
     starts, ends = np.empty(len(kinds)), np.empty(len(kinds))
@@ -146,7 +127,7 @@ def _ribbons(
 
 
 def _ribbon(x_left: float, x_right: float, y_left: float, y_right: float, height: float) -> Path:
-    """Two curves, level at both ends, and what is between them."""
+    """Return the area between two curves that are level at both ends."""
     middle = (x_left + x_right) / 2
     above = [(x_left, y_left), (middle, y_left), (middle, y_right), (x_right, y_right)]
     below = [(x, y + height) for x, y in reversed(above)]

@@ -1,0 +1,1 @@
+"""Pictures of notebook 12, the pose machine."""

@@ -1,0 +1,1 @@
+"""Pictures of notebook 13, specialised neurons."""
