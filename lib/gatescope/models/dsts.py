@@ -5,7 +5,6 @@ marked as ours, here and in `DSTSConfig`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,8 @@ PASSED_ONCE = ("pulses", "choice", "gates")
 MAPS = ("x_s", "x_t", "z_s", "z_t")
 
 Maps = Float[Tensor, "batch channel time height width"]
-Route = Int64[Tensor, " batch"]
+Route = Int64[Tensor, " batch"]  # the number of each clip's neuron
+Choice = Float[Tensor, "batch neurons"]  # a
 
 
 class Neuron(nn.Module):
@@ -103,20 +103,53 @@ class SpecialisedLayer(nn.Module):
             {name: HookPoint() for name in PASSED_ONCE} | {name: HookPoint(time_axis=2) for name in MAPS}
         )
 
-    def forward(self, x: Maps, route: Route | None = None, *, dense: bool | None = None) -> Maps:
-        """What each clip's neuron makes of it: the one `route` names, if given, else the layer's own choice."""
-        hooks = self.hooks
-        pulses = hooks["pulses"](self.pulses(x))
-        choice = hooks["choice"](self._choose(pulses) if route is None else one_hot(route, pulses))
-        visits = self._visits(choice, self._is_dense(route) if dense is None else dense)
-        seen = x if visits.each is None else x.repeat(visits.each, 1, 1, 1, 1)
-        x_s, x_t = self._divide(seen, visits)
-        z = hooks["z_s"](self._by_neuron(Neuron.see_space, hooks["x_s"](x_s), visits))  # (6)
+    def forward(self, x: Maps, route: Route | None = None) -> Maps:
+        """Return the maps of each clip's neuron: the one that `route` names, or without it the layer's own choice."""
+        pulses = self.hooks["pulses"](self.pulses(x))
+        choice = self.hooks["choice"](self._choose(pulses) if route is None else one_hot(route, pulses))
+        # A clip's other neurons matter only while the choice is being learned.
+        learns = self.training and self.config.router == "learned"
+        if route is None and (learns or self.config.router in ("all", "soft")):
+            return self.dense(x, choice)
+        return self.sparse(x, choice)
+
+    def dense(self, x: Maps, choice: Choice) -> Maps:
+        """Return the sum of all neurons' maps of each clip, weighted by its choice."""
+        num_clips, num_neurons = choice.shape
+        own = choice.T > 0
+
+        def by_neuron(operate: Callable[..., Maps], maps: Maps) -> Maps:
+            parts = zip(self.neurons, maps.chunk(num_neurons), own, strict=True)
+            return torch.cat([operate(*part) for part in parts])
+
+        neurons = torch.arange(num_neurons, device=x.device).repeat_interleave(num_clips)
+        z = self._specialise(x.repeat(num_neurons, 1, 1, 1, 1), neurons, num_clips, by_neuron)
+        return (choice.T.flatten().view(-1, 1, 1, 1, 1) * z).unflatten(0, (num_neurons, num_clips)).sum(0)  # (7)
+
+    def sparse(self, x: Maps, choice: Choice) -> Maps:
+        """Return the maps of the neuron with each clip's largest choice, the only one that is run on it."""
+        neurons = choice.argmax(1)
+        clips = [(neurons == number).nonzero().squeeze(1) for number in range(len(self.neurons))]
+        order = torch.cat(clips).argsort()
+
+        def by_neuron(operate: Callable[..., Maps], maps: Maps) -> Maps:
+            served = [(neuron, maps[own]) for neuron, own in zip(self.neurons, clips, strict=True) if len(own)]
+            parts = [operate(neuron, part, choice.new_ones(len(part), dtype=torch.bool)) for neuron, part in served]
+            return torch.cat(parts)[order]
+
+        z = self._specialise(x, neurons, len(x), by_neuron)
+        return choice.gather(1, neurons[:, None]).view(-1, 1, 1, 1, 1) * z  # (7)
+
+    def _specialise(self, x: Maps, neurons: Route, num_clips: int, by_neuron: Callable[..., Maps]) -> Maps:
+        """Return Z' of each visit of a clip to one of the `neurons`; `by_neuron` runs an operation of theirs."""
+        hooks, x_s, x_t = self.hooks, x, x
+        if self.config.gates not in ("both", "conv3d"):
+            b = hooks["gates"](self._gates(neurons, num_clips)).view(len(x), -1, 1, 1, 1)
+            x_s, x_t = (1 - b) * x, b * x  # (5)
+        z = hooks["z_s"](by_neuron(Neuron.see_space, hooks["x_s"](x_s)))  # (6)
         if self.config.gates != "conv3d":
-            z = z + hooks["z_t"](self._by_neuron(Neuron.see_time, hooks["x_t"](x_t), visits))  # (6)
-        z = self._by_neuron(lambda neuron, maps, _: neuron.fuse(maps), z, visits)  # (7)
-        z = visits.weights.view(-1, 1, 1, 1, 1) * z  # (7)
-        return z if visits.each is None else z.unflatten(0, (visits.each, len(x))).sum(0)  # (7)
+            z = z + hooks["z_t"](by_neuron(Neuron.see_time, hooks["x_t"](x_t)))  # (6)
+        return by_neuron(lambda neuron, maps, _: neuron.fuse(maps), z)  # (7)
 
     def pulses(self, x: Maps) -> Float[Tensor, "batch neurons"]:
         """What the choice is made by, without noise: Eq. (1), of centred features where the config says so (ours)."""
@@ -130,12 +163,7 @@ class SpecialisedLayer(nn.Module):
         """Every neuron's g."""
         return torch.stack([neuron.gates for neuron in self.neurons])
 
-    def _is_dense(self, route: Route | None) -> bool:
-        # Where nobody learns to choose, nobody needs to know what the other neurons would have made of a clip.
-        learns = self.training and self.config.router == "learned"
-        return route is None and (learns or self.config.router in ("all", "soft"))
-
-    def _choose(self, pulses: Tensor) -> Float[Tensor, "batch neurons"]:
+    def _choose(self, pulses: Tensor) -> Choice:
         router = self.config.router
         if router == "given":
             raise ValueError("this layer's router is given: name a neuron for every clip, as route")
@@ -148,25 +176,8 @@ class SpecialisedLayer(nn.Module):
         y = gumbel_softmax(pulses, self.config.tau)
         return y if router == "soft" else straight_through(one_hot(y.argmax(1), y), y)
 
-    def _visits(self, choice: Float[Tensor, "batch neurons"], dense: bool) -> "Visits":
-        num_clips, num_neurons = choice.shape
-        if dense:
-            neurons = torch.arange(num_neurons, device=choice.device).repeat_interleave(num_clips)
-            weights = choice.T.flatten()
-            return Visits(neurons, weights, weights > 0, num_neurons)
-        chosen = choice.argmax(1)
-        weights = choice.gather(1, chosen[:, None]).squeeze(1)
-        return Visits(chosen, weights, torch.ones_like(chosen, dtype=torch.bool), None)
-
-    def _divide(self, x: Maps, visits: "Visits") -> tuple[Maps, Maps]:
-        """X_S and X_T."""
-        if self.config.gates in ("both", "conv3d"):
-            return x, x
-        b = self.hooks["gates"](self._gates(visits)).view(len(x), -1, 1, 1, 1)
-        return (1 - b) * x, b * x  # (5)
-
-    def _gates(self, visits: "Visits") -> Float[Tensor, "visits channel"]:
-        kind, g = self.config.gates, self.gate_logits()[visits.neurons]
+    def _gates(self, neurons: Route, num_clips: int) -> Float[Tensor, "visits channel"]:
+        kind, g = self.config.gates, self.gate_logits()[neurons]
         if kind != "learned":
             return torch.full_like(g, float(kind == "temporal"))
         if not self.training:
@@ -174,33 +185,12 @@ class SpecialisedLayer(nn.Module):
         if self.config.semhash == "sigmoid":
             return g.sigmoid()
         # One draw for each clip, whichever neuron it visits: only one of them counts.
-        each = visits.each or 1
-        num_clips = len(g) // each
-        noise = torch.randn(num_clips, g.shape[1], dtype=g.dtype, device=g.device).repeat(each, 1)
+        visits_of_clip = len(g) // num_clips
+        noise = torch.randn(num_clips, g.shape[1], dtype=g.dtype, device=g.device).repeat(visits_of_clip, 1)
         if self.config.semhash == "soft":
             return saturating_sigmoid(g + noise)
         soft = soft_half(num_clips, g.device) if self.config.semhash == "half" else g.new_zeros(num_clips) > 0
-        return semhash(g, noise, soft.repeat(each))
-
-    def _by_neuron(self, operate: Callable[..., Maps], x: Maps, visits: "Visits") -> Maps:
-        """What each visit's neuron makes of it, in the order of the visits."""
-        if visits.each is not None:
-            parts = zip(self.neurons, x.chunk(visits.each), visits.counts.chunk(visits.each), strict=True)
-            return torch.cat([operate(*part) for part in parts])
-        rows = [(visits.neurons == number).nonzero().squeeze(1) for number in range(len(self.neurons))]
-        served = [(neuron, own) for neuron, own in zip(self.neurons, rows, strict=True) if len(own)]
-        parts = [operate(neuron, x[own], visits.counts[own]) for neuron, own in served]
-        return torch.cat(parts)[torch.cat(rows).argsort()]
-
-
-@dataclass(frozen=True, eq=False)
-class Visits:
-    """Which neuron is run on which clip."""
-
-    neurons: Int64[Tensor, " visits"]
-    weights: Float[Tensor, " visits"]  # a, of which 1 or 0 is used, and whose gradient is passed on
-    counts: Bool[Tensor, " visits"]  # whether the clip is one of the neuron's own
-    each: int | None  # visits of every clip; None: one, in the clips' order
+        return semhash(g, noise, soft.repeat(visits_of_clip))
 
 
 class DSTS(nn.Module):
@@ -219,11 +209,11 @@ class DSTS(nn.Module):
         """The layers, first to last."""
         return list(self.children())
 
-    def forward(self, x: Maps, route: Route | None = None, *, dense: bool | None = None) -> Maps:
+    def forward(self, x: Maps, route: Route | None = None) -> Maps:
         """Features and what the neurons add to them; `route` names the neuron of every clip, in all layers."""
         z = x
         for layer in self.layers:
-            z = layer(z, route, dense=dense)
+            z = layer(z, route)
         return x + z
 
 
@@ -246,9 +236,7 @@ class SpecialisedNetwork(nn.Module):
         self.head = nn.Linear(config.channels, config.num_classes)
         self.hooks = nn.ModuleDict({"features": HookPoint(time_axis=2)})
 
-    def forward(
-        self, x: Maps, route: Route | None = None, *, dense: bool | None = None
-    ) -> Float[Tensor, "batch classes"]:
+    def forward(self, x: Maps, route: Route | None = None) -> Float[Tensor, "batch classes"]:
         """The logits of clips: of one channel for the small backbone, of features without one.
 
         Raises ValueError if the clips have another shape, or `route` names no neuron for some.
@@ -264,7 +252,7 @@ class SpecialisedNetwork(nn.Module):
                 f"route must name a neuron, 0 to {num_neurons - 1}, for each of {len(x)} clips; got {route.tolist()}"
             )
         features = self.hooks["features"](self.backbone(x))
-        return self.head(self.dsts(features, route, dense=dense).mean((2, 3, 4)))
+        return self.head(self.dsts(features, route).mean((2, 3, 4)))
 
     def save(self, path: str | Path, **facts: Any) -> dict[str, Any]:
         """Write weights (.safetensors) and card (.json) as `GestureNetwork.save` does; the card comes back."""

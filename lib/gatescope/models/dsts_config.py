@@ -22,7 +22,7 @@ class DSTSConfig(Config):
     channels: Count = 16  # of the backbone's maps, and of all that follows
     # "small": one convolution, frame by frame; "none": the network is given features.
     backbone: Annotated[str, one_of(("small", "none"))] = "small"
-    # "soft": all neurons, weighted; "random": one at random; "all": all with equal weights; "given": the caller chooses.
+    # "soft": all, weighted; "random": one at random; "all": all with equal weights; "given": the caller chooses.
     router: Annotated[str, one_of(("learned", "soft", "random", "all", "given"))] = "learned"
     # "both": all channels to both operators; "conv3d": one 3 x 3 x 3 operator.
     gates: Annotated[str, one_of(("learned", "spatial", "temporal", "both", "conv3d"))] = "learned"

@@ -1,13 +1,9 @@
 """What specialised neurons choose with: pulses, hard choices with soft gradients, gates of channels, masked norms."""
 
-import math
-
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-SATURATED = math.log(11)  # the saturating sigmoid is 0 up to its negative, and 1 from there on
 
 
 def pulses_of(
@@ -87,9 +83,9 @@ class MaskedBatchNorm(nn.Module):
     With fewer than two values to a channel there is no variance: the running statistics stand in, and stay.
     """
 
-    def __init__(self, channels: int, *, affine: bool = True, momentum: float = 0.1, eps: float = 1e-5):
+    def __init__(self, channels: int, *, affine: bool = True):
         super().__init__()
-        self.momentum, self.eps = momentum, eps
+        self.momentum, self.eps = 0.1, 1e-5  # as torch's own
         self.weight = nn.Parameter(torch.ones(channels)) if affine else None
         self.bias = nn.Parameter(torch.zeros(channels)) if affine else None
         self.register_buffer("running_mean", torch.zeros(channels))
