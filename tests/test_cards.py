@@ -130,7 +130,7 @@ def test_weights_that_were_cut_off_are_refused(tmp_path, kept):
 def test_weights_beside_another_networks_card_are_refused(tmp_path, swapped):
     one, other = save_two(tmp_path)
     shutil.copy(other.with_suffix(swapped), one.with_suffix(swapped))
-    with pytest.raises(ValueError, match=r"0\.safetensors has not the weights that its card 0\.json was written for"):
+    with pytest.raises(ValueError, match=r"0\.safetensors does not hold the weights that its card 0\.json"):
         GestureNetwork.load(one)
 
 

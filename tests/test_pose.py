@@ -12,7 +12,7 @@ import torch
 from gatescope.files import sha256_of
 from gatescope.measures.pose_errors import mpjpe
 from gatescope.measures.pose_influence import influence
-from gatescope.models import RPSM, GestureNetwork, NetworkConfig, RPSMConfig, pose_loss
+from gatescope.models import RPSM, GestureNetwork, NetworkConfig, RPSMConfig
 from gatescope.models.pose_config import TRUNKS, VARIANTS
 from gatescope.recordings import count_parameters, hook_points, intervene, record
 from slow_poses import slow_stage, slow_trunk
@@ -378,8 +378,6 @@ def test_the_loss_mpjpe_is_the_measure():
     predicted, truth = some_poses(2, 1, 4), some_poses(2, 4, seed=1)
     loss = network.loss(network.normalise(predicted), truth)
     assert float(loss) == pytest.approx(float(mpjpe(predicted[:, -1], truth).mean()), rel=1e-9)
-    with pytest.raises(LookupError, match="no loss 'huber'; there are mse, l1, mpjpe"):
-        pose_loss(network.normalise(predicted), network.normalise(truth), loss="huber")
 
 
 def test_a_pose_that_is_right_has_no_loss_and_a_gradient_of_zero():
