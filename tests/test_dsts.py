@@ -990,5 +990,5 @@ def test_files_of_something_else_are_refused(tmp_path):
     network = tiny_network()
     network.config = replace(network.config, num_neurons=4)
     network.save(path)
-    with pytest.raises(ValueError, match=r"has dsts.layer1.neurons.3.scoring \(4, 4, 1, 1, 1\); the file has none"):
+    with pytest.raises(ValueError, match=r"dsts.layer1.neurons.3.scoring is missing in the file, \(4, 4, 1, 1, 1\) in"):
         SpecialisedNetwork.load(path)

@@ -253,12 +253,6 @@ def test_a_layer_that_cannot_be_is_refused(make, error, words):
         make()
 
 
-def test_maps_smaller_than_the_reach_of_a_circular_kernel_are_refused():
-    circular = PeepholeConvLSTM(3, 4, 5, 3, circular=True)
-    with pytest.raises(ValueError, match="reaches 2 px"):
-        circular(torch.zeros(1, 2, 3, 6, 1))
-
-
 @pytest.mark.parametrize("make", [LSTM, lambda *sizes, **options: PeepholeConvLSTM(*sizes, 3, 3, **options)])
 def test_the_forget_bias_is_set_once_and_alone(make):
     layer = make(3, 4, forget_bias=2.5)

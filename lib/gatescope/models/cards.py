@@ -123,18 +123,11 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def check_fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Raise ValueError that names the first tensor whose shape differs between the file and the network."""
-    for name, tensor in wanted.items():
-        if name not in found:
-            raise ValueError(f"{path} does not fit this network, which has {name} {_shape(tensor)}; the file has none")
-        if found[name].shape != tensor.shape:
+    """Raise ValueError for the first tensor whose shape differs between the file and the network."""
+    in_file, in_network = ({name: tuple(tensor.shape) for name, tensor in part.items()} for part in (found, wanted))
+    for name in (*in_network, *sorted(in_file)):
+        file_shape, network_shape = (shapes.get(name, "missing") for shapes in (in_file, in_network))
+        if file_shape != network_shape:
             raise ValueError(
-                f"{path} does not fit this network: {name} is {_shape(found[name])} in the file, "
-                f"{_shape(tensor)} in the network"
+                f"{path} does not fit this network: {name} is {file_shape} in the file, {network_shape} in the network"
             )
-    for name in sorted(found.keys() - wanted.keys()):
-        raise ValueError(f"{path} does not fit this network, which has no {name}; the file's is {_shape(found[name])}")
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    return tuple(tensor.shape)

@@ -27,8 +27,6 @@ from gatescope.models.dsts_parts import (
 from gatescope.models.hooks import HookPoint
 
 UPSTREAM = ("scoring", "gates")  # parameters of a neuron that decide the routing and its gates
-PASSED_ONCE = ("pulses", "choice", "gates")
-MAPS = ("x_s", "x_t", "z_s", "z_t")
 
 Maps = Float[Tensor, "batch channel time height width"]
 Route = Int64[Tensor, " batch"]  # the number of each clip's neuron
@@ -54,7 +52,7 @@ class Neuron(nn.Module):
                 nn.init.kaiming_normal_(kernel)
         # In eval mode gates of zero would all be spatial.
         nn.init.normal_(self.gates, std=0.1)
-        # Pulses then start with a spread near 1. With more the Gumbel noise has no effect and the gradients vanish.
+        # Pulses start with a spread near 1: with more, the Gumbel noise has no effect and the gradients vanish.
         std = 1.0 if config.pulse == "mean" else 1 / (size * (1 if config.centre else config.num_positions))
         nn.init.normal_(self.scoring, std=std)
 
@@ -97,15 +95,14 @@ class SpecialisedLayer(nn.Module):
         self.config = config
         self.neurons = nn.ModuleList(Neuron(config) for _ in range(config.num_neurons))
         self.centre = MaskedBatchNorm(config.channels, affine=False) if config.centre else None
-        self.hooks = nn.ModuleDict(
-            {name: HookPoint() for name in PASSED_ONCE} | {name: HookPoint(time_axis=2) for name in MAPS}
-        )
+        axes = {"pulses": None, "choice": None, "gates": None, "x_s": 2, "x_t": 2, "z_s": 2, "z_t": 2}
+        self.hooks = nn.ModuleDict({name: HookPoint(time_axis) for name, time_axis in axes.items()})
 
     def forward(self, x: Maps, route: Route | None = None) -> Maps:
         """Return the maps of each clip's neuron: the one that `route` names, or without it the layer's own choice."""
         pulses = self.hooks["pulses"](self.pulses(x))
         choice = self.hooks["choice"](self._choose(pulses) if route is None else one_hot(route, pulses))
-        # A clip's other neurons matter only while the choice is being learned.
+        # Where the choice is neither learned nor spread over neurons, only the chosen one matters.
         learns = self.training and self.config.router == "learned"
         if route is None and (learns or self.config.router in ("all", "soft")):
             return self.dense(x, choice)

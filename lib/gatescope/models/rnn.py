@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from gatescope.models.hooks import HookPoint
 
-State = Float[Tensor, "rows features"]  # must fit the input: checked, with a better message
-Maps = Float[Tensor, "clips channels rows columns"]
+State = Float[Tensor, "rows features *around"]  # must fit the input: checked, with a better message
+Hidden = Float[Tensor, "batch time hidden *space"]
 ACTIVATIONS = {"tanh": torch.tanh, "identity": lambda x: x}
 
 
@@ -37,7 +37,7 @@ class RNN(nn.Module):
 
     def forward(
         self, x: Float[Tensor, "batch time in"], state: State | None = None, return_state: bool = False
-    ) -> Float[Tensor, "batch time hidden"] | tuple[Float[Tensor, "batch time hidden"], State]:
+    ) -> Hidden | tuple[Hidden, State]:
         """Return h_t of every step, (batch, time, hidden), and with `return_state` also the last one by itself.
 
         Raises ValueError if `x` has other features than the layer, no step, or does not fit `state`.
@@ -67,25 +67,40 @@ class _Gated(nn.Module):
     (5) $o_t = \sigma(W_{xo} x_t + W_{ho} h_{t-1} + w_{co} \circ c_t + b_o)$, which sees the new cell state
 
     (6) $h_t = o_t \circ \tanh c_t$
+
+    The layers' `forward` takes `x`, (batch, time, in, ...), any number of steps. Given a `state` (h, c), it continues
+    where another call ended; it starts from zeros otherwise. Hook points: `i f g c o h`.
     """
 
     input_to_state: nn.Module  # the four parts in torch's order, i f g o; it has the only bias
     state_to_state: nn.Module
     peepholes: nn.Parameter | None  # w_ci, w_cf, w_co, each as it multiplies c
 
-    def __init__(self):
+    def __init__(self, num_in: int, num_hidden: int):
         super().__init__()
+        _check_sizes(num_in, num_hidden)
+        self.num_in, self.num_hidden = num_in, num_hidden
         self.hooks = nn.ModuleDict({name: HookPoint() for name in "ifgcoh"})
 
-    def _run(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        batch, time = x.shape[:2]
-        # The input's part needs no state, so all steps are computed at once.
-        steps = self.input_to_state(x.flatten(0, 1)).unflatten(0, (batch, time)).unbind(1)
+    def forward(
+        self,
+        x: Float[Tensor, "batch time in *space"],
+        state: tuple[State, State] | None = None,
+        return_state: bool = False,
+    ) -> Hidden | tuple[Hidden, tuple[State, State]]:
+        """Return h_t of every step, (batch, time, hidden, ...), and with `return_state` also the last (h, c).
+
+        Raises ValueError if `x` has other features than the layer, no step, or does not fit `state`.
+        """
+        wanted = _check(x, self.num_in, self.num_hidden, dict(zip("hc", state or (), strict=False)))
+        h, c = state or 2 * [x.new_zeros(wanted)]
         hidden = []
-        for projected in steps:
+        # The input's part needs no state, so all steps are computed at once.
+        for projected in self.input_to_state(x.flatten(0, 1)).unflatten(0, x.shape[:2]).unbind(1):
             h, c = self._step(projected, h, c)
             hidden.append(h)
-        return torch.stack(hidden, 1), (h, c)
+        output = torch.stack(hidden, 1)
+        return (output, (h, c)) if return_state else output
 
     def _step(self, projected: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         sum_i, sum_f, sum_g, sum_o = (projected + self.state_to_state(h)).chunk(4, 1)
@@ -103,39 +118,25 @@ class LSTM(_Gated):
 
     Without `peepholes` it is `torch.nn.LSTM` with one bias instead of two. Weights and peepholes start uniform in
     +-1/sqrt(hidden) as there, biases at 0, that of the forget gate at `forget_bias`. With `in_features` 0 there is no
-    input term: `x` then has no features and only gives the number of steps. Hook points: `i f g c o h`.
+    input term: `x` then has no features and only gives the number of steps.
     """
 
     def __init__(self, in_features: int, hidden_features: int, *, peepholes: bool = True, forget_bias: float = 0.0):
-        super().__init__()
-        _check_sizes(in_features, hidden_features)
-        self.in_features, self.hidden_features = in_features, hidden_features
+        super().__init__(in_features, hidden_features)
         self.input_to_state = _Linear(in_features, 4 * hidden_features)
         self.state_to_state = nn.Linear(hidden_features, 4 * hidden_features, bias=False)
         self.peepholes = nn.Parameter(torch.empty(3, hidden_features)) if peepholes else None
         _initialise(self, hidden_features)
         _set_forget_bias(self.input_to_state.bias, forget_bias)
 
-    def forward(
-        self, x: Float[Tensor, "batch time in"], state: tuple[State, State] | None = None, return_state: bool = False
-    ) -> Float[Tensor, "batch time hidden"] | tuple[Float[Tensor, "batch time hidden"], tuple[State, State]]:
-        """Return h_t of every step, (batch, time, hidden), and with `return_state` also the last (h, c).
-
-        Given a `state`, the layer continues where another call ended; it starts from zeros otherwise. Raises
-        ValueError if `x` has other features than the layer, no step, or does not fit `state`.
-        """
-        wanted = _check(x, self.in_features, self.hidden_features, dict(zip("hc", state or (), strict=False)))
-        output, last = self._run(x, *(state or 2 * [x.new_zeros(wanted)]))
-        return (output, last) if return_state else output
-
 
 class PeepholeConvLSTM(_Gated):
     """ConvLSTM as first published (Shi et al. 2015): equations (1) to (6) of maps, with convolutions as products.
 
     Its `peepholes` are one number per channel, which alone gives the parameter counts that the paper prints. Both
-    kernels keep the size of the map, with zeros around it, or `circular`: then the map has no border. With
-    `in_channels` 0 there is no input term: `x` then has no channels and only gives the number of steps. Biases start
-    at 0, that of the forget gate at `forget_bias`. Hook points: `i f g c o h`.
+    kernels keep the size of the map, with zeros around it, or `circular`: then the map has no border, and must be as
+    large as the kernels reach. With `in_channels` 0 there is no input term: `x` then has no channels and only gives
+    the number of steps. Biases start at 0, that of the forget gate at `forget_bias`.
     """
 
     def __init__(
@@ -149,37 +150,14 @@ class PeepholeConvLSTM(_Gated):
         circular: bool = False,
         forget_bias: float = 0.0,
     ):
-        super().__init__()
-        _check_sizes(in_channels, hidden_channels)
+        super().__init__(in_channels, hidden_channels)
         if min(input_kernel, state_kernel) < 1 or not input_kernel % 2 == state_kernel % 2 == 1:
             raise ValueError(f"needed odd kernels, which have a centre; got {input_kernel} and {state_kernel}")
-        self.in_channels, self.hidden_channels, self.circular = in_channels, hidden_channels, circular
         parts = 4 * hidden_channels
         self.input_to_state = _convolution(in_channels, parts, input_kernel, circular=circular, bias=True)
         self.state_to_state = _convolution(hidden_channels, parts, state_kernel, circular=circular, bias=False)
         self.peepholes = nn.Parameter(torch.zeros(3, hidden_channels, 1, 1)) if peepholes else None
         _set_forget_bias(self.input_to_state.bias, forget_bias)
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch time in height width"],
-        state: tuple[Maps, Maps] | None = None,
-        return_state: bool = False,
-    ) -> (
-        Float[Tensor, "batch time hidden height width"]
-        | tuple[Float[Tensor, "batch time hidden height width"], tuple[Maps, Maps]]
-    ):
-        """Return H_t of every step, (batch, time, hidden, height, width), and with `return_state` also the last (H, C).
-
-        Raises ValueError if `x` has other channels than the layer, no step, or does not fit `state`, or if the maps are
-        smaller than the reach of a circular kernel.
-        """
-        wanted = _check(x, self.in_channels, self.hidden_channels, dict(zip("hc", state or (), strict=False)))
-        reach = max(layer.kernel_size[0] // 2 for layer in (self.input_to_state, self.state_to_state))
-        if self.circular and reach > min(wanted[2:]):
-            raise ValueError(f"a circular kernel that reaches {reach} px needs a map of that size; got {wanted[2:]}")
-        output, last = self._run(x, *(state or 2 * [x.new_zeros(wanted)]))
-        return (output, last) if return_state else output
 
 
 def chrono_forget_bias(longest: int) -> float:
@@ -202,8 +180,6 @@ class _Linear(nn.Linear):
 
 class _Bias(nn.Module):
     """A convolution without input channels, of which only the bias remains."""
-
-    kernel_size = (1, 1)
 
     def __init__(self, out_channels: int):
         super().__init__()
