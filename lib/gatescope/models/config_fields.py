@@ -1,4 +1,4 @@
-"""What the configs of all networks share: fields that pydantic checks, and their JSON."""
+"""Common parts of all networks' configs: fields that pydantic checks, and their JSON."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -8,14 +8,14 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from pydantic_core import to_jsonable_python
 
-STRICT = ConfigDict(strict=True, extra="forbid")  # a bool is no int, "3" neither; no field that the config has not
+STRICT = ConfigDict(strict=True, extra="forbid")  # neither True nor "3" is an int; unknown fields are refused
 
 Count = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 def one_of(names: Collection[str]) -> AfterValidator:
-    """Check of a field that takes one of these names; it raises LookupError, which lists them, for another."""
+    """Make the check of a field that takes one of these names; it raises LookupError, with the list, for another."""
 
     def check(value: Any, info: Any) -> Any:
         if value not in names:
@@ -26,7 +26,7 @@ def one_of(names: Collection[str]) -> AfterValidator:
 
 
 class Config:
-    """The JSON of a config, for the dataclasses that inherit it."""
+    """Base class of configs: their JSON."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the config in JSON's types; `from_json` reads it back."""
@@ -36,7 +36,7 @@ class Config:
     def from_json(cls, values: Mapping[str, Any]) -> "Config":
         """Return the config that `to_json` gave these values for.
 
-        Raises ValueError unless they are exactly its fields: a default that changed would otherwise change a network.
+        Raises ValueError unless they are exactly its fields: with a default for a missing one, a network could change.
         """
         names = {field.name for field in fields(cls)}
         if set(values) != names:

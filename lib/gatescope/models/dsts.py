@@ -201,7 +201,7 @@ class DSTS(nn.Module):
 
     @property
     def layers(self) -> list[SpecialisedLayer]:
-        """The layers, first to last."""
+        """Layers, first to last."""
         return list(self.children())
 
     def forward(self, x: Maps, route: Route | None = None) -> Maps:

@@ -20,7 +20,7 @@ Weights = Mapping[str, np.ndarray]  # of one Keras layer, by name
 State = dict[str, Tensor]
 
 FIRST_LAYERS = {"gatedclstm2d_1": "a", "axclstm2d_1": "b", "aiclstm2d_1": "c", "aoclstm2d_1": "d"}
-SECOND_LAYERS = ("gatedclstm2d_2", "gclstm2d_2")  # (a) in every network of theirs
+SECOND_LAYERS = ("gatedclstm2d_2", "gclstm2d_2")  # pooled gates (a) in all their networks
 BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
 
@@ -29,9 +29,9 @@ def load_keras_weights(
 ) -> GestureNetwork:
     """Return the network whose weights the authors' code saved at `path`, in eval mode.
 
-    The file may hold any of their four networks, at any width: cells, width and classes are read from it, and the
-    conventions are theirs. It does not hold the mean to subtract, which follows from `dataset` and `modality`, or the
-    number of frames.
+    The file may hold any of their four networks, at any width: pooled gates (a), input attention (b), input-gate
+    attention (c) or output-gate attention (d). Cells, width and classes are read from it, and the conventions are
+    theirs. It does not hold the mean to subtract, which follows from `dataset` and `modality`, or the number of frames.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -96,7 +96,7 @@ def read_layers(path: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def recurrent_state(cell: str, weights: Weights) -> State:
-    """Return the state dict of a RecurrentLayer with this cell, a to d, from the authors' layer.
+    """Return the state dict of a RecurrentLayer with this cell, (a) to (d), from the authors' layer.
 
     Raises ValueError if a weight is missing, of another shape than the cell needs, or not used by it.
     """

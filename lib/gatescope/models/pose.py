@@ -49,7 +49,7 @@ class RPSM(SavedNetwork):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages, first to last."""
+        """Stages, first to last."""
         return tuple(getattr(self, f"stage{number}") for number in range(1, self.config.num_stages + 1))
 
     def forward(self, x: Clips) -> Values:

@@ -15,8 +15,8 @@ TRUNKS = {
     "cpm": (*_BELOW, 512, 512, 256, 256, 256, 256, 128),
     "small": (16, POOL, 24, POOL, 24),
 }
-# Feature adaption as (layer, kernel size, stride, padding): the notes' table, to which we choose the padding that gives
-# fc_1 the released code's size; the released Torch code; the Caffe code of the same group's follow-up.
+# Feature adaption as (layer, kernel size, stride, padding): the notes' table, with the padding that gives fc_1 the
+# released code's size (ours); the released Torch code; the Caffe code of the same group's follow-up.
 VARIANTS = {
     "table": (("conv", 5, 2, 2), ("conv", 5, 2, 2)),
     "torch": (("conv", 5, 2, 2), ("conv", 3, 1, 1), ("pool", 2, 2, 0)),
@@ -63,36 +63,31 @@ class RPSMConfig(Config):
 
     @classmethod
     def paper(cls, variant: str = "table", **settings: Any) -> "RPSMConfig":
-        """The notes' network (seed 003, after Lin et al. 2017); `settings` are fields that shall differ."""
+        """Return the notes' network (seed 003, after Lin et al. 2017); `settings` override fields."""
         return cls(variant=variant, **settings)
 
     @classmethod
     def small(cls, **settings: Any) -> "RPSMConfig":
-        """The same network with a shallow trunk and few channels, for frames of 48 px: trained in minutes on a CPU."""
+        """Return the same network with a shallow trunk, few channels and 48 px, trained in minutes on a CPU."""
         widths = {"feature_channels": 24, "adaption_channels": 24, "adapted_features": 64, "hidden_features": 64}
         return cls(**{"trunk": "small", "size": 48, **widths, **settings})
 
     @property
     def trunk_layers(self) -> tuple[int | str, ...]:
-        """The trunk's channels and poolings, one after another."""
+        """Channels of convolutions and poolings of the trunk, in order."""
         return TRUNKS[self.trunk] if isinstance(self.trunk, str) else self.trunk
 
     @property
     def trunk_channels(self) -> int:
-        """Of the maps that the trunk gives to every stage."""
+        """Channels of the trunk's maps, which every stage gets."""
         return [layer for layer in self.trunk_layers if layer != POOL][-1]
 
     @property
-    def map_side(self) -> int:
-        """Rows, and columns, of the maps from the trunk and between the stages."""
-        return self.size // 2 ** self.trunk_layers.count(POOL)
-
-    @property
     def adapted_side(self) -> int:
-        """Rows, and columns, of the maps that go into fc_1; below 1 where frames are too small."""
-        side = self.map_side
+        """Rows and columns of the maps that go into fc_1; below 1 where frames are too small."""
+        map_side = side = self.size // 2 ** self.trunk_layers.count(POOL)  # of the trunk's maps
         for layer, kernel_size, stride, padding in VARIANTS[self.variant]:
             room = side + 2 * padding - kernel_size
-            # Max-pooling keeps what is left over at the edge, as the released code's does; convolutions do not.
+            # Max-pooling keeps an incomplete window at the edge, as the released code's does; convolutions do not.
             side = (-(-room // stride) if layer == POOL else room // stride) + 1
-        return side if self.map_side else 0
+        return side if map_side else 0

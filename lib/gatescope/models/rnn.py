@@ -127,7 +127,7 @@ class LSTM(_Gated):
         self.state_to_state = nn.Linear(hidden_features, 4 * hidden_features, bias=False)
         self.peepholes = nn.Parameter(torch.empty(3, hidden_features)) if peepholes else None
         _initialise(self, hidden_features)
-        _set_forget_bias(self.input_to_state.bias, forget_bias)
+        nn.init.constant_(self.input_to_state.bias.chunk(4)[1], forget_bias)
 
 
 class PeepholeConvLSTM(_Gated):
@@ -157,7 +157,7 @@ class PeepholeConvLSTM(_Gated):
         self.input_to_state = _convolution(in_channels, parts, input_kernel, circular=circular, bias=True)
         self.state_to_state = _convolution(hidden_channels, parts, state_kernel, circular=circular, bias=False)
         self.peepholes = nn.Parameter(torch.zeros(3, hidden_channels, 1, 1)) if peepholes else None
-        _set_forget_bias(self.input_to_state.bias, forget_bias)
+        nn.init.constant_(self.input_to_state.bias.chunk(4)[1], forget_bias)
 
 
 def chrono_forget_bias(longest: int) -> float:
@@ -210,11 +210,6 @@ def _initialise(layer: nn.Module, hidden_features: int) -> None:
             parameter.zero_()
         elif parameter.numel():
             parameter.uniform_(-1 / math.sqrt(hidden_features), 1 / math.sqrt(hidden_features))
-
-
-@torch.no_grad()
-def _set_forget_bias(bias: nn.Parameter, value: float) -> None:
-    bias.chunk(4)[1].fill_(value)
 
 
 def _check_sizes(num_in: int, num_hidden: int) -> None:
