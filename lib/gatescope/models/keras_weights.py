@@ -48,7 +48,7 @@ def load_keras_weights(
     found: State = {}
     for layer, place, convert in places(first, second):
         try:
-            state = convert(layers.pop(layer, {}))
+            state = convert(_Named(layers.pop(layer, {})))
         except ValueError as error:
             raise ValueError(f"{path} is not a network of the authors': layer {layer}: {error}") from None
         found |= {f"{place}.{name}": tensor for name, tensor in state.items()}
@@ -137,24 +137,20 @@ def places(first: str, second: str) -> Iterator[tuple[str, str, Callable[[Weight
 
 
 def _convolution(weights: Weights) -> State:
-    return _complete(weights, {"weight": _kernel(_Named(weights)["kernel"])})
+    return _complete(weights, {"weight": _kernel(weights["kernel"])})
 
 
 def _separable(weights: Weights) -> State:
-    named = _Named(weights)
-    state = _split_separable(named, "", ["conv"])
-    state = {name.removeprefix("conv."): tensor for name, tensor in state.items()}
-    return _complete(weights, state | {"pointwise.bias": _vector(named["bias"])})
+    state = {name.removeprefix("."): kernel for name, kernel in _split_separable(weights, "", [""]).items()}
+    return _complete(weights, state | {"pointwise.bias": _vector(weights["bias"])})
 
 
 def _batch_norm(weights: Weights) -> State:
-    named = _Named(weights)
-    return _complete(weights, {ours: _vector(named[theirs]) for theirs, ours in BATCH_NORM.items()})
+    return _complete(weights, {ours: _vector(weights[theirs]) for theirs, ours in BATCH_NORM.items()})
 
 
 def _dense(weights: Weights) -> State:
-    named = _Named(weights)
-    return _complete(weights, {"weight": _kernel(named["kernel"]), "bias": _vector(named["bias"])})
+    return _complete(weights, {"weight": _kernel(weights["kernel"]), "bias": _vector(weights["bias"])})
 
 
 class _Named(dict):
@@ -183,7 +179,7 @@ def _split(tensor: Tensor, parts: list[str], weight: str) -> State:
     return {f"{part}.{weight}": piece.clone() for part, piece in zip(parts, pieces, strict=True)}
 
 
-def _split_separable(named: _Named, prefix: str, parts: list[str]) -> State:
+def _split_separable(named: Weights, prefix: str, parts: list[str]) -> State:
     depthwise = _split(_kernel(named[f"{prefix}depthwise_kernel"]), parts, "depthwise.weight")
     pointwise = _split(_kernel(named[f"{prefix}pointwise_kernel"]), parts, "pointwise.weight")
     # A depthwise kernel's channels are input channels in Keras, output channels in torch.
