@@ -130,7 +130,7 @@ def test_weights_that_were_cut_off_are_refused(tmp_path, kept):
 def test_weights_beside_another_networks_card_are_refused(tmp_path, swapped):
     one, other = save_two(tmp_path)
     shutil.copy(other.with_suffix(swapped), one.with_suffix(swapped))
-    with pytest.raises(ValueError, match=r"0\.safetensors has not the weights that its card 0\.json was written for"):
+    with pytest.raises(ValueError, match=r"0\.safetensors does not hold the weights that its card 0\.json"):
         GestureNetwork.load(one)
 
 
@@ -217,9 +217,9 @@ def test_a_card_without_a_config_is_refused(tmp_path, config):
         ({"num_classes": 12}, r"head\.weight is \(3, 32\) in the file, \(12, 32\) in the network"),
         (
             {"cells": ("c", "a")},
-            r"has layer1\.gates\.i\.input_to_state\.depthwise\.weight \(8, 1, 3, 3\); the file",
+            r"layer1\.gates\.i\.input_to_state\.depthwise\.weight is missing in the file, \(8, 1, 3, 3\) in",
         ),
-        ({"conventions": "authors"}, r"has mobilenet\.blocks\.1a\.conv\.pointwise\.bias \(8,\); the file has none"),
+        ({"conventions": "authors"}, r"mobilenet\.blocks\.1a\.conv\.pointwise\.bias is missing in the file, \(8,\) in"),
     ],
 )
 def test_loading_into_another_config_names_the_first_mismatch(tmp_path, changes, says):
@@ -232,7 +232,7 @@ def test_loading_into_another_config_names_the_first_mismatch(tmp_path, changes,
 def test_loading_into_a_network_with_less_names_what_it_has_no_place_for(tmp_path):
     path = tmp_path / "network.safetensors"
     make_network(replace(CONFIG, conventions="authors")).save(path)
-    with pytest.raises(ValueError, match=r"has no mobilenet\.blocks\.1a\.conv\.pointwise\.bias; the file's is \(8,\)"):
+    with pytest.raises(ValueError, match=r"1a\.conv\.pointwise\.bias is \(8,\) in the file, missing in"):
         GestureNetwork.load(path, CONFIG)
 
 

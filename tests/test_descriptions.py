@@ -46,7 +46,7 @@ def test_rendered_gestures_are_described_on_the_card(described_run, run, tmp_pat
     [
         ("clips", {"size": 16}, ValueError, "num_train and num_valid"),
         ("clips", {"num_train": 1, "num_valid": 1, "sise": 1}, TypeError, "sise"),
-        ("network", {"widht": 1}, TypeError, "widht"),
+        ("network", {"widht": 1}, ValueError, "widht"),
         ("training", {"recipe": "adam"}, LookupError, "adam"),
     ],
 )

@@ -51,7 +51,7 @@ def unrolled(layer, x, score_of):
 
 @pytest.mark.parametrize(
     "make",
-    [lambda: RNN(3, 4), lambda: LSTM(3, 4), lambda: PeepholeConvLSTM(3, 4, 3, 3, peepholes="channel")],
+    [lambda: RNN(3, 4), lambda: LSTM(3, 4), lambda: PeepholeConvLSTM(3, 4, 3, 3, peepholes=True)],
     ids=["rnn", "lstm", "convlstm"],
 )
 def test_the_gradients_of_all_copies_add_up_to_the_shared_one(make):
@@ -137,8 +137,7 @@ def test_the_chrono_bias_keeps_a_bit_less_than_one_part_in_e(longest):
 PATHS = {
     "lstm": lambda: LSTM(3, 4),
     "lstm without peepholes": lambda: LSTM(3, 4, peepholes=False),
-    "convlstm": lambda: PeepholeConvLSTM(3, 4, 3, 3, peepholes="channel"),
-    "convlstm, full": lambda: PeepholeConvLSTM(3, 4, 3, 3, peepholes="full", size=(3, 2)),
+    "convlstm": lambda: PeepholeConvLSTM(3, 4, 3, 3, peepholes=True),
 }
 
 

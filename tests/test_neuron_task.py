@@ -294,7 +294,7 @@ def test_variants_change_what_they_name_alone():
     ("change", "error", "says"),
     [
         ({"variants": None}, ValueError, "variants"),
-        ({"network": {"neurons": 4}}, TypeError, "neurons"),
+        ({"network": {"neurons": 4}}, ValueError, "neurons"),
         ({"network": {"router": "best"}}, LookupError, "no router 'best'"),
         ({"clips": {"num_train": 12, "num_valid": 12, "frames": 3}}, TypeError, "frames"),
         ({"training": {"epochs": 0}}, ValueError, "epochs"),

@@ -62,12 +62,11 @@ def test_an_lstm_is_its_equations(num_steps, num_in, peepholes):
 
 
 @pytest.mark.parametrize("circular", [False, True])
-@pytest.mark.parametrize("peepholes", ["none", "channel", "full"])
+@pytest.mark.parametrize("peepholes", [False, True])
 @pytest.mark.parametrize(("kernels", "num_in"), [((3, 3), 2), ((5, 1), 2), ((1, 3), 0)])
 def test_a_convlstm_is_its_equations(kernels, num_in, peepholes, circular):
     height, width = 4, 3
-    size = (height, width) if peepholes == "full" else None
-    layer = randomised(PeepholeConvLSTM(num_in, 3, *kernels, peepholes=peepholes, size=size, circular=circular))
+    layer = randomised(PeepholeConvLSTM(num_in, 3, *kernels, peepholes=peepholes, circular=circular))
     x, h, c = random_maps(2, num_in, height, width), random_maps(3, height, width), random_maps(3, height, width)
     check_against(slow_convlstm(layer.state_dict(), x, h.numpy(), c.numpy(), circular), layer, x, (h, c))
 
@@ -102,7 +101,7 @@ def test_an_rnn_is_torchs():
 
 @pytest.mark.parametrize(("input_kernel", "state_kernel"), [(1, 1), (3, 5), (5, 3)])
 def test_on_one_position_a_convlstm_is_an_lstm_of_the_centre_taps(input_kernel, state_kernel):
-    layer = randomised(PeepholeConvLSTM(3, 4, input_kernel, state_kernel, peepholes="channel"))
+    layer = randomised(PeepholeConvLSTM(3, 4, input_kernel, state_kernel, peepholes=True))
     vectors = LSTM(3, 4).double()
     with torch.no_grad():
         for part in ("input_to_state", "state_to_state"):
@@ -125,12 +124,11 @@ def shift_error(layer, x, shifts=(2, 1)):
         return (layer(x.roll(shifts, (-2, -1))) - layer(x).roll(shifts, (-2, -1))).abs().max().item()
 
 
-@pytest.mark.parametrize(("peepholes", "follows"), [("none", True), ("channel", True), ("full", False)])
-def test_a_circular_convlstm_follows_a_shift_unless_its_peepholes_are_full(peepholes, follows):
-    size = (6, 5) if peepholes == "full" else None
-    layer = randomised(PeepholeConvLSTM(2, 3, 3, 5, peepholes=peepholes, size=size, circular=True))
-    error = shift_error(layer, random_maps(2, 4, 2, 6, 5))
-    assert error < 1e-14 if follows else error > 1e-2  # a convolution sums in another order at another place
+@pytest.mark.parametrize("peepholes", [False, True])
+def test_a_circular_convlstm_follows_a_shift(peepholes):
+    layer = randomised(PeepholeConvLSTM(2, 3, 3, 5, peepholes=peepholes, circular=True))
+    # Not 0: a convolution sums in another order at another place.
+    assert shift_error(layer, random_maps(2, 4, 2, 6, 5)) < 1e-14
 
 
 def test_zeros_around_the_map_break_the_shift():
@@ -169,10 +167,8 @@ LAYERS = {
     "lstm": lambda: LSTM(3, 4),
     "lstm without peepholes": lambda: LSTM(3, 4, peepholes=False),
     "convlstm": lambda: PeepholeConvLSTM(3, 4, 3, 5),
-    "convlstm with peepholes": lambda: PeepholeConvLSTM(3, 4, 5, 3, peepholes="channel"),
-    "circular convlstm with full peepholes": lambda: PeepholeConvLSTM(
-        3, 4, 3, 3, peepholes="full", size=(5, 6), circular=True
-    ),
+    "convlstm with peepholes": lambda: PeepholeConvLSTM(3, 4, 5, 3, peepholes=True),
+    "circular convlstm with peepholes": lambda: PeepholeConvLSTM(3, 4, 3, 3, peepholes=True, circular=True),
 }
 
 
@@ -250,23 +246,11 @@ def test_what_does_not_fit_is_said(layer):
         (lambda: RNN(3, 3, activation="relu"), LookupError, "tanh, identity"),
         (lambda: PeepholeConvLSTM(3, 4, 2, 3), ValueError, "odd kernels"),
         (lambda: PeepholeConvLSTM(3, 4, 3, -1), ValueError, "odd kernels"),
-        (lambda: PeepholeConvLSTM(3, 4, 3, 3, peepholes="some"), LookupError, "none, channel, full"),
-        (lambda: PeepholeConvLSTM(3, 4, 3, 3, peepholes="full"), ValueError, "a size belongs"),
-        (lambda: PeepholeConvLSTM(3, 4, 3, 3, size=(4, 4)), ValueError, "a size belongs"),
     ],
 )
 def test_a_layer_that_cannot_be_is_refused(make, error, words):
     with pytest.raises(error, match=words):
         make()
-
-
-def test_maps_of_another_size_are_refused_where_the_size_is_fixed():
-    layer = PeepholeConvLSTM(3, 4, 3, 3, peepholes="full", size=(5, 6))
-    with pytest.raises(ValueError, match=r"maps of \(5, 6\)"):
-        layer(torch.zeros(1, 2, 3, 6, 5))
-    circular = PeepholeConvLSTM(3, 4, 5, 3, circular=True)
-    with pytest.raises(ValueError, match="reaches 2 px"):
-        circular(torch.zeros(1, 2, 3, 6, 1))
 
 
 @pytest.mark.parametrize("make", [LSTM, lambda *sizes, **options: PeepholeConvLSTM(*sizes, 3, 3, **options)])

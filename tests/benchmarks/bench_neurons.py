@@ -6,8 +6,9 @@ import torch
 from pairs import HEADER, check, keep_freed_memory, machine, measure_pairs, say
 from torch.nn import functional as F
 
-from gatescope.models import DSTSConfig, SpecialisedNetwork
-from gatescope.models.dsts_parts import pulses_of
+from gatescope.models import DSTSConfig
+from gatescope.models.dsts import SpecialisedLayer
+from gatescope.models.dsts_parts import one_hot, pulses_of
 
 NUM_NEURONS = 8
 # Clips, channels, and steps, rows and columns of the maps: of a layer as a video backbone would feed it, and of ours.
@@ -16,21 +17,25 @@ SPARSE_BAR, PULSE_BAR = 3.0, 20.0
 NUM_PAIRS = 7  # of seconds each at the large size
 
 
-def specialised(scale: str) -> tuple[SpecialisedNetwork, torch.Tensor, torch.Tensor]:
-    """A network without a backbone, features, and a neuron for each clip, one after the other: as evenly as can be."""
+def specialised(scale: str) -> tuple[SpecialisedLayer, torch.Tensor, torch.Tensor]:
+    """A layer, features, and a neuron for each clip, one after the other: as evenly as can be."""
     torch.manual_seed(0)
     num_clips, channels, *sides = SCALES[scale]
-    config = DSTSConfig(num_classes=12, channels=channels, num_neurons=NUM_NEURONS, backbone="none")
+    config = DSTSConfig(num_classes=12, channels=channels, num_neurons=NUM_NEURONS)
     x = torch.randn(num_clips, channels, *sides).relu()
-    return SpecialisedNetwork(config).eval(), x, torch.arange(num_clips) % NUM_NEURONS
+    return (
+        SpecialisedLayer(config).eval(),
+        x,
+        one_hot(torch.arange(num_clips) % NUM_NEURONS, x.new_empty(num_clips, NUM_NEURONS)),
+    )
 
 
-def evaluation(network: SpecialisedNetwork, x: torch.Tensor, route: torch.Tensor, *, dense: bool) -> Callable:
-    """A call that gives the layer's output."""
+def evaluation(path: Callable, x: torch.Tensor, choice: torch.Tensor) -> Callable:
+    """A call that gives the layer's output by one of its two paths."""
 
     @torch.inference_mode()
     def run() -> torch.Tensor:
-        return network.dsts(x, route, dense=dense)
+        return path(x, choice)
 
     return run
 
@@ -73,16 +78,16 @@ def main() -> None:
     reached = []
     print(f"{'':44} {HEADER}")
     for scale in SCALES:
-        network, x, route = specialised(scale)
-        expected = evaluation(network.double(), x.double(), route, dense=True)()
-        network.float()
-        sparse, dense = (evaluation(network, x, route, dense=kind) for kind in (False, True))
+        layer, x, choice = specialised(scale)
+        expected = evaluation(layer.double().dense, x.double(), choice.double())()
+        layer.float()
+        sparse, dense = (evaluation(path, x, choice) for path in (layer.sparse, layer.dense))
         for name, call in (("sparse", sparse), ("dense", dense)):
             check(f"{name} evaluation at {scale} size", call(), expected, 1e-5)
         pairs = measure_pairs(sparse, dense, NUM_PAIRS)
         print(f"{f'evaluation, {scale}: sparse against dense':44} {pairs}", flush=True)
         reached.append((f"sparse evaluation, {scale}", pairs, SPARSE_BAR))
-        scoring = torch.stack([neuron.scoring.detach() for neuron in network.dsts.layer1.neurons])
+        scoring = torch.stack([neuron.scoring.detach() for neuron in layer.neurons])
         expected = short(scoring.double(), x.double())
         for training in (False, True):
             ours, other = (pulse(compute, scoring, x, training=training) for compute in (short, convolved))

@@ -1,4 +1,4 @@
-"""From a batch to logits, every quantity named: cells, backbone, network."""
+"""Networks from clips to logits or poses, with every quantity named: cells, layers, whole networks."""
 
 from gatescope.models.cells import CELLS, STUDY_CELLS, Cell
 from gatescope.models.checkpoints import by_cell, checkpoint, checkpoint_names, class_names, open_networks, untrained
@@ -6,7 +6,7 @@ from gatescope.models.conventions import MEANS
 from gatescope.models.dsts import DSTS, DSTSConfig, SpecialisedNetwork
 from gatescope.models.keras_weights import load_keras_weights
 from gatescope.models.network import GestureNetwork, NetworkConfig
-from gatescope.models.pose import RPSM, RPSMConfig, pose_loss
+from gatescope.models.pose import RPSM, RPSMConfig
 from gatescope.models.recurrent import RecurrentLayer
 from gatescope.models.rnn import LSTM, RNN, PeepholeConvLSTM
 
@@ -32,6 +32,5 @@ __all__ = [
     "class_names",
     "load_keras_weights",
     "open_networks",
-    "pose_loss",
     "untrained",
 ]

@@ -1,8 +1,8 @@
-"""Weights on disk: a safetensors file, and beside it the JSON card that says what they are and vouches for them."""
+"""Weights on disk: a safetensors file, and beside it a JSON card that says what they are and holds their hash."""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,57 +11,76 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from gatescope.files import atomic_write, code_digest
+from gatescope.models.config_fields import Config
 
 
-def save_network(network: nn.Module, path: str | Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The card as written beside the weights of a network with a `config`: that, `facts`, and a hash of the code.
+class SavedNetwork(nn.Module):
+    """A network made from a config, which can be saved and loaded."""
 
-    Raises:
-        ValueError, TypeError: if a fact cannot stand in JSON or has a name that the card uses; nothing is written then.
-    """
-    own = {"config": network.config.to_json(), "code": code_digest()}
-    if taken := facts.keys() & (own.keys() | {"weights_sha256"}):
-        raise ValueError(f"the card has {', '.join(sorted(taken))} of its own; name these facts otherwise")
-    network.card = write_weights(Path(path), network.state_dict(), {**own, **facts})
-    return network.card
+    config_type: type[Config]
 
+    def __init__(self, config: Config):
+        super().__init__()
+        self.config = config
+        self.card: dict[str, Any] | None = None  # of the file that the weights were last saved to or loaded from
 
-def load_network(path: str | Path, make: Callable[[Mapping[str, Any]], nn.Module]) -> nn.Module:
-    """The network that `make` builds of the config in the card, with the weights at `path`, in its evaluation mode.
+    def save(
+        self, path: str | Path, *, data: Any = None, seed: int | None = None, metrics: Any = None, **facts: Any
+    ) -> dict[str, Any]:
+        """Write the weights to `path` (.safetensors) and their card beside it (.json); return the card.
 
-    Raises:
-        FileNotFoundError: if the weights or their card are missing.
-        ValueError: if they do not belong together, are something else, or do not fit the network; the first tensor
-            that does not is named, with both shapes.
-    """
-    tensors, card = read_weights(Path(path))
-    try:
-        network = make(card["config"])
-    except (LookupError, TypeError, ValueError) as error:
-        raise ValueError(f"the card of {path} has no config of such a network: {error!r}") from None
-    check_fit(Path(path), tensors, network.state_dict())
-    network.to(next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()))
-    network.load_state_dict(tensors)
-    network.card = card
-    return network.eval()
+        The card holds the config, a hash of the library's code, what is given here, and the weights' SHA-256. Each
+        file is replaced whole or not at all, the weights first: a crash between the two leaves a pair that `load`
+        refuses.
+
+        Raises:
+            ValueError, TypeError: if a fact cannot stand in JSON or has a name that the card uses; nothing is written.
+        """
+        own = {"config": self.config.to_json(), "code": code_digest()}
+        if taken := facts.keys() & (own.keys() | {"weights_sha256"}):
+            raise ValueError(f"the card has {', '.join(sorted(taken))} of its own; name these facts otherwise")
+        self.card = write_weights(
+            Path(path), self.state_dict(), {**own, "data": data, "seed": seed, "metrics": metrics, **facts}
+        )
+        return self.card
+
+    @classmethod
+    def load(cls, path: str | Path, config: Config | None = None) -> "SavedNetwork":
+        """Return the network saved at `path`, in eval mode, with its `card`.
+
+        Given a `config`, the weights go into a network of that config instead, for instance of another stem stride.
+
+        Raises:
+            FileNotFoundError: if the weights or their card are missing.
+            ValueError: if they do not belong together, are something else, or do not fit the config; the first tensor
+                that does not fit is named, with both shapes.
+        """
+        tensors, card = read_weights(Path(path))
+        try:
+            network = cls(config or cls.config_type.from_json(card["config"]))
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"the card of {path} has no config of such a network: {error!r}") from None
+        check_fit(Path(path), tensors, network.state_dict())
+        network.to(next(tensor.dtype for tensor in tensors.values() if tensor.is_floating_point()))
+        network.load_state_dict(tensors)
+        network.card = card
+        return network.eval()
 
 
 def card_path(path: Path) -> Path:
-    """Where the card of the weights at `path` stands; raises ValueError unless that ends in .safetensors."""
+    """Return the path of the card of the weights at `path`; raises ValueError unless that ends in .safetensors."""
     if path.suffix != ".safetensors":
-        raise ValueError(f"weights stand in a .safetensors file, which nothing pickled ever does; got {path}")
+        raise ValueError(f"weights need a .safetensors file, which can hold no pickled code; got {path}")
     return path.with_suffix(".json")
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> dict[str, Any]:
-    """The card as written beside the weights, with the SHA-256 that holds the two together.
+    """Write the weights and their card with the SHA-256 that ties the two together; return the card.
 
-    A crash between the two leaves the old card beside new weights, which `read_weights` refuses.
-
-    Raises:
-        ValueError, TypeError: if the card cannot stand in JSON; nothing is written then.
+    A crash between the two leaves the old card beside new weights, which `read_weights` refuses. Raises ValueError or
+    TypeError if the card cannot stand in JSON; nothing is written then.
     """
-    # A file knows neither devices nor memory layouts.
+    # A file has neither devices nor memory layouts.
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     card = {**card, "weights_sha256": hashlib.sha256(weights).hexdigest()}
     text = json.dumps(card, indent=1, allow_nan=False, ensure_ascii=False) + "\n"
@@ -74,11 +93,11 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, 
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors at `path` and their card.
+    """Return the tensors at `path` and their card.
 
     Raises:
         FileNotFoundError: if either of the two files is missing.
-        ValueError: if the card is none, or the weights are not those it was written for.
+        ValueError: if the card cannot be read, or was written for other weights.
     """
     beside = card_path(path)
     for needed, what in ((path, "weights"), (beside, "card")):
@@ -89,13 +108,13 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         digest = card["weights_sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{beside} is not a card that network.save wrote: {error!r}") from None
-    # Hashed and read are the same bytes, also while somebody writes anew.
+    # The bytes that are hashed are those that are read, even while another process writes.
     weights = path.read_bytes()
     found = hashlib.sha256(weights).hexdigest()
     if found != digest:
         raise ValueError(
-            f"{path} has not the weights that its card {beside.name} was written for: damaged, replaced, or left by "
-            f"a save that was cut off. Save or copy both anew. SHA-256 {found}; the card says {digest}"
+            f"{path} does not hold the weights that its card {beside.name} was written for: it is damaged, replaced, "
+            f"or left by a save that was cut off. Save or copy both again. SHA-256 {found}; the card says {digest}"
         )
     try:
         return load(weights), card
@@ -104,18 +123,11 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def check_fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Raise ValueError that names the first of the `wanted` tensors which the file has not, or has otherwise."""
-    for name, tensor in wanted.items():
-        if name not in found:
-            raise ValueError(f"{path} does not fit this network, which has {name} {_shape(tensor)}; the file has none")
-        if found[name].shape != tensor.shape:
+    """Raise ValueError for the first tensor whose shape differs between the file and the network."""
+    in_file, in_network = ({name: tuple(tensor.shape) for name, tensor in part.items()} for part in (found, wanted))
+    for name in (*in_network, *sorted(in_file)):
+        file_shape, network_shape = (shapes.get(name, "missing") for shapes in (in_file, in_network))
+        if file_shape != network_shape:
             raise ValueError(
-                f"{path} does not fit this network: {name} is {_shape(found[name])} in the file, "
-                f"{_shape(tensor)} in the network"
+                f"{path} does not fit this network: {name} is {file_shape} in the file, {network_shape} in the network"
             )
-    for name in sorted(found.keys() - wanted.keys()):
-        raise ValueError(f"{path} does not fit this network, which has no {name}; the file's is {_shape(found[name])}")
-
-
-def _shape(tensor: Tensor) -> tuple[int, ...]:
-    return tuple(tensor.shape)

@@ -1,4 +1,4 @@
-"""Trained networks by the names of their checkpoints, and the untrained twins they are held against."""
+"""Trained networks by the names of their checkpoints, and untrained networks as their controls."""
 
 import fnmatch
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ WEIGHTS = "network.safetensors"  # in the folder of a checkpoint
 
 
 def checkpoint(name: str) -> Path:
-    """The weights that a notebook's parameter names: a folder in data/checkpoints, or a .safetensors file anywhere.
+    """Return the path of the weights that `name` means: a folder in data/checkpoints, or a .safetensors file.
 
-    Raises FileNotFoundError for neither; a relative path begins at the top of the repository.
+    Relative paths start at the top of the repository. Raises FileNotFoundError if there is neither.
     """
     for path in (CHECKPOINTS / name / WEIGHTS, ROOT / name):
         if path.is_file():
@@ -27,33 +27,33 @@ def checkpoint(name: str) -> Path:
 
 
 def checkpoint_names(patterns: Sequence[str]) -> list[str]:
-    """The folders of data/checkpoints that fit each pattern; what fits none stands for itself."""
+    """Return the folders of data/checkpoints that match each pattern; a pattern without a match stays as it is."""
     return [name for pattern in patterns for name in fnmatch.filter(_kept(), pattern) or [pattern]]
 
 
 def open_networks(names: Sequence[str]) -> dict[str, GestureNetwork]:
-    """The networks of these checkpoints, by name; `a-?` stands for every folder of data/checkpoints that fits it.
+    """Return the networks of these checkpoints, by name; `a-?` stands for every matching folder of data/checkpoints.
 
     Raises:
-        FileNotFoundError: if one is missing, or no folder fits.
-        ValueError: if there is none, or they do not take the same input and tell the same classes.
+        FileNotFoundError: if one is missing, or no folder matches.
+        ValueError: if there is none, or they differ in input or number of classes.
     """
     networks = {name: GestureNetwork.load(checkpoint(name)) for name in checkpoint_names(names)}
     if not networks:
-        raise ValueError("name at least one checkpoint")
+        raise ValueError("name at least one checkpoint; got none")
     first, *others = networks
     for other in others:
         for what in ("input", "num_classes"):
-            mine, its = (getattr(networks[name].config, what) for name in (first, other))
-            if mine != its:
-                raise ValueError(f"{first} and {other} do not compare: their {what} are {mine} and {its}")
+            one, two = (getattr(networks[name].config, what) for name in (first, other))
+            if one != two:
+                raise ValueError(f"{first} and {other} cannot be compared: their {what} are {one} and {two}")
     return networks
 
 
 def by_cell(networks: Mapping[str, GestureNetwork]) -> dict[str, list[GestureNetwork]]:
-    """The networks in groups of one cell in the first layer, the one under study.
+    """Group networks by the cell in their first layer, the one under study.
 
-    A row of one's own stands alone, under its checkpoint's name.
+    A network with a Cell of your own is a group by itself, under its checkpoint's name.
     """
     groups: dict[str, list[GestureNetwork]] = {}
     for name, network in networks.items():
@@ -63,17 +63,17 @@ def by_cell(networks: Mapping[str, GestureNetwork]) -> dict[str, list[GestureNet
 
 
 def untrained(config: NetworkConfig, seed: int = 0) -> GestureNetwork:
-    """A network of that config as training finds it, in its evaluation mode: the control of every claim."""
+    """Return a network of that config before training, in eval mode: the control of every claim."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return GestureNetwork(config).eval()
 
 
 def class_names(network: GestureNetwork) -> list[str]:
-    """The names of a network's classes as its card has them; without a card none."""
-    return (network.card or {}).get("data", {}).get("names", [])
+    """Return the names of a network's classes from its card, or none without a card."""
+    return ((network.card or {}).get("data") or {}).get("names", [])
 
 
 def _kept() -> list[str]:
-    """The folders of data/checkpoints with weights."""
+    """List the folders of data/checkpoints that hold weights."""
     return sorted(path.parent.name for path in CHECKPOINTS.glob(f"*/{WEIGHTS}"))

@@ -1,23 +1,21 @@
-"""DSTS: layers of neurons of which one serves each clip, every neuron with channels for space and channels for time.
+"""DSTS: layers that route each clip to one of their neurons, whose channels are either spatial or temporal.
 
-After Dynamic Spatio-Temporal Specialization (ECCV 2022), of which there is no public code; what it does not say is
-marked as ours, here and in `DSTSConfig`.
+After Dynamic Spatio-Temporal Specialization (ECCV 2022), which has no public code. What the paper leaves open is marked
+as ours, here and in `DSTSConfig`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from gatescope.models.cards import load_network, save_network
+from gatescope.models.cards import SavedNetwork
 from gatescope.models.dsts_config import DSTSConfig
 from gatescope.models.dsts_parts import (
     MaskedBatchNorm,
+    channel_weights,
     gumbel_softmax,
     one_hot,
     pulses_of,
@@ -25,20 +23,18 @@ from gatescope.models.dsts_parts import (
     semhash,
     soft_half,
     straight_through,
-    weights_of,
 )
 from gatescope.models.hooks import HookPoint
 
-UPSTREAM = ("scoring", "gates")  # of a neuron: what decides who serves and how; all else works on the maps
-PASSED_ONCE = ("pulses", "choice", "gates")
-MAPS = ("x_s", "x_t", "z_s", "z_t")
+UPSTREAM = ("scoring", "gates")  # parameters of a neuron that decide the routing and its gates
 
 Maps = Float[Tensor, "batch channel time height width"]
-Route = Int64[Tensor, " batch"]
+Route = Int64[Tensor, " batch"]  # the number of each clip's neuron
+Choice = Float[Tensor, "batch neurons"]  # a
 
 
 class Neuron(nn.Module):
-    """The weights of one neuron: 14 C^2 + 5 C of them, of which C^2 + C are upstream."""
+    """One neuron: 14 C^2 + 5 C parameters, of which C^2 + C are upstream."""
 
     def __init__(self, config: DSTSConfig):
         super().__init__()
@@ -54,44 +50,44 @@ class Neuron(nn.Module):
         for kernel in (self.spatial, self.temporal, self.fusion):
             if kernel is not None:
                 nn.init.kaiming_normal_(kernel)
-        # All-zero gates would be spatial, every one of them, in evaluation.
+        # In eval mode gates of zero would all be spatial.
         nn.init.normal_(self.gates, std=0.1)
-        # So that pulses begin with a spread near 1: more, and the Gumbel noise decides nothing and no gradient passes.
+        # Pulses start with a spread near 1: with more, the Gumbel noise has no effect and the gradients vanish.
         std = 1.0 if config.pulse == "mean" else 1 / (size * (1 if config.centre else config.num_positions))
         nn.init.normal_(self.scoring, std=std)
 
     def see_space(self, x: Maps, counts: Bool[Tensor, " batch"]) -> Maps:
-        """ReLU(norm(S * x)), frame by frame: a 3-D convolution as a 2-D one, several times faster on small maps."""
+        """Return ReLU(norm(S * x)), as a 2-D convolution of frames: several times faster on small maps than in 3-D."""
         if self.temporal is None:
             return F.relu(self.norm_s(F.conv3d(x, self.spatial, padding=1), counts))
         frames = F.conv2d(x.transpose(1, 2).flatten(0, 1), self.spatial.squeeze(2), padding=1)
         return F.relu(self.norm_s(frames.unflatten(0, (len(x), x.shape[2])).transpose(1, 2), counts))
 
     def see_time(self, x: Maps, counts: Bool[Tensor, " batch"]) -> Maps:
-        """ReLU(norm(T * x)), each position by itself."""
+        """Return ReLU(norm(T * x)), position by position."""
         rows = F.conv2d(x.flatten(3), self.temporal.squeeze(4), padding=(1, 0))
         return F.relu(self.norm_t(rows.unflatten(3, x.shape[3:]), counts))
 
     def fuse(self, z: Maps) -> Maps:
-        """The 1 x 1 x 1 convolution that mixes the two."""
+        """Return the maps after the 1 x 1 x 1 convolution that mixes space and time."""
         return F.conv2d(z.flatten(3), self.fusion.squeeze(4)).unflatten(3, z.shape[3:])
 
 
 class SpecialisedLayer(nn.Module):
-    """N neurons, of which one serves each clip.
+    """A layer of N neurons that runs one of them on each clip.
 
         X_S = (1 - b) X;  X_T = b X                                                                        (5)
         Z_S = ReLU(norm(S * X_S));  Z_T = ReLU(norm(T * X_T))                                              (6)
-        Z' = fusion * (Z_S + Z_T);  the layer gives the sum of a_i Z'_i over its neurons                   (7)
+        Z' = fusion * (Z_S + Z_T);  the output is the sum of a_i Z'_i over the neurons                     (7)
 
-    with the gates b and the operators of each neuron, and the choice a: one-hot, in training with the gradient of a
-    Gumbel-Softmax. While the choice is learnt, every neuron is run on every clip (dense), which is where that gradient
-    comes from; otherwise each clip is run through its own neuron alone (sparse). In either a neuron's norms see its own
-    clips alone.
+    with the gates b and the operators of each neuron, and the choice a: one-hot, in training straight-through with the
+    gradient of a Gumbel-Softmax. While the choice is learned, every neuron is run on every clip (dense), which that
+    gradient needs. Otherwise only the chosen neuron is run on a clip (sparse). On both paths a neuron's norms see its
+    own clips alone.
 
     Hook points: `pulses` and `choice` (batch, neuron), `gates` (visit, channel), and the maps `x_s x_t z_s z_t` of each
-    visit of a clip to a neuron: sparse, one to a clip, in the clips' order; dense, those of all clips to the first
-    neuron, then to the next.
+    visit of a clip to a neuron. On the sparse path there is one visit per clip, in the clips' order; on the dense path
+    all clips visit the first neuron, then the next.
     """
 
     def __init__(self, config: DSTSConfig):
@@ -99,46 +95,73 @@ class SpecialisedLayer(nn.Module):
         self.config = config
         self.neurons = nn.ModuleList(Neuron(config) for _ in range(config.num_neurons))
         self.centre = MaskedBatchNorm(config.channels, affine=False) if config.centre else None
-        self.hooks = nn.ModuleDict(
-            {name: HookPoint() for name in PASSED_ONCE} | {name: HookPoint(time_axis=2) for name in MAPS}
-        )
+        axes = {"pulses": None, "choice": None, "gates": None, "x_s": 2, "x_t": 2, "z_s": 2, "z_t": 2}
+        self.hooks = nn.ModuleDict({name: HookPoint(time_axis) for name, time_axis in axes.items()})
 
-    def forward(self, x: Maps, route: Route | None = None, *, dense: bool | None = None) -> Maps:
-        """What each clip's neuron makes of it: the one `route` names, if given, else the layer's own choice."""
-        hooks = self.hooks
-        pulses = hooks["pulses"](self.pulses(x))
-        choice = hooks["choice"](self._choose(pulses) if route is None else one_hot(route, pulses))
-        visits = self._visits(choice, self._is_dense(route) if dense is None else dense)
-        seen = x if visits.each is None else x.repeat(visits.each, 1, 1, 1, 1)
-        x_s, x_t = self._divide(seen, visits)
-        z = hooks["z_s"](self._by_neuron(Neuron.see_space, hooks["x_s"](x_s), visits))  # (6)
+    def forward(self, x: Maps, route: Route | None = None) -> Maps:
+        """Return the maps of each clip's neuron: the one that `route` names, or without it the layer's own choice."""
+        pulses = self.hooks["pulses"](self.pulses(x))
+        choice = self.hooks["choice"](self._choose(pulses) if route is None else one_hot(route, pulses))
+        # Where the choice is neither learned nor spread over neurons, only the chosen one matters.
+        learns = self.training and self.config.router == "learned"
+        if route is None and (learns or self.config.router in ("all", "soft")):
+            return self.dense(x, choice)
+        return self.sparse(x, choice)
+
+    def dense(self, x: Maps, choice: Choice) -> Maps:
+        """Return the sum of all neurons' maps of each clip, weighted by its choice."""
+        num_clips, num_neurons = choice.shape
+        own = choice.T > 0
+
+        def by_neuron(operate: Callable[..., Maps], maps: Maps) -> Maps:
+            parts = zip(self.neurons, maps.chunk(num_neurons), own, strict=True)
+            return torch.cat([operate(*part) for part in parts])
+
+        neurons = torch.arange(num_neurons, device=x.device).repeat_interleave(num_clips)
+        z = self._specialise(x.repeat(num_neurons, 1, 1, 1, 1), neurons, num_clips, by_neuron)
+        return (choice.T.flatten().view(-1, 1, 1, 1, 1) * z).unflatten(0, (num_neurons, num_clips)).sum(0)  # (7)
+
+    def sparse(self, x: Maps, choice: Choice) -> Maps:
+        """Return the maps of the neuron with each clip's largest choice, the only one that is run on it."""
+        neurons = choice.argmax(1)
+        clips = [(neurons == number).nonzero().squeeze(1) for number in range(len(self.neurons))]
+        order = torch.cat(clips).argsort()
+
+        def by_neuron(operate: Callable[..., Maps], maps: Maps) -> Maps:
+            served = [(neuron, maps[own]) for neuron, own in zip(self.neurons, clips, strict=True) if len(own)]
+            parts = [operate(neuron, part, choice.new_ones(len(part), dtype=torch.bool)) for neuron, part in served]
+            return torch.cat(parts)[order]
+
+        z = self._specialise(x, neurons, len(x), by_neuron)
+        return choice.gather(1, neurons[:, None]).view(-1, 1, 1, 1, 1) * z  # (7)
+
+    def _specialise(self, x: Maps, neurons: Route, num_clips: int, by_neuron: Callable[..., Maps]) -> Maps:
+        """Return Z' of each visit of a clip to one of the `neurons`; `by_neuron` runs an operation of theirs."""
+        hooks, x_s, x_t = self.hooks, x, x
+        if self.config.gates not in ("both", "conv3d"):
+            b = hooks["gates"](self._gates(neurons, num_clips)).view(len(x), -1, 1, 1, 1)
+            x_s, x_t = (1 - b) * x, b * x  # (5)
+        z = hooks["z_s"](by_neuron(Neuron.see_space, hooks["x_s"](x_s)))  # (6)
         if self.config.gates != "conv3d":
-            z = z + hooks["z_t"](self._by_neuron(Neuron.see_time, hooks["x_t"](x_t), visits))  # (6)
-        z = self._by_neuron(lambda neuron, maps, _: neuron.fuse(maps), z, visits)  # (7)
-        z = visits.weights.view(-1, 1, 1, 1, 1) * z  # (7)
-        return z if visits.each is None else z.unflatten(0, (visits.each, len(x))).sum(0)  # (7)
+            z = z + hooks["z_t"](by_neuron(Neuron.see_time, hooks["x_t"](x_t)))  # (6)
+        return by_neuron(lambda neuron, maps, _: neuron.fuse(maps), z)  # (7)
 
     def pulses(self, x: Maps) -> Float[Tensor, "batch neurons"]:
-        """What the choice is made by, without noise: Eq. (1), of centred features where the config says so (ours)."""
+        """Return the scores of the choice, without noise: Eq. (1), with `centre` of centred features (ours)."""
         scoring = torch.stack([neuron.scoring for neuron in self.neurons])
         mean = self.config.pulse == "mean"
         if self.centre is None:
             return pulses_of(scoring, x, mean=mean)
-        return self.centre(x.mean((2, 3, 4))) @ weights_of(scoring, mean=mean).T
+        return self.centre(x.mean((2, 3, 4))) @ channel_weights(scoring, mean=mean).T
 
     def gate_logits(self) -> Float[Tensor, "neurons channel"]:
-        """Every neuron's g."""
+        """Return the gate logits g of every neuron."""
         return torch.stack([neuron.gates for neuron in self.neurons])
 
-    def _is_dense(self, route: Route | None) -> bool:
-        # Where nobody learns to choose, nobody needs to know what the other neurons would have made of a clip.
-        learns = self.training and self.config.router == "learned"
-        return route is None and (learns or self.config.router in ("all", "soft"))
-
-    def _choose(self, pulses: Tensor) -> Float[Tensor, "batch neurons"]:
+    def _choose(self, pulses: Tensor) -> Choice:
         router = self.config.router
         if router == "given":
-            raise ValueError("this layer's router is given: name a neuron for every clip, as route")
+            raise ValueError("this layer's router is given: name a neuron for every clip in the argument route")
         if router == "all":
             return torch.full_like(pulses, 1 / len(self.neurons))
         if router == "random":
@@ -148,63 +171,25 @@ class SpecialisedLayer(nn.Module):
         y = gumbel_softmax(pulses, self.config.tau)
         return y if router == "soft" else straight_through(one_hot(y.argmax(1), y), y)
 
-    def _visits(self, choice: Float[Tensor, "batch neurons"], dense: bool) -> "Visits":
-        num_clips, num_neurons = choice.shape
-        if dense:
-            neurons = torch.arange(num_neurons, device=choice.device).repeat_interleave(num_clips)
-            weights = choice.T.flatten()
-            return Visits(neurons, weights, weights > 0, num_neurons)
-        chosen = choice.argmax(1)
-        weights = choice.gather(1, chosen[:, None]).squeeze(1)
-        return Visits(chosen, weights, torch.ones_like(chosen, dtype=torch.bool), None)
-
-    def _divide(self, x: Maps, visits: "Visits") -> tuple[Maps, Maps]:
-        """X_S and X_T."""
-        if self.config.gates in ("both", "conv3d"):
-            return x, x
-        b = self.hooks["gates"](self._gates(visits)).view(len(x), -1, 1, 1, 1)
-        return (1 - b) * x, b * x  # (5)
-
-    def _gates(self, visits: "Visits") -> Float[Tensor, "visits channel"]:
-        kind, g = self.config.gates, self.gate_logits()[visits.neurons]
+    def _gates(self, neurons: Route, num_clips: int) -> Float[Tensor, "visits channel"]:
+        kind, g = self.config.gates, self.gate_logits()[neurons]
         if kind != "learned":
             return torch.full_like(g, float(kind == "temporal"))
         if not self.training:
             return (g.sigmoid() if self.config.semhash == "sigmoid" else g > 0).to(g)
         if self.config.semhash == "sigmoid":
             return g.sigmoid()
-        # One draw for each clip, whichever neuron it visits: only one of them counts.
-        each = visits.each or 1
-        num_clips = len(g) // each
-        noise = torch.randn(num_clips, g.shape[1], dtype=g.dtype, device=g.device).repeat(each, 1)
+        # One draw for each clip serves all its visits: only one of them counts.
+        visits_of_clip = len(g) // num_clips
+        noise = torch.randn(num_clips, g.shape[1], dtype=g.dtype, device=g.device).repeat(visits_of_clip, 1)
         if self.config.semhash == "soft":
             return saturating_sigmoid(g + noise)
         soft = soft_half(num_clips, g.device) if self.config.semhash == "half" else g.new_zeros(num_clips) > 0
-        return semhash(g, noise, soft.repeat(each))
-
-    def _by_neuron(self, operate: Callable[..., Maps], x: Maps, visits: "Visits") -> Maps:
-        """What each visit's neuron makes of it, in the order of the visits."""
-        if visits.each is not None:
-            parts = zip(self.neurons, x.chunk(visits.each), visits.counts.chunk(visits.each), strict=True)
-            return torch.cat([operate(*part) for part in parts])
-        rows = [(visits.neurons == number).nonzero().squeeze(1) for number in range(len(self.neurons))]
-        served = [(neuron, own) for neuron, own in zip(self.neurons, rows, strict=True) if len(own)]
-        parts = [operate(neuron, x[own], visits.counts[own]) for neuron, own in served]
-        return torch.cat(parts)[torch.cat(rows).argsort()]
-
-
-@dataclass(frozen=True, eq=False)
-class Visits:
-    """Which neuron is run on which clip."""
-
-    neurons: Int64[Tensor, " visits"]
-    weights: Float[Tensor, " visits"]  # a, of which 1 or 0 is used, and whose gradient is passed on
-    counts: Bool[Tensor, " visits"]  # whether the clip is one of the neuron's own
-    each: int | None  # visits of every clip; None: one, in the clips' order
+        return semhash(g, noise, soft.repeat(visits_of_clip))
 
 
 class DSTS(nn.Module):
-    """Layers of specialised neurons, and what passes by them: X + Z' of the last layer (ours: at one size throughout).
+    """Layers of specialised neurons with a skip connection: X + Z' of the last layer (ours: one size throughout).
 
     Hook points: those of `layer1`, `layer2`, ...
     """
@@ -216,42 +201,40 @@ class DSTS(nn.Module):
 
     @property
     def layers(self) -> list[SpecialisedLayer]:
-        """The layers, first to last."""
+        """Layers, first to last."""
         return list(self.children())
 
-    def forward(self, x: Maps, route: Route | None = None, *, dense: bool | None = None) -> Maps:
-        """Features and what the neurons add to them; `route` names the neuron of every clip, in all layers."""
+    def forward(self, x: Maps, route: Route | None = None) -> Maps:
+        """Return features plus the neurons' maps; `route` names the neuron of every clip, in all layers."""
         z = x
         for layer in self.layers:
-            z = layer(z, route, dense=dense)
+            z = layer(z, route)
         return x + z
 
 
-class SpecialisedNetwork(nn.Module):
+class SpecialisedNetwork(SavedNetwork):
     """Features, specialised neurons, and class scores from the mean over time and space (the head is ours).
 
-    Hook points: `features`, what the neurons are given; those of `dsts.layer1` and on.
+    Hook points: `features`, the input of the neurons, and those of `dsts.layer1`, `dsts.layer2`, ...
     """
 
+    config_type = DSTSConfig
+
     def __init__(self, config: DSTSConfig):
-        super().__init__()
-        self.config = config
-        self.card: dict[str, Any] | None = None  # of the file that the weights were last saved to or loaded from
+        super().__init__(config)
         self.backbone = nn.Identity()
         if config.backbone == "small":
-            # Frame by frame, so that nothing before the neurons knows of time.
+            # Frame by frame: only the neurons see time.
             conv = nn.Conv3d(1, config.channels, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), bias=False)
             self.backbone = nn.Sequential(conv, nn.BatchNorm3d(config.channels), nn.ReLU())
         self.dsts = DSTS(config)
         self.head = nn.Linear(config.channels, config.num_classes)
         self.hooks = nn.ModuleDict({"features": HookPoint(time_axis=2)})
 
-    def forward(
-        self, x: Maps, route: Route | None = None, *, dense: bool | None = None
-    ) -> Float[Tensor, "batch classes"]:
-        """The logits of clips: of one channel for the small backbone, of features without one.
+    def forward(self, x: Maps, route: Route | None = None) -> Float[Tensor, "batch classes"]:
+        """Return the logits of clips of one channel, or without a backbone of features.
 
-        Raises ValueError if the clips have another shape, or `route` names no neuron for some.
+        Raises ValueError if the clips have another shape, or `route` lacks a neuron for some of them.
         """
         expected, num_neurons = 1 if self.config.backbone == "small" else self.config.channels, self.config.num_neurons
         if x.ndim != 5 or x.shape[1] != expected or not x.numel() or not x.is_floating_point():
@@ -264,18 +247,9 @@ class SpecialisedNetwork(nn.Module):
                 f"route must name a neuron, 0 to {num_neurons - 1}, for each of {len(x)} clips; got {route.tolist()}"
             )
         features = self.hooks["features"](self.backbone(x))
-        return self.head(self.dsts(features, route, dense=dense).mean((2, 3, 4)))
-
-    def save(self, path: str | Path, **facts: Any) -> dict[str, Any]:
-        """Write weights (.safetensors) and card (.json) as `GestureNetwork.save` does; the card comes back."""
-        return save_network(self, path, facts)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "SpecialisedNetwork":
-        """The network saved at `path`, in its evaluation mode; raises as `GestureNetwork.load` does."""
-        return load_network(path, lambda values: cls(DSTSConfig.from_json(values)))
+        return self.head(self.dsts(features, route).mean((2, 3, 4)))
 
 
 def upstream_names(network: nn.Module) -> list[str]:
-    """The parameters that decide who serves and how: the neurons' scoring kernels and gates."""
+    """Return the names of the upstream parameters: the neurons' scoring kernels and gates."""
     return [name for name, _ in network.named_parameters() if name.rpartition(".")[2] in UPSTREAM]

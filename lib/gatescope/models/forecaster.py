@@ -1,4 +1,4 @@
-"""Forecaster: recurrent layers that read a clip, and their copies that go on without it (Shi et al. 2015)."""
+"""Forecaster: recurrent layers that encode a clip, and layers that forecast its next steps (Shi et al. 2015)."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -11,10 +11,10 @@ from gatescope.models.rnn import LSTM, PeepholeConvLSTM
 
 
 class Forecaster(nn.Module):
-    """Two stacks of recurrent layers of the same sizes: the second starts in the states in which the first ends.
+    """Two stacks of recurrent layers of the same sizes: the second starts in the last states of the first.
 
-    The second stack's first layer has no input term. The `readout` sees the hidden states of that stack's last layer,
-    or of all of them side by side where it `reads_all`.
+    The second stack's first layer has no input term. The `readout` gets the hidden states of that stack's last layer,
+    or with `reads_all` the hidden states of all its layers, concatenated.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Forecaster(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch time in *space"], num_steps: int
     ) -> Float[Tensor, "batch steps in *space"]:
-        """What follows after `x`, for `num_steps` steps."""
+        """Return a forecast of the `num_steps` steps after `x`."""
         states = []
         for layer in self.encoder:
             x, state = layer(x, return_state=True)
@@ -42,7 +42,7 @@ class Forecaster(nn.Module):
 
 
 def lstm_forecaster(in_features: int, hidden_features: Sequence[int]) -> Forecaster:
-    """A Forecaster of vectors, read from its top layer; that of Shi et al. 2015 is (4096, [2048, 2048])."""
+    """Make a Forecaster of vectors, read from its top layer; that of Shi et al. 2015 is (4096, [2048, 2048])."""
     encoder, forecaster = (
         [LSTM(*sizes) for sizes in pairwise([num_in, *hidden_features])] for num_in in (in_features, 0)
     )
@@ -52,13 +52,13 @@ def lstm_forecaster(in_features: int, hidden_features: Sequence[int]) -> Forecas
 def convlstm_forecaster(
     in_channels: int, hidden_channels: Sequence[int], input_kernel: int, state_kernel: int
 ) -> Forecaster:
-    """A Forecaster of maps with channel peepholes, read from all its layers by a 1 x 1 convolution.
+    """Make a Forecaster of maps with peepholes, read from all its layers by a 1 x 1 convolution.
 
     (5)-5-128, 5-64, 5-64 of Shi et al. 2015 is (16, [128, 64, 64], 5, 5), (9)-1-128, 1-128 is (16, [128, 128], 9, 1).
     """
     encoder, forecaster = (
         [
-            PeepholeConvLSTM(*sizes, input_kernel, state_kernel, peepholes="channel")
+            PeepholeConvLSTM(*sizes, input_kernel, state_kernel, peepholes=True)
             for sizes in pairwise([num_in, *hidden_channels])
         ]
         for num_in in (in_channels, 0)

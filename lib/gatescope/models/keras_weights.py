@@ -1,10 +1,10 @@
-"""The authors' weights, Keras layers in an HDF5 file, as a GestureNetwork: by name, never by position."""
+"""The authors' weights, Keras layers in an HDF5 file, as a GestureNetwork; layers are matched by name."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
-import h5py
 import numpy as np
 import torch
 from torch import Tensor
@@ -16,27 +16,27 @@ from gatescope.models.config import NetworkConfig
 from gatescope.models.conventions import MEANS
 from gatescope.models.network import GestureNetwork
 
-Weights = Mapping[str, np.ndarray]  # of one Keras layer, by the names it gave them
+Weights = Mapping[str, np.ndarray]  # of one Keras layer, by name
 State = dict[str, Tensor]
 
 FIRST_LAYERS = {"gatedclstm2d_1": "a", "axclstm2d_1": "b", "aiclstm2d_1": "c", "aoclstm2d_1": "d"}
-SECOND_LAYERS = ("gatedclstm2d_2", "gclstm2d_2")  # (a) in every network of theirs
+SECOND_LAYERS = ("gatedclstm2d_2", "gclstm2d_2")  # pooled gates (a) in all their networks
 BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
 
 def load_keras_weights(
     path: str | Path, dataset: str = "isogd", modality: str = "rgb", num_frames: int = 32
 ) -> GestureNetwork:
-    """The network whose weights the authors' code saved at `path`, in its evaluation mode.
+    """Return the network whose weights the authors' code saved at `path`, in eval mode.
 
-    Any of their four networks, gated or with attention, at any width: cells, width and classes are read from the
-    file, and the conventions are theirs. What it does not hold, the mean to subtract and the number of frames, are
-    those of `dataset` and `modality`, and `num_frames`.
+    The file may hold any of their four networks, at any width: pooled gates (a), input attention (b), input-gate
+    attention (c) or output-gate attention (d). Cells, width and classes are read from it, and the conventions are
+    theirs. It does not hold the mean to subtract, which follows from `dataset` and `modality`, or the number of frames.
 
     Raises:
         FileNotFoundError: if there is no such file.
         LookupError: if no mean is known for that data set and modality.
-        ValueError: if it is not such a file, not whole, or another network's; it says what is amiss.
+        ValueError: if the file is damaged, incomplete, or another network's; the message says where.
     """
     path = Path(path)
     if (dataset, modality) not in MEANS:
@@ -48,7 +48,7 @@ def load_keras_weights(
     found: State = {}
     for layer, place, convert in places(first, second):
         try:
-            state = convert(layers.pop(layer, {}))
+            state = convert(_Named(layers.pop(layer, {})))
         except ValueError as error:
             raise ValueError(f"{path} is not a network of the authors': layer {layer}: {error}") from None
         found |= {f"{place}.{name}": tensor for name, tensor in state.items()}
@@ -66,7 +66,7 @@ def load_keras_weights(
         modality=modality,
     )
     network = GestureNetwork(config)
-    # What they do not keep: how many batches each norm has seen, which a fixed momentum does not ask.
+    # Their files lack the number of batches that each norm has seen, which a fixed momentum does not use.
     state = {name: tensor for name, tensor in network.state_dict().items() if name.endswith("num_batches_tracked")}
     check_fit(path, found | state, network.state_dict())
     network.load_state_dict(found | state)
@@ -74,17 +74,17 @@ def load_keras_weights(
 
 
 def read_layers(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    """The weights in a Keras HDF5 file by layer and name, whatever order it lists them in.
+    """Return the weights in a Keras HDF5 file, by layer and name.
 
-    Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: if it is not a Keras weight file, or not whole.
+    Raises FileNotFoundError without such a file, ValueError if it is not a whole Keras weight file.
     """
+    import h5py  # here, because few who import the package need it
+
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing; see data/isogd/README.md for how to obtain the authors' weights")
     try:
         with h5py.File(path, "r") as file:
-            root = file.get("model_weights", file)  # where Keras saved a whole model
+            root = file.get("model_weights", file)  # of a file that holds a whole model
             return {
                 layer: {
                     _last(name): np.asarray(root[layer][name], np.float32) for name in _names(root[layer], "weight")
@@ -96,22 +96,14 @@ def read_layers(path: Path) -> dict[str, dict[str, np.ndarray]]:
 
 
 def recurrent_state(cell: str, weights: Weights) -> State:
-    """The state dict of a RecurrentLayer with this row of CELLS, from the authors' layer or Keras' own ConvLSTM2D.
+    """Return the state dict of a RecurrentLayer with this cell, (a) to (d), from the authors' layer.
 
-    Raises:
-        ValueError: if a weight is missing, of another shape than the cell needs, or has no place in it.
+    Raises ValueError if a weight is missing, of another shape than the cell needs, or not used by it.
     """
-    named = _Named(weights)
-    if cell == "convlstm":
-        parts = ["gates.i", "gates.f", "candidate", "gates.o"]
-        state = _split(_kernel(named["kernel"]), parts, "input_to_state.weight")
-        state |= _split(_kernel(named["recurrent_kernel"]), parts, "state_to_state.weight")
-        state |= _split(_vector(named["bias"]), parts, "input_to_state.bias")
-        return _complete(weights, state)
-    row = CELLS[cell]
+    named, row = _Named(weights), CELLS[cell]
     pooled = [f"gates.{name}" for name, kind in row.gates.items() if kind == "pooled"]
     scored = [f"gates.{name}" for name, kind in row.gates.items() if kind == "attention"]
-    # One after the other along the last axis: the candidate, what is scored and, of the recurrent kernels, the scores.
+    # Concatenated along the last axis: the candidate, the parts that are scored and, in recurrent kernels, the scores.
     parts = ["candidate", *(["attention"] if row.input_attention else []), *scored]
     of_input = [f"{part}.input_to_state" for part in parts]
     of_state = [f"{part}.state_to_state" for part in parts] + [f"{gate}.score" for gate in scored]
@@ -126,7 +118,7 @@ def recurrent_state(cell: str, weights: Weights) -> State:
 
 
 def places(first: str, second: str) -> Iterator[tuple[str, str, Callable[[Weights], State]]]:
-    """Each layer of the authors, its place in a GestureNetwork, and what turns its weights into a state dict."""
+    """Yield each layer of the authors, its place in a GestureNetwork, and the function that makes its state dict."""
     yield "Conv3D_1", "res3d.stem", _convolution
     yield "BatchNorm_1_0", "res3d.stem_norm", _batch_norm
     for unit in RES3D_UNITS:
@@ -145,37 +137,33 @@ def places(first: str, second: str) -> Iterator[tuple[str, str, Callable[[Weight
 
 
 def _convolution(weights: Weights) -> State:
-    return _complete(weights, {"weight": _kernel(_Named(weights)["kernel"])})
+    return _complete(weights, {"weight": _kernel(weights["kernel"])})
 
 
 def _separable(weights: Weights) -> State:
-    named = _Named(weights)
-    state = _split_separable(named, "", ["conv"])
-    state = {name.removeprefix("conv."): tensor for name, tensor in state.items()}
-    return _complete(weights, state | {"pointwise.bias": _vector(named["bias"])})
+    state = {name.removeprefix("."): kernel for name, kernel in _split_separable(weights, "", [""]).items()}
+    return _complete(weights, state | {"pointwise.bias": _vector(weights["bias"])})
 
 
 def _batch_norm(weights: Weights) -> State:
-    named = _Named(weights)
-    return _complete(weights, {ours: _vector(named[theirs]) for theirs, ours in BATCH_NORM.items()})
+    return _complete(weights, {ours: _vector(weights[theirs]) for theirs, ours in BATCH_NORM.items()})
 
 
 def _dense(weights: Weights) -> State:
-    named = _Named(weights)
-    return _complete(weights, {"weight": _kernel(named["kernel"]), "bias": _vector(named["bias"])})
+    return _complete(weights, {"weight": _kernel(weights["kernel"]), "bias": _vector(weights["bias"])})
 
 
 class _Named(dict):
-    """A layer's weights; asked for what is not there it says so."""
+    """A layer's weights, which raise a ValueError with their names for one that is missing."""
 
     def __missing__(self, name: str) -> np.ndarray:
         raise ValueError(f"no weight {name}; there are {', '.join(self) or 'none'}")
 
 
 def _kernel(array: np.ndarray) -> Tensor:
-    """A kernel (..., in, out) of Keras as (out, in, ...) of torch."""
+    """Return a kernel (..., in, out) of Keras as (out, in, ...) of torch."""
     if array.ndim < 2:
-        raise ValueError(f"a kernel has channels going in and out; got one of shape {array.shape}")
+        raise ValueError(f"a kernel needs axes of input and output channels; got shape {array.shape}")
     return torch.from_numpy(np.moveaxis(array, (-1, -2), (0, 1)).copy())
 
 
@@ -184,25 +172,25 @@ def _vector(array: np.ndarray) -> Tensor:
 
 
 def _split(tensor: Tensor, parts: list[str], weight: str) -> State:
-    """As many equal pieces along the first axis as there are parts, each under its part's name."""
+    """Split a tensor along its first axis into equal pieces, one for each part, by name."""
     if len(tensor) % len(parts):
         raise ValueError(f"{len(tensor)} channels cannot be divided among {', '.join(parts)}")
     pieces = tensor.chunk(len(parts))
     return {f"{part}.{weight}": piece.clone() for part, piece in zip(parts, pieces, strict=True)}
 
 
-def _split_separable(named: _Named, prefix: str, parts: list[str]) -> State:
+def _split_separable(named: Weights, prefix: str, parts: list[str]) -> State:
     depthwise = _split(_kernel(named[f"{prefix}depthwise_kernel"]), parts, "depthwise.weight")
     pointwise = _split(_kernel(named[f"{prefix}pointwise_kernel"]), parts, "pointwise.weight")
-    # Keras counts a depthwise kernel's channels as going in, torch as coming out.
+    # A depthwise kernel's channels are input channels in Keras, output channels in torch.
     return {name: kernel.transpose(0, 1).contiguous() for name, kernel in depthwise.items()} | pointwise
 
 
 def _complete(weights: Weights, state: State) -> State:
-    """The state, in which every number of the layer has its place."""
+    """Return the state; raises ValueError unless it uses every number of the layer."""
     found, taken = (sum(int(np.prod(array.shape)) for array in part.values()) for part in (weights, state))
     if found != taken:
-        raise ValueError(f"holds {found} numbers in {', '.join(weights)}, of which the network has a place for {taken}")
+        raise ValueError(f"holds {found} numbers in {', '.join(weights)}, but the network has a place for {taken}")
     return state
 
 
@@ -216,11 +204,11 @@ def _one_of(names: Iterable[str], layers: Mapping[str, Weights], path: Path) -> 
     return present[0]
 
 
-def _names(group: h5py.Group, what: str) -> list[str]:
-    """The names in a group's attribute, text or bytes as Keras' versions have it."""
+def _names(group: Any, what: str) -> list[str]:
+    """List the names in an HDF5 group's attribute, which are text or bytes depending on the version of Keras."""
     return [name.decode() if isinstance(name, bytes) else str(name) for name in group.attrs[f"{what}_names"]]
 
 
 def _last(name: str) -> str:
-    """`gamma` of `BatchNorm_1_0/gamma:0`."""
+    """Return `gamma` for `BatchNorm_1_0/gamma:0`."""
     return name.rpartition("/")[2].removesuffix(":0")

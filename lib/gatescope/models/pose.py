@@ -1,7 +1,6 @@
-"""RPSM, the recurrent 3-D pose sequence machine: clips of a person in, poses of 17 joints out, stage by stage."""
+"""RPSM, the recurrent 3-D pose sequence machine: poses of 17 joints from clips of a person, stage by stage."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,39 +8,36 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gatescope.models.cards import load_network, save_network
+from gatescope.models.cards import SavedNetwork
 from gatescope.models.hooks import HookPoint
-from gatescope.models.pose_config import LOSSES, RPSMConfig
+from gatescope.models.pose_config import RPSMConfig
 from gatescope.models.pose_parts import Stage, by_frame, convolutions
 from rendered_people.skeleton import JOINT_NAMES
 
-__all__ = ["RPSM", "RPSMConfig", "pose_loss"]
-
-ROOT_SCALE_MM = 1e-4  # the pelvis never moves: as in the released code, so that 0 / 0 is 0
-LEAST_SCALE_MM = 1.0  # of other coordinates, should they hardly move in the training poses
+ROOT_SCALE_MM = 1e-4  # the pelvis never moves: as in the released code, its 0 / 0 becomes 0
+LEAST_SCALE_MM = 1.0  # of coordinates that hardly vary in the training poses
 
 Clips = Float[Tensor, "batch time channel height width"]  # 3 channels of the config's size: checked, with a message
 Values = Float[Tensor, "batch stage time 51"]
 
 
-class RPSM(nn.Module):
+class RPSM(SavedNetwork):
     """The recurrent 3-D pose sequence machine of Lin et al. 2017, at any size: a trunk and stages in a row.
 
-    Every stage gets the trunk's maps, and from the one before it maps and poses; nothing is detached unless the config
-    says so. The equations stand in `Stage`. What it learns are poses on the scale that `set_scale` takes from the
-    training poses.
+    Every stage gets the trunk's maps, and the maps and poses of the stage before it. The equations stand in `Stage`.
+    The network learns normalised poses, on the scale that `set_scale` takes from the training poses.
 
-    Hook points: `trunk`, the maps that all stages share, and those of `stage1`, `stage2` and so on.
+    Hook points: `trunk`, the maps that all stages share, and those of `stage1`, `stage2`, ...
     """
 
+    config_type = RPSMConfig
+
     def __init__(self, config: RPSMConfig):
-        super().__init__()
-        self.config = config
-        self.card: dict[str, Any] | None = None  # of the file that the weights were last saved to or loaded from
+        super().__init__(config)
         self.hooks = nn.ModuleDict({"trunk": HookPoint(time_axis=1)})
         self.trunk = convolutions(config.trunk_layers, 3).requires_grad_(not config.freeze_trunk)
         for number in range(1, config.num_stages + 1):
-            # The first stage is fed nothing back; with shared weights it has the inputs of the others.
+            # The first stage gets no feedback, but with shared weights it has the same inputs, of zeros.
             fed = number > 1 or (config.shared_stages and config.num_stages > 1)
             stage = Stage(config, feedback_2d=fed and config.feedback_2d, feedback_3d=fed and config.feedback_3d)
             self.add_module(f"stage{number}", stage)
@@ -53,17 +49,14 @@ class RPSM(nn.Module):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages, first to last."""
+        """Stages, first to last."""
         return tuple(getattr(self, f"stage{number}") for number in range(1, self.config.num_stages + 1))
 
     def forward(self, x: Clips) -> Values:
-        """The poses of every stage and frame on the scale that is learnt, (batch, stage, time, 51).
+        """Return the normalised poses of every stage and frame, (batch, stage, time, 51).
 
-        `x` holds frames (batch, time, 3, size, size) in [-0.5, 0.5], any number of them. A pose depends on its frame
-        and those before it alone.
-
-        Raises:
-            ValueError: if `x` has other axes or another size than the config.
+        `x` holds any number of frames (batch, time, 3, size, size) in [-0.5, 0.5]. A pose depends only on its frame
+        and earlier ones. Raises ValueError if `x` has other axes or another size than the config.
         """
         wanted = (3, self.config.size, self.config.size)
         if x.ndim != 5 or x.shape[2:] != wanted or 0 in x.shape or not x.is_floating_point():
@@ -83,14 +76,14 @@ class RPSM(nn.Module):
         return torch.stack(poses, 1)
 
     def poses(self, x: Clips) -> Float[Tensor, "batch stage time 17 3"]:
-        """The poses of every stage and frame, mm from the pelvis, x right, y down, z away from the camera."""
+        """Return the poses of every stage and frame, mm from the pelvis, x right, y down, z away from the camera."""
         return self.denormalise(self(x))
 
     @torch.no_grad()
     def set_scale(self, poses: Float[Tensor, "*any 17 3"] | Float[np.ndarray, "*any 17 3"]) -> None:
-        """Take the scale of what is learnt from the training poses, mm from the pelvis.
+        """Set the scale of normalised poses from the training poses, mm from the pelvis.
 
-        Raises ValueError if there is none, one is not finite, or a pelvis is not at 0.
+        Raises ValueError if there are no poses, one is not finite, or a pelvis is not at 0.
         """
         poses = torch.as_tensor(poses).double().reshape(-1, *self.pose_mean.shape)
         if not len(poses) or not poses.isfinite().all() or poses[:, 0].abs().max() > 0:
@@ -107,85 +100,42 @@ class RPSM(nn.Module):
         self.pose_scale.copy_(scale)
 
     def normalise(self, poses: Float[Tensor, "*any 17 3"]) -> Float[Tensor, "*any 51"]:
-        """Poses, mm from the pelvis, as they are learnt."""
+        """Return poses, mm from the pelvis, on the scale that is learned."""
         return ((poses - self.pose_mean) / self.pose_scale).flatten(-2)
 
     def denormalise(self, values: Float[Tensor, "*any 51"]) -> Float[Tensor, "*any 17 3"]:
-        """What the network gives as poses, mm from the pelvis."""
+        """Return the network's output as poses, mm from the pelvis."""
         return values.unflatten(-1, self.pose_mean.shape) * self.pose_scale + self.pose_mean
 
     def loss(self, values: Values, poses: Float[Tensor, "batch time 17 3"]) -> Float[Tensor, ""]:
-        """The config's loss of what `forward` gave, by the true poses, mm from the pelvis."""
-        return pose_loss(
-            values,
-            self.normalise(poses),
-            loss=self.config.loss,
-            deep_supervision=self.config.deep_supervision,
-            scale=self.pose_scale,
-        )
+        r"""Return the mean over frames of the loss of a pose, summed over the stages or of the last alone.
 
-    def save(self, path: str | Path, **facts: Any) -> dict[str, Any]:
-        """Write the weights to `path` (.safetensors) and their card beside it (.json); the card comes back.
+        `values` is the output of `forward`, `poses` are the true poses, mm from the pelvis. For N frames and the error
+        $\Delta$ of normalised poses:
 
-        The card holds the config, whatever `facts` are given, a hash of the library's code and the weights' SHA-256.
-        Each file is replaced whole or not at all.
+        mse, the released code's: $\frac{1}{51 N} \sum \Delta^2$ (1)
 
-        Raises:
-            ValueError, TypeError: if a fact cannot stand in JSON; nothing is written then.
+        l1, the notes' formula taken literally: $\frac{1}{N} \sum |\Delta|$ (2)
+
+        mpjpe, the measure: $\frac{1}{17 N} \sum_j \|s \circ \Delta_j\|$ (3), in mm with the scale s
         """
-        return save_network(self, path, facts)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "RPSM":
-        """The network saved at `path`, in its evaluation mode; its card is `network.card`.
-
-        Raises:
-            FileNotFoundError: if the weights or their card are missing.
-            ValueError: if they do not belong together or are something else.
-        """
-        return load_network(path, lambda values: cls(RPSMConfig.from_json(values)))
+        difference = (values if self.config.deep_supervision else values[:, -1:]) - self.normalise(poses)[:, None]
+        if self.config.loss == "mse":
+            by_pose = difference.square().mean(-1)  # (1)
+        elif self.config.loss == "l1":
+            by_pose = difference.abs().sum(-1)  # (2)
+        else:
+            by_pose = (difference.unflatten(-1, self.pose_scale.shape) * self.pose_scale).norm(dim=-1).mean(-1)  # (3)
+        return by_pose.mean((0, 2)).sum()
 
     def _share(self) -> None:
-        """Let the later stages have the first one's weights, which a state dict then holds once."""
+        """Share the first stage's weights with the later stages; a state dict then holds them once."""
         for stage in self.stages[1:]:
             for name, parameter in self.stage1.named_parameters():
                 owner, _, last = name.rpartition(".")
                 setattr(stage.get_submodule(owner), last, parameter)
         self.register_state_dict_post_hook(_leave_out_copies)
         self.register_load_state_dict_pre_hook(_put_in_copies)
-
-
-def pose_loss(
-    values: Values,
-    target: Float[Tensor, "batch time 51"],
-    *,
-    loss: str = "mse",
-    deep_supervision: bool = True,
-    scale: Float[Tensor, "17 3"] | None = None,
-) -> Float[Tensor, ""]:
-    r"""The mean over frames of the loss of a pose, summed over the stages, or of the last alone.
-
-    Of the N frames of a batch, with $\Delta$ what is given less what is true:
-
-    mse, the released code's: $\frac{1}{51 N} \sum \Delta^2$ (1)
-
-    l1, the notes' formula read as it stands: $\frac{1}{N} \sum |\Delta|$ (2)
-
-    mpjpe, what is measured: $\frac{1}{17 N} \sum_j \|\Delta_j\|$ (3), in mm with `scale`, those of a coordinate
-
-    Raises LookupError for another loss.
-    """
-    if loss not in LOSSES:
-        raise LookupError(f"no loss {loss!r}; there are {', '.join(LOSSES)}")
-    difference = (values if deep_supervision else values[:, -1:]) - target[:, None]
-    if loss == "mse":
-        by_pose = difference.square().mean(-1)  # (1)
-    elif loss == "l1":
-        by_pose = difference.abs().sum(-1)  # (2)
-    else:
-        vectors = difference.unflatten(-1, (len(JOINT_NAMES), 3))
-        by_pose = (vectors if scale is None else vectors * scale).norm(dim=-1).mean(-1)  # (3)
-    return by_pose.mean((0, 2)).sum()
 
 
 def _leave_out_copies(network: RPSM, state: dict[str, Tensor], *_: Any) -> None:
@@ -200,6 +150,6 @@ def _put_in_copies(network: RPSM, state: Mapping[str, Tensor], *_: Any) -> None:
 
 
 def _copied_from(name: str) -> str:
-    """The name of the tensor of the first stage that a later one shares."""
+    """Return the name of the first stage's tensor that is shared under this name."""
     stage, _, rest = name.partition(".")
     return f"stage1.{rest}" if stage.startswith("stage") else name

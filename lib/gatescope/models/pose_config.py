@@ -1,10 +1,10 @@
-"""RPSMConfig: all that decides what a recurrent 3-D pose machine computes and learns; the presets of it."""
+"""RPSMConfig: all that decides what a recurrent 3-D pose machine computes and learns, with its presets."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from gatescope.models.config_fields import check_fields
+from pydantic.dataclasses import dataclass
+
+from gatescope.models.config_fields import STRICT, Config, Count, one_of
 
 POOL = "pool"
 # Channels of the 3 x 3 convolutions, and max-poolings that halve the map. The notes' table has 256 channels in
@@ -15,8 +15,8 @@ TRUNKS = {
     "cpm": (*_BELOW, 512, 512, 256, 256, 256, 256, 128),
     "small": (16, POOL, 24, POOL, 24),
 }
-# Feature adaption as (layer, kernel size, stride, padding): the notes' table, to which we choose the padding that gives
-# fc_1 the released code's size; the released Torch code; the Caffe code of the same group's follow-up.
+# Feature adaption as (layer, kernel size, stride, padding): the notes' table, with the padding that gives fc_1 the
+# released code's size (ours); the released Torch code; the Caffe code of the same group's follow-up.
 VARIANTS = {
     "table": (("conv", 5, 2, 2), ("conv", 5, 2, 2)),
     "torch": (("conv", 5, 2, 2), ("conv", 3, 1, 1), ("pool", 2, 2, 0)),
@@ -26,92 +26,68 @@ LOSSES = ("mse", "l1", "mpjpe")
 SCALES = ("standard", "minmax")
 
 
-@dataclass(frozen=True, kw_only=True)
-class RPSMConfig:
-    """What an RPSM is made of, and how it is taught; by default the notes' table.
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class RPSMConfig(Config):
+    """The parts of an RPSM, and its loss; the defaults are the notes' table.
 
-    A feedback that is switched off has no inputs, not inputs of zeros: what is counted acts. Raises ValueError or
-    LookupError for what no network can have.
+    A feedback that is switched off has no inputs, rather than inputs of zeros: parameter counts are of what acts.
+    Raises ValueError for a value that no network can have, LookupError for an unknown name.
     """
 
-    num_stages: int = 3
-    variant: str = "table"  # of the feature adaption, a row of VARIANTS
-    trunk: str | tuple[int | str, ...] = "notes"  # a row of TRUNKS, or layers written in the same way
-    size: int = 368  # px, of a square frame
-    feature_channels: int = 128  # of the 2-D pose module's maps
-    adaption_channels: int = 128
-    adapted_features: int = 1024  # of a frame, behind fc_1
-    hidden_features: int = 1024  # of the LSTM
+    num_stages: Count = 3
+    variant: Annotated[str, one_of(VARIANTS)] = "table"  # of the feature adaption
+    trunk: str | tuple[Count | Literal["pool"], ...] = "notes"  # a name in TRUNKS, or layers written in the same way
+    size: Count = 368  # px, of a square frame
+    feature_channels: Count = 128  # of the 2-D pose module's maps
+    adaption_channels: Count = 128
+    adapted_features: Count = 1024  # of a frame, behind fc_1
+    hidden_features: Count = 1024  # of the LSTM
     recurrent: bool = True  # without, each frame by itself through layers of as many parameters as the LSTM
     forget_bias: float = 0.0  # at the start; the released code sets none
     feedback_2d: bool = True  # maps from stage to stage
     feedback_3d: bool = True  # poses from stage to stage
-    detached_feedback: bool = False  # a stage then learns nothing from the next ones' losses
+    detached_feedback: bool = False  # a stage then learns nothing from the losses of later ones
     shared_stages: bool = False  # one set of weights for all stages; the first is fed back zeros
     freeze_trunk: bool = False  # as the released code does, whose trunk was trained on 2-D poses
-    loss: str = "mse"
-    deep_supervision: bool = True  # every stage is taught, else the last alone
-    scale: str = "standard"  # of what is learnt, for each coordinate: mean and deviation, or the extrema to [0, 1]
+    loss: Annotated[str, one_of(LOSSES)] = "mse"
+    deep_supervision: bool = True  # a loss on every stage, else on the last alone
+    scale: Annotated[str, one_of(SCALES)] = "standard"  # of each coordinate: mean and deviation, or extrema to [0, 1]
 
     def __post_init__(self):
-        for name, known in (("variant", VARIANTS), ("loss", LOSSES), ("scale", SCALES)):
-            if getattr(self, name) not in known:
-                raise LookupError(f"no {name} {getattr(self, name)!r}; there are {', '.join(known)}")
         if isinstance(self.trunk, str) and self.trunk not in TRUNKS:
             raise LookupError(f"no trunk {self.trunk!r}; there are {', '.join(TRUNKS)}, or write its layers")
-        widths = [layer for layer in self.trunk_layers if layer != POOL]
-        if not all(type(width) is int and width > 0 for width in widths) or self.trunk_layers[:1] in ((), (POOL,)):
-            raise ValueError(f'a trunk is channels of convolutions, one to begin with, and "pool"; got {self.trunk!r}')
-        names = ("num_stages", "size", "feature_channels", "adaption_channels", "adapted_features", "hidden_features")
-        for name in names:
-            if type(getattr(self, name)) is not int or getattr(self, name) < 1:
-                raise ValueError(f"{name} must be a whole number, 1 or more; got {getattr(self, name)!r}")
+        if self.trunk_layers[:1] in ((), (POOL,)):
+            raise ValueError(f"a trunk needs layers of which the first is a convolution; got {self.trunk!r}")
         if self.adapted_side < 1:
             raise ValueError(f"frames of {self.size} px leave no map behind the trunk and variant {self.variant!r}")
 
     @classmethod
     def paper(cls, variant: str = "table", **settings: Any) -> "RPSMConfig":
-        """The notes' network (seed 003, after Lin et al. 2017); `settings` are fields that shall differ."""
+        """Return the notes' network (seed 003, after Lin et al. 2017); `settings` override fields."""
         return cls(variant=variant, **settings)
 
     @classmethod
     def small(cls, **settings: Any) -> "RPSMConfig":
-        """The same network with a shallow trunk and few channels, for frames of 48 px: trained in minutes on a CPU."""
+        """Return the same network with a shallow trunk, few channels and 48 px, trained in minutes on a CPU."""
         widths = {"feature_channels": 24, "adaption_channels": 24, "adapted_features": 64, "hidden_features": 64}
         return cls(**{"trunk": "small", "size": 48, **widths, **settings})
 
     @property
     def trunk_layers(self) -> tuple[int | str, ...]:
-        """The trunk's channels and poolings, one after another."""
+        """Channels of convolutions and poolings of the trunk, in order."""
         return TRUNKS[self.trunk] if isinstance(self.trunk, str) else self.trunk
 
     @property
     def trunk_channels(self) -> int:
-        """Of the maps that the trunk gives to every stage."""
+        """Channels of the trunk's maps, which every stage gets."""
         return [layer for layer in self.trunk_layers if layer != POOL][-1]
 
     @property
-    def map_side(self) -> int:
-        """Rows, and columns, of the maps from the trunk and between the stages."""
-        return self.size // 2 ** self.trunk_layers.count(POOL)
-
-    @property
     def adapted_side(self) -> int:
-        """Rows, and columns, of the maps that go into fc_1; below 1 where frames are too small."""
-        side = self.map_side
+        """Rows and columns of the maps that go into fc_1; below 1 where frames are too small."""
+        map_side = side = self.size // 2 ** self.trunk_layers.count(POOL)  # of the trunk's maps
         for layer, kernel_size, stride, padding in VARIANTS[self.variant]:
             room = side + 2 * padding - kernel_size
-            # Max-pooling keeps what is left over at the edge, as the released code's does; convolutions do not.
+            # Max-pooling keeps an incomplete window at the edge, as the released code's does; convolutions do not.
             side = (-(-room // stride) if layer == POOL else room // stride) + 1
-        return side if self.map_side else 0
-
-    def to_json(self) -> dict[str, Any]:
-        """The config in JSON's types; `from_json` reads it back."""
-        return {**asdict(self), "trunk": self.trunk if isinstance(self.trunk, str) else list(self.trunk)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "RPSMConfig":
-        """The config that `to_json` gave these values for; raises ValueError where they are of something else."""
-        check_fields(cls, values, "a pose machine")
-        trunk = values["trunk"]
-        return cls(**{**values, "trunk": trunk if isinstance(trunk, str) else tuple(trunk)})
+        return side if map_side else 0

@@ -1,4 +1,4 @@
-"""The parts of a recurrent 3-D pose machine: trunk, and the stage of 2-D, adaption and recurrent modules."""
+"""The parts of a recurrent 3-D pose machine: the trunk, and stages of 2-D, adaption and recurrent modules."""
 
 import torch
 from jaxtyping import Float
@@ -19,7 +19,7 @@ Poses = Float[Tensor, "batch time 51"]
 class Stage(nn.Module):
     r"""One stage of the RPSM (Lin et al. 2017), for all frames of a clip.
 
-    2-D pose module: $P_t^k = D^k([F_t ; P_t^{k-1}])$ (1), of the trunk's maps $F$ and the maps of the stage before
+    2-D pose module: $P_t^k = D^k([F_t ; P_t^{k-1}])$ (1), from the trunk's maps $F$ and the previous stage's maps
 
     feature adaption: $a_t^k = A^k(P_t^k)$ (2), a vector
 
@@ -47,9 +47,9 @@ class Stage(nn.Module):
         self.to_pose = nn.Linear(config.hidden_features, NUM_COORDINATES)
 
     def forward(self, maps: Maps, features: Features | None, pose: Poses | None) -> tuple[Features, Poses]:
-        """The stage's maps P and its poses S, from the trunk's maps and what the stage before gave.
+        """Return the stage's maps P and poses S, from the trunk's maps and the previous stage's output.
 
-        Where there is none before it, what the stage has inputs for is zero.
+        Without a previous stage, inputs for feedback are zero.
         """
         frames = maps.flatten(0, 1)
         if self.feedback_2d:
@@ -65,27 +65,27 @@ class Stage(nn.Module):
 
 
 def by_frame(module: nn.Module, clips: Float[Tensor, "batch time ..."]) -> Float[Tensor, "batch time ..."]:
-    """What `module` makes of every frame, of all clips and frames at once."""
+    """Return the output of `module` for every frame, in one call."""
     return module(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])
 
 
 def convolutions(layers: tuple[int | str, ...], in_channels: int) -> nn.Sequential:
-    """3 x 3 convolutions of so many channels, each with a ReLU, and max-poolings between them."""
+    """Make 3 x 3 convolutions of these channels, each with a ReLU, and max-poolings between them."""
     modules: list[nn.Module] = []
     for layer, following in zip(layers, (*layers[1:], None), strict=True):
         if layer == POOL:
             modules.append(nn.MaxPool2d(2))
         else:
-            modules.append(started(nn.Conv2d(in_channels, layer, 3, padding=1)))
+            modules.append(initialised(nn.Conv2d(in_channels, layer, 3, padding=1)))
             in_channels = layer
-        # The ReLU of the greatest is the greatest ReLU, on a quarter of the positions.
+        # ReLU and max-pooling commute; after the pooling it has a quarter of the positions.
         if following != POOL:
             modules.append(nn.ReLU())
     return nn.Sequential(*modules)
 
 
 def adaption(config: RPSMConfig) -> nn.Sequential:
-    """From the maps of a frame to a vector, through the convolutions of the variant and fc_1."""
+    """Make the feature adaption, from the maps of a frame to a vector: the variant's convolutions and fc_1."""
     modules: list[nn.Module] = []
     in_channels = config.feature_channels
     for layer, kernel_size, stride, padding in VARIANTS[config.variant]:
@@ -93,24 +93,24 @@ def adaption(config: RPSMConfig) -> nn.Sequential:
             modules.append(nn.MaxPool2d(kernel_size, stride, padding, ceil_mode=True))
         else:
             made = nn.Conv2d(in_channels, config.adaption_channels, kernel_size, stride, padding)
-            modules += [started(made), nn.ReLU()]
+            modules += [initialised(made), nn.ReLU()]
             in_channels = config.adaption_channels
-    fc_1 = started(nn.Linear(in_channels * config.adapted_side**2, config.adapted_features))
+    fc_1 = initialised(nn.Linear(in_channels * config.adapted_side**2, config.adapted_features))
     return nn.Sequential(*modules, nn.Flatten(), fc_1, nn.ReLU())
 
 
 def frame_mlp(in_features: int, hidden_features: int) -> nn.Sequential:
-    """Two layers that see one frame at a time, in place of an LSTM.
+    """Make two layers that see one frame at a time, in place of an LSTM.
 
-    Four times the hidden features between them are as many weights as the LSTM's four gates have, and only one bias
-    per hidden feature more. The tanh bounds them as an LSTM's are, without which it is harder to train.
+    With four times the hidden features between them they have as many weights as the LSTM's gates, and one bias more
+    per hidden feature. The tanh bounds the output as an LSTM's is; without it training is harder.
     """
     layers = nn.Linear(in_features, 4 * hidden_features), nn.Linear(4 * hidden_features, hidden_features)
-    return nn.Sequential(started(layers[0]), nn.ReLU(), started(layers[1]), nn.Tanh())
+    return nn.Sequential(initialised(layers[0]), nn.ReLU(), initialised(layers[1]), nn.Tanh())
 
 
-def started(layer: nn.Module) -> nn.Module:
-    """The layer with weights that keep the size of what passes a ReLU (He et al. 2015), and biases of 0."""
+def initialised(layer: nn.Module) -> nn.Module:
+    """Initialise and return the layer: weights that keep the scale through ReLUs (He et al. 2015), biases 0."""
     nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
     nn.init.zeros_(layer.bias)
     return layer

@@ -1,4 +1,4 @@
-"""RNN, LSTM and PeepholeConvLSTM: the recurrences that the gated cells of the study come from."""
+"""RNN, LSTM and PeepholeConvLSTM: the recurrences from which the gated cells of the study derive."""
 
 import math
 
@@ -8,20 +8,17 @@ from torch import Tensor, nn
 
 from gatescope.models.hooks import HookPoint
 
-Given = Float[Tensor, "rows features"]  # must fit the input: checked, with a better message
-GivenMaps = Float[Tensor, "clips channels rows columns"]
-Hidden = Float[Tensor, "batch time hidden"]
-HiddenMaps = Float[Tensor, "batch time hidden height width"]
+State = Float[Tensor, "rows features *around"]  # must fit the input: checked, with a better message
+Hidden = Float[Tensor, "batch time hidden *space"]
 ACTIVATIONS = {"tanh": torch.tanh, "identity": lambda x: x}
-PEEPHOLES = ("none", "channel", "full")
 
 
 class RNN(nn.Module):
-    r"""The plain recurrent layer (Elman 1990): the hidden states of every step.
+    r"""The plain recurrent layer (Elman 1990).
 
     (1) $\mathrm{net}_t = U x_t + W h_{t-1} + b$
 
-    (2) $h_t = \tanh(\mathrm{net}_t)$, or the identity: a linear network, in which gradients are powers of W
+    (2) $h_t = \tanh(\mathrm{net}_t)$, or the identity: a linear network, whose gradients are powers of W
 
     `U` is `input_to_state`, `W` is `state_to_state`; both start uniform in $\pm 1/\sqrt{hidden}$, as in `nn.RNN`.
     Hook points: `net` and `h`.
@@ -39,12 +36,11 @@ class RNN(nn.Module):
         _initialise(self, hidden_features)
 
     def forward(
-        self, x: Float[Tensor, "batch time in"], state: Given | None = None, return_state: bool = False
-    ) -> Hidden | tuple[Hidden, Float[Tensor, "batch hidden"]]:
-        """h_t of every step, (batch, time, hidden), and the last one by itself where `return_state`.
+        self, x: Float[Tensor, "batch time in"], state: State | None = None, return_state: bool = False
+    ) -> Hidden | tuple[Hidden, State]:
+        """Return h_t of every step, (batch, time, hidden), and with `return_state` also the last one by itself.
 
-        Raises:
-            ValueError: if `x` has other features than the layer, no step, or does not fit `state`.
+        Raises ValueError if `x` has other features than the layer, no step, or does not fit `state`.
         """
         wanted = _check(x, self.in_features, self.hidden_features, {} if state is None else {"h": state})
         h = x.new_zeros(wanted) if state is None else state
@@ -58,7 +54,7 @@ class RNN(nn.Module):
 
 
 class _Gated(nn.Module):
-    r"""The six equations that an LSTM of vectors and one of maps have in common.
+    r"""The six equations that LSTMs of vectors and of maps share.
 
     (1) $i_t = \sigma(W_{xi} x_t + W_{hi} h_{t-1} + w_{ci} \circ c_{t-1} + b_i)$
 
@@ -71,25 +67,40 @@ class _Gated(nn.Module):
     (5) $o_t = \sigma(W_{xo} x_t + W_{ho} h_{t-1} + w_{co} \circ c_t + b_o)$, which sees the new cell state
 
     (6) $h_t = o_t \circ \tanh c_t$
+
+    The layers' `forward` takes `x`, (batch, time, in, ...), any number of steps. Given a `state` (h, c), it continues
+    where another call ended; it starts from zeros otherwise. Hook points: `i f g c o h`.
     """
 
-    input_to_state: nn.Module  # the four parts in torch's order: i f g o; the only bias
+    input_to_state: nn.Module  # the four parts in torch's order, i f g o; it has the only bias
     state_to_state: nn.Module
     peepholes: nn.Parameter | None  # w_ci, w_cf, w_co, each as it multiplies c
 
-    def __init__(self):
+    def __init__(self, num_in: int, num_hidden: int):
         super().__init__()
+        _check_sizes(num_in, num_hidden)
+        self.num_in, self.num_hidden = num_in, num_hidden
         self.hooks = nn.ModuleDict({name: HookPoint() for name in "ifgcoh"})
 
-    def _run(self, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-        batch, time = x.shape[:2]
-        # All steps at once: what the input gives needs no state.
-        steps = self.input_to_state(x.flatten(0, 1)).unflatten(0, (batch, time)).unbind(1)
+    def forward(
+        self,
+        x: Float[Tensor, "batch time in *space"],
+        state: tuple[State, State] | None = None,
+        return_state: bool = False,
+    ) -> Hidden | tuple[Hidden, tuple[State, State]]:
+        """Return h_t of every step, (batch, time, hidden, ...), and with `return_state` also the last (h, c).
+
+        Raises ValueError if `x` has other features than the layer, no step, or does not fit `state`.
+        """
+        wanted = _check(x, self.num_in, self.num_hidden, dict(zip("hc", state or (), strict=False)))
+        h, c = state or 2 * [x.new_zeros(wanted)]
         hidden = []
-        for projected in steps:
+        # The input's part needs no state, so all steps are computed at once.
+        for projected in self.input_to_state(x.flatten(0, 1)).unflatten(0, x.shape[:2]).unbind(1):
             h, c = self._step(projected, h, c)
             hidden.append(h)
-        return torch.stack(hidden, 1), (h, c)
+        output = torch.stack(hidden, 1)
+        return (output, (h, c)) if return_state else output
 
     def _step(self, projected: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         sum_i, sum_f, sum_g, sum_o = (projected + self.state_to_state(h)).chunk(4, 1)
@@ -107,42 +118,25 @@ class LSTM(_Gated):
 
     Without `peepholes` it is `torch.nn.LSTM` with one bias instead of two. Weights and peepholes start uniform in
     +-1/sqrt(hidden) as there, biases at 0, that of the forget gate at `forget_bias`. With `in_features` 0 there is no
-    input term: `x` has no features then, and says only for how many steps. Hook points: `i f g c o h`.
+    input term: `x` then has no features and only gives the number of steps.
     """
 
     def __init__(self, in_features: int, hidden_features: int, *, peepholes: bool = True, forget_bias: float = 0.0):
-        super().__init__()
-        _check_sizes(in_features, hidden_features)
-        self.in_features, self.hidden_features = in_features, hidden_features
+        super().__init__(in_features, hidden_features)
         self.input_to_state = _Linear(in_features, 4 * hidden_features)
         self.state_to_state = nn.Linear(hidden_features, 4 * hidden_features, bias=False)
         self.peepholes = nn.Parameter(torch.empty(3, hidden_features)) if peepholes else None
         _initialise(self, hidden_features)
-        _set_forget_bias(self.input_to_state.bias, forget_bias)
-
-    def forward(
-        self, x: Float[Tensor, "batch time in"], state: tuple[Given, Given] | None = None, return_state: bool = False
-    ) -> Hidden | tuple[Hidden, tuple[Float[Tensor, "batch hidden"], Float[Tensor, "batch hidden"]]]:
-        """h_t of every step, (batch, time, hidden), and the last (h, c) where `return_state`.
-
-        Any number of steps; `state` continues where another call ended, and is zero without it.
-
-        Raises:
-            ValueError: if `x` has other features than the layer, no step, or does not fit `state`.
-        """
-        wanted = _check(x, self.in_features, self.hidden_features, dict(zip("hc", state or (), strict=False)))
-        output, last = self._run(x, *(state or 2 * [x.new_zeros(wanted)]))
-        return (output, last) if return_state else output
+        nn.init.constant_(self.input_to_state.bias.chunk(4)[1], forget_bias)
 
 
 class PeepholeConvLSTM(_Gated):
     """ConvLSTM as first published (Shi et al. 2015): equations (1) to (6) of maps, with convolutions as products.
 
-    `peepholes`: "none"; "channel", one number per channel, which alone gives the parameters that paper prints; or
-    "full", one per channel and position, for maps of the one `size` (height, width) only. Both kernels keep the size of
-    the map, with zeros around it, or `circular`: then the map has no border. With `in_channels` 0 there is no input
-    term: `x` has no channels then, and says only for how many steps. Biases start at 0, that of the forget gate at
-    `forget_bias`. Hook points: `i f g c o h`.
+    Its `peepholes` are one number per channel, which alone gives the parameter counts that the paper prints. Both
+    kernels keep the size of the map, with zeros around it, or `circular`: then the map has no border, and must be as
+    large as the kernels reach. With `in_channels` 0 there is no input term: `x` then has no channels and only gives
+    the number of steps. Biases start at 0, that of the forget gate at `forget_bias`.
     """
 
     def __init__(
@@ -152,61 +146,25 @@ class PeepholeConvLSTM(_Gated):
         input_kernel: int,
         state_kernel: int,
         *,
-        peepholes: str = "none",
-        size: tuple[int, int] | None = None,
+        peepholes: bool = False,
         circular: bool = False,
         forget_bias: float = 0.0,
     ):
-        super().__init__()
-        _check_sizes(in_channels, hidden_channels)
+        super().__init__(in_channels, hidden_channels)
         if min(input_kernel, state_kernel) < 1 or not input_kernel % 2 == state_kernel % 2 == 1:
             raise ValueError(f"needed odd kernels, which have a centre; got {input_kernel} and {state_kernel}")
-        if peepholes not in PEEPHOLES:
-            raise LookupError(f"no peepholes {peepholes!r}; there are {', '.join(PEEPHOLES)}")
-        if (peepholes == "full") != (size is not None):
-            raise ValueError(f"a size belongs to full peepholes, and to no others; got {peepholes!r} with {size}")
-        self.in_channels, self.hidden_channels, self.size, self.circular = in_channels, hidden_channels, size, circular
-        self.input_to_state = _convolution(in_channels, 4 * hidden_channels, input_kernel, circular=circular, bias=True)
-        self.state_to_state = _convolution(
-            hidden_channels, 4 * hidden_channels, state_kernel, circular=circular, bias=False
-        )
-        self.peepholes = None
-        if peepholes != "none":
-            self.peepholes = nn.Parameter(torch.zeros(3, hidden_channels, *(size or (1, 1))))
-        _set_forget_bias(self.input_to_state.bias, forget_bias)
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch time in height width"],
-        state: tuple[GivenMaps, GivenMaps] | None = None,
-        return_state: bool = False,
-    ) -> (
-        HiddenMaps
-        | tuple[
-            HiddenMaps, tuple[Float[Tensor, "batch hidden height width"], Float[Tensor, "batch hidden height width"]]
-        ]
-    ):
-        """H_t of every step, (batch, time, hidden, height, width), and the last (H, C) where `return_state`.
-
-        Raises:
-            ValueError: if `x` has other channels than the layer, no step, or does not fit `state`; if the maps are not
-                of the size of full peepholes, or smaller than what a circular kernel reaches to one side.
-        """
-        wanted = _check(x, self.in_channels, self.hidden_channels, dict(zip("hc", state or (), strict=False)))
-        if self.size is not None and wanted[2:] != tuple(self.size):
-            raise ValueError(f"full peepholes were made for maps of {self.size}; got {wanted[2:]}")
-        reach = max(layer.kernel_size[0] // 2 for layer in (self.input_to_state, self.state_to_state))
-        if self.circular and reach > min(wanted[2:]):
-            raise ValueError(f"a circular kernel that reaches {reach} px needs a map of that size; got {wanted[2:]}")
-        output, last = self._run(x, *(state or 2 * [x.new_zeros(wanted)]))
-        return (output, last) if return_state else output
+        parts = 4 * hidden_channels
+        self.input_to_state = _convolution(in_channels, parts, input_kernel, circular=circular, bias=True)
+        self.state_to_state = _convolution(hidden_channels, parts, state_kernel, circular=circular, bias=False)
+        self.peepholes = nn.Parameter(torch.zeros(3, hidden_channels, 1, 1)) if peepholes else None
+        nn.init.constant_(self.input_to_state.bias.chunk(4)[1], forget_bias)
 
 
 def chrono_forget_bias(longest: int) -> float:
-    """ln(longest - 1), with which a forget gate keeps e^-1 of what is in the cell state over `longest` steps.
+    """Return ln(longest - 1), the bias at which a forget gate keeps e^-1 of the cell state over `longest` steps.
 
-    Tallec & Ollivier 2018 draw a bias for each unit between 1 step and the longest; this is the longest's. Raises
-    ValueError for less than 2 steps.
+    Tallec & Ollivier 2018 draw a bias for each unit between 1 step and the longest; this one is for the longest. Raises
+    ValueError for fewer than 2 steps.
     """
     if longest < 2:
         raise ValueError(f"a dependency lasts 2 steps or more; got {longest}")
@@ -214,16 +172,14 @@ def chrono_forget_bias(longest: int) -> float:
 
 
 class _Linear(nn.Linear):
-    """A Linear that may have no input: then its bias alone."""
+    """A Linear that may have no input, only a bias."""
 
     def reset_parameters(self) -> None:
-        """Leave the weights to the layer that holds it; torch's own start warns of a weight without elements."""
+        """Leave initialisation to the layer: torch's own warns of a weight without elements."""
 
 
 class _Bias(nn.Module):
-    """What remains of a convolution without input channels."""
-
-    kernel_size = (1, 1)
+    """A convolution without input channels, of which only the bias remains."""
 
     def __init__(self, out_channels: int):
         super().__init__()
@@ -256,18 +212,13 @@ def _initialise(layer: nn.Module, hidden_features: int) -> None:
             parameter.uniform_(-1 / math.sqrt(hidden_features), 1 / math.sqrt(hidden_features))
 
 
-@torch.no_grad()
-def _set_forget_bias(bias: nn.Parameter, value: float) -> None:
-    bias.chunk(4)[1].fill_(value)
-
-
 def _check_sizes(num_in: int, num_hidden: int) -> None:
     if num_in < 0 or num_hidden < 1:
         raise ValueError(f"needed at least one hidden unit and no negative input; got {num_hidden} and {num_in}")
 
 
 def _check(x: Tensor, num_in: int, num_hidden: int, state: dict[str, Tensor]) -> tuple[int, ...]:
-    """The shape of a state for `x`."""
+    """Return the shape of a state for `x`."""
     space = tuple(x.shape[3:])
     if x.shape[2] != num_in or min(*x.shape[:2], *space) < 1:
         names = "batch, time, {}" + (", height, width" if space else "")
