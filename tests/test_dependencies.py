@@ -1,16 +1,33 @@
 """Which files decide a result, told from imports."""
 
+import ast
 import subprocess
 import sys
 
 import pytest
 
 from gatescope.dependencies import TRAINING, digest_of, files_behind, imported, training_digest
+from gatescope.files import PACKAGES, library_files
 from gatescope.paths import LIBRARY
+
+MODULES = [path for path in library_files() if path.suffix == ".py" and path.stem != "__init__"]
+PUBLIC = [
+    ".".join(path.relative_to(LIBRARY).parent.parts)
+    for package in PACKAGES
+    for path in (LIBRARY / package).rglob("__init__.py")
+    if "__all__" in path.read_text()
+]
 
 
 def names_behind(*modules):
     return {path.relative_to(LIBRARY).as_posix() for path in files_behind(modules)}
+
+
+def public_names(package):
+    """What `__all__` of a package lists."""
+    body = ast.parse((LIBRARY / package.replace(".", "/") / "__init__.py").read_text()).body
+    lists = [node.value for node in body if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"]
+    return ast.literal_eval(lists[0])
 
 
 def test_a_training_is_decided_by_all_the_code_it_runs_through():
@@ -45,23 +62,47 @@ def test_clips_are_decided_by_the_renderer_and_by_what_a_clip_is():
 
 
 def test_a_name_that_a_package_passes_on_leads_to_its_own_module():
-    assert imported("from gatescope.loaders import read_clip") == ("gatescope.loaders.reading",)
-    assert imported("def f():\n    from gatescope.loaders import clip") == ("gatescope.loaders.clip",)
-    assert imported("import numpy\nimport gatescope.loaders.flow as flow") == ("gatescope.loaders.flow",)
-    assert imported("from .clip import Clip", "gatescope.loaders") == ("gatescope.loaders.clip",)
-    assert imported("from ..models import cells", "gatescope.loaders") == ("gatescope.models.cells",)
+    assert imported("from gatescope.loaders import read_clip") == ["gatescope.loaders.reading"]
+    assert imported("def f():\n    from gatescope.loaders import clip") == ["gatescope.loaders.clip"]
+    assert imported("import numpy\nimport gatescope.loaders.flow as flow") == ["gatescope.loaders.flow"]
 
 
-def test_a_name_that_is_made_when_asked_for_brings_its_whole_package():
-    assert {"gatescope.pictures", "gatescope.pictures.scrubber"} <= set(
-        imported("from gatescope.pictures import Scrubber")
-    )
+def test_relative_imports_and_renamed_ones_are_followed():
+    assert imported("from .clip import Clip as C", "gatescope.loaders") == ["gatescope.loaders.clip"]
+    assert imported("from ..models import cells", "gatescope.loaders") == ["gatescope.models.cells"]
+    assert imported("from . import clip as c", "gatescope.loaders") == ["gatescope.loaders.clip"]
+        "gatescope.loaders.clip",
+        "gatescope.loaders.flow",
+    ]
 
 
-def test_scripts_and_style_sheets_count_with_their_package():
+def test_a_name_that_is_loaded_when_asked_for_leads_to_its_own_module():
+    assert imported("from gatescope.pictures import Scrubber") == ["gatescope.pictures.scrubber"]
+    assert imported("from gatescope.pictures import explore") == ["gatescope.explorer.explorer"]
+    assert {"gatescope/pictures/scrubber.py", "gatescope/explorer/explorer.js"} <= names_behind("gatescope.pictures")
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_every_public_name_leads_to_a_module_that_is_not_a_package(package):
+    """A way to pass names on that `imported` cannot read would leave their modules out."""
+    for name in public_names(package):
+        (module,) = imported(f"from {package} import {name}")
+        assert (LIBRARY / f"{module.replace('.', '/')}.py").is_file(), name
+
+
+def test_scripts_style_sheets_and_templates_count_where_code_names_them():
     assert "gatescope/pictures/scrubber.js" in names_behind("gatescope.pictures.scrubber")
+    assert "gatescope/pictures/scrubber.js" in names_behind("gatescope.explorer.live_scrubber")
     assert "gatescope/atlas/site_template/site.css" in names_behind("gatescope.atlas.site")
-    assert not [name for name in names_behind("gatescope.models.recurrent") if not name.endswith(".py")]
+    for module in ("gatescope.pictures.intervals", "gatescope.atlas.rebuild", "gatescope.models.recurrent"):
+        assert not [name for name in names_behind(module) if not name.endswith(".py")]
+    style = files_behind([], "plt.style.use('gatescope.pictures.style')")
+    assert style == [LIBRARY / "gatescope/pictures/style.mplstyle"]
+
+
+def test_every_file_that_is_no_module_is_named_by_some_code():
+    named = names_behind(*(".".join(path.relative_to(LIBRARY).with_suffix("").parts) for path in MODULES))
+    assert {path.relative_to(LIBRARY).as_posix() for path in library_files() if path.suffix != ".py"} <= named
 
 
 def test_a_hash_changes_with_a_file_it_covers_and_with_no_other(tmp_path, monkeypatch):

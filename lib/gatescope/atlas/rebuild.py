@@ -17,7 +17,7 @@ import papermill
 from filelock import FileLock
 from jupyter_client.manager import AsyncKernelManager
 
-from gatescope.atlas.freshness import INJECTED, inputs_digest, mark_rebuilt
+from gatescope.atlas.freshness import INJECTED, inputs_digest, mark_rebuilt, own_cells
 from gatescope.atlas.manifest import load_manifest, manifest_text
 from gatescope.atlas.notebook_parameters import Value, check_values, read_parameters
 from gatescope.atlas.publish import publish, recover
@@ -100,7 +100,7 @@ def read_source(notebook: Path) -> nbformat.NotebookNode:
     kernel = node.metadata.get("kernelspec", {})
     if not (kernel.get("name") and kernel.get("language")):
         raise RebuildError(f"{notebook.name} needs `kernelspec` with name and language in its metadata")
-    node.cells = [cell for cell in node.cells if INJECTED not in cell.metadata.get("tags", [])]
+    node.cells = own_cells(node)
     for cell in node.cells:
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
