@@ -1,33 +1,20 @@
 """Which files decide a result, told from imports."""
 
-import ast
 import subprocess
 import sys
 
 import pytest
 
 from gatescope.dependencies import TRAINING, digest_of, files_behind, imported, training_digest
-from gatescope.files import PACKAGES, library_files
+from gatescope.files import library_files
 from gatescope.paths import LIBRARY
+from public_names import public_names
 
 MODULES = [path for path in library_files() if path.suffix == ".py" and path.stem != "__init__"]
-PUBLIC = [
-    ".".join(path.relative_to(LIBRARY).parent.parts)
-    for package in PACKAGES
-    for path in (LIBRARY / package).rglob("__init__.py")
-    if "__all__" in path.read_text()
-]
 
 
 def names_behind(*modules):
     return {path.relative_to(LIBRARY).as_posix() for path in files_behind(modules)}
-
-
-def public_names(package):
-    """What `__all__` of a package lists."""
-    body = ast.parse((LIBRARY / package.replace(".", "/") / "__init__.py").read_text()).body
-    lists = [node.value for node in body if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"]
-    return ast.literal_eval(lists[0])
 
 
 def test_a_training_is_decided_by_all_the_code_it_runs_through():
@@ -71,9 +58,6 @@ def test_relative_imports_and_renamed_ones_are_followed():
     assert imported("from .clip import Clip as C", "gatescope.loaders") == ["gatescope.loaders.clip"]
     assert imported("from ..models import cells", "gatescope.loaders") == ["gatescope.models.cells"]
     assert imported("from . import clip as c", "gatescope.loaders") == ["gatescope.loaders.clip"]
-        "gatescope.loaders.clip",
-        "gatescope.loaders.flow",
-    ]
 
 
 def test_a_name_that_is_loaded_when_asked_for_leads_to_its_own_module():
@@ -82,10 +66,10 @@ def test_a_name_that_is_loaded_when_asked_for_leads_to_its_own_module():
     assert {"gatescope/pictures/scrubber.py", "gatescope/explorer/explorer.js"} <= names_behind("gatescope.pictures")
 
 
-@pytest.mark.parametrize("package", PUBLIC)
-def test_every_public_name_leads_to_a_module_that_is_not_a_package(package):
+@pytest.mark.parametrize(("package", "names"), public_names().items())
+def test_every_public_name_leads_to_a_module_that_is_not_a_package(package, names):
     """A way to pass names on that `imported` cannot read would leave their modules out."""
-    for name in public_names(package):
+    for name in names:
         (module,) = imported(f"from {package} import {name}")
         assert (LIBRARY / f"{module.replace('.', '/')}.py").is_file(), name
 

@@ -37,7 +37,7 @@ def files_behind(modules: Iterable[str], source: str = "") -> list[Path]:
     waiting = [*modules, *imported(source)]
     while waiting:
         name = waiting.pop()
-        path = _file(name)
+        path = module_file(name)
         if path is None:
             raise LookupError(f"the library has no module {name}; it has the packages {', '.join(PACKAGES)}")
         if path not in texts:
@@ -80,10 +80,10 @@ def _imports(source: str, package: str) -> list[tuple[str, str, str]]:
 
 def _home(module: str, name: str) -> str:
     """The module that defines what `from module import name` brings, which a package may only pass on."""
-    path = _file(module)
+    path = module_file(module)
     if not name or path is None or path.name != "__init__.py":
         return module
-    if _file(f"{module}.{name}"):
+    if module_file(f"{module}.{name}"):
         return f"{module}.{name}"
     for base, original, bound in _imports(path.read_text(), module):
         if bound == name:
@@ -91,8 +91,8 @@ def _home(module: str, name: str) -> str:
     return module
 
 
-def _file(name: str) -> Path | None:
-    """The file of a module or of a package's `__init__`; None for any other name."""
+def module_file(name: str) -> Path | None:
+    """Return the file of a module or of a package's `__init__`; None for any other name."""
     path = LIBRARY.joinpath(*name.split("."))
     found = [each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file()]
     return found[0] if found else None
