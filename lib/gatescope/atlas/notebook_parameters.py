@@ -1,4 +1,4 @@
-"""What may be set in a notebook: its parameters cell, read by its syntax and held to one plain form."""
+"""Parameters of a notebook: the cell that sets them, parsed and held to one plain form."""
 
 import ast
 import io
@@ -15,7 +15,7 @@ FORM = "name: type = literal  # unit and meaning"
 
 
 class ParameterError(ValueError):
-    """A parameters cell out of form, or a value it has no place for."""
+    """Raised for a parameters cell in another form, or a name or value that it has no place for."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Parameter:
     default: Value
 
     def check(self, value: object) -> Value:
-        """`value` as this parameter holds it; raises ParameterError where the type is another."""
+        """Return `value` as this parameter holds it, an int as float; raises ParameterError for another type."""
         kind = self.type
         if kind.startswith("list["):
             element = Parameter(f"an element of {self.name}", kind[5:-1], "")
@@ -36,13 +36,13 @@ class Parameter:
             return [element.check(item) for item in value]
         if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
-        # A bool is an int to Python, not to a reader.
+        # isinstance takes a bool for an int; a reader does not.
         if not isinstance(value, SCALARS[kind]) or (kind == "int" and isinstance(value, bool)):
             raise ParameterError(f"{self.name} must be a {kind}; got {value!r}")
         return value
 
     def parse(self, text: str) -> Value:
-        """The value that `text` from a command line stands for."""
+        """Return the value that `text` from a command line stands for; raises ParameterError for another type."""
         if self.type == "str":
             return text
         try:
@@ -53,10 +53,10 @@ class Parameter:
 
 
 def read_parameters(notebook: NotebookNode) -> dict[str, Parameter]:
-    """The parameters of a notebook by name; raises ParameterError for a cell that is out of form.
+    """Return the parameters of a notebook by name; raises ParameterError for a cell in another form.
 
-    Papermill drops or overwrites what it cannot read and says nothing, so whatever it could misread is
-    refused here: no tagged cell or several, a `|` in a type, a `=` in a comment, a value that is computed.
+    Papermill silently drops or overwrites what it cannot read. So this refuses no tagged cell or several, a `|` in a
+    type, a `=` in a comment and a value that is computed.
     """
     cells = [
         cell for cell in notebook.cells if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", [])
@@ -84,12 +84,12 @@ def read_parameters(notebook: NotebookNode) -> dict[str, Parameter]:
 
 
 def check_values(parameters: Mapping[str, Parameter], given: Mapping[str, object]) -> dict[str, Value]:
-    """The given values, checked; raises ParameterError for a name or a type the notebook does not have."""
+    """Return the given values, checked; raises ParameterError for an unknown name or another type."""
     return {name: _named(parameters, name).check(value) for name, value in given.items()}
 
 
 def parse_values(parameters: Mapping[str, Parameter], given: Mapping[str, str]) -> dict[str, Value]:
-    """The values that texts from a command line stand for; raises ParameterError as `check_values` does."""
+    """Return the values that texts from a command line stand for; raises ParameterError as `check_values` does."""
     return {name: _named(parameters, name).parse(text) for name, text in given.items()}
 
 

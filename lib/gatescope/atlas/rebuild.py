@@ -1,7 +1,7 @@
 """Run one notebook strictly: its files reach the tree only when every cell ran and every figure is there.
 
-A notebook at TREE/notebooks/NAME.ipynb leaves itself, its files in TREE/figures/ and their entries in the
-manifest there; TREE/build/ holds what a run needs on the way.
+A run of TREE/notebooks/NAME.ipynb writes the notebook itself, its figures to TREE/figures/ and their entries to the
+manifest there; TREE/build/ holds temporary files.
 """
 
 import itertools
@@ -24,7 +24,7 @@ from gatescope.atlas.publish import publish, recover
 from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.paths import FINISHED, RUN_FIGURES
 
-# The result of a sum depends on how many threads share it, the order of a set on the seed of its hash.
+# The bits of a sum depend on the number of threads, the order of a set on the seed of its hash.
 PINNED = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -34,16 +34,16 @@ PINNED = {
 }
 CELL_TIMEOUT_S = 1800
 MESSAGE_TIMEOUT_S = 120
-STARTS = 3  # tries to bring a kernel up: two that start at once can pick the same port
+STARTS = 3  # tries to start a kernel: two that start at once can pick the same port
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 class RebuildError(RuntimeError):
-    """A notebook that did not come to its end; the tree is as it was."""
+    """Raised where a notebook did not come to its end; the tree is unchanged."""
 
 
 class PinnedKernelManager(AsyncKernelManager):
-    """A kernel whose environment fixes what bits depend on."""
+    """A kernel manager that pins threads and the hash seed, which decide the bits of a result."""
 
     async def _async_start_kernel(self, **options: Any) -> None:
         await super()._async_start_kernel(env={**os.environ, **PINNED}, **options)
@@ -54,10 +54,10 @@ class PinnedKernelManager(AsyncKernelManager):
 def rebuild(
     notebook: Path, given: Mapping[str, object] | None = None, *, cell_timeout_s: int = CELL_TIMEOUT_S
 ) -> dict[str, Any]:
-    """The manifest's new entries, once notebook, figures and manifest stand in the tree.
+    """Run a notebook with the `given` parameters, and return its new entries of the manifest.
 
-    Raises ParameterError for a parameter the notebook does not have, RebuildError for a run that failed,
-    OSError for a disk that did; after any of them the tree is as it was.
+    Raises ParameterError for a parameter the notebook does not have, RebuildError for a run that failed and OSError
+    for a disk that did; after any of them the tree is unchanged.
     """
     notebook = notebook.resolve()
     tree = notebook.parent.parent
@@ -90,9 +90,9 @@ def rebuild(
 
 
 def read_source(notebook: Path) -> nbformat.NotebookNode:
-    """A notebook as its author wrote it: no outputs, no cell that papermill put in.
+    """Return a notebook as its author wrote it, without outputs and the cell that papermill puts in.
 
-    Raises RebuildError if it does not say which kernel runs it.
+    Raises RebuildError where it has no cell ids or does not name its kernel.
     """
     node = nbformat.read(notebook, as_version=nbformat.NO_CONVERT)
     if (node.nbformat, node.nbformat_minor) < (4, 5):
@@ -119,7 +119,7 @@ def _execute(
                 parameters=dict(given),
                 cwd=stage,
                 progress_bar=False,
-                # Written once, by us, at the end.
+                # Written once, at the end, by `rebuild`.
                 request_save_on_cell_execute=False,
                 execution_timeout=cell_timeout_s,
                 iopub_timeout=MESSAGE_TIMEOUT_S,
@@ -129,7 +129,7 @@ def _execute(
                 store_widget_state=False,
                 on_cell_start=lambda cell, cell_index: started.append(cell_index),
             )
-        # Papermill lets through whatever nbclient, the kernel's channels and the cells raise.
+        # Papermill passes on whatever nbclient, the kernel's channels and the cells raise.
         except Exception as error:
             if started or start == STARTS:
                 where = f"cell {started[-1] + 1}" if started else "the kernel's start"
@@ -137,7 +137,7 @@ def _execute(
 
 
 def check_every_cell_ran(notebook: nbformat.NotebookNode) -> None:
-    """Raises RebuildError unless its code cells ran once each, in order and without an error."""
+    """Raise RebuildError unless its code cells ran once each, in order and without an error."""
     count = 0
     for number, cell in enumerate(notebook.cells, 1):
         if cell.cell_type != "code" or not cell.source.strip():
@@ -177,12 +177,12 @@ def _moves(tree: Path, notebook: Path, stage: Path, entries: dict[str, dict]) ->
         raise RebuildError(f"figure {name} is {others[name]['notebook']}'s already")
     with atomic_write(stage / "manifest.json") as temporary:
         temporary.write_text(manifest_text(others | entries))
-    # The manifest last: until it stands, its hashes tell that the figures do not belong to it.
+    # The manifest last: until it is written, its hashes show that the figures do not belong to it.
     return moves | {notebook: stage / notebook.name, figures / "manifest.json": stage / "manifest.json"}
 
 
 def _clean(node: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without what changes from run to run: times, paths, versions, the state of widgets."""
+    """The notebook without times, paths, versions and the state of widgets, which change from run to run."""
     node.metadata = nbformat.from_dict(
         {key: value for key, value in node.metadata.items() if key in {"kernelspec", "language_info"}}
     )
@@ -193,7 +193,7 @@ def _clean(node: nbformat.NotebookNode) -> nbformat.NotebookNode:
         if INJECTED in cell.metadata.get("tags", []):
             cell.id = INJECTED
         for output in cell.get("outputs", []):
-            # Without its state a widget is an error message; what stands beside it is shown instead.
+            # A widget without its state shows an error message; the output beside it is shown instead.
             output.get("data", {}).pop(WIDGET, None)
             output.get("metadata", {}).pop("execution", None)
     return node
