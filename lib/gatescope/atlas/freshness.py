@@ -12,12 +12,12 @@ from typing import Any
 import nbformat
 
 from gatescope.atlas.manifest import load_manifest
+from gatescope.atlas.notebook_cells import own_cells
 from gatescope.atlas.notebook_parameters import Value
 from gatescope.dependencies import digest_of, training_digest
 from gatescope.files import atomic_write, code_digest, sha256_of, sha256_of_files
 
 RUNNER = ("gatescope.atlas.rebuild", "gatescope.atlas.figures")  # code that runs a notebook, whatever it imports
-INJECTED = "injected-parameters"  # papermill's tag for the cell it puts in
 DATA = ("trainings", "checkpoints", "poses", "neurons")  # folders of descriptions, weights and results
 
 
@@ -39,11 +39,6 @@ def inputs_digest(notebook: Path, given: Mapping[str, Value]) -> str:
     }
     code = _code_behind("\n".join(source for kind, source, _ in cells if kind == "code"))
     return _digest([cells, dict(given), named, code, _data_digest(notebook.parent.parent)])
-
-
-def own_cells(node: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    """Return the cells that the author wrote: all but the one that papermill puts in."""
-    return [cell for cell in node.cells if INJECTED not in cell.metadata.get("tags", [])]
 
 
 def mark_rebuilt(notebook: Path, inputs: str) -> None:

@@ -17,8 +17,9 @@ import papermill
 from filelock import FileLock
 from jupyter_client.manager import AsyncKernelManager
 
-from gatescope.atlas.freshness import INJECTED, inputs_digest, mark_rebuilt, own_cells
+from gatescope.atlas.freshness import inputs_digest, mark_rebuilt
 from gatescope.atlas.manifest import load_manifest, manifest_text
+from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran, read_source, without_traces
 from gatescope.atlas.notebook_parameters import Value, check_values, read_parameters
 from gatescope.atlas.publish import publish, recover
 from gatescope.files import atomic_write, code_digest, sha256_of
@@ -35,11 +36,6 @@ PINNED = {
 CELL_TIMEOUT_S = 1800
 MESSAGE_TIMEOUT_S = 120
 STARTS = 3  # tries to start a kernel: two that start at once can pick the same port
-WIDGET = "application/vnd.jupyter.widget-view+json"
-
-
-class RebuildError(RuntimeError):
-    """Raised where a notebook did not come to its end; the tree is unchanged."""
 
 
 class PinnedKernelManager(AsyncKernelManager):
@@ -61,50 +57,28 @@ def rebuild(
     """
     notebook = notebook.resolve()
     tree = notebook.parent.parent
-    with _lock(tree):
-        recover(tree / "build" / "undo")
+    build = tree / "build"
+    with _lock(build):
+        recover(build / "undo")
     before = sha256_of(notebook)
     source = read_source(notebook)
     parameters = read_parameters(source)
-    values = {name: parameter.default for name, parameter in parameters.items()}
     given = check_values(parameters, given or {})
+    values = {name: parameter.default for name, parameter in parameters.items()} | given
     inputs = inputs_digest(notebook, given)
-    build = tree / "build"
-    build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{notebook.stem}-", dir=build) as folder:
         stage = Path(folder)
         executed = _execute(source, given, stage, cell_timeout_s)
         check_every_cell_ran(executed)
-        entries = _collect(stage, notebook.stem)
-        nbformat.write(_clean(executed), stage / notebook.name)
-        for entry in entries.values():
-            entry["notebook"] = notebook.stem
-            entry["parameters"] = values | given
-            entry["code"] = code_digest()
-        with _lock(tree):
+        made_by = {"notebook": notebook.stem, "parameters": values, "code": code_digest()}
+        entries = {name: entry | made_by for name, entry in _collect(stage, notebook.stem).items()}
+        nbformat.write(without_traces(executed), stage / notebook.name)
+        with _lock(build):
             if sha256_of(notebook) != before:
                 raise RebuildError(f"{notebook.name} was changed while it ran; nothing was written")
             publish(_moves(tree, notebook, stage, entries), build / "undo")
             mark_rebuilt(notebook, inputs)
     return entries
-
-
-def read_source(notebook: Path) -> nbformat.NotebookNode:
-    """Return a notebook as its author wrote it, without outputs and the cell that papermill puts in.
-
-    Raises RebuildError where it has no cell ids or does not name its kernel.
-    """
-    node = nbformat.read(notebook, as_version=nbformat.NO_CONVERT)
-    if (node.nbformat, node.nbformat_minor) < (4, 5):
-        raise RebuildError(f"{notebook.name} has no cell ids: save it in notebook format 4.5 or later")
-    kernel = node.metadata.get("kernelspec", {})
-    if not (kernel.get("name") and kernel.get("language")):
-        raise RebuildError(f"{notebook.name} needs `kernelspec` with name and language in its metadata")
-    node.cells = own_cells(node)
-    for cell in node.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    return _clean(node)
 
 
 def _execute(
@@ -134,19 +108,6 @@ def _execute(
             if started or start == STARTS:
                 where = f"cell {started[-1] + 1}" if started else "the kernel's start"
                 raise RebuildError(f"{where} failed: {str(error).strip() or type(error).__name__}") from error
-
-
-def check_every_cell_ran(notebook: nbformat.NotebookNode) -> None:
-    """Raise RebuildError unless its code cells ran once each, in order and without an error."""
-    count = 0
-    for number, cell in enumerate(notebook.cells, 1):
-        if cell.cell_type != "code" or not cell.source.strip():
-            continue
-        count += 1
-        if cell.execution_count != count:
-            raise RebuildError(f"cell {number} did not run in its turn: its count is {cell.execution_count}")
-        if any(output.output_type == "error" for output in cell.outputs):
-            raise RebuildError(f"cell {number} ended in an error")
 
 
 def _collect(stage: Path, stem: str) -> dict[str, dict[str, Any]]:
@@ -181,24 +142,6 @@ def _moves(tree: Path, notebook: Path, stage: Path, entries: dict[str, dict]) ->
     return moves | {notebook: stage / notebook.name, figures / "manifest.json": stage / "manifest.json"}
 
 
-def _clean(node: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without times, paths, versions and the state of widgets, which change from run to run."""
-    node.metadata = nbformat.from_dict(
-        {key: value for key, value in node.metadata.items() if key in {"kernelspec", "language_info"}}
-    )
-    node.metadata.get("language_info", {}).pop("version", None)
-    for cell in node.cells:
-        for key in ("papermill", "execution"):
-            cell.metadata.pop(key, None)
-        if INJECTED in cell.metadata.get("tags", []):
-            cell.id = INJECTED
-        for output in cell.get("outputs", []):
-            # A widget without its state shows an error message; the output beside it is shown instead.
-            output.get("data", {}).pop(WIDGET, None)
-            output.get("metadata", {}).pop("execution", None)
-    return node
-
-
-def _lock(tree: Path) -> FileLock:
-    (tree / "build").mkdir(exist_ok=True)
-    return FileLock(tree / "build" / "tree.lock")
+def _lock(build: Path) -> FileLock:
+    build.mkdir(exist_ok=True)
+    return FileLock(build / "tree.lock")

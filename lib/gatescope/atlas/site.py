@@ -23,7 +23,7 @@ from PIL import Image, ImageOps
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
-from gatescope.atlas.rebuild import RebuildError, check_every_cell_ran
+from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran
 from gatescope.atlas.site_markdown import PageRenderer
 from gatescope.atlas.site_reference import reference
 
