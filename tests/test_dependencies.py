@@ -64,6 +64,8 @@ def test_a_name_that_is_loaded_when_asked_for_leads_to_its_own_module():
     assert imported("from gatescope.pictures import Scrubber") == ["gatescope.pictures.scrubber"]
     assert imported("from gatescope.pictures import explore") == ["gatescope.explorer.explorer"]
     assert {"gatescope/pictures/scrubber.py", "gatescope/explorer/explorer.js"} <= names_behind("gatescope.pictures")
+    homes = "_HOMES = {'Clip': 'clip', 'RNN': 'gatescope.models.rnn'}"
+    assert imported(homes, "gatescope.loaders") == ["gatescope.loaders.clip", "gatescope.models.rnn"]
 
 
 @pytest.mark.parametrize(("package", "names"), public_names().items())

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from tqdm import tqdm
+
 from gatescope.atlas.manifest import compare, load_manifest, read_manifest
 from gatescope.paths import MANIFEST, ROOT
 
@@ -104,8 +106,6 @@ def _site(asked: argparse.Namespace) -> int:
 
 
 def _train(asked: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from gatescope.loaders import CachedClips
     from gatescope.trainings.descriptions import described_run
     from gatescope.trainings.features import FrozenFeatures

@@ -58,8 +58,8 @@ def imported(source: str, package: str = "") -> list[str]:
 def _imports(source: str, package: str) -> list[tuple[str, str, str]]:
     """Every import as a module, the name taken from it, and the name it gets here; both empty for a whole module.
 
-    An entry of a dictionary that leads from a name to a module counts as an import: packages that load a name when it
-    is first asked for keep one.
+    A package that loads names when they are first asked for keeps a dictionary `_HOMES` from names to modules; its
+    entries count as imports.
     """
     found = []
     for node in ast.walk(ast.parse(source)):
@@ -70,11 +70,9 @@ def _imports(source: str, package: str) -> list[tuple[str, str, str]]:
                 above = package.split(".")[: len(package.split(".")) + 1 - level] if level else []
                 base = ".".join([*above, *([module] if module else [])])
                 found += [(base, alias.name, alias.asname or alias.name) for alias in names]
-            case ast.Dict(keys, values):
-                for pair in zip(keys, values, strict=True):
-                    match pair:
-                        case ast.Constant(str(name)), ast.Constant(str(module)) if module.startswith(PACKAGES):
-                            found.append((module, name, name))
+            case ast.Assign([ast.Name("_HOMES")], ast.Dict() as homes):
+                for name, module in ast.literal_eval(homes).items():
+                    found.append((module if module_file(module) else f"{package}.{module}", name, name))
     return found
 
 

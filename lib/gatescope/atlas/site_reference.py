@@ -76,8 +76,11 @@ def _binding(module: str, name: str) -> ast.stmt | None:
 
 
 def _names(module: str) -> list[str]:
+    """The names in `__all__`, which is a list or made from the dictionary `_HOMES`."""
     found = _binding(module, "__all__")
-    return ast.literal_eval(found.value) if found else []
+    if found and not isinstance(found.value, ast.List):
+        found = _binding(module, "_HOMES")
+    return list(ast.literal_eval(found.value)) if found else []
 
 
 def _modules(package: str) -> list[str]:
