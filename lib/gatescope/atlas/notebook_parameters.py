@@ -28,17 +28,14 @@ class Parameter:
 
     def check(self, value: object) -> Value:
         """Return `value` as this parameter holds it, an int as float; raises ParameterError for another type."""
-        kind = self.type
-        if kind.startswith("list["):
-            element = Parameter(f"an element of {self.name}", kind[5:-1], "")
-            if not isinstance(value, list):
-                raise ParameterError(f"{self.name} must be a {kind}; got {value!r}")
+        if self.type.startswith("list[") and isinstance(value, list):
+            element = Parameter(f"an element of {self.name}", self.type[5:-1], "")
             return [element.check(item) for item in value]
-        if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+        if self.type == "float" and type(value) is int:
             return float(value)
-        # isinstance takes a bool for an int; a reader does not.
-        if not isinstance(value, SCALARS[kind]) or (kind == "int" and isinstance(value, bool)):
-            raise ParameterError(f"{self.name} must be a {kind}; got {value!r}")
+        # Not isinstance, which takes a bool for an int.
+        if type(value) is not SCALARS.get(self.type):
+            raise ParameterError(f"{self.name} must be a {self.type}; got {value!r}")
         return value
 
     def parse(self, text: str) -> Value:
@@ -66,13 +63,10 @@ def read_parameters(notebook: NotebookNode) -> dict[str, Parameter]:
     source = cells[0].source
     try:
         statements = ast.parse(source).body
-        comments = [
-            token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT
-        ]
-    except (SyntaxError, tokenize.TokenError) as error:
+    except SyntaxError as error:
         raise ParameterError(f"the parameters cell does not parse: {error}") from None
-    for token in comments:
-        if "=" in token.string:
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and "=" in token.string:
             raise ParameterError(f"line {token.start[0]} of the parameters cell has a `=` in its comment")
     parameters: dict[str, Parameter] = {}
     for statement in statements:

@@ -14,17 +14,15 @@ LONGEST_VALUE = 12  # lines of a constant that are shown
 def reference() -> str:
     """Return a page of Markdown: each package's docstring, its public names and its modules."""
     rooms = [name for top in PACKAGES for name in [top, *_modules(top)] if _modules(name) or _names(name)]
-    contents = "\n".join(f"- [`{room}`](#{room.replace('.', '')}): {_first_line(room)}" for room in rooms)
-    opening = "# Reference\n\nThe library's packages, with the names that each offers and the modules in it."
-    return "\n\n".join([opening, contents, *(part for room in rooms for part in _room(room))])
-
-
-def _room(room: str) -> list[str]:
-    parts = [f"## {room}", _prose(_tree(room))]
-    for name in _names(room):
-        parts += [f"### `{name}`", *_entry(*_definition(room, name))]
-    lines = [f"- `{module.rpartition('.')[2]}`: {_first_line(module)}" for module in _modules(room)]
-    return [*parts, "### Modules", "\n".join(lines)] if lines else parts
+    parts = ["# Reference"]
+    for room in rooms:
+        parts += [f"## {room}", _prose(_parsed(room)[0])]
+        for name in _names(room):
+            parts += [f"### `{name}`", *_entry(*_definition(room, name))]
+        said = {module: _prose(_parsed(module)[0]).partition("\n")[0] for module in _modules(room)}
+        links = {name: f"[`{name}`](#{name.replace('.', '')})" if name in rooms else f"`{name}`" for name in said}
+        parts += ["### Modules", "\n".join(f"- {links[name]}: {said[name]}" for name in said)] if said else []
+    return "\n\n".join(parts)
 
 
 def _entry(module: str, node: ast.stmt) -> list[str]:
@@ -33,54 +31,35 @@ def _entry(module: str, node: ast.stmt) -> list[str]:
         lines = _lines(module, node, node.end_lineno)
         return [_code(lines if len(lines) <= LONGEST_VALUE else [*lines[:LONGEST_VALUE], "    ..."])]
     lines = _lines(module, node, node.body[0].lineno - 1)
-    if isinstance(node, ast.FunctionDef):
-        return [_code(lines), _prose(node)]
-    for statement in node.body:
+    for statement in node.body if isinstance(node, ast.ClassDef) else []:
         if isinstance(statement, ast.AnnAssign):  # a field; its comment tells the unit
             lines += _lines(module, statement, statement.end_lineno)
         elif isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
             lines += ["", *_lines(module, statement, statement.body[0].lineno - 1)]
     parts = [_code(lines), _prose(node)]
-    for name, (home, method) in _methods(module, node).items():
-        parts += [f"#### `{node.name}.{name}`", *_entry(home, method)]
+    if isinstance(node, ast.ClassDef):
+        owners = [*filter(None, (_top(module).get(ast.unparse(base)) for base in node.bases)), node]
+        methods = {each.name: each for owner in owners for each in owner.body if isinstance(each, ast.FunctionDef)}
+        for name in [name for name in methods if name[0] != "_"]:
+            parts += [f"#### `{node.name}.{name}`", *_entry(module, methods[name])]
     return parts
 
 
-def _methods(module: str, node: ast.ClassDef) -> dict[str, tuple[str, ast.stmt]]:
-    """The public methods of a class and of its bases in the library, each with the module it stands in."""
-    bases = [_definition(module, base.id) for base in node.bases if isinstance(base, ast.Name)]
-    inherited = [_methods(*base) for base in bases if base and isinstance(base[1], ast.ClassDef)]
-    own = [each for each in node.body if isinstance(each, ast.FunctionDef) and not each.name.startswith("_")]
-    return {name: at for each in inherited for name, at in each.items()} | {each.name: (module, each) for each in own}
-
-
-def _definition(module: str, name: str) -> tuple[str, ast.stmt] | None:
-    """The module and the statement that define a name, which `module` may only pass on; None outside the library."""
-    for home in imported(f"from {module} import {name}"):
-        if statement := _binding(home, name):
-            return home, statement
-        for node in _tree(home).body:
-            for alias in node.names if isinstance(node, ast.ImportFrom) else []:
-                if name in (alias.asname, alias.name):
-                    return _definition(node.module, alias.name)
-    return None
-
-
-def _binding(module: str, name: str) -> ast.stmt | None:
-    """The statement at a module's top that defines a class, a function or a constant of this name."""
-    for node in _tree(module).body:
-        targets = [*getattr(node, "targets", []), getattr(node, "target", None)]
-        if name in [getattr(node, "name", ""), *(getattr(target, "id", "") for target in targets)]:
-            return node
-    return None
+def _definition(module: str, name: str) -> tuple[str, ast.stmt]:
+    """The module and the statement that define a name, which `module` may only pass on."""
+    (home,) = imported(f"from {module} import {name}")
+    if name in _top(home):
+        return home, _top(home)[name]
+    imports = [node for node in _parsed(home)[0].body if isinstance(node, ast.ImportFrom)]
+    (source,) = [node.module for node in imports if name in [alias.name for alias in node.names]]
+    return _definition(source, name)
 
 
 def _names(module: str) -> list[str]:
     """The names in `__all__`, which is a list or made from the dictionary `_HOMES`."""
-    found = _binding(module, "__all__")
-    if found and not isinstance(found.value, ast.List):
-        found = _binding(module, "_HOMES")
-    return list(ast.literal_eval(found.value)) if found else []
+    top = _top(module)
+    listed = top["__all__"].value if "__all__" in top else ast.List([])
+    return list(ast.literal_eval(listed if isinstance(listed, ast.List) else top["_HOMES"].value))
 
 
 def _modules(package: str) -> list[str]:
@@ -90,18 +69,24 @@ def _modules(package: str) -> list[str]:
 
 
 @cache
-def _source(module: str) -> str:
-    return module_file(module).read_text()
+def _top(module: str) -> dict[str, ast.stmt]:
+    """The statements at a module's top that define classes, functions and constants, by name."""
+    found = {}
+    for node in _parsed(module)[0].body:
+        for target in [node, *getattr(node, "targets", []), getattr(node, "target", None)]:
+            found[getattr(target, "name", getattr(target, "id", ""))] = node
+    return found
 
 
 @cache
-def _tree(module: str) -> ast.Module:
-    return ast.parse(_source(module))
+def _parsed(module: str) -> tuple[ast.Module, list[str]]:
+    source = module_file(module).read_text()
+    return ast.parse(source), source.splitlines()
 
 
 def _lines(module: str, node: ast.stmt, last: int) -> list[str]:
     first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
-    return _source(module).splitlines()[first - 1 : last]
+    return _parsed(module)[1][first - 1 : last]
 
 
 def _code(lines: list[str]) -> str:
@@ -112,7 +97,3 @@ def _prose(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
     """A docstring as Markdown, its sections (Args, Raises) as lists."""
     text = re.sub(r"^(\w+):\n(?= {4}\w)", r"\1:\n\n", ast.get_docstring(node) or "", flags=re.MULTILINE)
     return re.sub(r"^ {4}(\w[\w, ]*): ", r"- `\1`: ", text, flags=re.MULTILINE)
-
-
-def _first_line(module: str) -> str:
-    return (ast.get_docstring(_tree(module)) or "").partition("\n")[0]
