@@ -11,14 +11,16 @@ sys.modules["rfc3987_syntax"] = None  # as in gatescope.__main__: a second to im
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = [REPOSITORY / "lib" / name for name in ("gatescope", "rendered_people")]
-# Compiled by numba, which reads the functions themselves and cannot see through a wrapper.
-COMPILED = {"gatescope.loaders.number_rows", "rendered_people.raster"}
 
 
 def leaf_modules() -> list[str]:
-    """Every module of both packages that is not itself a package, by its dotted name."""
-    paths = [path.relative_to(top.parent).with_suffix("") for top in PACKAGES for path in top.rglob("*.py")]
-    return sorted(".".join(path.parts) for path in paths if path.name not in {"__init__", "__main__"})
+    """Every module of both packages that is not itself a package, by its dotted name.
+
+    Without what numba compiles, which reads the functions themselves and cannot see through a wrapper.
+    """
+    paths = [path for top in PACKAGES for path in top.rglob("*.py") if path.name not in {"__init__.py", "__main__.py"}]
+    plain = [path for path in paths if "numba.njit(" not in path.read_text()]
+    return sorted(".".join(path.relative_to(REPOSITORY / "lib").with_suffix("").parts) for path in plain)
 
 
 def execute(loader, module):
@@ -30,11 +32,8 @@ def execute(loader, module):
 _JaxtypingLoader.exec_module = execute
 
 
-# Leaf modules by name: the hook takes all that lies below a name, so a package would bring COMPILED back.
-install_import_hook(
-    [name for name in leaf_modules() if name not in COMPILED],
-    "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
-)
+# Leaf modules by name: the hook takes all that lies below a name, so a package would bring the compiled ones back.
+install_import_hook(leaf_modules(), "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
 @pytest.fixture

@@ -6,7 +6,11 @@ import sys
 import pytest
 
 from gatescope.dependencies import TRAINING, digest_of, files_behind, imported, training_digest
+from gatescope.files import library_files
 from gatescope.paths import LIBRARY
+from public_names import public_names
+
+MODULES = [path for path in library_files() if path.suffix == ".py" and path.stem != "__init__"]
 
 
 def names_behind(*modules):
@@ -45,23 +49,46 @@ def test_clips_are_decided_by_the_renderer_and_by_what_a_clip_is():
 
 
 def test_a_name_that_a_package_passes_on_leads_to_its_own_module():
-    assert imported("from gatescope.loaders import read_clip") == ("gatescope.loaders.reading",)
-    assert imported("def f():\n    from gatescope.loaders import clip") == ("gatescope.loaders.clip",)
-    assert imported("import numpy\nimport gatescope.loaders.flow as flow") == ("gatescope.loaders.flow",)
-    assert imported("from .clip import Clip", "gatescope.loaders") == ("gatescope.loaders.clip",)
-    assert imported("from ..models import cells", "gatescope.loaders") == ("gatescope.models.cells",)
+    assert imported("from gatescope.loaders import read_clip") == ["gatescope.loaders.reading"]
+    assert imported("def f():\n    from gatescope.loaders import clip") == ["gatescope.loaders.clip"]
+    assert imported("import numpy\nimport gatescope.loaders.flow as flow") == ["gatescope.loaders.flow"]
 
 
-def test_a_name_that_is_made_when_asked_for_brings_its_whole_package():
-    assert {"gatescope.pictures", "gatescope.pictures.scrubber"} <= set(
-        imported("from gatescope.pictures import Scrubber")
-    )
+def test_relative_imports_and_renamed_ones_are_followed():
+    assert imported("from .clip import Clip as C", "gatescope.loaders") == ["gatescope.loaders.clip"]
+    assert imported("from ..models import cells", "gatescope.loaders") == ["gatescope.models.cells"]
+    assert imported("from . import clip as c", "gatescope.loaders") == ["gatescope.loaders.clip"]
 
 
-def test_scripts_and_style_sheets_count_with_their_package():
+def test_a_name_that_is_loaded_when_asked_for_leads_to_its_own_module():
+    assert imported("from gatescope.pictures import Scrubber") == ["gatescope.pictures.scrubber"]
+    assert imported("from gatescope.pictures import explore") == ["gatescope.explorer.explorer"]
+    assert {"gatescope/pictures/scrubber.py", "gatescope/explorer/explorer.js"} <= names_behind("gatescope.pictures")
+    homes = "_HOMES = {'Clip': 'clip', 'RNN': 'gatescope.models.rnn'}"
+    assert imported(homes, "gatescope.loaders") == ["gatescope.loaders.clip", "gatescope.models.rnn"]
+
+
+@pytest.mark.parametrize(("package", "names"), public_names().items())
+def test_every_public_name_leads_to_a_module_that_is_not_a_package(package, names):
+    """A way to pass names on that `imported` cannot read would leave their modules out."""
+    for name in names:
+        (module,) = imported(f"from {package} import {name}")
+        assert (LIBRARY / f"{module.replace('.', '/')}.py").is_file(), name
+
+
+def test_scripts_style_sheets_and_templates_count_where_code_names_them():
     assert "gatescope/pictures/scrubber.js" in names_behind("gatescope.pictures.scrubber")
+    assert "gatescope/pictures/scrubber.js" in names_behind("gatescope.explorer.live_scrubber")
     assert "gatescope/atlas/site_template/site.css" in names_behind("gatescope.atlas.site")
-    assert not [name for name in names_behind("gatescope.models.recurrent") if not name.endswith(".py")]
+    for module in ("gatescope.pictures.intervals", "gatescope.atlas.rebuild", "gatescope.models.recurrent"):
+        assert not [name for name in names_behind(module) if not name.endswith(".py")]
+    style = files_behind([], "plt.style.use('gatescope.pictures.style')")
+    assert style == [LIBRARY / "gatescope/pictures/style.mplstyle"]
+
+
+def test_every_file_that_is_no_module_is_named_by_some_code():
+    named = names_behind(*(".".join(path.relative_to(LIBRARY).with_suffix("").parts) for path in MODULES))
+    assert {path.relative_to(LIBRARY).as_posix() for path in library_files() if path.suffix != ".py"} <= named
 
 
 def test_a_hash_changes_with_a_file_it_covers_and_with_no_other(tmp_path, monkeypatch):

@@ -12,8 +12,9 @@ import pytest
 from nbformat.v4 import new_code_cell
 
 from gatescope.atlas.freshness import is_current
+from gatescope.atlas.notebook_cells import RebuildError, read_source
 from gatescope.atlas.notebook_parameters import ParameterError
-from gatescope.atlas.rebuild import RebuildError, read_source, rebuild
+from gatescope.atlas.rebuild import rebuild
 from throwaway import DRAW, FINISH, content_of, write_notebook
 
 

@@ -8,6 +8,7 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_output
 
+from public_names import public_names
 from site_trees import executed, picture, plotly, write_tree
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -43,9 +44,12 @@ def small_tree(folder):
 
 @pytest.fixture(scope="module")
 def write_site():
+    """With a short reference: the library's own takes a second for every site."""
     from gatescope.atlas.site import write_site
 
-    return write_site
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gatescope.atlas.site.reference", lambda: "# Reference\n\n## `Clip`")
+        yield write_site
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +70,12 @@ def site(write_site, tmp_path_factory):
 @pytest.fixture(scope="module")
 def committed(write_site, tmp_path_factory):
     """The folder of the site of this repository."""
+    from gatescope.atlas.site_reference import reference
+
     folder = tmp_path_factory.mktemp("committed") / "site"
-    write_site(REPOSITORY, folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gatescope.atlas.site.reference", reference)
+        write_site(REPOSITORY, folder)
     return folder
 
 
@@ -92,7 +100,7 @@ def test_the_site_holds_every_notebook_and_what_they_lead_to(site):
     notebooks = {"notebooks/00_first", "notebooks/01_live", "notebooks/02_last"}
     assert found == {
         *(f"{name}.{kind}" for name in notebooks for kind in ("html", "jpg")),
-        *("index.html", "README.html", "data/README.html", "gatescope.css", "plotly.min.js"),
+        *("index.html", "README.html", "data/README.html", "reference.html", "gatescope.css", "plotly.min.js"),
     }
 
 
@@ -102,6 +110,26 @@ def test_every_notebook_of_the_repository_has_a_page_and_a_card(committed):
     cards = read(committed / "index.html").select(".cards li")
     assert [card.a["href"] for card in cards] == [f"notebooks/{name}.html" for name in names]
     assert all(card.img["alt"] and card.p.text.endswith("?") for card in cards)
+
+
+def test_the_reference_has_every_public_name_with_its_signature_and_its_docstring(committed):
+    assert read(committed / "index.html").select_one("a[href='reference.html']")
+    page = read(committed / "reference.html").main
+    parts = re.split(r"(?=<h[23] )", str(page))
+    for package, names in public_names().items():
+        if package.count(".") < 2:
+            assert page.find("h2", string=package)
+            for name in names:
+                assert page.find("h3", string=name).find_next(["div", "h3"])["class"] == ["highlight"], name
+    (clip,) = (BeautifulSoup(part, "html.parser") for part in parts if part.startswith('<h3 id="clip"'))
+    assert "class Clip:" in clip.pre.text and "    depth:" in clip.pre.text and "mm" in clip.pre.text
+    assert len(clip.select("h4")) == len(clip.select("h4 + .highlight + p"))  # methods, each with a docstring
+    assert page.find(id="gesturenetworkload").find_next("pre").text.startswith("@classmethod\ndef load(")
+
+
+def test_a_docstring_shows_its_sections_as_lists(committed):
+    (errors,) = read(committed / "reference.html").find("h3", string="sample_frames").find_next_siblings("ul")[:1]
+    assert errors.li.code.text == "ValueError"
 
 
 def test_no_page_loads_anything_from_another_host(pages):

@@ -1,4 +1,4 @@
-"""Which files of the library decide a result: those that its modules import, directly or through others."""
+"""Files of the library that decide a result: those that its code imports, directly or through others."""
 
 import ast
 from collections.abc import Iterable
@@ -11,79 +11,93 @@ from gatescope.paths import LIBRARY
 TRAINING = ("gatescope.trainings.runs", "gatescope.trainings.descriptions")
 
 
-def files_behind(modules: Iterable[str]) -> list[Path]:
-    """The files that these modules run through: their own, and of all they import from the library, sorted.
+def digest_of(modules: Iterable[str], source: str = "") -> str:
+    """Return a hash of the code that these modules and `source` run through; no other file of the library changes it.
 
-    A name that a package's `__init__` only passes on leads to the module it comes from, so that a picture does not
-    depend on every other picture. A package taken whole brings all its modules. Style sheets, scripts and templates
-    count with the package they lie in.
-
-    Raises LookupError for a module that the library does not have.
+    Raises LookupError and SyntaxError as `files_behind` does.
     """
-    found: set[Path] = set()
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        path = _file(name)
-        if path is None:
-            raise LookupError(f"the library has no module {name}; it has the packages {', '.join(PACKAGES)}")
-        if path in found:
-            continue
-        found.add(path)
-        waiting += imported(path.read_text(), name if path.name == "__init__.py" else name.rpartition(".")[0])
-    beside = {path.parent for path in found}
-    return sorted(found | {path for path in library_files() if path.suffix != ".py" and _owner(path) in beside})
-
-
-def digest_of(modules: Iterable[str]) -> str:
-    """A hash of the code that these modules run through; it outlives a change of any other file."""
-    return sha256_of_files(files_behind(modules), LIBRARY)
+    return sha256_of_files(files_behind(modules, source), LIBRARY)
 
 
 def training_digest() -> str:
-    """A hash of the code that decides how a training ends."""
+    """Return a hash of the code that decides how a training ends."""
     return digest_of(TRAINING)
 
 
+def files_behind(modules: Iterable[str], source: str = "") -> list[Path]:
+    """Return the files that these modules, and a text of Python `source`, run through, sorted.
+
+    These are the modules' own files and those of all they import from the library, at their top or in a function. A
+    name that a package's `__init__` passes on leads to the module that defines it: one picture does not depend on every
+    other. A style sheet, script or template counts where its name, or that of its folder, stands in the code.
+
+    Raises LookupError for a module that the library does not have, SyntaxError for a source that is not Python.
+    """
+    texts: dict[Path, str] = {}
+    waiting = [*modules, *imported(source)]
+    while waiting:
+        name = waiting.pop()
+        path = module_file(name)
+        if path is None:
+            raise LookupError(f"the library has no module {name}; it has the packages {', '.join(PACKAGES)}")
+        if path not in texts:
+            texts[path] = path.read_text()
+            waiting += imported(texts[path], name if path.name == "__init__.py" else name.rpartition(".")[0])
+    code = "\n".join([source, *texts.values()])
+    beside = [path for path in library_files() if path.suffix != ".py" and any(name in code for name in _names(path))]
+    return sorted([*texts, *beside])
+
+
+def imported(source: str, package: str = "") -> list[str]:
+    """Return the library's modules that `source`, a module in `package` or a cell, imports, by their full names."""
+    modules = [_home(module, name) for module, name, _ in _imports(source, package)]
+    return list(dict.fromkeys(module for module in modules if module.split(".")[0] in PACKAGES))
+
+
 @lru_cache(maxsize=1000)
-def imported(source: str, package: str = "") -> tuple[str, ...]:
-    """The library's modules that `source`, a module in `package` or a cell, imports anywhere, each by its full name."""
-    names: list[str] = []
+def _imports(source: str, package: str) -> list[tuple[str, str, str]]:
+    """Every import as a module, the name taken from it, and the name it gets here; both empty for a whole module.
+
+    A package that loads names when they are first asked for keeps a dictionary `_HOMES` from names to modules; its
+    entries count as imports.
+    """
+    found = []
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
-            base = ".".join([*above, *filter(None, [node.module])])
-            for alias in node.names:
-                names += _home(base, alias.name) if base.split(".")[0] in PACKAGES else []
-    return tuple(dict.fromkeys(name for name in names if name.split(".")[0] in PACKAGES))
+        match node:
+            case ast.Import(names):
+                found += [(alias.name, "", "") for alias in names]
+            case ast.ImportFrom(module, names, level):
+                above = package.split(".")[: len(package.split(".")) + 1 - level] if level else []
+                base = ".".join([*above, *([module] if module else [])])
+                found += [(base, alias.name, alias.asname or alias.name) for alias in names]
+            case ast.Assign([ast.Name("_HOMES")], ast.Dict() as homes):
+                for name, module in ast.literal_eval(homes).items():
+                    found.append((module if module_file(module) else f"{package}.{module}", name, name))
+    return found
 
 
-def _home(package: str, name: str) -> list[str]:
-    """Where a name that is imported from `package` is defined: one module, or all of a package that does not say."""
-    path = _file(package)
-    if path is None or path.name != "__init__.py":
-        return [package]
-    if _file(f"{package}.{name}"):
-        return [f"{package}.{name}"]
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and name in [alias.asname or alias.name for alias in node.names]:
-            return _home(node.module, name)
-    inside = [each for each in path.parent.rglob("*.py") if each != path]
-    return [package, *(".".join(each.relative_to(LIBRARY).with_suffix("").parts) for each in inside)]
+def _home(module: str, name: str) -> str:
+    """The module that defines what `from module import name` brings, which a package may only pass on."""
+    path = module_file(module)
+    if not name or path is None or path.name != "__init__.py":
+        return module
+    if module_file(f"{module}.{name}"):
+        return f"{module}.{name}"
+    for base, original, bound in _imports(path.read_text(), module):
+        if bound == name:
+            return _home(base, original)
+    return module
 
 
-def _file(name: str) -> Path | None:
-    """The file of a module or of a package's `__init__`; None for any other name."""
+def module_file(name: str) -> Path | None:
+    """Return the file of a module or of a package's `__init__`; None for any other name."""
     path = LIBRARY.joinpath(*name.split("."))
     found = [each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file()]
     return found[0] if found else None
 
 
-def _owner(path: Path) -> Path:
-    """The folder of the package whose modules read this file, which may lie deeper."""
-    folder = path.parent
-    while not (folder / "__init__.py").exists():
-        folder = folder.parent
-    return folder
+def _names(path: Path) -> tuple[str, str]:
+    """The names under which code asks for a file that is no module, or for its folder: beside itself, and dotted."""
+    while not (path.parent / "__init__.py").exists():
+        path = path.parent
+    return path.name, ".".join(path.relative_to(LIBRARY).with_suffix("").parts)

@@ -1,4 +1,4 @@
-"""Files that survive: atomic writes and checksums, used by everything that writes."""
+"""Atomic writes, checksums, and the files of the library."""
 
 import hashlib
 import os
@@ -15,10 +15,10 @@ PACKAGES = ("gatescope", "rendered_people")
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary file beside `path` to write to; it takes the place of `path` when the block ends well.
+    """Yield a temporary file beside `path`, which replaces `path` when the block ends without an error.
 
-    The data reach the disk before the name does, so that a reader, also after a crash, finds either the old
-    file or the whole new one. If the block raises, the temporary file is removed and `path` stays as it was.
+    The data reach the disk before the name does: a reader finds the old file or the whole new one, also after a crash.
+    If the block raises, the temporary file is removed and `path` stays as it was.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        # mkstemp gives 0600; a tracked file should be as readable as any other.
+        # mkstemp gives 0600; a tracked file should be readable for all.
         temporary.chmod(0o644)
         yield temporary
         _sync(temporary)
@@ -37,13 +37,13 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def sha256_of_files(paths: Iterable[Path], relative_to: Path) -> str:
-    """One SHA-256 over many files' relative names and bytes, whatever order they come in."""
+    """Return one SHA-256 over many files' relative names and bytes, the same in any order."""
     digest = hashlib.sha256()
     for path in sorted(paths):
         digest.update(f"{path.relative_to(relative_to).as_posix()}\0{sha256_of(path)}\n".encode())
@@ -51,12 +51,12 @@ def sha256_of_files(paths: Iterable[Path], relative_to: Path) -> str:
 
 
 def library_files() -> list[Path]:
-    """Every file of the library's code, sorted."""
+    """Return every file of the library's code, sorted."""
     return sorted(path for package in PACKAGES for path in (LIBRARY / package).rglob("*") if path.suffix in CODE)
 
 
 def code_digest() -> str:
-    """A hash of the whole library's code; a commit's would change with every commit."""
+    """Return a hash of the whole library's code; unlike a commit's, it changes only with the code."""
     return sha256_of_files(library_files(), LIBRARY)
 
 

@@ -1,4 +1,4 @@
-"""Where things stand in the tree; no other module spells out a folder."""
+"""Paths of the tree's folders and files; no other module spells out a folder."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,10 @@ FIGURES = ROOT / "figures"
 MANIFEST = FIGURES / "manifest.json"
 DATA = ROOT / "data"
 CACHE = DATA / "cache"
-TRAININGS = DATA / "trainings"  # what describes them, for `gatescope train`
-CHECKPOINTS = DATA / "checkpoints"  # weights of ours that the repository holds
-POSES = DATA / "poses"  # what trainings on poses came to, and the weights of two
-NEURONS = DATA / "neurons"  # what trainings with specialised neurons came to, and the weights of a few
+TRAININGS = DATA / "trainings"  # descriptions, for `gatescope train`
+CHECKPOINTS = DATA / "checkpoints"  # weights of the trained networks
+POSES = DATA / "poses"  # results of trainings on poses, and the weights of two
+NEURONS = DATA / "neurons"  # results of trainings with specialised neurons, and the weights of a few
 RUNS = ROOT / "build" / "runs"  # trainings, finished or not
 RUN_FIGURES = Path("figures")  # of a running notebook, below its working folder
 FINISHED = "finished.json"  # in it, once the notebook came to its end

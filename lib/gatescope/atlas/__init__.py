@@ -1,1 +1,1 @@
-"""What turns notebooks into a checked collection: runs, figures and their record, the site."""
+"""A checked collection made of notebooks: their runs, figures and the record of both, and the site."""

@@ -1,4 +1,4 @@
-"""Figures from a notebook to files: the same numbers give the same bytes, with a record of both.
+"""Figures saved by a notebook: the same numbers give the same bytes, and a record holds both.
 
 Files go to the folder `figures` below the working folder. A strict rebuild (`gatescope.atlas.rebuild`) runs the
 notebook in a folder of its own and moves them into the tree; by hand they stay beside the notebook, where git
@@ -24,7 +24,7 @@ from gatescope.atlas.manifest import Number
 from gatescope.files import atomic_write, sha256_of
 from gatescope.paths import FINISHED, RUN_FIGURES
 
-# No date and no version of the library that drew it.
+# Neither the date nor the version of matplotlib, which would change the bytes.
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
 SCREEN_DPI = 96  # a browser's pixels to the inch
 MAX_BYTES = 2_000_000  # of one file in the repository
@@ -32,7 +32,7 @@ MAX_BYTES = 2_000_000  # of one file in the repository
 
 @dataclass(frozen=True)
 class SavedFigure:
-    """A figure in its file; the last line of a cell shows it, with its text for those who cannot see it."""
+    """A saved figure; as the last line of a cell it shows itself, with its alternative text."""
 
     png: Path
     alt: str
@@ -40,14 +40,14 @@ class SavedFigure:
     photos: bool  # shown as JPEG
 
     def _ipython_display_(self) -> None:
-        """The picture, and what it shows in words below it: few readers' programs pass an alternative text on."""
+        """Show the picture and its alternative text below it, which few screen readers get from the picture alone."""
         data, metadata = self._repr_mimebundle_()
         display(data, metadata=metadata, raw=True)
         display({"text/markdown": f"*{self.alt}*", "text/plain": self.alt}, raw=True)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
-        kind, picture = ("image/jpeg", _as_jpeg(self.png)) if self.photos else ("image/png", _in_palette(self.png))
-        data = {kind: base64.b64encode(picture).decode(), "text/plain": self.alt}
+        kind = "image/jpeg" if self.photos else "image/png"
+        data = {kind: base64.b64encode(_shown(self.png, self.photos)).decode(), "text/plain": self.alt}
         return data, {kind: {"alt": self.alt, "width": self.width_px}}
 
 
@@ -62,14 +62,14 @@ def save_figure(
     numbers: Mapping[str, Number] | None = None,
     photos: bool = False,
 ) -> SavedFigure:
-    """The figure as saved: `figures/<name>.png`, `.svg`, and a record of what it shows.
+    """Save a figure as `figures/<name>.png` and `.svg`, with a record of what it shows, and close it.
 
-    A figure of `photos` gains nothing from vectors and its noise makes a PNG large: it has no `.svg`, and the
-    notebook shows it as JPEG, or a page of film strips would outgrow the 2 MB of a committed notebook.
-
-    `name` is the notebook's number and a few words, "05-forget-gate"; `alt` says what is seen; `data` names
+    `name` is the notebook's number and a few words, "05-forget-gate"; `alt` describes the picture; `data` names
     the data set, split and clip; `numbers` are those a reader takes away, as `exact(27)`, `computed(0.31)`,
-    `trained(0.84)` or `measured(12.5)`, all from `gatescope.atlas.manifest`.
+    `trained(0.84)` or `measured(12.5)`, all from `gatescope.atlas.manifest`. A figure of `photos` has no `.svg`, and
+    the notebook shows it as JPEG: film strips as PNG would outgrow the 2 MB of a committed notebook.
+
+    Raises ValueError for another form of name, an empty `alt` and a file above 2 MB.
     """
     if not re.fullmatch(r"\d\d(-[a-z0-9]+)+", name):
         raise ValueError(f"a figure is named by its notebook's number and words, 05-forget-gate; got {name!r}")
@@ -94,23 +94,19 @@ def save_figure(
 
 
 def finish_notebook() -> None:
-    """Say that the notebook came to its end: its last code cell, without which a rebuild is refused."""
+    """Record that the notebook came to its end; a rebuild is refused without this call in the last code cell."""
     records = {path.stem: json.loads(path.read_text()) for path in RUN_FIGURES.glob("*.json") if path.name != FINISHED}
     _write_json(RUN_FIGURES / FINISHED, records)
 
 
-def _as_jpeg(png: Path) -> bytes:
+def _shown(png: Path, photo: bool) -> bytes:
+    """A JPEG of a photo; else 256 colours: a third of the bytes, and no visible difference in lines, tiles and maps."""
     buffer = io.BytesIO()
     with Image.open(png) as image:
-        image.convert("RGB").save(buffer, "JPEG", quality=82)
-    return buffer.getvalue()
-
-
-def _in_palette(png: Path) -> bytes:
-    """A third of the bytes, and for lines, tiles and maps no difference to be seen."""
-    buffer = io.BytesIO()
-    with Image.open(png) as image:
-        image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+        if photo:
+            image.convert("RGB").save(buffer, "JPEG", quality=82)
+        else:
+            image.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 

@@ -1,43 +1,35 @@
-"""What a notebook's last good run was made from and left, by content, and whether both still stand."""
+"""A mark of each notebook's last good run: what it was made from and what it left, told by content."""
 
 import hashlib
 import json
 import re
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
 from gatescope.atlas.manifest import load_manifest
+from gatescope.atlas.notebook_cells import own_cells
 from gatescope.atlas.notebook_parameters import Value
-from gatescope.dependencies import digest_of, imported, training_digest
-from gatescope.files import atomic_write, sha256_of, sha256_of_files
+from gatescope.dependencies import digest_of, training_digest
+from gatescope.files import atomic_write, code_digest, sha256_of, sha256_of_files
 
-RUNNER = ("gatescope.atlas.rebuild", "gatescope.atlas.figures")  # what runs a notebook, whatever it imports
-INJECTED = "injected-parameters"  # papermill's tag for the cell it puts in
-
-
-def data_files(notebook: Path) -> list[Path]:
-    """The lock, the descriptions of trainings and the weights that a notebook's tree holds."""
-    tree = notebook.parent.parent
-    found = [tree / "requirements.lock"]
-    for folder in ("trainings", "checkpoints", "poses", "neurons"):
-        found += (tree / "data" / folder).rglob("*")
-    return sorted(path for path in found if path.is_file())
+RUNNER = ("gatescope.atlas.rebuild", "gatescope.atlas.figures")  # code that runs a notebook, whatever it imports
+DATA = ("trainings", "checkpoints", "poses", "neurons")  # folders of descriptions, weights and results
 
 
 def inputs_digest(notebook: Path, given: Mapping[str, Value]) -> str:
-    """A hash of all that decides what a notebook shows.
+    """Return a hash of all that decides what a notebook shows.
 
-    Its cells and parameters, the code behind them, the lock, descriptions of trainings and weights.
+    This is its cells and parameters, the code behind them, the lock, and the descriptions of trainings, weights and
+    results that its tree holds.
     """
-    node = nbformat.read(notebook, as_version=nbformat.NO_CONVERT)
     cells = [
         [cell.cell_type, cell.source, cell.metadata.get("tags", [])]
-        for cell in node.cells
-        if INJECTED not in cell.metadata.get("tags", [])
+        for cell in own_cells(nbformat.read(notebook, as_version=nbformat.NO_CONVERT))
     ]
     # A parameter may name a file, and the file change under its name.
     named = {
@@ -45,31 +37,27 @@ def inputs_digest(notebook: Path, given: Mapping[str, Value]) -> str:
         for name, value in given.items()
         if isinstance(value, str) and Path(value).is_file()
     }
-    data = sha256_of_files(data_files(notebook), notebook.parent.parent)
-    source = "\n".join(
-        re.sub(r"^\s*[%!].*$", "pass", cell, flags=re.MULTILINE) for kind, cell, _ in cells if kind == "code"
-    )
-    code = digest_of([*RUNNER, *imported(source)])
-    return _digest([cells, dict(given), named, code, data])
+    code = _code_behind("\n".join(source for kind, source, _ in cells if kind == "code"))
+    return _digest([cells, dict(given), named, code, _data_digest(notebook.parent.parent)])
 
 
 def mark_rebuilt(notebook: Path, inputs: str) -> None:
-    """Leave the mark of a good run, made from `inputs`."""
+    """Write the mark of a good run whose inputs had this digest."""
     with atomic_write(mark_of(notebook)) as temporary:
         temporary.write_text(json.dumps({"inputs": inputs, "outputs": _outputs_digest(notebook)}))
 
 
 def is_current(notebook: Path, given: Mapping[str, Value]) -> bool:
-    """Whether the tree holds what this notebook makes, with these parameters, of what now decides it."""
+    """Return True where the tree holds what this notebook, its parameters and their inputs make now."""
     mark = mark_of(notebook)
     now = {"inputs": inputs_digest(notebook, given), "outputs": _outputs_digest(notebook)}
     return mark.exists() and json.loads(mark.read_text()) == now
 
 
 def is_stale(folder: Path, description: Path) -> bool:
-    """Whether `folder` holds a training, finished or not, of other code or another description than now.
+    """Return True where `folder` holds a training of other code or another description than now, finished or not.
 
-    One whose cards cannot be read counts as such.
+    A training whose cards cannot be read is stale.
     """
     now = {**tomllib.loads(description.read_text()), "code": training_digest()}
     for card in [*folder.glob("network.json"), *folder.glob("epoch-*.json")]:
@@ -84,8 +72,26 @@ def is_stale(folder: Path, description: Path) -> bool:
 
 
 def mark_of(notebook: Path) -> Path:
-    """Where a good run of this notebook leaves its mark."""
+    """Return the path of the mark that a good run of this notebook leaves."""
     return notebook.parent.parent / "build" / "rebuilt" / f"{notebook.stem}.json"
+
+
+def _code_behind(source: str) -> str:
+    plain = re.sub(r"^\s*[%!].*$", "pass", source, flags=re.MULTILINE)
+    try:
+        return digest_of(RUNNER, plain)
+    except (SyntaxError, LookupError):  # the run will say so; until then any change of the library may mend it
+        return code_digest()
+
+
+def _data_digest(tree: Path) -> str:
+    paths = [tree / "requirements.lock", *(path for folder in DATA for path in (tree / "data" / folder).rglob("*"))]
+    return _hash_of_data(tree, tuple((path, path.stat().st_mtime_ns) for path in sorted(paths) if path.is_file()))
+
+
+@lru_cache(maxsize=1)  # the same 30 MB for every notebook
+def _hash_of_data(tree: Path, paths_and_times: tuple[tuple[Path, int], ...]) -> str:
+    return sha256_of_files([path for path, _ in paths_and_times], tree)
 
 
 def _outputs_digest(notebook: Path) -> str:

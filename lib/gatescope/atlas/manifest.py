@@ -1,4 +1,4 @@
-"""The manifest: what made each figure, which numbers it shows, and how far a rebuild may depart from them."""
+"""The manifest: the origin of each figure, the numbers it shows, and their tolerances in a rebuild."""
 
 import json
 import math
@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# kind -> how far two values of it may lie apart
-RELATIVE_TOLERANCE = 1e-4  # computed: from given weights, on another processor
-ABSOLUTE_TOLERANCE = 0.10  # trained: ten percentage points
+RELATIVE_TOLERANCE = 1e-4  # of computed numbers: from given weights, on another processor
+ABSOLUTE_TOLERANCE = 0.10  # of trained numbers: ten percentage points
 SAME_FIELDS = ("notebook", "parameters", "seed", "data", "weights")
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number a figure shows, and what a rebuild must find again."""
+    """A number that a figure shows; its kind says how close a rebuild must come."""
 
     value: float
     kind: str
@@ -27,13 +26,13 @@ class Number:
             raise ValueError(f"a trained number is a fraction between 0 and 1; got {self.value}")
 
     def agrees(self, other: "Number") -> bool:
-        """Whether `other` is the same number, as far as its kind can tell."""
+        """Return True where `other` is of the same kind and within its tolerance."""
         if self.kind != other.kind:
             return False
         if self.kind == "measured":
             return True
         if self.kind == "trained":
-            # A hair more than the tolerance, so that 0.85 and 0.75 agree in floating point too.
+            # 1e-9 more than the tolerance, so that 0.85 and 0.75 agree in floating point too.
             return abs(self.value - other.value) <= ABSOLUTE_TOLERANCE + 1e-9
         if self.kind == "computed":
             return math.isclose(self.value, other.value, rel_tol=RELATIVE_TOLERANCE, abs_tol=1e-12)
@@ -41,27 +40,27 @@ class Number:
 
 
 def exact(value: Any) -> Number:
-    """A number that must come out the same everywhere: a count, a size."""
+    """Make a number that is the same everywhere: a count, a size."""
     return Number(int(value) if float(value).is_integer() else float(value), "exact")
 
 
 def computed(value: Any) -> Number:
-    """A number computed without training: the same to 1e-4 of its size."""
+    """Make a number computed without training: the same to 1e-4 of its size."""
     return Number(float(value), "computed")
 
 
 def trained(value: Any) -> Number:
-    """A final accuracy, as a fraction: within ten percentage points."""
+    """Make a final accuracy, as a fraction: the same within ten percentage points."""
     return Number(float(value), "trained")
 
 
 def measured(value: Any) -> Number:
-    """What another processor moves further than that: a time, an error, ranks near a tie; recorded, never compared."""
+    """Make a number that is recorded and never compared: a time, an error, a rank near a tie."""
     return Number(float(value), "measured")
 
 
 def read_manifest(text: str) -> dict[str, dict[str, Any]]:
-    """The figures of a manifest's text by name; raises ValueError if it is none."""
+    """Return the figures of a manifest's text by name; raises ValueError for any other text."""
     try:
         figures = json.loads(text)["figures"]
     except (json.JSONDecodeError, KeyError, TypeError) as error:
@@ -70,17 +69,17 @@ def read_manifest(text: str) -> dict[str, dict[str, Any]]:
 
 
 def load_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    """The figures of a manifest file by name; none where there is no file yet."""
+    """Return the figures of a manifest file by name; empty where there is no file yet."""
     return read_manifest(path.read_text()) if path.exists() else {}
 
 
 def manifest_text(figures: Mapping[str, Mapping[str, Any]]) -> str:
-    """A manifest as it is stored: sorted, so that the same figures give the same bytes."""
+    """Return a manifest as it is stored: sorted, so that the same figures give the same bytes."""
     return json.dumps({"figures": figures}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def compare(committed: Mapping[str, Mapping], rebuilt: Mapping[str, Mapping]) -> list[str]:
-    """One sentence for each way the rebuilt figures depart from the committed ones; none if they agree."""
+    """Return one sentence for each way the rebuilt figures depart from the committed ones."""
     departures = []
     for name in sorted(set(committed) | set(rebuilt)):
         if name not in rebuilt:

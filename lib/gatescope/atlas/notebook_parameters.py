@@ -1,4 +1,4 @@
-"""What may be set in a notebook: its parameters cell, read by its syntax and held to one plain form."""
+"""Parameters of a notebook: the cell that sets them, parsed and held to one plain form."""
 
 import ast
 import io
@@ -15,7 +15,7 @@ FORM = "name: type = literal  # unit and meaning"
 
 
 class ParameterError(ValueError):
-    """A parameters cell out of form, or a value it has no place for."""
+    """Raised for a parameters cell in another form, or a name or value that it has no place for."""
 
 
 @dataclass(frozen=True)
@@ -27,22 +27,19 @@ class Parameter:
     default: Value
 
     def check(self, value: object) -> Value:
-        """`value` as this parameter holds it; raises ParameterError where the type is another."""
-        kind = self.type
-        if kind.startswith("list["):
-            element = Parameter(f"an element of {self.name}", kind[5:-1], "")
-            if not isinstance(value, list):
-                raise ParameterError(f"{self.name} must be a {kind}; got {value!r}")
+        """Return `value` as this parameter holds it, an int as float; raises ParameterError for another type."""
+        if self.type.startswith("list[") and isinstance(value, list):
+            element = Parameter(f"an element of {self.name}", self.type[5:-1], "")
             return [element.check(item) for item in value]
-        if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
+        if self.type == "float" and type(value) is int:
             return float(value)
-        # A bool is an int to Python, not to a reader.
-        if not isinstance(value, SCALARS[kind]) or (kind == "int" and isinstance(value, bool)):
-            raise ParameterError(f"{self.name} must be a {kind}; got {value!r}")
+        # Not isinstance, which takes a bool for an int.
+        if type(value) is not SCALARS.get(self.type):
+            raise ParameterError(f"{self.name} must be a {self.type}; got {value!r}")
         return value
 
     def parse(self, text: str) -> Value:
-        """The value that `text` from a command line stands for."""
+        """Return the value that `text` from a command line stands for; raises ParameterError for another type."""
         if self.type == "str":
             return text
         try:
@@ -53,10 +50,10 @@ class Parameter:
 
 
 def read_parameters(notebook: NotebookNode) -> dict[str, Parameter]:
-    """The parameters of a notebook by name; raises ParameterError for a cell that is out of form.
+    """Return the parameters of a notebook by name; raises ParameterError for a cell in another form.
 
-    Papermill drops or overwrites what it cannot read and says nothing, so whatever it could misread is
-    refused here: no tagged cell or several, a `|` in a type, a `=` in a comment, a value that is computed.
+    Papermill silently drops or overwrites what it cannot read. So this refuses no tagged cell or several, a `|` in a
+    type, a `=` in a comment and a value that is computed.
     """
     cells = [
         cell for cell in notebook.cells if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", [])
@@ -66,13 +63,10 @@ def read_parameters(notebook: NotebookNode) -> dict[str, Parameter]:
     source = cells[0].source
     try:
         statements = ast.parse(source).body
-        comments = [
-            token for token in tokenize.generate_tokens(io.StringIO(source).readline) if token.type == tokenize.COMMENT
-        ]
-    except (SyntaxError, tokenize.TokenError) as error:
+    except SyntaxError as error:
         raise ParameterError(f"the parameters cell does not parse: {error}") from None
-    for token in comments:
-        if "=" in token.string:
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT and "=" in token.string:
             raise ParameterError(f"line {token.start[0]} of the parameters cell has a `=` in its comment")
     parameters: dict[str, Parameter] = {}
     for statement in statements:
@@ -84,12 +78,12 @@ def read_parameters(notebook: NotebookNode) -> dict[str, Parameter]:
 
 
 def check_values(parameters: Mapping[str, Parameter], given: Mapping[str, object]) -> dict[str, Value]:
-    """The given values, checked; raises ParameterError for a name or a type the notebook does not have."""
+    """Return the given values, checked; raises ParameterError for an unknown name or another type."""
     return {name: _named(parameters, name).check(value) for name, value in given.items()}
 
 
 def parse_values(parameters: Mapping[str, Parameter], given: Mapping[str, str]) -> dict[str, Value]:
-    """The values that texts from a command line stand for; raises ParameterError as `check_values` does."""
+    """Return the values that texts from a command line stand for; raises ParameterError as `check_values` does."""
     return {name: _named(parameters, name).parse(text) for name, text in given.items()}
 
 

@@ -1,4 +1,4 @@
-"""Many files into the tree together: all of them or, after an error or a kill, none."""
+"""Transactions on files: all of them change together or, after an error or a kill, none."""
 
 import glob
 import json
@@ -11,10 +11,10 @@ from gatescope.files import atomic_write
 
 
 def publish(files: Mapping[Path, Path | None], undo: Path) -> None:
-    """Put each new file in the place of its target, or remove the target where there is none: all or nothing.
+    """Copy each new file to its target, or remove the target where the new file is None: all or nothing.
 
-    Whatever stands there is first copied to the folder `undo`, with a list of it written last. An error takes
-    every step back before it is raised; after a kill, `recover(undo)` does. One caller at a time.
+    Old targets are first copied to the folder `undo`, and a list of them is written last. An error takes every step
+    back before it is raised; after a kill, `recover(undo)` does. One caller at a time.
     """
     recover(undo)
     try:
@@ -28,13 +28,13 @@ def publish(files: Mapping[Path, Path | None], undo: Path) -> None:
     except BaseException:
         recover(undo)
         raise
-    # Without the list there is nothing to take back: from here on the new files stand.
+    # Once the list is gone, nothing is taken back: the new files stand.
     (undo / "list.json").unlink()
     shutil.rmtree(undo)
 
 
 def recover(undo: Path) -> None:
-    """Take back what a publish that was killed had done; nothing to do after one that ended."""
+    """Undo a publish that was killed; does nothing after one that ended."""
     listed = undo / "list.json"
     if listed.exists():
         for name, kept in json.loads(listed.read_text()).items():
@@ -43,7 +43,7 @@ def recover(undo: Path) -> None:
                 half_written.unlink()
             if kept is None:
                 target.unlink(missing_ok=True)
-            elif (undo / kept).exists():  # else a recovery that was itself killed has put it back
+            elif (undo / kept).exists():  # else a recovery that was killed has put it back
                 # A rename needs no space, so a full disk cannot stop it.
                 os.replace(undo / kept, target)
         listed.unlink()

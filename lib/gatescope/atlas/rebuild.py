@@ -1,7 +1,7 @@
 """Run one notebook strictly: its files reach the tree only when every cell ran and every figure is there.
 
-A notebook at TREE/notebooks/NAME.ipynb leaves itself, its files in TREE/figures/ and their entries in the
-manifest there; TREE/build/ holds what a run needs on the way.
+A run of TREE/notebooks/NAME.ipynb writes the notebook itself, its figures to TREE/figures/ and their entries to the
+manifest there; TREE/build/ holds temporary files.
 """
 
 import itertools
@@ -17,14 +17,15 @@ import papermill
 from filelock import FileLock
 from jupyter_client.manager import AsyncKernelManager
 
-from gatescope.atlas.freshness import INJECTED, inputs_digest, mark_rebuilt
+from gatescope.atlas.freshness import inputs_digest, mark_rebuilt
 from gatescope.atlas.manifest import load_manifest, manifest_text
+from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran, read_source, without_traces
 from gatescope.atlas.notebook_parameters import Value, check_values, read_parameters
 from gatescope.atlas.publish import publish, recover
 from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.paths import FINISHED, RUN_FIGURES
 
-# The result of a sum depends on how many threads share it, the order of a set on the seed of its hash.
+# The bits of a sum depend on the number of threads, the order of a set on the seed of its hash.
 PINNED = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
@@ -34,16 +35,11 @@ PINNED = {
 }
 CELL_TIMEOUT_S = 1800
 MESSAGE_TIMEOUT_S = 120
-STARTS = 3  # tries to bring a kernel up: two that start at once can pick the same port
-WIDGET = "application/vnd.jupyter.widget-view+json"
-
-
-class RebuildError(RuntimeError):
-    """A notebook that did not come to its end; the tree is as it was."""
+STARTS = 3  # tries to start a kernel: two that start at once can pick the same port
 
 
 class PinnedKernelManager(AsyncKernelManager):
-    """A kernel whose environment fixes what bits depend on."""
+    """A kernel manager that pins threads and the hash seed, which decide the bits of a result."""
 
     async def _async_start_kernel(self, **options: Any) -> None:
         await super()._async_start_kernel(env={**os.environ, **PINNED}, **options)
@@ -54,57 +50,35 @@ class PinnedKernelManager(AsyncKernelManager):
 def rebuild(
     notebook: Path, given: Mapping[str, object] | None = None, *, cell_timeout_s: int = CELL_TIMEOUT_S
 ) -> dict[str, Any]:
-    """The manifest's new entries, once notebook, figures and manifest stand in the tree.
+    """Run a notebook with the `given` parameters, and return its new entries of the manifest.
 
-    Raises ParameterError for a parameter the notebook does not have, RebuildError for a run that failed,
-    OSError for a disk that did; after any of them the tree is as it was.
+    Raises ParameterError for a parameter the notebook does not have, RebuildError for a run that failed and OSError
+    for a disk that did; after any of them the tree is unchanged.
     """
     notebook = notebook.resolve()
     tree = notebook.parent.parent
-    with _lock(tree):
-        recover(tree / "build" / "undo")
+    build = tree / "build"
+    with _lock(build):
+        recover(build / "undo")
     before = sha256_of(notebook)
     source = read_source(notebook)
     parameters = read_parameters(source)
-    values = {name: parameter.default for name, parameter in parameters.items()}
     given = check_values(parameters, given or {})
+    values = {name: parameter.default for name, parameter in parameters.items()} | given
     inputs = inputs_digest(notebook, given)
-    build = tree / "build"
-    build.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f"{notebook.stem}-", dir=build) as folder:
         stage = Path(folder)
         executed = _execute(source, given, stage, cell_timeout_s)
         check_every_cell_ran(executed)
-        entries = _collect(stage, notebook.stem)
-        nbformat.write(_clean(executed), stage / notebook.name)
-        for entry in entries.values():
-            entry["notebook"] = notebook.stem
-            entry["parameters"] = values | given
-            entry["code"] = code_digest()
-        with _lock(tree):
+        made_by = {"notebook": notebook.stem, "parameters": values, "code": code_digest()}
+        entries = {name: entry | made_by for name, entry in _collect(stage, notebook.stem).items()}
+        nbformat.write(without_traces(executed), stage / notebook.name)
+        with _lock(build):
             if sha256_of(notebook) != before:
                 raise RebuildError(f"{notebook.name} was changed while it ran; nothing was written")
             publish(_moves(tree, notebook, stage, entries), build / "undo")
             mark_rebuilt(notebook, inputs)
     return entries
-
-
-def read_source(notebook: Path) -> nbformat.NotebookNode:
-    """A notebook as its author wrote it: no outputs, no cell that papermill put in.
-
-    Raises RebuildError if it does not say which kernel runs it.
-    """
-    node = nbformat.read(notebook, as_version=nbformat.NO_CONVERT)
-    if (node.nbformat, node.nbformat_minor) < (4, 5):
-        raise RebuildError(f"{notebook.name} has no cell ids: save it in notebook format 4.5 or later")
-    kernel = node.metadata.get("kernelspec", {})
-    if not (kernel.get("name") and kernel.get("language")):
-        raise RebuildError(f"{notebook.name} needs `kernelspec` with name and language in its metadata")
-    node.cells = [cell for cell in node.cells if INJECTED not in cell.metadata.get("tags", [])]
-    for cell in node.cells:
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-    return _clean(node)
 
 
 def _execute(
@@ -119,7 +93,7 @@ def _execute(
                 parameters=dict(given),
                 cwd=stage,
                 progress_bar=False,
-                # Written once, by us, at the end.
+                # Written once, at the end, by `rebuild`.
                 request_save_on_cell_execute=False,
                 execution_timeout=cell_timeout_s,
                 iopub_timeout=MESSAGE_TIMEOUT_S,
@@ -129,24 +103,11 @@ def _execute(
                 store_widget_state=False,
                 on_cell_start=lambda cell, cell_index: started.append(cell_index),
             )
-        # Papermill lets through whatever nbclient, the kernel's channels and the cells raise.
+        # Papermill passes on whatever nbclient, the kernel's channels and the cells raise.
         except Exception as error:
             if started or start == STARTS:
                 where = f"cell {started[-1] + 1}" if started else "the kernel's start"
                 raise RebuildError(f"{where} failed: {str(error).strip() or type(error).__name__}") from error
-
-
-def check_every_cell_ran(notebook: nbformat.NotebookNode) -> None:
-    """Raises RebuildError unless its code cells ran once each, in order and without an error."""
-    count = 0
-    for number, cell in enumerate(notebook.cells, 1):
-        if cell.cell_type != "code" or not cell.source.strip():
-            continue
-        count += 1
-        if cell.execution_count != count:
-            raise RebuildError(f"cell {number} did not run in its turn: its count is {cell.execution_count}")
-        if any(output.output_type == "error" for output in cell.outputs):
-            raise RebuildError(f"cell {number} ended in an error")
 
 
 def _collect(stage: Path, stem: str) -> dict[str, dict[str, Any]]:
@@ -177,28 +138,10 @@ def _moves(tree: Path, notebook: Path, stage: Path, entries: dict[str, dict]) ->
         raise RebuildError(f"figure {name} is {others[name]['notebook']}'s already")
     with atomic_write(stage / "manifest.json") as temporary:
         temporary.write_text(manifest_text(others | entries))
-    # The manifest last: until it stands, its hashes tell that the figures do not belong to it.
+    # The manifest last: until it is written, its hashes show that the figures do not belong to it.
     return moves | {notebook: stage / notebook.name, figures / "manifest.json": stage / "manifest.json"}
 
 
-def _clean(node: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without what changes from run to run: times, paths, versions, the state of widgets."""
-    node.metadata = nbformat.from_dict(
-        {key: value for key, value in node.metadata.items() if key in {"kernelspec", "language_info"}}
-    )
-    node.metadata.get("language_info", {}).pop("version", None)
-    for cell in node.cells:
-        for key in ("papermill", "execution"):
-            cell.metadata.pop(key, None)
-        if INJECTED in cell.metadata.get("tags", []):
-            cell.id = INJECTED
-        for output in cell.get("outputs", []):
-            # Without its state a widget is an error message; what stands beside it is shown instead.
-            output.get("data", {}).pop(WIDGET, None)
-            output.get("metadata", {}).pop("execution", None)
-    return node
-
-
-def _lock(tree: Path) -> FileLock:
-    (tree / "build").mkdir(exist_ok=True)
-    return FileLock(tree / "build" / "tree.lock")
+def _lock(build: Path) -> FileLock:
+    build.mkdir(exist_ok=True)
+    return FileLock(build / "tree.lock")

@@ -1,7 +1,7 @@
-"""Every executed notebook as a page for a browser: offline, and what is interactive in it still is.
+"""Pages for a browser, of every executed notebook: they work offline, and interactive outputs stay interactive.
 
 The site mirrors the tree: notebooks/NAME.ipynb becomes notebooks/NAME.html, and so does each Markdown file that a
-page leads to; beside them stand index.html and what the pages load.
+page leads to; beside them stand index.html, reference.html and the files that the pages load.
 """
 
 import base64
@@ -23,14 +23,15 @@ from PIL import Image, ImageOps
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
-from gatescope.atlas.rebuild import RebuildError, check_every_cell_ran
+from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran
 from gatescope.atlas.site_markdown import PageRenderer
+from gatescope.atlas.site_reference import reference
 
 TEMPLATES = Path(__file__).parent / "site_template"
-STYLE, PLOTLY = "gatescope.css", "plotly.min.js"  # what a site holds beside its pages
+STYLE, PLOTLY = "gatescope.css", "plotly.min.js"  # in a site, beside its pages
 LIGHT, DARK = "default", "github-dark"  # pygments' colours: with a contrast of 4.5 and more on ours
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
-# What the template can show, the best first; any output has the last.
+# Kinds of output that the template shows, the preferred first; every output has the last.
 SHOWN = [PLOTLY_MIME, "text/html", "text/markdown", "image/png", "image/jpeg", "text/plain"]
 PICTURES = ("image/png", "image/jpeg")
 MARKDOWN_LINK = re.compile(r"\]\(([^)#\s]+\.md)[)#]")
@@ -39,12 +40,12 @@ THUMBNAIL_BYTES = 30_000
 
 
 class SiteError(RuntimeError):
-    """A site that cannot be made of these notebooks; the old one is as it was."""
+    """Raised where these notebooks make no site; an older one is unchanged."""
 
 
 @dataclass(frozen=True)
 class Page:
-    """A notebook or a Markdown file, as the site shows it."""
+    """A notebook or a Markdown file as a page of the site."""
 
     path: str  # in the site
     title: str
@@ -55,25 +56,26 @@ class Page:
 
     @property
     def root(self) -> str:
-        """What leads from the page to the site's own folder."""
+        """Relative path from the page to the site's folder."""
         return "../" * self.path.count("/")
 
     @property
     def thumbnail_path(self) -> str:
-        """Where in the site its thumbnail stands."""
+        """Path of its thumbnail in the site."""
         return self.path.removesuffix(".html") + ".jpg"
 
 
 def write_site(tree: Path, out: Path) -> list[str]:
-    """The paths below `out` of the pages written there, of all notebooks in TREE/notebooks and what they lead to.
+    """Write a site of all notebooks in TREE/notebooks, the Markdown files they link to and the library's reference.
 
-    Raises SiteError for a notebook that was not run to its end or breaks a rule the pages need, and for a folder
-    `out` that holds anything but an older site; that one stands until the new one is complete.
+    Returns the paths of its pages, relative to `out`. An older site in `out` is replaced once the new one is complete.
+    Raises SiteError for a notebook that was not run to its end or breaks a rule that pages need, and for a folder
+    `out` that holds anything but a site.
     """
     tree, out = tree.resolve(), out.resolve()
     if out.exists() and any(out.iterdir()) and not (out / STYLE).exists():
         raise SiteError(f"{out} holds something else than a site: name another folder, or empty this one")
-    sources = _sources(tree)
+    sources = {**_sources(tree), tree / "reference.md": _as_notebook(reference())}
     links = {path: path.relative_to(tree).with_suffix(".html").as_posix() for path in sources}
     pages = [_page(path, node, links) for path, node in sources.items()]
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -100,15 +102,19 @@ def _sources(tree: Path) -> dict[Path, nbformat.NotebookNode]:
     if not sources:
         raise SiteError(f"{tree / 'notebooks'} holds no notebook")
     found = list(sources)
-    for path in found:  # which grows on the way
+    for path in found:  # grows as links are found
         if path.suffix == ".md":
-            sources[path] = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(path.read_text())])
+            sources[path] = _as_notebook(path.read_text())
         text = "\n".join(cell.source for cell in sources[path].cells if cell.cell_type == "markdown")
         targets = ((path.parent / link).resolve() for link in MARKDOWN_LINK.findall(text))
         found += [
             each for each in dict.fromkeys(targets) if each.is_file() and tree in each.parents and each not in found
         ]
     return sources
+
+
+def _as_notebook(markdown: str) -> nbformat.NotebookNode:
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(markdown)])
 
 
 def _page(path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str]) -> Page:
@@ -144,7 +150,7 @@ def _page(path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str]) ->
 
 
 def _join_captions(path: Path, node: nbformat.NotebookNode) -> None:
-    """Give each picture the text below it, where that says in Markdown what its alternative text says."""
+    """Mark each picture with its caption, where the Markdown output below repeats its alternative text."""
     for number, cell in enumerate((cell for cell in node.cells if cell.cell_type == "code"), 1):
         kept, alt = [], None
         for output in cell.outputs:
@@ -165,7 +171,7 @@ def _outputs(node: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 
 
 def _thumbnail(node: nbformat.NotebookNode) -> tuple[bytes, str] | None:
-    """Of the first picture with an alternative text, be it what stands for a viewer where scripts do not run."""
+    """A thumbnail of the first picture with an alternative text, which may be the still picture of a viewer."""
     pictures = ((output, kind) for output in _outputs(node) for kind in PICTURES if kind in output.get("data", {}))
     described = ((output.data[kind], output.metadata.get(kind, {}).get("alt")) for output, kind in pictures)
     picture, alt = next(((picture, alt) for picture, alt in described if alt), (None, None))
@@ -202,7 +208,7 @@ def _write(pages: list[Page], folder: Path) -> None:
 
 
 def _code_colours() -> str:
-    """Pygments' two styles, each by itself: the dark one does not colour all that the light one does."""
+    """Pygments' two styles, each in its own media query: the dark style leaves out classes that the light one sets."""
     media = {LIGHT: "print, (prefers-color-scheme: light)", DARK: "screen and (prefers-color-scheme: dark)"}
     rules = {style: HtmlFormatter(style=style).get_style_defs(".highlight") for style in media}
     return "".join(f"@media {when} {{\n{rules[style]}\n}}\n" for style, when in media.items())

@@ -1,4 +1,4 @@
-"""Markdown as the site shows it: formulas without scripts, headings to link to, links that stay inside."""
+"""Markdown of the site: formulas as MathML, headings with anchors, links that stay inside."""
 
 import base64
 import mimetypes
@@ -19,10 +19,10 @@ AFTER_FUNCTION = re.compile(r"(<mi>[a-z]{2,}</mi>)(?=<m(?:i|n|sub|over)\b)")
 
 
 class PageRenderer(IPythonRenderer):
-    """The Markdown of the cells and outputs of one page.
+    """A renderer for the Markdown of one page's cells and outputs.
 
-    What is written as HTML shows as text: the name of a file may be anything. `links` has, for each file of the tree
-    that the site holds, its page's path in the site; a link to any other file becomes plain text.
+    HTML in it shows as text, since the name of a file may be anything. `links` has, for each file of the tree that the
+    site holds, the path of its page in the site; a link to any other file becomes plain text.
     """
 
     def __init__(self, source: Path, links: Mapping[Path, str]):
@@ -31,7 +31,7 @@ class PageRenderer(IPythonRenderer):
         self._taken = {"page"}  # the template's
 
     def heading(self, text: str, level: int, **attrs: object) -> str:
-        """With an id as GitHub makes it, which links in a README are written for."""
+        """Render a heading with the id that GitHub gives it, for which links in a README are written."""
         words = re.sub(r"[^\w\- ]", "", Markup(text).striptags().lower()).replace(" ", "-")
         anchor, count = words, 0
         while anchor in self._taken:
@@ -41,7 +41,7 @@ class PageRenderer(IPythonRenderer):
         return f'<h{level} id="{anchor}">{text}</h{level}>\n'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
-        """To the page of the file that is meant; only the text, where the site does not hold it."""
+        """Render a link to the page of a file; only its text where the site does not hold the file."""
         if urlsplit(url).scheme:
             return super().link(text, url, title)
         name, _, anchor = unquote(url).partition("#")
@@ -53,7 +53,7 @@ class PageRenderer(IPythonRenderer):
         return super().link(text, page + (f"#{anchor.lower()}" if anchor else ""), title)
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
-        """With its bytes in the page; only what it shows in words, where it is no file of the tree."""
+        """Render an image with its bytes in the page; only its alternative text where it is no file of the tree."""
         file = self._source.parent / unquote(url)
         if not file.is_file():
             return text
@@ -61,24 +61,24 @@ class PageRenderer(IPythonRenderer):
         return super().image(text, f"data:{mimetypes.guess_type(url)[0]};base64,{data}", title)
 
     def table(self, text: str) -> str:
-        """In a box that scrolls, so that a wide one does not widen the page."""
+        """Render a table in a box that scrolls, so that a wide one does not widen the page."""
         return f'<div class="wide"><table>\n{text}</table></div>\n'
 
     def inline_math(self, body: str) -> str:
-        """A formula in a line, as MathML."""
+        """Render a formula in a line, as MathML."""
         return _mathml(body, "inline")
 
     def block_math(self, body: str) -> str:
-        """A formula by itself, as MathML."""
+        """Render a formula by itself, as MathML."""
         return _mathml(body, "block")
 
     def latex_environment(self, name: str, body: str) -> str:
-        """An environment by itself, as MathML."""
+        """Render an environment by itself, as MathML."""
         return _mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", "block")
 
 
 def _mathml(latex: str, display: str) -> str:
-    """Raises ValueError for a formula with a command that the converter does not know: it would show as it is."""
+    """MathML of a formula; raises ValueError for a command that the converter does not know and would leave as text."""
     found = convert(latex.strip(), display=display)
     if "\\" in found:
         raise ValueError(f"the site cannot show the formula {latex.strip()!r}: use other commands")

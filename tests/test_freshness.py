@@ -1,0 +1,71 @@
+"""A notebook is stale when something that decides it has changed, and only then."""
+
+import re
+import shutil
+
+import nbformat
+import pytest
+
+from gatescope.atlas.freshness import inputs_digest
+from gatescope.files import library_files
+from gatescope.paths import LIBRARY, NOTEBOOKS
+from throwaway import FINISH, write_notebook
+
+COMMITTED = sorted(NOTEBOOKS.glob("*.ipynb"))
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    """A copy of the library to edit, as the digests see it."""
+    copy = tmp_path / "lib"
+    for path in library_files():
+        target = copy / path.relative_to(LIBRARY)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    monkeypatch.setattr("gatescope.dependencies.LIBRARY", copy)
+    monkeypatch.setattr("gatescope.files.LIBRARY", copy)
+    return copy
+
+
+def stale_after(edit):
+    """The committed notebooks that `edit` makes stale."""
+    before = {path: inputs_digest(path, {}) for path in COMMITTED}
+    edit()
+    return {path for path in COMMITTED if inputs_digest(path, {}) != before[path]}
+
+
+def append(path):
+    return lambda: path.write_text(path.read_text() + "\n")
+
+
+def test_an_edited_module_makes_the_notebooks_stale_that_import_it_and_no_other(library):
+    code = {
+        path: [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+        for path in COMMITTED
+    }
+    asks = re.compile(r"^from gatescope\.pictures import .*\bscores\b", re.MULTILINE)
+    asking = {path for path, cells in code.items() if asks.search("\n".join(cells))}
+    assert 0 < len(asking) < len(COMMITTED)
+    assert stale_after(append(library / "gatescope/pictures/scores.py")) == asking
+
+
+def test_what_every_notebook_uses_makes_all_stale_and_the_site_none(library):
+    assert stale_after(append(library / "gatescope/atlas/figures.py")) == set(COMMITTED)
+    assert stale_after(append(library / "gatescope/pictures/style.mplstyle")) == set(COMMITTED)
+    assert stale_after(append(library / "gatescope/atlas/site.py")) == set()
+    assert stale_after(append(library / "gatescope/atlas/site_template/site.css")) == set()
+
+
+def test_each_parameter_counts_by_name_and_value(tmp_path):
+    path = write_notebook(tmp_path, "07_line", FINISH)
+    asked = [{}, {"height": 2.0}, {"height": 3.0}, {"clip": "no file"}, {"height": 2.0, "clip": "no file"}]
+    assert len({inputs_digest(path, given) for given in asked}) == len(asked)
+    assert inputs_digest(path, {"clip": "a", "height": 2.0}) == inputs_digest(path, {"height": 2.0, "clip": "a"})
+
+
+@pytest.mark.parametrize("cell", ["files = !ls", "from gatescope.nowhere import f"])
+def test_a_cell_whose_imports_cannot_be_followed_counts_on_the_whole_library(tmp_path, library, cell):
+    path = write_notebook(tmp_path, "07_line", cell, FINISH)
+    before = inputs_digest(path, {})
+    append(library / "gatescope/atlas/site.py")()
+    assert inputs_digest(path, {}) != before

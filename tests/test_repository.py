@@ -1,0 +1,81 @@
+"""The files that a repository's page is expected to have: they parse, and agree with what they repeat."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+LOCK = dict(re.findall(r"^([\w.-]+)==(.+)$", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE))
+YAML = [*REPOSITORY.glob(".github/**/*.yml"), *REPOSITORY.glob("*.yml"), *REPOSITORY.glob(".*.yaml")]
+
+
+def read(path):
+    return yaml.safe_load((REPOSITORY / path).read_text())
+
+
+def steps_of(workflow):
+    return [step for job in read(f".github/workflows/{workflow}.yml")["jobs"].values() for step in job["steps"]]
+
+
+@pytest.mark.parametrize("path", YAML, ids=lambda path: path.name)
+def test_every_yaml_file_parses(path):
+    assert isinstance(read(path), dict)
+
+
+def test_workflows_call_what_one_calls_by_hand_on_the_oldest_python():
+    oldest = PROJECT["requires-python"].removeprefix(">=")
+    for workflow, command in (("ci", ".ci/run"), ("pages", "make site")):
+        steps = steps_of(workflow)
+        assert command in [step.get("run") for step in steps]
+        assert [step["with"]["python-version"] for step in steps if "setup-python" in step.get("uses", "")] == [oldest]
+    assert (REPOSITORY / ".ci/run").stat().st_mode & 0o100
+    (uploaded,) = [step["with"]["path"] for step in steps_of("pages") if "upload" in step.get("uses", "")]
+    assert f"--out {uploaded}" in (REPOSITORY / "Makefile").read_text()
+
+
+def test_pre_commit_runs_the_ruff_of_the_lock():
+    (hooks,) = read(".pre-commit-config.yaml")["repos"]
+    assert hooks["rev"] == f"v{LOCK['ruff']}"
+
+
+def test_the_dev_container_makes_what_the_makefile_makes():
+    container = json.loads((REPOSITORY / ".devcontainer/devcontainer.json").read_text())
+    oldest = PROJECT["requires-python"].removeprefix(">=")
+    assert f":{oldest}-" in container["image"]
+    assert container["postCreateCommand"].endswith("make .venv/installed")
+
+
+def test_binder_and_conda_take_the_lock():
+    conda = read("environment.yml")["dependencies"]
+    assert conda[-1] == {"pip": ["-r requirements.lock", "-e ."]}
+    wanted = (REPOSITORY / "binder/requirements.txt").read_text()
+    (lock,) = re.findall(r"^-r (.+)$", wanted, re.MULTILINE)
+    assert (REPOSITORY / "binder" / lock).resolve() == REPOSITORY / "requirements.lock"
+    assert (REPOSITORY / "binder/runtime.txt").read_text().strip() == f"python-{conda[0].removeprefix('python=')}"
+
+
+def test_the_citation_says_what_the_project_says():
+    citation = read("CITATION.cff")
+    assert {"cff-version", "message", "title", "authors"} <= set(citation)
+    assert (citation["version"], citation["license"]) == (PROJECT["version"], PROJECT["license"])
+    assert f"## {PROJECT['version']} - " in (REPOSITORY / "CHANGELOG.md").read_text()
+
+
+def test_contributing_names_every_room_and_only_files_that_exist():
+    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    library = REPOSITORY / "lib/gatescope"
+    rooms = {path.parent.name for path in library.glob("*/__init__.py")}
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\|(.*)\|$", text, re.MULTILINE))
+    assert set(rows) == rooms
+    for room, files in rows.items():
+        for name in re.findall(r"`([\w.]+\.py)`", files):
+            assert (library / room / name).is_file(), f"{room}/{name}"
+    for path in re.findall(r"`((?:lib|tests|data|notebooks)/[\w./]+)`", text.replace("NN_words", "00_start_here")):
+        assert (REPOSITORY / path).exists(), path
+    for path in library.glob("[a-z]*.py"):
+        assert f"`{path.name}`" in text
