@@ -1,4 +1,4 @@
-"""What a trained network's Res3D gives of each rendered clip, computed once and read from disk from then on."""
+"""Features of rendered clips from a trained network's Res3D, computed once and cached on disk."""
 
 import hashlib
 import json
@@ -24,15 +24,15 @@ BATCH_SIZE = 16  # clips
 
 
 class FrozenFeatures(Dataset):
-    """Pairs of a clip's features (channel, step, rows, columns), what `network.encode` gives, and its label.
+    """Data set of a clip's features from `network.encode` (channel, step, rows, columns) and its label.
 
-    Each value is a mean over `pool` x `pool` places of a map, kept in 16 bits. All are computed together, where they
-    are first asked for, or by `fill`. The file's name is a hash of all that determines them: the weights of Res3D, the
-    network's config, the clips, `pool` and the code between. A file that does not match its checksum is made anew.
+    Each value is a mean over `pool` x `pool` places of a map, in 16 bits. All features are computed together, at the
+    first access or by `fill`. The file's name is a hash of all that decides them: the weights of Res3D, the network's
+    config, the clips, `pool` and the code. A file that does not match its checksum is computed again.
 
     Raises:
-        ValueError: if there is no clip or the network is in its training mode, whose features no two passes share;
-            from `fill`, if maps do not divide by `pool` or hold what 16 bits cannot.
+        ValueError: if there is no clip or the network is in training mode, in which features change between passes;
+            from `fill`, if maps do not divide by `pool` or exceed the range of 16 bits.
     """
 
     def __init__(self, network: GestureNetwork, clips: CachedClips, *, pool: int = 2, folder: Path = CACHE):
@@ -57,11 +57,11 @@ class FrozenFeatures(Dataset):
         return torch.from_numpy(self._features[index].astype(np.float32)), self.clips.label(index)
 
     def __getstate__(self) -> dict:
-        # Workers open their own map.
+        # Each worker opens its own memory map.
         return self.__dict__ | {"_features": None}
 
     def fill(self) -> Iterator[int]:
-        """Compute the features if they are missing; yields how many clips are done, for a progress bar."""
+        """Compute the features if they are missing; yield the number of clips done, for a progress bar."""
         if self._features is None:
             self._features = self._open()
         if self._features is not None:
@@ -93,7 +93,7 @@ class FrozenFeatures(Dataset):
         return pooled.astype(np.float16)
 
     def _open(self) -> Float16[np.ndarray, "clips channel step rows columns"] | None:
-        """The features on disk, or None if they are absent, unfinished or damaged."""
+        """Return the features on disk, or None if they are absent, unfinished or damaged."""
         try:
             whole = sha256_of(self.path).encode() == self._checksum.read_bytes()
         except FileNotFoundError:
@@ -101,12 +101,12 @@ class FrozenFeatures(Dataset):
         return np.load(self.path, mmap_mode="r") if whole else None
 
     def _write(self, features: Float16[np.ndarray, "clips channel step rows columns"]) -> None:
-        # Left by a writer that was killed.
+        # Temporary files of a killed writer.
         for unfinished in self.path.parent.glob(f".{self.path.stem}*"):
             unfinished.unlink()
         with atomic_write(self.path) as path:
             np.save(path, features)
-        # Last: without it the features count for nothing.
+        # The checksum last: features without one are not used.
         with atomic_write(self._checksum) as path:
             path.write_text(sha256_of(self.path))
 

@@ -1,4 +1,4 @@
-"""A bar with the time left where somebody is looking, one line at the end where nobody is."""
+"""Progress of a training: a bar with the time left in a notebook or a terminal, else one line at the end."""
 
 import shutil
 import sys
@@ -8,15 +8,15 @@ from IPython import get_ipython
 from IPython.display import display
 from tqdm import tqdm
 
-from gatescope.trainings.train import Epoch
+from gatescope.trainings.tasks import Epoch
 
 
 def show_progress(rows: Iterable[Epoch], num_epochs: int, label: str) -> Iterator[Epoch]:
-    """The rows of a training as they come; each moves a bar of `num_epochs`, in a notebook or a terminal.
+    """Yield the rows of a training unchanged; each moves a bar of `num_epochs`, in a notebook or a terminal.
 
-    The time left goes by the epochs' own seconds, so that those of an earlier sitting count as well.
+    The time left is computed from the rows' own seconds, so that epochs before a restart count as well.
     """
-    # A kernel's output is replaced in place, and keeps the last bar alone.
+    # In a notebook the output is replaced in place: only the last bar remains.
     kernel = getattr(get_ipython(), "kernel", None)
     handle = display({"text/plain": label}, raw=True, display_id=True) if kernel else None
     watched = handle is None and sys.stderr.isatty()
