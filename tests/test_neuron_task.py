@@ -162,6 +162,29 @@ def test_apart_every_clip_is_learnt_from_once_and_all_parameters_move(tmp_path):
     assert any(name.endswith("scoring") for name in moved) and any(name.endswith("gates") for name in moved)
 
 
+@pytest.mark.parametrize("recipe", ["sgd", "adamw"])
+def test_a_neuron_that_served_no_clip_stays_as_it_is(recipe):
+    """Momentum of an earlier step, in which it served, and weight decay would move it."""
+    from lightning_fabric import Fabric
+
+    from gatescope.trainings.neurons import Specialisation
+    from gatescope.trainings.recipes import TrainConfig, make_optimizer
+
+    network, clips = random_network(router="given")
+    task, fabric = Specialisation(range(3), clips), Fabric(accelerator="cpu", devices=1)
+    config = TrainConfig(recipe=recipe, rate=0.1, weight_decay=0.1)
+    module, optimizer = fabric.setup(network.train(), make_optimizer(network, config))
+    neurons, moved = network.dsts.layer1.neurons, []
+    for label in (1, 0):
+        before = [copy.deepcopy(neuron.state_dict()) for neuron in neurons]
+        for _ in task.steps(fabric, module, clips.tensors[0], torch.full((9,), label)):
+            optimizer.step()
+            optimizer.zero_grad()
+        states = zip(before, (neuron.state_dict() for neuron in neurons), strict=True)
+        moved.append([any(not torch.equal(old[name], new[name]) for name in old) for old, new in states])
+    assert moved == [[False, True, False], [True, False, False]]
+
+
 def test_a_route_that_is_given_is_the_clips_family(tmp_path):
     _, network, kept = trained(tmp_path, "given")
     np.testing.assert_array_equal(kept.chosen[0], kept.labels // 3 % 3)
