@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from gatescope.files import atomic_write
 from gatescope.measures.specialisation import (
     class_mean_accuracy,
     effective_neurons,
@@ -24,7 +23,7 @@ from gatescope.measures.specialisation import (
 )
 from gatescope.models.dsts import DSTSConfig, SpecialisedNetwork, upstream_names
 from gatescope.models.dsts_parts import MaskedBatchNorm
-from gatescope.trainings.evaluation import batches, eval_mode
+from gatescope.trainings.evaluation import SavedArrays, batches, eval_mode
 from gatescope.trainings.recipes import TrainConfig
 from gatescope.trainings.tasks import Classification, Row, Step
 from gatescope.trainings.udl import UpstreamDownstream
@@ -42,7 +41,7 @@ class NeuronRow(Row):
 
 
 @dataclass(frozen=True, eq=False)
-class NeuronResults:
+class NeuronResults(SavedArrays):
     """Predictions, pulses and routing of validation clips in eval mode: no noise, hard gates."""
 
     labels: Int64[np.ndarray, " clips"]
@@ -55,25 +54,6 @@ class NeuronResults:
     def accuracy(self) -> float:
         """Fraction of the clips that are predicted right."""
         return float((self.labels == self.predicted).mean())
-
-    def save(self, path: Path) -> None:
-        """Write as npz: pulses and gates to 1 part in 2,000 in 16 bits if these reach, classes and neurons as bytes."""
-        arrays = {
-            name: values.astype(np.uint8)
-            if values.dtype == np.int64
-            else values.astype(np.float16 if abs(values).max() < np.finfo(np.float16).max else np.float32)
-            for name, values in vars(self).items()
-        }
-        with atomic_write(path) as temporary:
-            np.savez_compressed(temporary, **arrays)
-
-    @classmethod
-    def load(cls, path: Path) -> "NeuronResults":
-        """Read what `save` wrote."""
-        with np.load(path) as file:
-            return cls(
-                **{name: file[name].astype(np.int64 if file[name].dtype == np.uint8 else np.float32) for name in file}
-            )
 
 
 @contextmanager

@@ -10,11 +10,10 @@ from jaxtyping import Bool, Float32
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from gatescope.files import atomic_write
 from gatescope.loaders.pose_tensors import PoseTensors
 from gatescope.measures.pose_errors import joint_errors, pa_mpjpe
 from gatescope.models.pose import RPSM, RPSMConfig
-from gatescope.trainings.evaluation import batches, eval_mode
+from gatescope.trainings.evaluation import SavedArrays, batches, eval_mode
 from gatescope.trainings.recipes import TrainConfig
 from gatescope.trainings.tasks import Epoch, Step, Task
 
@@ -37,7 +36,7 @@ class PoseRow(Epoch):
 
 
 @dataclass(frozen=True, eq=False)
-class PoseErrors:
+class PoseErrors(SavedArrays):
     """Distances of a network's joints from the truth, mm; means over the 17 joints unless noted."""
 
     by_frame: Float32[np.ndarray, "clips stage time"]
@@ -51,18 +50,6 @@ class PoseErrors:
     def mean_mm(self) -> float:
         """MPJPE of the last stage."""
         return float(self.by_frame[:, -1].mean())
-
-    def save(self, path: Path) -> None:
-        """Write as npz, errors to 1 part in 2,000."""
-        arrays = {name: values if values.dtype == bool else np.float16(values) for name, values in vars(self).items()}
-        with atomic_write(path) as temporary:
-            np.savez_compressed(temporary, **arrays)
-
-    @classmethod
-    def load(cls, path: Path) -> "PoseErrors":
-        """Read what `save` wrote."""
-        with np.load(path) as file:
-            return cls(**{name: file[name] if name == "hidden" else np.float32(file[name]) for name in file})
 
 
 @dataclass(frozen=True, eq=False)
