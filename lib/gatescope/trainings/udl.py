@@ -3,8 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +15,7 @@ VARIANTS = ("udl", "full", "first", "alternate", "joint")
 Names = Iterable[str] | Callable[[str], bool]  # of parameters, or a predicate on names
 
 
-@dataclass(frozen=True)
-class Passes:
+class Passes(NamedTuple):
     """Passes of an iteration through the model, each of one batch; joint training takes two batches at once."""
 
     forward: int
@@ -171,11 +169,6 @@ class UpstreamDownstream:
         `upstream_gradients` does.
         """
         return self._gradients(x, target, self.downstream)  # (3)
-
-    def look_ahead(self, x: Any, target: Any) -> dict[str, Tensor]:
-        """Return the simulated parameters after step (1); nothing changes."""
-        slopes = self._slopes(x, target, graph=False)
-        return {name: (self.simulated[name] - self.rate * slope).detach() for name, slope in slopes.items()}  # (1)
 
     def _gradients(self, x: Any, target: Any, weights: dict[str, nn.Parameter]) -> tuple[Tensor, Any]:
         self.model.zero_grad()
