@@ -149,6 +149,7 @@ def _follow(rows: Iterator, num_epochs: int, folder: Path) -> int:
     from gatescope.trainings.evaluation import load_predictions
     from gatescope.trainings.progress import show_progress
     from gatescope.trainings.results import read_card
+    from gatescope.trainings.tasks import PREDICTIONS
 
     try:
         for _ in show_progress(rows, num_epochs, folder.name):
@@ -156,10 +157,10 @@ def _follow(rows: Iterator, num_epochs: int, folder: Path) -> int:
     except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
         print(f"{folder}: {error}", file=sys.stderr)
         return 1
-    if not (folder / "predictions.npz").exists():
+    if not (folder / PREDICTIONS).exists():
         print(json.dumps(read_card(folder)["metrics"], indent=1))
         return 0
-    for name, found in load_predictions(folder / "predictions.npz").items():
+    for name, found in load_predictions(folder / PREDICTIONS).items():
         print(f"{name:>9}  top-1 {found.accuracy()}  top-5 {found.accuracy(5)}")
     return 0
 

@@ -33,9 +33,11 @@ RENDERED_ONLY = "These weights have seen rendered people only; what they make of
 SETS = {"jester": JesterClips, "isogd": IsoGDClips}
 TABLES = ("clips", "network", "training")
 
+Description = Mapping[str, Any]
+
 
 def described_run(
-    description: Mapping[str, Any],
+    description: Description,
     *,
     cell: str | None = None,
     variant: str | None = None,
@@ -85,7 +87,7 @@ def described_run(
     if task is None:
         if cell is None or variant is not None:
             raise ValueError(f"a training on gestures takes a cell and no variant; got {cell} and {variant}")
-        training = _gestures(description, cell, seed, transform, start, cache)
+        training = _gestures(description, cell, seed, cache, transform, start)
     else:
         if variant is None or any(other is not None for other in (cell, transform, start)):
             raise ValueError(f"a training on {task} takes a variant, and no cell, transform or start")
@@ -95,14 +97,7 @@ def described_run(
     return replace(training, data={**training.data, **description, "code": training_digest()})
 
 
-def _gestures(
-    description: Mapping[str, Any],
-    cell: str,
-    seed: int,
-    transform: str | None,
-    start: str | Path | None,
-    cache: Path,
-) -> Training:
+def _gestures(description: Description, cell: str, seed: int, cache: Path, transform: Any, start: Any) -> Training:
     clips, network, training = (dict(description[table]) for table in TABLES)
     train, valid, data = _recorded(**clips) if "set" in clips else _rendered(clips, cache)
     config = NetworkConfig.small(cell, num_classes=len(data["names"]), **_with_tuples(network))
@@ -143,7 +138,7 @@ def _pretrained(checkpoint: Path, config: NetworkConfig, seed: int) -> GestureNe
         return before.with_classes(config.num_classes)
 
 
-def _poses(description: Mapping[str, Any], variant: str, seed: int, cache: Path) -> Training:
+def _poses(description: Description, variant: str, seed: int, cache: Path) -> Training:
     clips, network, training = _varied(description, variant)
     shown = {name: clips.pop(name) for name in ("hidden", "length") if name in clips}
     counts = _counts(clips)
@@ -165,7 +160,7 @@ def _poses(description: Mapping[str, Any], variant: str, seed: int, cache: Path)
     )
 
 
-def _neurons(description: Mapping[str, Any], variant: str, seed: int, cache: Path) -> Training:
+def _neurons(description: Description, variant: str, seed: int, cache: Path) -> Training:
     clips, network, training = _varied(description, variant)
     counts = _counts(clips)
     if "checkpoint" in clips:
@@ -197,7 +192,7 @@ def _neurons(description: Mapping[str, Any], variant: str, seed: int, cache: Pat
 VARIED = {"poses": _poses, "neurons": _neurons}
 
 
-def _varied(description: Mapping[str, Any], variant: str) -> list[dict[str, Any]]:
+def _varied(description: Description, variant: str) -> list[dict[str, Any]]:
     """Return the tables clips, network and training of a variant."""
     return [{**description[table], **description["variants"][variant].get(table, {})} for table in TABLES]
 

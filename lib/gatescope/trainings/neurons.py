@@ -136,7 +136,7 @@ class Specialisation(Classification):
     step, the other for the hyper-gradient, then with the halves swapped, so that each clip counts once in an epoch.
     """
 
-    row = NeuronRow
+    row, results = NeuronRow, RESULTS
 
     def __init__(self, families: Sequence[int], train_clips: Dataset, apart: Mapping[str, Any] | None = None):
         self.families = tuple(families)
@@ -195,12 +195,10 @@ class Specialisation(Classification):
         """Return a new `SpecialisedNetwork` of `config`."""
         return SpecialisedNetwork(config)
 
-    def conclude(
-        self, network: nn.Module, valid_clips: Dataset, folder: Path, num_workers: int
-    ) -> tuple[dict[str, Any], list[str]]:
+    def conclude(self, network: nn.Module, valid_clips: Dataset, path: Path, num_workers: int) -> dict[str, Any]:
         """Write the `NeuronResults`; return accuracies and measures of the routing."""
         found, loss = serve(network, valid_clips, self.families, num_workers=num_workers)
-        found.save(folder / RESULTS)
+        found.save(path)
         num_neurons = network.config.num_neurons
         family = np.array(self.families)[found.labels]
         right = found.labels == found.predicted
@@ -217,4 +215,4 @@ class Specialisation(Classification):
             "nmi_family": [mutual_information(layer, family) for layer in found.chosen],
             "temporal_fraction": temporal_fraction(found.gates).tolist(),
             "clips": len(valid_clips),
-        }, [RESULTS]
+        }

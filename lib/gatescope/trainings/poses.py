@@ -96,7 +96,7 @@ def errors_of(network: RPSM, clips: PoseTensors, *, num_workers: int = 0) -> Pos
 class PoseEstimation(Task):
     """Poses from clips, by the loss that the network's config names."""
 
-    row = PoseRow
+    row, results = PoseRow, RESULTS
 
     def loss(self, module: nn.Module, x: Tensor, target: Tensor) -> Step:
         """Return the loss over stages and frames, and the sum of the clips' errors in mm."""
@@ -120,12 +120,10 @@ class PoseEstimation(Task):
         network.set_scale(torch.from_numpy(train_clips.poses()))
         return network
 
-    def conclude(
-        self, network: nn.Module, valid_clips: PoseTensors, folder: Path, num_workers: int
-    ) -> tuple[dict[str, Any], list[str]]:
+    def conclude(self, network: nn.Module, valid_clips: PoseTensors, path: Path, num_workers: int) -> dict[str, Any]:
         """Write the `PoseErrors`; return their means in mm."""
         errors = errors_of(network, valid_clips, num_workers=num_workers)
-        errors.save(folder / RESULTS)
+        errors.save(path)
         by_stage = errors.by_frame.mean((0, 2))
         return {
             "mpjpe_mm": errors.mean_mm,
@@ -133,4 +131,4 @@ class PoseEstimation(Task):
             "pa_mpjpe_mm": float(errors.aligned.mean()),
             "mpjpe_by_stage_mm": [float(error) for error in by_stage],
             "clips": len(valid_clips),
-        }, [RESULTS]
+        }

@@ -14,7 +14,7 @@ from gatescope.files import atomic_write, sha256_of
 from gatescope.models.cards import read_weights
 from gatescope.paths import CHECKPOINTS
 from gatescope.trainings.evaluation import Predictions, load_predictions
-from gatescope.trainings.tasks import Epoch, Row
+from gatescope.trainings.tasks import PREDICTIONS, Epoch, Row
 
 MAX_BYTES = 2_000_000  # of the weights of one checkpoint in the repository
 
@@ -54,7 +54,7 @@ def read_results(folder: str | Path, *, weights: bool = False) -> Finished:
     Raises as `read_card` does.
     """
     card = read_card(folder, weights=weights)
-    return Finished(card=card, rows=read_rows(folder), predictions=load_predictions(Path(folder) / "predictions.npz"))
+    return Finished(card=card, rows=read_rows(folder), predictions=load_predictions(Path(folder) / PREDICTIONS))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -54,7 +54,7 @@ def run(training: Training, folder: str | Path, *, num_workers: int = 0) -> Iter
     for row in fit(training.start, *clips, training.config, folder, data=data, task=task, num_workers=num_workers):
         rows.append(row)
         yield row
-    metrics, files = task.conclude(training.start, training.valid_clips, folder, num_workers)
+    metrics = task.conclude(training.start, training.valid_clips, folder / task.results, num_workers)
     with atomic_write(folder / "rows.json") as temporary:
         temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     # The card last: it marks a finished training.
@@ -65,7 +65,7 @@ def run(training: Training, folder: str | Path, *, num_workers: int = 0) -> Iter
         metrics=metrics,
         training=facts["config"],
         clips=facts["clips"],
-        files={name: sha256_of(folder / name) for name in (*files, "rows.json")},
+        files={name: sha256_of(folder / name) for name in (task.results, "rows.json")},
     )
     remove_states(folder)
 

@@ -15,6 +15,8 @@ from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.trainings.evaluation import CONTROLS, Predictions, evaluate, save_predictions
 from gatescope.trainings.recipes import TrainConfig
 
+PREDICTIONS = "predictions.npz"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Epoch:
@@ -52,6 +54,7 @@ class Task(ABC):
     """Base class of all that a network can be trained for."""
 
     row: type[Epoch]
+    results: str  # name of the file with the finished network's results
 
     @abstractmethod
     def begin(self, config: Any, train_clips: Dataset) -> nn.Module:
@@ -75,16 +78,14 @@ class Task(ABC):
         """Return the fields of a row that describe the validation clips."""
 
     @abstractmethod
-    def conclude(
-        self, network: nn.Module, valid_clips: Dataset, folder: Path, num_workers: int
-    ) -> tuple[dict[str, Any], list[str]]:
-        """Write detailed results into `folder`; return the card's metrics and the names of the files."""
+    def conclude(self, network: nn.Module, valid_clips: Dataset, path: Path, num_workers: int) -> dict[str, Any]:
+        """Write the finished network's results to `path`; return the card's metrics."""
 
 
 class Classification(Task):
     """Classes of clips, by cross-entropy; a finished network is also evaluated on clips changed by each control."""
 
-    row = Row
+    row, results = Row, PREDICTIONS
 
     def begin(self, config: NetworkConfig, train_clips: Dataset) -> nn.Module:
         """Return a new `GestureNetwork` of `config`."""
@@ -111,16 +112,14 @@ class Classification(Task):
         found = evaluate(module, clips, transform=config.transform, num_workers=num_workers)
         return {"valid_loss": found.loss, "valid_accuracy": found.accuracy().value}
 
-    def conclude(
-        self, network: nn.Module, valid_clips: Dataset, folder: Path, num_workers: int
-    ) -> tuple[dict[str, Any], list[str]]:
-        """Write `predictions.npz`; return the accuracies on the clips and under each control."""
+    def conclude(self, network: nn.Module, valid_clips: Dataset, path: Path, num_workers: int) -> dict[str, Any]:
+        """Write the predictions; return the accuracies on the clips and under each control."""
         predictions = {
             name or "clips": evaluate(network, valid_clips, transform=name, num_workers=num_workers)
             for name in (None, *CONTROLS)
         }
-        save_predictions(folder / "predictions.npz", predictions)
-        return {name: _metrics(found) for name, found in predictions.items()}, ["predictions.npz"]
+        save_predictions(path, predictions)
+        return {name: _metrics(found) for name, found in predictions.items()}
 
 
 CLASSIFICATION = Classification()
