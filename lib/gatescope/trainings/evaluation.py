@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -209,7 +208,7 @@ class SavedArrays:
             np.savez_compressed(temporary, **arrays)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> "SavedArrays":
         """Read what `save` wrote."""
         kinds = {"b": np.bool_, "u": np.int64, "f": np.float32}
         with np.load(path) as file:
