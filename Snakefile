@@ -4,8 +4,8 @@ Dates tell nothing in a fresh clone, so what is stale is told by content: a mark
 fits what its notebook is made from, or what it left, is removed here, and Snakemake makes what is missing.
 
 A notebook with the parameters `training` and `runs` comes after the trainings these name, one to a core: of the
-description data/trainings/TRAINING.toml, in the folders build/runs/TRAINING/RUN; a RUN is a cell, or of poses a variant,
-and a seed, a-0, with what its frames undergo between them if anything, a-shuffled-0.
+description data/trainings/TRAINING.toml, in the folders build/runs/TRAINING/RUN; a RUN is a cell (of poses and neurons a
+variant) and a seed, a-0, with a control of its frames between them if there is one, a-shuffled-0.
 """
 
 import shlex
@@ -55,9 +55,11 @@ def trainings_of(notebook):
 
 
 def train_command_of(wildcards):
-    cell, *transform, seed = wildcards.run.split("-")
-    words = [sys.executable, "-m", "gatescope", "train", f"data/trainings/{wildcards.training}.toml"]
-    words += ["--cell", cell, "--seed", seed, *(["--transform", *transform] if transform else [])]
+    name, *transform, seed = wildcards.run.split("-")
+    description = Path(f"data/trainings/{wildcards.training}.toml")
+    named = "--variant" if "variants" in tomllib.loads(description.read_text()) else "--cell"
+    words = [sys.executable, "-m", "gatescope", "train", str(description), named, name, "--seed", seed]
+    words += ["--transform", *transform] if transform else []
     return shlex.join([*words, "--out", f"build/runs/{wildcards.training}/{wildcards.run}"])
 
 

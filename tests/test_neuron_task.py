@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from gatescope.measures.specialisation import effective_neurons, mutual_information
+from gatescope.paths import CACHE
 
 TINY = {
     "task": "neurons",
@@ -37,10 +38,10 @@ DESCRIPTIONS = {
 }
 
 
-def described(variant="default", seed=0, description=TINY, cache=None):
+def described(variant="default", seed=0, description=TINY, cache=CACHE):
     from gatescope.trainings.descriptions import described_run
 
-    return described_run(description, cell=variant, seed=seed, cache=cache)
+    return described_run(description, variant=variant, seed=seed, cache=cache)
 
 
 def trained(folder, variant="default", **settings):
@@ -49,7 +50,7 @@ def trained(folder, variant="default", **settings):
     from gatescope.trainings.neurons import RESULTS, NeuronResults
     from gatescope.trainings.runs import run
 
-    rows = list(run(**described(variant, **settings), folder=folder))
+    rows = list(run(described(variant, **settings), folder))
     return rows, SpecialisedNetwork.load(folder / "network.safetensors"), NeuronResults.load(folder / RESULTS)
 
 
@@ -81,7 +82,7 @@ def test_a_training_leaves_card_rows_and_what_the_neurons_did(finished):
         "rows.json",
     ]
     assert [row.epoch for row in rows] == [1, 2] and rows[1].step == 4
-    clips = described("layers_2")["valid_clips"]
+    clips = described("layers_2").valid_clips
     x, labels = torch.stack([clip for clip, _ in clips]), np.array([label for _, label in clips])
     with torch.no_grad():
         logits = network(x)
@@ -117,10 +118,10 @@ def test_a_finished_training_is_read_and_another_refused(finished):
     from gatescope.trainings.runs import run
 
     folder, rows, *_ = finished
-    assert list(run(**described("layers_2"), folder=folder)) == rows
+    assert list(run(described("layers_2"), folder)) == rows
     for other in (described(), described("layers_2", seed=1)):
         with pytest.raises(ValueError, match="another training"):
-            list(run(**other, folder=folder))
+            list(run(other, folder))
 
 
 def without_times(rows):
@@ -132,7 +133,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path, variant):
     from gatescope.trainings.runs import run
 
     rows, network, _ = trained(tmp_path / "whole", variant)
-    begun = run(**described(variant), folder=tmp_path / "stopped")
+    begun = run(described(variant), tmp_path / "stopped")
     next(begun)
     begun.close()
     torch.rand(7)  # The caller's random numbers are no part of it.
@@ -142,7 +143,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path, variant):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "stopped" / name).read_bytes()
     cards = [json.loads((tmp_path / name / "network.json").read_text()) for name in ("whole", "stopped")]
     assert cards[0]["metrics"] == cards[1]["metrics"]
-    assert network.config == described(variant)["start"]
+    assert network.config == described(variant).start
 
 
 def test_apart_every_clip_is_learnt_from_once_and_all_parameters_move(tmp_path):
@@ -150,7 +151,7 @@ def test_apart_every_clip_is_learnt_from_once_and_all_parameters_move(tmp_path):
 
     arguments = described("udl")
     torch.manual_seed(0)
-    before = SpecialisedNetwork(arguments["start"]).state_dict()
+    before = SpecialisedNetwork(arguments.start).state_dict()
     rows, network, _ = trained(tmp_path, "udl")
     for row in rows:
         assert row.accuracy * 12 == pytest.approx(round(row.accuracy * 12)) and row.accuracy <= 1
@@ -159,6 +160,29 @@ def test_apart_every_clip_is_learnt_from_once_and_all_parameters_move(tmp_path):
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     assert {"backbone.0.weight", "head.weight", "dsts.layer1.centre.running_mean"} <= moved
     assert any(name.endswith("scoring") for name in moved) and any(name.endswith("gates") for name in moved)
+
+
+@pytest.mark.parametrize("recipe", ["sgd", "adamw"])
+def test_a_neuron_that_served_no_clip_stays_as_it_is(recipe):
+    """Momentum of an earlier step, in which it served, and weight decay would move it."""
+    from lightning_fabric import Fabric
+
+    from gatescope.trainings.neurons import Specialisation
+    from gatescope.trainings.recipes import TrainConfig, make_optimizer
+
+    network, clips = random_network(router="given")
+    task, fabric = Specialisation(range(3), clips), Fabric(accelerator="cpu", devices=1)
+    config = TrainConfig(recipe=recipe, rate=0.1, weight_decay=0.1)
+    module, optimizer = fabric.setup(network.train(), make_optimizer(network, config))
+    neurons, moved = network.dsts.layer1.neurons, []
+    for label in (1, 0):
+        before = [copy.deepcopy(neuron.state_dict()) for neuron in neurons]
+        for _ in task.steps(fabric, module, clips.tensors[0], torch.full((9,), label)):
+            optimizer.step()
+            optimizer.zero_grad()
+        states = zip(before, (neuron.state_dict() for neuron in neurons), strict=True)
+        moved.append([any(not torch.equal(old[name], new[name]) for name in old) for old, new in states])
+    assert moved == [[False, True, False], [True, False, False]]
 
 
 def test_a_route_that_is_given_is_the_clips_family(tmp_path):
@@ -204,7 +228,7 @@ def test_serving_changes_nothing_and_gives_the_same_again(router):
     assert network.training and torch.equal(torch.get_rng_state(), random_numbers)
     assert all(torch.equal(state[name], values) for name, values in network.state_dict().items())
     assert not network.dsts.layer1.hooks["pulses"]._forward_hooks
-    with pytest.raises(ValueError, match="no clip to serve"):
+    with pytest.raises(ValueError, match="no clip to evaluate"):
         serve(network, TensorDataset(torch.zeros(0, 1, 3, 8, 8), torch.zeros(0)), range(3))
 
 
@@ -271,7 +295,7 @@ def test_what_a_training_leaves_has_settled(finished):
     folder, arguments = finished[0], described("layers_2")
     network = SpecialisedNetwork.load(folder / "network.safetensors")
     state = copy.deepcopy(network.state_dict())
-    settle(network, arguments["train_clips"], arguments["task"].families)
+    settle(network, arguments.train_clips, arguments.task.families)
     for name, values in network.state_dict().items():
         torch.testing.assert_close(values, state[name], rtol=1e-4, atol=1e-5)
 
@@ -281,13 +305,13 @@ def test_what_a_training_leaves_has_settled(finished):
 
 def test_variants_change_what_they_name_alone():
     plain, short = described(seed=1), described("short", seed=1)
-    assert short["train_clips"][0][0].shape == (1, 4, 12, 12) and plain["train_clips"][0][0].shape == (1, 3, 12, 12)
-    assert short["start"] == plain["start"] and short["config"].epochs == 1 and plain["config"].epochs == 2
-    assert described("sum")["start"].pulse == "sum" and described("udl")["start"] == plain["start"]
-    assert described("udl")["task"].apart == {"variant": "udl", "rate": 0.05} and plain["task"].apart is None
-    assert torch.equal(described(seed=0)["valid_clips"].x, plain["valid_clips"].x)
-    assert "synthetic" in plain["data"]["source"] and plain["data"]["variant"] == "default"
-    assert plain["task"].families == (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3) and plain["start"].num_classes == 12
+    assert short.train_clips[0][0].shape == (1, 4, 12, 12) and plain.train_clips[0][0].shape == (1, 3, 12, 12)
+    assert short.start == plain.start and short.config.epochs == 1 and plain.config.epochs == 2
+    assert described("sum").start.pulse == "sum" and described("udl").start == plain.start
+    assert described("udl").task.apart == {"variant": "udl", "rate": 0.05} and plain.task.apart is None
+    assert torch.equal(described(seed=0).valid_clips.x, plain.valid_clips.x)
+    assert "synthetic" in plain.data["source"] and plain.data["variant"] == "default"
+    assert plain.task.families == (0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3) and plain.start.num_classes == 12
 
 
 @pytest.mark.parametrize(
@@ -315,7 +339,7 @@ def test_a_way_to_learn_apart_that_there_is_not_is_refused(tmp_path):
 
     description = {**TINY, "variants": {"default": {"apart": {"rate": 0.05, "variant": "best"}}}}
     with pytest.raises(LookupError, match="no 'best'; there are"):
-        list(run(**described(description=description), folder=tmp_path))
+        list(run(described(description=description), tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -331,10 +355,10 @@ def test_every_variant_that_is_described_builds_a_network(name, variant, monkeyp
     description = copy.deepcopy(DESCRIPTIONS[name])
     description["clips"].update(num_train=2, num_valid=1)
     arguments = described(variant, description=description)
-    network, task = arguments["task"].begin(arguments["start"], arguments["train_clips"]), arguments["task"]
-    x, target = torch.stack([arguments["train_clips"][n][0] for n in range(2)]), torch.tensor([0, 1])
-    assert task.logits(network.eval(), x, target).shape == (2, len(arguments["data"]["names"]))
-    assert len(task.families) == len(arguments["data"]["names"]) == arguments["start"].num_classes
+    network, task = arguments.task.begin(arguments.start, arguments.train_clips), arguments.task
+    x, target = torch.stack([arguments.train_clips[n][0] for n in range(2)]), torch.tensor([0, 1])
+    assert task.logits(network.eval(), x, target).shape == (2, len(arguments.data["names"]))
+    assert len(task.families) == len(arguments.data["names"]) == arguments.start.num_classes
     if task.apart:
         UpstreamDownstream(network, torch.nn.functional.cross_entropy, lambda name: "gates" in name, **task.apart)
 
@@ -355,10 +379,10 @@ def test_confusable_gestures_have_the_family_of_their_name(monkeypatch):
         "roll": ("Rolling",),
         "turn": ("Turning",),
     }
-    names = arguments["data"]["names"]
+    names = arguments.data["names"]
     assert len(names) == 20 and set(names) <= set(JESTER_LABELS)
     for label, name in enumerate(names):
-        family = list(CONFUSABLE)[arguments["task"].families[label]]
+        family = list(CONFUSABLE)[arguments.task.families[label]]
         assert any(word in name.split() for word in words[family]), (name, family)
 
 

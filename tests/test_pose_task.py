@@ -34,7 +34,7 @@ def bodies(cache):
 def described(cache, variant="rpsm", seed=0, description=TINY):
     from gatescope.trainings.descriptions import described_run
 
-    return described_run(description, cell=variant, seed=seed, cache=cache)
+    return described_run(description, variant=variant, seed=seed, cache=cache)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def finished(cache, tmp_path_factory):
     from gatescope.trainings.runs import run
 
     folder = tmp_path_factory.mktemp("runs") / "rpsm-0"
-    return folder, list(run(**described(cache), folder=folder))
+    return folder, list(run(described(cache), folder))
 
 
 def test_poses_are_relative_to_the_pelvis_and_frames_within_a_half(bodies):
@@ -125,7 +125,7 @@ def test_a_training_leaves_card_rows_and_errors(finished, cache):
     assert [row.epoch for row in rows] == [1, 2] and rows[1].step == 4
     assert 0 < rows[1].valid_error_mm < 1000 and rows[1].score.endswith("mm")
     network = RPSM.load(folder / "network.safetensors")
-    clips = described(cache)["valid_clips"]
+    clips = described(cache).valid_clips
     found = predict_poses(network, clips)
     errors = np.linalg.norm(found.poses - found.truth[:, None], axis=-1)
     kept = PoseErrors.load(folder / RESULTS)
@@ -146,18 +146,18 @@ def test_a_finished_training_is_read_and_another_refused(finished, cache):
     from gatescope.trainings.runs import run
 
     folder, rows = finished
-    assert list(run(**described(cache), folder=folder)) == rows
+    assert list(run(described(cache), folder)) == rows
     with pytest.raises(ValueError, match="another training"):
-        list(run(**described(cache, "per_frame"), folder=folder))
+        list(run(described(cache, "per_frame"), folder))
 
 
 def test_a_training_that_was_stopped_ends_with_the_same_weights(finished, cache, tmp_path):
     from gatescope.trainings.runs import run
 
-    rows = run(**described(cache), folder=tmp_path / "rpsm-0")
+    rows = run(described(cache), tmp_path / "rpsm-0")
     next(rows)
     rows.close()
-    assert len(list(run(**described(cache), folder=tmp_path / "rpsm-0"))) == 2
+    assert len(list(run(described(cache), tmp_path / "rpsm-0"))) == 2
     weights = [(folder / "network.safetensors").read_bytes() for folder in (finished[0], tmp_path / "rpsm-0")]
     assert weights[0] == weights[1]
 
@@ -171,9 +171,9 @@ def test_results_are_kept_without_weights(finished, tmp_path):
 
 def test_variants_change_what_they_name_alone(cache):
     short, plain = described(cache, "length_2", seed=1), described(cache, seed=1)
-    assert short["train_clips"][0][0].shape[0] == 2 and plain["train_clips"][0][0].shape[0] == 4
-    assert short["start"] == plain["start"] and described(cache, "per_frame")["start"].recurrent is False
-    np.testing.assert_array_equal(described(cache, seed=0)["valid_clips"][0][0], plain["valid_clips"][0][0])
+    assert short.train_clips[0][0].shape[0] == 2 and plain.train_clips[0][0].shape[0] == 4
+    assert short.start == plain.start and described(cache, "per_frame").start.recurrent is False
+    np.testing.assert_array_equal(described(cache, seed=0).valid_clips[0][0], plain.valid_clips[0][0])
 
 
 def test_descriptions_that_say_too_little_are_refused(cache):
@@ -189,8 +189,8 @@ def test_real_motion_takes_the_place_of_gaits(shared, cache, tmp_path):
     folder = shared / "realdata" / "cmu_bvh"
     files = {"train": [str(folder / "131_01.bvh"), str(folder / "131_02.bvh")], "valid": [str(folder / "131_03.bvh")]}
     arguments = described(cache, description={**TINY, "clips": {**TINY["clips"], **files}})
-    assert arguments["data"]["source"] == "rendered motion capture"
-    list(run(**arguments, folder=tmp_path / "cmu-0"))
+    assert arguments.data["source"] == "rendered motion capture"
+    list(run(arguments, tmp_path / "cmu-0"))
     card = json.loads(Path(tmp_path / "cmu-0" / "network.json").read_text())
     assert 20 < card["metrics"]["mpjpe_mm"] < 600
 

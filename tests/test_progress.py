@@ -12,7 +12,7 @@ from throwaway import KERNELSPEC
 
 MAKE_ROWS = """
 from gatescope.trainings.progress import show_progress
-from gatescope.trainings.train import Row
+from gatescope.trainings.tasks import Row
 rows = [
     Row(epoch=n, step=n, rate=0.1, loss=1 / n, accuracy=0.5, valid_loss=None, valid_accuracy=n / 10, seconds=60.0,
         precision="32-true", device="cpu")

@@ -136,18 +136,19 @@ def test_a_recipe_gives_the_values_that_are_left_open(recipes):
 @pytest.mark.parametrize(
     ("wrong", "error", "says"),
     [
-        ({"recipe": "adam"}, LookupError, "sgd, adamw"),
-        ({"precision": "16"}, LookupError, "bf16-mixed"),
-        ({"transform": "mirrored"}, LookupError, "shuffled, single, reversed"),
-        ({"epochs": 0}, ValueError, "epochs must be a whole number, 1 or more; got 0"),
-        ({"batch_size": 0}, ValueError, "batch_size must be a whole number, 1 or more; got 0"),
-        ({"seed": -1}, ValueError, "seed must be a whole number, 0 or more; got -1"),
-        ({"rate": 0.0}, ValueError, "positive"),
-        ({"rate": float("nan")}, ValueError, "positive"),
-        ({"rate": float("inf")}, ValueError, "rate and weight_decay finite; got inf"),
-        ({"weight_decay": float("inf")}, ValueError, "finite"),
-        ({"max_norm": 0.0}, ValueError, "positive"),
-        ({"weight_decay": -1.0}, ValueError, "negative"),
+        ({"recipe": "adam"}, ValueError, "'sgd' or 'adamw'"),
+        ({"precision": "16"}, ValueError, "bf16-mixed"),
+        ({"transform": "mirrored"}, ValueError, "'shuffled', 'single' or 'reversed'"),
+        ({"epochs": 0}, ValueError, "epochs\n +Input should be greater than 0"),
+        ({"batch_size": 0}, ValueError, "batch_size\n +Input should be greater than 0"),
+        ({"seed": -1}, ValueError, "seed\n +Input should be greater than or equal to 0"),
+        ({"rate": 0.0}, ValueError, "rate\n +Input should be greater than 0"),
+        ({"rate": float("nan")}, ValueError, "rate\n +Input should be a finite number"),
+        ({"rate": float("inf")}, ValueError, "rate\n +Input should be a finite number"),
+        ({"weight_decay": float("inf")}, ValueError, "finite number"),
+        ({"max_norm": 0.0}, ValueError, "max_norm\n +Input should be greater than 0"),
+        ({"weight_decay": -1.0}, ValueError, "greater than or equal to 0"),
+        ({"epoch": 3}, ValueError, "epoch\n +Unexpected keyword argument"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused(recipes, wrong, error, says):
@@ -156,8 +157,8 @@ def test_a_value_that_cannot_be_used_is_refused(recipes, wrong, error, says):
 
 
 @pytest.mark.parametrize("name", ["epochs", "batch_size", "seed"])
-def test_a_float_from_a_file_is_no_whole_number(recipes, name, shapes_unchecked):
-    with pytest.raises(ValueError, match=f"{name} must be a whole number, . or more; got 2.0"):
+def test_a_float_from_a_file_is_no_whole_number(recipes, name):
+    with pytest.raises(ValueError, match=rf"{name}\n +Input should be a valid integer"):
         recipes.TrainConfig(**{name: 2.0})
 
 

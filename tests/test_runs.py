@@ -31,9 +31,17 @@ def go(runs, start):
     def go(folder, stop_after=None, start=start, data=None, **settings):
         """The rows, without their times."""
         from gatescope.trainings.recipes import TrainConfig
+        from gatescope.trainings.train import Training
 
-        config, rows = TrainConfig(**{"epochs": 3, "batch_size": 8, **settings}), []
-        for row in runs.run(start, noisy_clips(), noisy_clips(9), config, folder, data=data or {"noise": 0.5}):
+        training = Training(
+            start=start,
+            train_clips=noisy_clips(),
+            valid_clips=noisy_clips(9),
+            config=TrainConfig(**{"epochs": 3, "batch_size": 8, **settings}),
+            data=data or {"noise": 0.5},
+        )
+        rows = []
+        for row in runs.run(training, folder):
             rows.append({**vars(row), "seconds": None})
             if len(rows) == stop_after:
                 break
@@ -250,7 +258,7 @@ def test_the_command_line_fine_tunes(command, finished, own_clips, tmp_path):
     assert "of 2)" in out
     status, _, err = command(*asked[:3], "--out", tmp_path / "other", "--rate", -1)
     assert status == 1
-    assert "positive" in err
+    assert "greater than 0" in err
 
 
 def test_a_mistake_on_the_command_line_is_named(command, tmp_path):

@@ -13,7 +13,7 @@ from small_training import noisy_clips, tiny_network, weights_of
 
 @pytest.fixture
 def train():
-    from gatescope.trainings import train
+    from gatescope import train
 
     return train
 

@@ -64,10 +64,18 @@ def once_finished(tmp_path_factory):
     from gatescope.models import NetworkConfig
     from gatescope.trainings.recipes import TrainConfig
     from gatescope.trainings.runs import run
+    from gatescope.trainings.train import Training
 
     config = NetworkConfig.small("a", num_classes=3, width=1 / 64, size=6, num_frames=4)
     folder = tmp_path_factory.mktemp("finished") / "a-0"
-    rows = list(run(config, noisy_clips(), noisy_clips(9), TrainConfig(epochs=2), folder, data={"noise": 0.5}))
+    training = Training(
+        start=config,
+        train_clips=noisy_clips(),
+        valid_clips=noisy_clips(9),
+        config=TrainConfig(epochs=2),
+        data={"noise": 0.5},
+    )
+    rows = list(run(training, folder))
     return folder, rows
 
 
@@ -80,7 +88,7 @@ def finished(once_finished, tmp_path):
 
 def test_a_kept_training_is_read_as_the_one_it_came_from(finished, tmp_path):
     from gatescope.models import GestureNetwork
-    from gatescope.trainings.results import keep_run, read_run
+    from gatescope.trainings.results import keep_run, read_results
 
     folder, rows = finished
     kept = keep_run(folder, tmp_path / "checkpoints")
@@ -91,7 +99,7 @@ def test_a_kept_training_is_read_as_the_one_it_came_from(finished, tmp_path):
         "predictions.npz",
         "rows.json",
     ]
-    found = read_run(kept)
+    found = read_results(kept, weights=True)
     assert found.rows == rows
     assert found.card["metrics"]["clips"]["top1"] == found.predictions["clips"].accuracy().value
     GestureNetwork.load(kept / "network.safetensors")
@@ -99,14 +107,14 @@ def test_a_kept_training_is_read_as_the_one_it_came_from(finished, tmp_path):
 
 
 def test_results_are_kept_and_read_without_the_weights(finished, tmp_path):
-    from gatescope.trainings.results import keep_run, read_results, read_run
+    from gatescope.trainings.results import keep_run, read_results
 
     folder, rows = finished
     kept = keep_run(folder, tmp_path / "rows", weights=False)
     assert not (kept / "network.safetensors").exists()
     assert read_results(kept).rows == rows
     with pytest.raises(FileNotFoundError, match="weights"):
-        read_run(kept)
+        read_results(kept, weights=True)
     (kept / "rows.json").write_text("[]")
     with pytest.raises(ValueError, match=r"rows\.json is damaged"):
         read_results(kept)
@@ -114,9 +122,9 @@ def test_results_are_kept_and_read_without_the_weights(finished, tmp_path):
 
 def test_the_numbers_of_seeds_are_those_of_each(finished):
     from gatescope.trainings.evaluation import Predictions
-    from gatescope.trainings.results import Finished, of_seeds, read_run
+    from gatescope.trainings.results import Finished, of_seeds, read_results
 
-    one = read_run(finished[0])
+    one = read_results(finished[0], weights=True)
     top = one.predictions["clips"]
     reversed_logits = {**one.predictions, "clips": Predictions(-top.logits, top.labels)}
     two = Finished(card=one.card, rows=one.rows, predictions=reversed_logits)
@@ -226,9 +234,9 @@ def test_the_checkpoints_are_small():
 @pytest.mark.parametrize("weights", CHECKPOINTS, ids=lambda path: path.parent.name)
 def test_a_checkpoint_has_its_card_and_predictions_and_warns(weights):
     from gatescope.models import GestureNetwork
-    from gatescope.trainings.results import MAX_BYTES, read_run
+    from gatescope.trainings.results import MAX_BYTES, read_results
 
-    found = read_run(weights.parent)
+    found = read_results(weights.parent, weights=True)
     assert "rendered people only" in found.card["data"]["warning"]
     assert found.card["metrics"]["clips"]["top1"] == found.predictions["clips"].accuracy().value
     assert weights.stat().st_size <= MAX_BYTES

@@ -2,65 +2,60 @@
 
 import argparse
 import json
-import subprocess
 import sys
-import tomllib
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
-from tqdm import tqdm
-
-from gatescope.atlas.manifest import compare, load_manifest, read_manifest
 from gatescope.paths import MANIFEST, ROOT
+
+# Each command imports what it needs: torch and Jupyter take seconds, and --help needs neither.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit status: 0 only when what was asked for is done."""
+    """Run a command; return its exit status, 0 only if it succeeded."""
     parser = argparse.ArgumentParser(prog="gatescope", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("rebuild", help="run one notebook; its files reach the tree only if all is well")
-    command.add_argument("notebook", type=Path)
-    command.add_argument(
-        "-p",
-        dest="given",
-        action="append",
-        nargs=2,
-        default=[],
-        metavar=("NAME", "VALUE"),
-        help="set a parameter",
+    command = commands.add_parser(
+        "rebuild", help="run one notebook; replace it and its figures only if the run succeeds"
     )
+    command.add_argument("notebook", type=Path)
+    set_one = {"action": "append", "nargs": 2, "default": [], "metavar": ("NAME", "VALUE")}
+    command.add_argument("-p", dest="given", help="set a parameter of the notebook", **set_one)
     command.set_defaults(run=_rebuild)
-    command = commands.add_parser("compare", help="hold the figures' numbers against the last commit's")
+    command = commands.add_parser("compare", help="compare the figures' numbers with the last commit's")
     command.set_defaults(run=_compare)
-    command = commands.add_parser("site", help="write every notebook as a page that works offline")
+    command = commands.add_parser("site", help="write every notebook as a web page that works offline")
     command.add_argument("--out", type=Path, default=ROOT / "build" / "site", metavar="FOLDER")
     command.set_defaults(run=_site)
-    command = commands.add_parser("train", help="train a network as described, or go on where it stopped")
-    command.add_argument("description", type=Path, help="a TOML file with the tables clips, network and training")
-    command.add_argument(
-        "--cell", required=True, help="convlstm, a, b, c or d, or a row of STUDY_CELLS; of poses or neurons a variant"
+    command = commands.add_parser("train", help="train a network from a description, or resume where it stopped")
+    command.add_argument("description", type=Path, help="TOML file with the tables clips, network and training")
+    choice = command.add_mutually_exclusive_group(required=True)
+    choice.add_argument(
+        "--cell", help="recurrent cell of a gesture network: convlstm, a, b, c, d, or one of STUDY_CELLS"
     )
-    command.add_argument("--seed", type=int, default=0)
-    command.add_argument("--transform", help="shuffled, single or reversed: train and test on clips changed so")
-    command.add_argument("--start", type=Path, metavar="CHECKPOINT", help="begin with these weights and a new head")
-    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the training stands")
-    command.add_argument("--workers", type=int, default=0, help="processes that read clips, where a GPU waits for them")
+    choice.add_argument("--variant", help="of poses or neurons: a name in the description's table variants")
+    command.add_argument(
+        "--seed", type=int, default=0, help="of weights, order of clips and all other draws; default 0"
+    )
+    command.add_argument("--transform", help="train and validate on changed clips: shuffled, single or reversed")
+    command.add_argument("--start", type=Path, metavar="CHECKPOINT", help="start from these weights with a new head")
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the training")
+    command.add_argument("--workers", type=int, default=0, help="processes that load clips for a GPU; default 0")
     command.set_defaults(run=_train)
-    command = commands.add_parser("fine-tune", help="go on from a checkpoint with clips of your own")
-    command.add_argument("checkpoint", type=Path, help="weights, as network.save writes them: .safetensors")
-    command.add_argument("clips", type=Path, help="a folder with one sub-folder of clips per class")
-    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the training stands")
-    command.add_argument("--epochs", type=int)
-    command.add_argument("--rate", type=float, help="the highest learning rate")
+    command = commands.add_parser("fine-tune", help="train a checkpoint further on your own clips")
+    command.add_argument("checkpoint", type=Path, help="weights that network.save wrote: .safetensors")
+    command.add_argument("clips", type=Path, help="folder with one sub-folder of clips per class")
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the training")
+    command.add_argument("--epochs", type=int, help="passes over the clips; default 20")
+    command.add_argument("--rate", type=float, help="highest learning rate; default 0.001")
     command.set_defaults(run=_fine_tune)
     asked = parser.parse_args(arguments)
     return asked.run(asked)
 
 
 def _rebuild(asked: argparse.Namespace) -> int:
-    # Here, so that the other commands need not wait for Jupyter. Nor need this one for the grammar of international
-    # addresses, a second to parse: no notebook holds one, and jsonschema does without where it is not installed.
+    # jsonschema's grammar of international addresses takes a second to parse. No notebook holds one, and without the
+    # grammar jsonschema skips that check.
     sys.modules["rfc3987_syntax"] = None
     import nbformat
 
@@ -78,6 +73,10 @@ def _rebuild(asked: argparse.Namespace) -> int:
 
 
 def _compare(asked: argparse.Namespace) -> int:
+    import subprocess
+
+    from gatescope.atlas.manifest import compare, load_manifest, read_manifest
+
     name = MANIFEST.relative_to(ROOT).as_posix()
     committed = subprocess.run(
         ["git", "-C", str(ROOT), "show", f"HEAD:{name}"], capture_output=True, text=True, check=False
@@ -106,6 +105,10 @@ def _site(asked: argparse.Namespace) -> int:
 
 
 def _train(asked: argparse.Namespace) -> int:
+    import tomllib
+
+    from tqdm import tqdm
+
     from gatescope.loaders import CachedClips
     from gatescope.trainings.descriptions import described_run
     from gatescope.trainings.features import FrozenFeatures
@@ -113,21 +116,23 @@ def _train(asked: argparse.Namespace) -> int:
 
     try:
         description = tomllib.loads(asked.description.read_text())
-        named = {name: getattr(asked, name) for name in ("cell", "seed", "transform", "start")}
-        arguments = described_run(description, **named)
+        named = {name: getattr(asked, name) for name in ("cell", "variant", "seed", "transform", "start")}
+        training = described_run(description, **named)
     except (OSError, ValueError, LookupError, TypeError) as error:
         print(f"{asked.description}: {error}", file=sys.stderr)
         return 1
-    for tensors in (arguments["train_clips"], arguments["valid_clips"]):
-        for what, kept in (("rendering", getattr(tensors, "clips", None)), ("encoding", tensors)):
-            if isinstance(kept, CachedClips | FrozenFeatures):
-                with tqdm(total=len(kept), desc=what, disable=None) as bar:
-                    for count in kept.fill():
+    for tensors in (training.train_clips, training.valid_clips):
+        for doing, cached in (("rendering", getattr(tensors, "clips", None)), ("encoding", tensors)):
+            if isinstance(cached, CachedClips | FrozenFeatures):
+                with tqdm(total=len(cached), desc=doing, disable=None) as bar:
+                    for count in cached.fill():
                         bar.update(count - bar.n)
-    return _follow(run(**arguments, folder=asked.out, num_workers=asked.workers), arguments["config"].epochs, asked.out)
+    return _follow(run(training, asked.out, num_workers=asked.workers), training.config.epochs, asked.out)
 
 
 def _fine_tune(asked: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from gatescope.trainings.runs import FINE_TUNING, fine_tune
 
     given = {name: value for name in ("epochs", "rate") if (value := getattr(asked, name)) is not None}
@@ -140,10 +145,11 @@ def _fine_tune(asked: argparse.Namespace) -> int:
 
 
 def _follow(rows: Iterator, num_epochs: int, folder: Path) -> int:
-    """Train to the end, with a bar; 1 where that cannot be, with the reason."""
+    """Train to the end with a progress bar, and print the metrics; 1 with the reason if it fails."""
     from gatescope.trainings.evaluation import load_predictions
     from gatescope.trainings.progress import show_progress
     from gatescope.trainings.results import read_card
+    from gatescope.trainings.tasks import PREDICTIONS
 
     try:
         for _ in show_progress(rows, num_epochs, folder.name):
@@ -151,10 +157,10 @@ def _follow(rows: Iterator, num_epochs: int, folder: Path) -> int:
     except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
         print(f"{folder}: {error}", file=sys.stderr)
         return 1
-    if not (folder / "predictions.npz").exists():
+    if not (folder / PREDICTIONS).exists():
         print(json.dumps(read_card(folder)["metrics"], indent=1))
         return 0
-    for name, found in load_predictions(folder / "predictions.npz").items():
+    for name, found in load_predictions(folder / PREDICTIONS).items():
         print(f"{name:>9}  top-1 {found.accuracy()}  top-5 {found.accuracy(5)}")
     return 0
 

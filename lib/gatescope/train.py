@@ -1,4 +1,4 @@
-"""Training, by its public name; the code is in gatescope.trainings."""
+"""Training by its public names; the code is in gatescope.trainings."""
 
 from gatescope.trainings.evaluation import evaluate
 from gatescope.trainings.recipes import TrainConfig

@@ -1,4 +1,4 @@
-"""Upstream-downstream learning, by its public name; the code is in gatescope.trainings.udl."""
+"""Upstream-downstream learning by its public name; the code is in gatescope.trainings.udl."""
 
 from gatescope.trainings.udl import UpstreamDownstream
 

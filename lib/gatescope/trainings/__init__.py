@@ -1,1 +1,1 @@
-"""From a description to weights: recipes, the training loop, tasks, runs and what they came to."""
+"""Trainings: descriptions, recipes, tasks, the training loop, evaluation and the results of finished runs."""

@@ -1,13 +1,13 @@
-"""What a network gets right: a prediction for every clip, and all numbers from those; controls of its input."""
+"""Evaluation: a prediction for every clip, accuracies with intervals, and controls that change the clips."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
-from scipy.stats import binomtest
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -17,21 +17,21 @@ Batch = Float[Tensor, "batch channel time height width"]
 
 
 def shuffle_frames(x: Batch, rng: torch.Generator) -> Batch:
-    """Each clip's frames in an order of its own: what is left is what can be told without time."""
+    """Put each clip's frames in a random order of its own: only what does not depend on time is left."""
     orders = torch.stack([torch.randperm(x.shape[2], generator=rng) for _ in range(len(x))]).to(x.device)
     return x.gather(2, orders[:, None, :, None, None].expand_as(x))
 
 
 def repeat_middle_frame(x: Batch, rng: torch.Generator) -> Batch:
-    """The middle frame in place of every other: what is left is what one look can tell.
+    """Replace every frame by the middle one: only what a single frame shows is left.
 
-    Where `clip_mean` was subtracted, the frame still carries the mean of those it replaces.
+    If `clip_mean` was subtracted, the frame still carries a trace of the frames that it replaces.
     """
     return x[:, :, x.shape[2] // 2, None].expand_as(x).contiguous()
 
 
 def reverse_frames(x: Batch, rng: torch.Generator) -> Batch:
-    """The last frame first: swiping left becomes a kind of swiping right."""
+    """Reverse the frames: swiping left becomes a kind of swiping right."""
     return x.flip(2)
 
 
@@ -43,29 +43,32 @@ CONTROLS: dict[str, Callable[[Batch, torch.Generator], Batch]] = {
 
 
 def control(name: str | None) -> Callable[[Batch, torch.Generator], Batch]:
-    """The control of that name, or for None the clips as they are; raises LookupError for an unknown name."""
-    if name is None:
-        return lambda x, rng: x
-    if name not in CONTROLS:
+    """Return the control of that name, or for None the identity; raises LookupError for an unknown name."""
+    if name is not None and name not in CONTROLS:
         raise LookupError(f"no control {name!r}; there are {', '.join(CONTROLS)}")
-    return CONTROLS[name]
+    return (lambda x, rng: x) if name is None else CONTROLS[name]
 
 
 @dataclass(frozen=True)
 class Proportion:
-    """How many of how many, with Wilson's 95 % confidence interval; of none, not a number between 0 and 1."""
+    """A count out of a total, with Wilson's 95 % confidence interval, which covers clip sampling only.
+
+    Of none the value is nan and the interval 0 to 1.
+    """
 
     count: int
     total: int
 
     @property
     def value(self) -> float:
-        """The part, 0 to 1."""
+        """Count over total, 0 to 1."""
         return self.count / self.total if self.total else float("nan")
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's score interval at 95 %, without continuity correction."""
+        """Wilson's 95 % score interval, without continuity correction."""
+        from scipy.stats import binomtest  # half a second that readers of predictions need not wait for
+
         if not self.total:
             return 0.0, 1.0
         interval = binomtest(self.count, self.total).proportion_ci(method="wilson")
@@ -78,48 +81,43 @@ class Proportion:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """The logits of every clip of a set, in its order, and the labels; every number of an evaluation."""
+    """Logits and labels of every clip of a set, in its order."""
 
     logits: Float32[np.ndarray, "clips classes"]
     labels: Int64[np.ndarray, " clips"]
 
     @property
     def ranks(self) -> Int64[np.ndarray, " clips"]:
-        """How many classes come before the right one, the first of equals first: 0 is right."""
+        """Number of classes that score above the true one, ties to the lower label: 0 is right."""
         own = np.take_along_axis(self.logits, self.labels[:, None], axis=1)
         earlier = np.arange(self.logits.shape[1]) < self.labels[:, None]
         return ((self.logits > own) | ((self.logits == own) & earlier)).sum(axis=1)
 
     @property
     def loss(self) -> float:
-        """The mean cross-entropy in nats; not a number for no clip."""
+        """Mean cross-entropy in nats; nan for no clip."""
         return float(nn.functional.cross_entropy(torch.tensor(self.logits).double(), torch.tensor(self.labels)))
 
-    def accuracy(self, k: int = 1, label: int | None = None) -> Proportion:
-        """How many clips have the right class among their first `k`; of one class only where `label` is given."""
-        chosen = self.ranks if label is None else self.ranks[self.labels == label]
-        return Proportion(int((chosen < k).sum()), len(chosen))
-
-    def per_class(self, k: int = 1) -> list[Proportion]:
-        """The accuracy on each class's own clips, by label."""
-        return [self.accuracy(k, label) for label in range(self.logits.shape[1])]
+    def accuracy(self, k: int = 1) -> Proportion:
+        """Return the proportion of clips with the true class among the first `k`."""
+        return Proportion(int((self.ranks < k).sum()), len(self.labels))
 
     def confusion(self) -> Int64[np.ndarray, "classes classes"]:
-        """How many clips of the class in the row were taken for that in the column."""
+        """Return the number of clips of the row's class that were predicted as the column's class."""
         num_classes = self.logits.shape[1]
         pairs = self.labels * num_classes + self.logits.argmax(axis=1)
         return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
 def first_not_finite(network: nn.Module, x: Batch) -> str | None:
-    """The name of the first layer whose output for `x` is not finite, as the network is set; None if all are."""
+    """Return the name of the first layer whose output for `x` is not finite, None if all are; the mode is kept."""
     culprits: list[str] = []
 
     def look(layer: nn.Module, inputs: tuple, output: object) -> None:
         if isinstance(output, Tensor) and not torch.isfinite(output).all():
             culprits.append(names[layer])
 
-    # Fabric's wrapper is not a part of the network; what passes a hook point is known without that word.
+    # Without the names of Fabric's wrapper and of the tables of hook points.
     names = {
         layer: name.removeprefix("_forward_module").removeprefix(".").replace("hooks.", "") or "the network"
         for name, layer in network.named_modules()
@@ -134,6 +132,26 @@ def first_not_finite(network: nn.Module, x: Batch) -> str | None:
     return culprits[0] if culprits else None
 
 
+@contextmanager
+def eval_mode(network: nn.Module) -> Iterator[torch.device]:
+    """Set `network` to eval mode for a block, then to the mode it had; the block receives its device."""
+    was_training = network.training
+    network.eval()
+    try:
+        yield next(network.parameters()).device
+    finally:
+        network.train(was_training)
+
+
+def batches(clips: Dataset, batch_size: int, num_workers: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield clips and targets on `device`, in order, the last incomplete batch included; ValueError for no clip."""
+    if len(clips) == 0:
+        raise ValueError("there is no clip to evaluate; give a data set of at least one")
+    # A generator of its own, or the loader takes a number from the caller's.
+    for x, target in DataLoader(clips, batch_size, num_workers=num_workers, generator=torch.Generator()):
+        yield x.to(device), target.to(device)
+
+
 def evaluate(
     network: nn.Module,
     clips: Dataset,
@@ -142,41 +160,30 @@ def evaluate(
     transform: str | None = None,
     num_workers: int = 0,
 ) -> Predictions:
-    """What `network` says of every clip, the last incomplete batch included.
+    """Predict every clip in eval mode, on the device of the network's parameters.
 
-    `network` is any module that gives logits, and is used where its parameters are, in evaluation mode; `clips` is a
-    data set of (tensor (3, T, H, W), label); `transform` names one of CONTROLS. Example:
+    `network` is any module that returns logits; `clips` is a data set of (tensor (3, T, H, W), label); `transform`
+    names one of CONTROLS. Example:
 
         valid = ClipTensors(SyntheticGestures("valid", 600, 48), **network.config.input)
         predictions, shuffled = evaluate(network, valid), evaluate(network, valid, transform="shuffled")
         print(predictions.accuracy(), predictions.accuracy(k=5), shuffled.accuracy().interval)
 
     Raises:
-        ValueError: if there is no clip, or a label is none of the network's classes.
-        FloatingPointError: if logits are not finite; the message names the first layer to blame.
+        ValueError: if there is no clip, or a label is outside the network's classes.
+        FloatingPointError: if logits are not finite; the message names the first such layer.
         LookupError: if there is no such control.
     """
-    change = control(transform)
-    if len(clips) == 0:
-        raise ValueError("there is no clip to evaluate; give a data set of at least one")
-    device = next(network.parameters()).device
-    rng = torch.Generator().manual_seed(0)
+    change, rng = control(transform), torch.Generator().manual_seed(0)
     logits, labels = [], []
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode():
-            # A generator of its own, or the loader takes a number from the caller's.
-            loader = DataLoader(clips, batch_size, num_workers=num_workers, generator=torch.Generator())
-            for x, label in loader:
-                x = change(x.to(device), rng)
-                logits.append(network(x).float().cpu())
-                labels.append(label)
-                if not torch.isfinite(logits[-1]).all():
-                    culprit = first_not_finite(network, x) if torch.isfinite(x).all() else "the data set"
-                    raise FloatingPointError(f"the output of {culprit} is not finite; nothing can be said of the clips")
-    finally:
-        network.train(was_training)
+    with eval_mode(network) as device, torch.inference_mode():
+        for x, label in batches(clips, batch_size, num_workers, device):
+            x = change(x, rng)
+            logits.append(network(x).float().cpu())
+            labels.append(label.cpu())
+            if not torch.isfinite(logits[-1]).all():
+                culprit = first_not_finite(network, x) if torch.isfinite(x).all() else "the data set"
+                raise FloatingPointError(f"the output of {culprit} is not finite; the clips cannot be evaluated")
     found = Predictions(torch.cat(logits).numpy(), torch.cat(labels).numpy())
     num_classes = found.logits.shape[1]
     if (wrong := found.labels[(found.labels < 0) | (found.labels >= num_classes)]).size:
@@ -184,16 +191,40 @@ def evaluate(
     return found
 
 
+class SavedArrays:
+    """Base class of dataclasses of arrays that are saved as npz: floats to 1 part in 2,000, integers as bytes.
+
+    Floats beyond the range of 16 bits are saved in 32.
+    """
+
+    def save(self, path: Path) -> None:
+        """Write the fields' arrays."""
+        arrays = {}
+        for name, values in vars(self).items():
+            reached = values.dtype.kind == "f" and not abs(values).max(initial=0) < np.finfo(np.float16).max
+            small = {"b": np.bool_, "i": np.uint8, "f": np.float32 if reached else np.float16}
+            arrays[name] = values.astype(small[values.dtype.kind])
+        with atomic_write(path) as temporary:
+            np.savez_compressed(temporary, **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> "SavedArrays":
+        """Read what `save` wrote."""
+        kinds = {"b": np.bool_, "u": np.int64, "f": np.float32}
+        with np.load(path) as file:
+            return cls(**{name: file[name].astype(kinds[file[name].dtype.kind]) for name in file})
+
+
 def save_predictions(path: Path, predictions: Mapping[str, Predictions]) -> None:
-    """Write the predictions on one set under several conditions, by name, as npz; nothing is pickled."""
+    """Write predictions on one set under several conditions, by name, as npz without pickles."""
     arrays = {f"logits/{name}": found.logits for name, found in predictions.items()}
     arrays |= {f"labels/{name}": found.labels for name, found in predictions.items()}
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **arrays)
+    with atomic_write(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
 
 
 def load_predictions(path: Path) -> dict[str, Predictions]:
-    """What `save_predictions` wrote, by name."""
+    """Read what `save_predictions` wrote, by name."""
     with np.load(path) as file:
         names = [name.removeprefix("logits/") for name in file.files if name.startswith("logits/")]
         return {name: Predictions(file[f"logits/{name}"], file[f"labels/{name}"]) for name in names}

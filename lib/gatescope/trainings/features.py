@@ -1,11 +1,10 @@
-"""What a trained network's Res3D gives of each rendered clip, computed once and read from disk from then on."""
+"""Features of rendered clips from a trained network's Res3D, computed once and cached on disk."""
 
 import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from filelock import FileLock
 from jaxtyping import Float16, Float32
@@ -15,24 +14,26 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from gatescope.dependencies import digest_of
-from gatescope.files import atomic_write, sha256_of
 from gatescope.loaders import CachedClips, ClipTensors
 from gatescope.models import GestureNetwork
+from gatescope.models.cards import read_weights, write_weights
 from gatescope.paths import CACHE
 
 BATCH_SIZE = 16  # clips
 
+Features = Float16[Tensor, "clips channel step rows columns"]
+
 
 class FrozenFeatures(Dataset):
-    """Pairs of a clip's features (channel, step, rows, columns), what `network.encode` gives, and its label.
+    """Data set of a clip's features from `network.encode` (channel, step, rows, columns) and its label.
 
-    Each value is a mean over `pool` x `pool` places of a map, kept in 16 bits. All are computed together, where they
-    are first asked for, or by `fill`. The file's name is a hash of all that determines them: the weights of Res3D, the
-    network's config, the clips, `pool` and the code between. A file that does not match its checksum is made anew.
+    Each value is a mean over `pool` x `pool` places of a map, in 16 bits. All features are computed together, at the
+    first access or by `fill`. The file's name is a hash of all that decides them: the weights of Res3D, the network's
+    config, the clips, `pool` and the code. A file that does not match its checksum is computed again.
 
     Raises:
-        ValueError: if there is no clip or the network is in its training mode, whose features no two passes share;
-            from `fill`, if maps do not divide by `pool` or hold what 16 bits cannot.
+        ValueError: if there is no clip or the network is in training mode, in which features change between passes;
+            from `fill`, if maps do not divide by `pool` or exceed the range of 16 bits.
     """
 
     def __init__(self, network: GestureNetwork, clips: CachedClips, *, pool: int = 2, folder: Path = CACHE):
@@ -41,9 +42,8 @@ class FrozenFeatures(Dataset):
         if network.training:
             raise ValueError("the features of a network in training change from batch to batch; call network.eval()")
         self.network, self.clips, self.pool = network, clips, pool
-        self.path = Path(folder) / f"features-{self._key()}.npy"
-        self._checksum = self.path.with_suffix(".sha256")
-        self._features: Float16[np.ndarray, "clips channel step rows columns"] | None = None
+        self.path = Path(folder) / f"features-{self._key()}.safetensors"
+        self._features: Features | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -54,14 +54,10 @@ class FrozenFeatures(Dataset):
         for _ in self.fill():
             pass
         index %= len(self)
-        return torch.from_numpy(self._features[index].astype(np.float32)), self.clips.label(index)
-
-    def __getstate__(self) -> dict:
-        # Workers open their own map.
-        return self.__dict__ | {"_features": None}
+        return self._features[index].float(), self.clips.label(index)
 
     def fill(self) -> Iterator[int]:
-        """Compute the features if they are missing; yields how many clips are done, for a progress bar."""
+        """Compute the features if they are missing; yield the number of clips done, for a progress bar."""
         if self._features is None:
             self._features = self._open()
         if self._features is not None:
@@ -70,45 +66,35 @@ class FrozenFeatures(Dataset):
         with FileLock(self.path.with_suffix(".lock")):
             # Another process may have finished while this one waited.
             if (found := self._open()) is None:
-                batches: list[np.ndarray] = []
+                batches: list[Tensor] = []
                 for x, _ in DataLoader(ClipTensors(self.clips, **self.network.config.input), BATCH_SIZE):
                     batches.append(self._encode(x))
                     yield sum(map(len, batches))
-                self._write(np.concatenate(batches))
-                found = self._open()
+                # Temporary files of a killed writer.
+                for unfinished in self.path.parent.glob(f".{self.path.stem}*"):
+                    unfinished.unlink()
+                found = torch.cat(batches)
+                write_weights(self.path, {"features": found}, {})
         self._features = found
 
     @torch.inference_mode()
-    def _encode(
-        self, x: Float32[Tensor, "batch 3 time size size"]
-    ) -> Float16[np.ndarray, "batch channel step rows columns"]:
+    def _encode(self, x: Float32[Tensor, "batch 3 time size size"]) -> Features:
         maps = self.network.encode(x).transpose(1, 2)
         rows, columns = maps.shape[-2:]
         if rows % self.pool or columns % self.pool:
             raise ValueError(f"maps of {rows} x {columns} do not divide by a pool of {self.pool}")
-        pooled = F.avg_pool3d(maps, (1, self.pool, self.pool)).numpy()
-        largest, most = abs(pooled).max(), np.finfo(np.float16).max
+        pooled = F.avg_pool3d(maps, (1, self.pool, self.pool))
+        largest, most = float(pooled.abs().max()), torch.finfo(torch.float16).max
         if not largest <= most:
             raise ValueError(f"features reach {largest:g}, and 16 bits hold {most:g}; is the network trained?")
-        return pooled.astype(np.float16)
+        return pooled.half()
 
-    def _open(self) -> Float16[np.ndarray, "clips channel step rows columns"] | None:
-        """The features on disk, or None if they are absent, unfinished or damaged."""
+    def _open(self) -> Features | None:
+        """Return the features on disk, or None if they are absent, unfinished or damaged."""
         try:
-            whole = sha256_of(self.path).encode() == self._checksum.read_bytes()
-        except FileNotFoundError:
+            return read_weights(self.path)[0]["features"]
+        except (FileNotFoundError, ValueError):
             return None
-        return np.load(self.path, mmap_mode="r") if whole else None
-
-    def _write(self, features: Float16[np.ndarray, "clips channel step rows columns"]) -> None:
-        # Left by a writer that was killed.
-        for unfinished in self.path.parent.glob(f".{self.path.stem}*"):
-            unfinished.unlink()
-        with atomic_write(self.path) as path:
-            np.save(path, features)
-        # Last: without it the features count for nothing.
-        with atomic_write(self._checksum) as path:
-            path.write_text(sha256_of(self.path))
 
     def _key(self) -> str:
         weights = {name: tensor.contiguous() for name, tensor in self.network.res3d.state_dict().items()}

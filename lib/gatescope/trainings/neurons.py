@@ -1,4 +1,4 @@
-"""Learning with specialised neurons: a task of `fit`, and what the neurons of a trained network serve."""
+"""Specialised neurons: their task for `fit`, and a trained network's routing of clips to neurons."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,9 +13,8 @@ from jaxtyping import Float32, Int64
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from gatescope.files import atomic_write
 from gatescope.measures.specialisation import (
     class_mean_accuracy,
     effective_neurons,
@@ -24,8 +23,9 @@ from gatescope.measures.specialisation import (
 )
 from gatescope.models.dsts import DSTSConfig, SpecialisedNetwork, upstream_names
 from gatescope.models.dsts_parts import MaskedBatchNorm
+from gatescope.trainings.evaluation import SavedArrays, batches, eval_mode
 from gatescope.trainings.recipes import TrainConfig
-from gatescope.trainings.train import Classification, Row, Step
+from gatescope.trainings.tasks import Classification, Row, Step
 from gatescope.trainings.udl import UpstreamDownstream
 
 RESULTS = "neurons.npz"
@@ -33,16 +33,16 @@ RESULTS = "neurons.npz"
 
 @dataclass(frozen=True, kw_only=True)
 class NeuronRow(Row):
-    """One epoch of learning with specialised neurons; what is said of a layer's neurons is the mean over layers."""
+    """One epoch of a training with specialised neurons; quantities of a layer's neurons are means over layers."""
 
-    valid_effective_neurons: float | None  # from 1, one serves all, to their number
-    valid_nmi: float | None  # of neuron and class, 0 to 1
-    valid_gate_size: float | None  # mean |g|; beyond about 4 a gate hardly learns
+    valid_effective_neurons: float | None  # from 1 (one serves all clips) to num_neurons
+    valid_nmi: float | None  # mutual information of neuron and class, 0 to 1
+    valid_gate_size: float | None  # mean |g| of the gate logits; beyond about 4 a gate hardly learns
 
 
 @dataclass(frozen=True, eq=False)
-class NeuronResults:
-    """What a network's neurons do on validation clips, in evaluation: no noise, hard gates."""
+class NeuronResults(SavedArrays):
+    """Predictions, pulses and routing of validation clips in eval mode: no noise, hard gates."""
 
     labels: Int64[np.ndarray, " clips"]
     predicted: Int64[np.ndarray, " clips"]
@@ -52,32 +52,13 @@ class NeuronResults:
 
     @property
     def accuracy(self) -> float:
-        """The part of the clips that are predicted right."""
+        """Fraction of the clips that are predicted right."""
         return float((self.labels == self.predicted).mean())
-
-    def save(self, path: Path) -> None:
-        """Write as npz: pulses and gates to a part in 2,000 where 16 bits reach, classes and neurons as bytes."""
-        arrays = {
-            name: values.astype(np.uint8)
-            if values.dtype == np.int64
-            else values.astype(np.float16 if abs(values).max() < np.finfo(np.float16).max else np.float32)
-            for name, values in vars(self).items()
-        }
-        with atomic_write(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    @classmethod
-    def load(cls, path: Path) -> "NeuronResults":
-        """What `save` wrote."""
-        with np.load(path) as file:
-            return cls(
-                **{name: file[name].astype(np.int64 if file[name].dtype == np.uint8 else np.float32) for name in file}
-            )
 
 
 @contextmanager
 def _own_noise(device: torch.device) -> Iterator[None]:
-    """The same random numbers whenever a network is judged, and none of the caller's."""
+    """Fix the random numbers inside the block; the caller's stay as they were."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         yield
@@ -86,39 +67,26 @@ def _own_noise(device: torch.device) -> Iterator[None]:
 def serve(
     network: SpecialisedNetwork, clips: Dataset, families: Sequence[int], *, num_workers: int = 0
 ) -> tuple[NeuronResults, float]:
-    """What `network` makes of every clip in evaluation, and its mean cross-entropy, nats.
+    """Run `network` on every clip in eval mode; return its results and its mean cross-entropy in nats.
 
-    `families` has the family of every class, by which a router that is given its routes is told them. Raises
-    ValueError if there is no clip.
+    `families` holds the family of every class, from which a "given" router takes its routes. Raises ValueError if
+    there is no clip.
     """
-    if len(clips) == 0:
-        raise ValueError("there is no clip to serve; give a data set of at least one")
-    device = next(network.parameters()).device
     layers = network.dsts.layers
-    passed: dict[str, list[list[Tensor]]] = {name: [[] for _ in layers] for name in ("pulses", "choice")}
+    recorded: dict[str, list[list[Tensor]]] = {name: [[] for _ in layers] for name in ("pulses", "choice")}
     logits, labels = [], []
-    was_training = network.training
-    network.eval()
-    try:
-        with (
-            torch.inference_mode(),
-            _own_noise(device),
-            ExitStack() as hooks,
-        ):
-            for name, kept in passed.items():
-                for layer, values in zip(layers, kept, strict=True):
-                    hook = layer.hooks[name].register_forward_hook(
-                        lambda module, given, value, values=values: values.append(value.float().cpu())
-                    )
-                    hooks.callback(hook.remove)
-            loader = DataLoader(clips, 100, num_workers=num_workers, generator=torch.Generator())
-            for x, target in loader:
-                logits.append(network(x.to(device), route_of(network, target.to(device), families)).float().cpu())
-                labels.append(target)
-    finally:
-        network.train(was_training)
+    with eval_mode(network) as device, torch.inference_mode(), _own_noise(device), ExitStack() as hooks:
+        for name, by_layer in recorded.items():
+            for layer, values in zip(layers, by_layer, strict=True):
+                hook = layer.hooks[name].register_forward_hook(
+                    lambda module, given, value, values=values: values.append(value.float().cpu())
+                )
+                hooks.callback(hook.remove)
+        for x, target in batches(clips, 100, num_workers, device):
+            logits.append(network(x, route_of(network, target, families)).float().cpu())
+            labels.append(target.cpu())
     scores, truth = torch.cat(logits), torch.cat(labels)
-    pulses, choice = (torch.stack([torch.cat(values) for values in kept]) for kept in passed.values())
+    pulses, choice = (torch.stack([torch.cat(values) for values in by_layer]) for by_layer in recorded.values())
     found = NeuronResults(
         labels=truth.numpy(),
         predicted=scores.argmax(1).numpy(),
@@ -130,70 +98,66 @@ def serve(
 
 
 def settle(network: SpecialisedNetwork, clips: Dataset, families: Sequence[int], *, num_workers: int = 0) -> None:
-    """Take the norms' statistics of `clips` as the network serves them in evaluation, means over batches (ours).
+    """Replace the norms' running statistics by those of `clips` in eval mode, means over batches (ours).
 
-    In training half of the gates are soft, in evaluation none is: what a norm has seen before is not what it will see.
+    In training half of the gates are soft, in eval mode none is, so the running statistics of training do not fit.
     """
-    device = next(network.parameters()).device
     norms = [module for module in network.modules() if isinstance(module, MaskedBatchNorm)]
     momenta = [norm.momentum for norm in norms]
     passes = Counter()
 
-    def take_in(norm: MaskedBatchNorm, given: tuple) -> None:
+    def average(norm: MaskedBatchNorm, given: tuple) -> None:
         passes[norm] += 1
         norm.momentum = 1 / passes[norm]
 
-    was_training = network.training
-    network.eval()
     try:
-        with torch.no_grad(), _own_noise(device), ExitStack() as hooks:
+        with eval_mode(network) as device, torch.no_grad(), _own_noise(device), ExitStack() as hooks:
             for norm in norms:
                 norm.train()
-                hooks.callback(norm.register_forward_pre_hook(take_in).remove)
-            for x, target in DataLoader(clips, 200, num_workers=num_workers, generator=torch.Generator()):
-                network(x.to(device), route_of(network, target.to(device), families))
+                hooks.callback(norm.register_forward_pre_hook(average).remove)
+            for x, target in batches(clips, 200, num_workers, device):
+                network(x, route_of(network, target, families))
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-        network.train(was_training)
 
 
 def route_of(network: SpecialisedNetwork, target: Tensor, families: Sequence[int]) -> Tensor | None:
-    """For a router that is given its routes, the neuron of each clip's own family: an oracle's choice."""
+    """Return the neuron of each clip's own family for a "given" router (an oracle), None for any other router."""
     if network.config.router != "given":
         return None
     return torch.tensor(families, device=target.device)[target] % network.config.num_neurons
 
 
 class Specialisation(Classification):
-    """Classes by specialised neurons, all parameters together, or upstream and downstream apart.
+    """Classification with specialised neurons: joint training, or upstream and downstream steps in turn.
 
-    With `apart`, arguments of `UpstreamDownstream`, a batch is two: one half for the simulated and the actual step, the
-    other for the hyper-gradient, and then the other way around, so that each clip is learnt from once in an epoch.
+    With `apart`, the arguments of `UpstreamDownstream`, each batch is halved: one half for the simulated and the actual
+    step, the other for the hyper-gradient, then with the halves swapped, so that each clip counts once in an epoch.
     """
 
-    row = NeuronRow
+    row, results = NeuronRow, RESULTS
 
     def __init__(self, families: Sequence[int], train_clips: Dataset, apart: Mapping[str, Any] | None = None):
         self.families = tuple(families)
-        self.train_clips = train_clips  # on which the norms settle before the network is judged
+        self.train_clips = train_clips  # for the norms' statistics before the network is evaluated
         self.apart = apart
 
     def logits(self, module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
-        """What the module gives of clips, led by their families where its router is given the routes."""
+        """Return the module's logits; a "given" router sees the clips' families."""
         return module(x, route_of(getattr(module, "module", module), target, self.families))
 
     def steps(self, fabric: Fabric, module: nn.Module, x: Tensor, target: Tensor) -> Iterator[Step]:
-        """One step, or upstream and downstream steps in turn; a neuron that served no clip takes none."""
+        """Take one step, or upstream and downstream steps in turn; a neuron that served no clip stays as it is."""
         if self.apart is None:
             steps = super().steps(fabric, module, x, target)
         else:
             if len(x) < 2:
-                raise ValueError(f"to learn apart takes batches of two clips or more, one for each half; got {len(x)}")
+                raise ValueError(f"`apart` needs batches of two clips or more, one for each half; got {len(x)}")
             steps = self._apart(module, x.chunk(2), target.chunk(2))
         for step in steps:
             for weight in module.parameters():
-                # Momentum and decay would move it all the same.
+                # Momentum and decay would move it all the same; a parameter without a gradient is skipped.
                 if weight.grad is not None and not weight.grad.any():
                     weight.grad = None
             yield step
@@ -212,7 +176,7 @@ class Specialisation(Classification):
             yield loss, {"loss": loss.item() * len(target[own]), "accuracy": right}
 
     def validate(self, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int) -> dict[str, float]:
-        """Loss and accuracy on the clips, and how the neurons share them."""
+        """Return loss and accuracy on the clips, and measures of their routing."""
         network = getattr(module, "module", module)
         settle(network, self.train_clips, self.families, num_workers=num_workers)
         found, loss = serve(network, clips, self.families, num_workers=num_workers)
@@ -228,15 +192,13 @@ class Specialisation(Classification):
         }
 
     def begin(self, config: DSTSConfig, train_clips: Dataset) -> SpecialisedNetwork:
-        """A network of `config`, drawn from torch's random numbers."""
+        """Return a new `SpecialisedNetwork` of `config`."""
         return SpecialisedNetwork(config)
 
-    def conclude(
-        self, network: nn.Module, valid_clips: Dataset, folder: Path, num_workers: int
-    ) -> tuple[dict[str, Any], list[str]]:
-        """Accuracies, and how the neurons share the clips, for a card; and the file with all that is counted from."""
+    def conclude(self, network: nn.Module, valid_clips: Dataset, path: Path, num_workers: int) -> dict[str, Any]:
+        """Write the `NeuronResults`; return accuracies and measures of the routing."""
         found, loss = serve(network, valid_clips, self.families, num_workers=num_workers)
-        found.save(folder / RESULTS)
+        found.save(path)
         num_neurons = network.config.num_neurons
         family = np.array(self.families)[found.labels]
         right = found.labels == found.predicted
@@ -253,4 +215,4 @@ class Specialisation(Classification):
             "nmi_family": [mutual_information(layer, family) for layer in found.chosen],
             "temporal_fraction": temporal_fraction(found.gates).tolist(),
             "clips": len(valid_clips),
-        }, [RESULTS]
+        }

@@ -1,4 +1,4 @@
-"""Learning poses: the loss as a task of `fit`, and what a network's poses are worth, clip by clip."""
+"""Poses: their task for `fit`, and the errors of a network's poses, clip by clip."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,42 +8,42 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float32
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
-from gatescope.files import atomic_write
 from gatescope.loaders.pose_tensors import PoseTensors
 from gatescope.measures.pose_errors import joint_errors, pa_mpjpe
 from gatescope.models.pose import RPSM, RPSMConfig
+from gatescope.trainings.evaluation import SavedArrays, batches, eval_mode
 from gatescope.trainings.recipes import TrainConfig
-from gatescope.trainings.train import Epoch, OneStep, Step
+from gatescope.trainings.tasks import Epoch, Step, Task
 
-HIDDEN = (0.0, 0.2, 0.4, 0.6, 0.8)  # parts of the frames with a board, at which a finished network is measured
+HIDDEN = (0.0, 0.2, 0.4, 0.6, 0.8)  # fractions of frames behind a board, for the evaluation of a finished network
 RESULTS = "poses.npz"
+BATCH_SIZE = 32  # clips
 
 
 @dataclass(frozen=True, kw_only=True)
 class PoseRow(Epoch):
-    """One epoch of learning poses; errors are MPJPE of the last stage over all 17 joints, mm."""
+    """One epoch of a training on poses; errors are MPJPE of the last stage over all 17 joints, mm."""
 
-    error_mm: float  # on the training clips, as they were met
+    error_mm: float  # on the training clips, each before its step
     valid_error_mm: float | None
 
     @property
     def score(self) -> str:
-        """What a progress bar says of the validation clips; nothing without any."""
+        """Text for a progress bar: the validation error, empty without validation clips."""
         return "" if self.valid_error_mm is None else f"valid {self.valid_error_mm:.1f} mm"
 
 
 @dataclass(frozen=True, eq=False)
-class PoseErrors:
-    """How far a network's joints are from the truth, mm, means over the 17 joints unless they say otherwise."""
+class PoseErrors(SavedArrays):
+    """Distances of a network's joints from the truth, mm; means over the 17 joints unless noted."""
 
     by_frame: Float32[np.ndarray, "clips stage time"]
     by_joint: Float32[np.ndarray, "stage joint"]  # means over clips and frames
-    aligned: Float32[np.ndarray, " clips"]  # of the last stage, after the best similarity: PA-MPJPE
-    # How far each stage from the second on moves the pose it is given.
-    moved: Float32[np.ndarray, " refinement"]
-    hidden: Bool[np.ndarray, "clips time"]  # in which frames the board stands
+    aligned: Float32[np.ndarray, " clips"]  # PA-MPJPE of the last stage: after the best similarity transform
+    moved: Float32[np.ndarray, " refinement"]  # from the pose of the stage before, by each stage but the first
+    hidden: Bool[np.ndarray, "clips time"]  # frames with a board
     by_hidden: Float32[np.ndarray, "levels clips"]  # of the last stage, at each of HIDDEN
 
     @property
@@ -51,53 +51,32 @@ class PoseErrors:
         """MPJPE of the last stage."""
         return float(self.by_frame[:, -1].mean())
 
-    def save(self, path: Path) -> None:
-        """Write as npz, errors to a part in 2,000."""
-        arrays = {name: values if values.dtype == bool else np.float16(values) for name, values in vars(self).items()}
-        with atomic_write(path) as temporary, open(temporary, "wb") as file:
-            np.savez_compressed(file, **arrays)
-
-    @classmethod
-    def load(cls, path: Path) -> "PoseErrors":
-        """What `save` wrote."""
-        with np.load(path) as file:
-            return cls(**{name: file[name] if name == "hidden" else np.float32(file[name]) for name in file})
-
 
 @dataclass(frozen=True, eq=False)
-class Predicted:
-    """The poses a network gives of every clip of a set, and the truth, mm from the pelvis."""
+class PredictedPoses:
+    """A network's poses for every clip of a set, and the true ones, mm from the pelvis."""
 
     poses: Float32[np.ndarray, "clips stage time 17 3"]
     truth: Float32[np.ndarray, "clips time 17 3"]
 
 
-def predict_poses(network: RPSM, clips: Dataset, *, batch_size: int = 32, num_workers: int = 0) -> Predicted:
-    """What `network` makes of every clip, in its evaluation mode and where its parameters are.
+def predict_poses(network: RPSM, clips: Dataset, *, num_workers: int = 0) -> PredictedPoses:
+    """Predict the poses of every clip in eval mode, on the device of the network's parameters.
 
     Raises ValueError if there is no clip, FloatingPointError if a pose is not finite.
     """
-    if len(clips) == 0:
-        raise ValueError("there is no clip to predict the poses of; give a data set of at least one")
-    device = next(network.parameters()).device
     poses, truth = [], []
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.inference_mode():
-            loader = DataLoader(clips, batch_size, num_workers=num_workers, generator=torch.Generator())
-            for x, target in loader:
-                poses.append(network.poses(x.to(device)).float().cpu())
-                truth.append(target)
-                if not torch.isfinite(poses[-1]).all():
-                    raise FloatingPointError("a predicted pose is not finite; look at the clips, or at the training")
-    finally:
-        network.train(was_training)
-    return Predicted(torch.cat(poses).numpy(), torch.cat(truth).numpy())
+    with eval_mode(network) as device, torch.inference_mode():
+        for x, target in batches(clips, BATCH_SIZE, num_workers, device):
+            poses.append(network.poses(x).float().cpu())
+            truth.append(target.cpu())
+            if not torch.isfinite(poses[-1]).all():
+                raise FloatingPointError("a predicted pose is not finite; look at the clips, or at the training")
+    return PredictedPoses(torch.cat(poses).numpy(), torch.cat(truth).numpy())
 
 
 def errors_of(network: RPSM, clips: PoseTensors, *, num_workers: int = 0) -> PoseErrors:
-    """What a network's poses of `clips` are worth; raises as `predict_poses` does."""
+    """Measure a network's poses of `clips`, also at each fraction of HIDDEN; raises as `predict_poses` does."""
     found = predict_poses(network, clips, num_workers=num_workers)
     errors = joint_errors(found.poses, found.truth[:, None])  # clips, stage, time, joint
     levels = [
@@ -114,13 +93,13 @@ def errors_of(network: RPSM, clips: PoseTensors, *, num_workers: int = 0) -> Pos
     )
 
 
-class PoseEstimation(OneStep):
-    """The poses in clips, by the loss that the network's config names; a task of `runs.run`."""
+class PoseEstimation(Task):
+    """Poses from clips, by the loss that the network's config names."""
 
-    row = PoseRow
+    row, results = PoseRow, RESULTS
 
     def loss(self, module: nn.Module, x: Tensor, target: Tensor) -> Step:
-        """The loss over stages and frames, and the sum of the clips' errors, mm."""
+        """Return the loss over stages and frames, and the sum of the clips' errors in mm."""
         network = getattr(module, "module", module)
         values = module(x)
         with torch.no_grad():
@@ -128,7 +107,7 @@ class PoseEstimation(OneStep):
         return network.loss(values, target), {"error_mm": float(errors.mean((1, 2)).sum())}
 
     def validate(self, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int) -> dict[str, float]:
-        """Loss and error on the clips."""
+        """Return loss and error on the clips."""
         network = getattr(module, "module", module)
         found = predict_poses(network, clips, num_workers=num_workers)
         poses, truth = torch.from_numpy(found.poses), torch.from_numpy(found.truth)
@@ -136,17 +115,15 @@ class PoseEstimation(OneStep):
         return {"valid_loss": float(loss), "valid_error_mm": float(joint_errors(poses[:, -1], truth).mean())}
 
     def begin(self, config: RPSMConfig, train_clips: PoseTensors) -> RPSM:
-        """A network of `config` drawn from torch's random numbers, with the scale of the training clips' poses."""
+        """Return a new `RPSM` of `config` with the scale of the training clips' poses."""
         network = RPSM(config)
         network.set_scale(torch.from_numpy(train_clips.poses()))
         return network
 
-    def conclude(
-        self, network: nn.Module, valid_clips: PoseTensors, folder: Path, num_workers: int
-    ) -> tuple[dict[str, Any], list[str]]:
-        """The errors in mm for a card, and the file of all of them."""
+    def conclude(self, network: nn.Module, valid_clips: PoseTensors, path: Path, num_workers: int) -> dict[str, Any]:
+        """Write the `PoseErrors`; return their means in mm."""
         errors = errors_of(network, valid_clips, num_workers=num_workers)
-        errors.save(folder / RESULTS)
+        errors.save(path)
         by_stage = errors.by_frame.mean((0, 2))
         return {
             "mpjpe_mm": errors.mean_mm,
@@ -154,4 +131,4 @@ class PoseEstimation(OneStep):
             "pa_mpjpe_mm": float(errors.aligned.mean()),
             "mpjpe_by_stage_mm": [float(error) for error in by_stage],
             "clips": len(valid_clips),
-        }, [RESULTS]
+        }

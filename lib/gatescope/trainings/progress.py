@@ -1,24 +1,32 @@
-"""A bar with the time left where somebody is looking, one line at the end where nobody is."""
+"""Progress of a training: a bar with the time left in a notebook or a terminal, else one line at the end."""
 
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-from IPython import get_ipython
-from IPython.display import display
 from tqdm import tqdm
 
-from gatescope.trainings.train import Epoch
+from gatescope.trainings.tasks import Epoch
+
+
+def _output_in_notebook(text: str) -> Any:
+    """Show `text` in an output that can be replaced in place; None outside a notebook."""
+    if "IPython" not in sys.modules:  # which a notebook's kernel has loaded
+        return None
+    from IPython import get_ipython
+    from IPython.display import display
+
+    kernel = getattr(get_ipython(), "kernel", None)
+    return display({"text/plain": text}, raw=True, display_id=True) if kernel else None
 
 
 def show_progress(rows: Iterable[Epoch], num_epochs: int, label: str) -> Iterator[Epoch]:
-    """The rows of a training as they come; each moves a bar of `num_epochs`, in a notebook or a terminal.
+    """Yield the rows of a training unchanged; each moves a bar of `num_epochs`, in a notebook or a terminal.
 
-    The time left goes by the epochs' own seconds, so that those of an earlier sitting count as well.
+    The time left is computed from the rows' own seconds, so that epochs before a restart count as well.
     """
-    # A kernel's output is replaced in place, and keeps the last bar alone.
-    kernel = getattr(get_ipython(), "kernel", None)
-    handle = display({"text/plain": label}, raw=True, display_id=True) if kernel else None
+    handle = _output_in_notebook(label)
     watched = handle is None and sys.stderr.isatty()
     seconds, line = 0.0, f"{label}: no epoch"
     for count, row in enumerate(rows, start=1):

@@ -1,4 +1,4 @@
-"""What a finished training left: read with its checksums, and copied to where the repository keeps it."""
+"""Results of a finished training: read them with their checksums, copy them into the repository."""
 
 import json
 import shutil
@@ -14,22 +14,22 @@ from gatescope.files import atomic_write, sha256_of
 from gatescope.models.cards import read_weights
 from gatescope.paths import CHECKPOINTS
 from gatescope.trainings.evaluation import Predictions, load_predictions
-from gatescope.trainings.train import Epoch, Row
+from gatescope.trainings.tasks import PREDICTIONS, Epoch, Row
 
 MAX_BYTES = 2_000_000  # of the weights of one checkpoint in the repository
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What a finished training left, but for its weights: those `GestureNetwork.load` reads."""
+    """Card, rows and predictions of a finished training; `GestureNetwork.load` reads its weights."""
 
     card: dict[str, Any]
     rows: list[Row]
-    predictions: dict[str, Predictions]  # on the validation clips as they are, and changed by each control
+    predictions: dict[str, Predictions]  # on the validation clips (`clips`) and under each control
 
 
 def read_card(folder: str | Path, *, weights: bool = True) -> dict[str, Any]:
-    """The card of the finished training in `folder`, whose files are as it says, `weights` included where asked for.
+    """Read the card of the finished training in `folder` and verify its files, the weights only if `weights`.
 
     Raises FileNotFoundError if there is none, ValueError if it is damaged.
     """
@@ -44,35 +44,31 @@ def read_card(folder: str | Path, *, weights: bool = True) -> dict[str, Any]:
 
 
 def read_rows(folder: str | Path, row: type[Epoch] = Row) -> list[Epoch]:
-    """The rows of the finished training in `folder`."""
+    """Read the rows of the finished training in `folder`."""
     return [row(**values) for values in json.loads((Path(folder) / "rows.json").read_text())]
 
 
-def read_run(folder: str | Path) -> Finished:
-    """The finished training in `folder`; raises FileNotFoundError if there is none, ValueError if it is damaged."""
-    read_weights(Path(folder) / "network.safetensors")
-    return read_results(folder)
+def read_results(folder: str | Path, *, weights: bool = False) -> Finished:
+    """Read the finished training in `folder`; verifies its weights, and needs them, only if `weights`.
 
-
-def read_results(folder: str | Path) -> Finished:
-    """What the training in `folder` came to, where its weights need not stand any more; raises as `read_run` does."""
-    folder = Path(folder)
-    card = read_card(folder, weights=False)
-    return Finished(card=card, rows=read_rows(folder), predictions=load_predictions(folder / "predictions.npz"))
+    Raises as `read_card` does.
+    """
+    card = read_card(folder, weights=weights)
+    return Finished(card=card, rows=read_rows(folder), predictions=load_predictions(Path(folder) / PREDICTIONS))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Seeds:
-    """What trainings that differ in their seed alone came to on the same validation clips."""
+    """Results of trainings that differ only in their seed, on the same validation clips."""
 
-    curves: Float[np.ndarray, "seeds epochs 2"]  # accuracy after each epoch on validation and on training clips
-    scores: dict[str, Float[np.ndarray, "seeds 3"]]  # by control, or `clips`: accuracy, and the ends of its interval
-    right: Bool[np.ndarray, "seeds clips"]  # whether a clip's class came first
-    confusion: Int64[np.ndarray, "classes classes"]  # all seeds together
+    curves: Float[np.ndarray, "seeds epochs 2"]  # accuracy on validation and on training clips
+    scores: dict[str, Float[np.ndarray, "seeds 3"]]  # by control, or `clips`: accuracy and its interval
+    right: Bool[np.ndarray, "seeds clips"]  # true where the prediction is right
+    confusion: Int64[np.ndarray, "classes classes"]  # summed over seeds
 
 
 def of_seeds(trainings: Sequence[Finished]) -> Seeds:
-    """The numbers of several trainings; raises ValueError for none, or for such as do not belong together."""
+    """Collect the results of several trainings; raises ValueError for none, or for different validation clips."""
     labels = [found.predictions["clips"].labels for found in trainings]
     if not labels or any(not np.array_equal(labels[0], other) for other in labels):
         raise ValueError(f"needed trainings validated on the same clips, at least one; got {len(labels)}")
@@ -89,9 +85,7 @@ def of_seeds(trainings: Sequence[Finished]) -> Seeds:
 
 
 def keep_run(folder: str | Path, where: Path = CHECKPOINTS, *, weights: bool = True) -> Path:
-    """Copy the finished training in `folder` into a folder of the same name in `where`, which comes back.
-
-    Without `weights` its results alone, for `read_results`.
+    """Copy the finished training in `folder`, with or without its weights, to the same name in `where`; return it.
 
     Raises:
         FileNotFoundError, ValueError: if there is none, it is damaged, or its weights are too large for the repository.
@@ -102,7 +96,7 @@ def keep_run(folder: str | Path, where: Path = CHECKPOINTS, *, weights: bool = T
     if size > MAX_BYTES:
         most = f"{MAX_BYTES / 1e6:.0f} MB a checkpoint"
         raise ValueError(f"{folder} has weights of {size / 1e6:.1f} MB; the repository takes {most}")
-    # The card last: without it the rest counts for nothing.
+    # The card last: it marks a finished training.
     for name in (*["network.safetensors"] * weights, *card["files"], "network.json"):
         with atomic_write(kept / name) as temporary:
             shutil.copyfile(folder / name, temporary)

@@ -1,85 +1,37 @@
-"""Trainings kept in a folder: done, gone on with, or begun; fine-tuning on clips of one's own."""
+"""Trainings kept in a folder: start, resume or read one; fine-tune on your own clips."""
 
 import copy
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
-from torch.utils.data import Dataset
 
 from gatescope.files import atomic_write, sha256_of
 from gatescope.loaders import ClipTensors, VideoClips
-from gatescope.models import DSTSConfig, GestureNetwork, NetworkConfig, RPSMConfig
-from gatescope.trainings.evaluation import CONTROLS, Predictions, evaluate, save_predictions
+from gatescope.models import GestureNetwork
 from gatescope.trainings.recipes import TrainConfig
 from gatescope.trainings.results import read_card, read_rows
 from gatescope.trainings.saved_states import first_difference, remove_states
-from gatescope.trainings.train import Classification, Epoch, Row, Task, describe, fit
+from gatescope.trainings.tasks import Epoch
+from gatescope.trainings.train import Training, describe, fit
 
 FINE_TUNING = TrainConfig(epochs=20, batch_size=8, rate=1e-3)
-HELD_OUT = 5  # of a class's own clips, every fifth is for validation
+HELD_OUT = 5  # every fifth of a class's clips is for validation
 
 
-@runtime_checkable
-class WholeTask(Task, Protocol):
-    """A task from the first weights to what is kept of the last."""
+def run(training: Training, folder: str | Path, *, num_workers: int = 0) -> Iterator[Epoch]:
+    """Yield the rows of the training in `folder`: at once if it is finished, else as it starts or resumes.
 
-    def begin(self, config: Any, train_clips: Dataset) -> nn.Module:
-        """A network of `config` as a training finds it, drawn from torch's random numbers."""
-
-    def conclude(
-        self, network: nn.Module, valid_clips: Dataset, folder: Path, num_workers: int
-    ) -> tuple[dict[str, Any], list[str]]:
-        """What a card says of the trained network in numbers, and the files that hold more of it in `folder`."""
-
-
-class Recognition(Classification):
-    """The classes of gestures, judged also on clips that a control has changed."""
-
-    def begin(self, config: NetworkConfig, train_clips: Dataset) -> GestureNetwork:
-        """A network of `config`, drawn from torch's random numbers."""
-        return GestureNetwork(config)
-
-    def conclude(
-        self, network: nn.Module, valid_clips: Dataset, folder: Path, num_workers: int
-    ) -> tuple[dict[str, Any], list[str]]:
-        """The accuracies under every control; the predictions they are counted from stay in `predictions.npz`."""
-        predictions = {
-            name or "clips": evaluate(network, valid_clips, transform=name, num_workers=num_workers)
-            for name in (None, *CONTROLS)
-        }
-        save_predictions(folder / "predictions.npz", predictions)
-        return {name: _metrics(found) for name, found in predictions.items()}, ["predictions.npz"]
-
-
-RECOGNITION = Recognition()
-
-
-def run(
-    start: NetworkConfig | RPSMConfig | DSTSConfig | GestureNetwork,
-    train_clips: Dataset,
-    valid_clips: Dataset,
-    config: TrainConfig,
-    folder: str | Path,
-    *,
-    data: dict[str, Any],
-    task: WholeTask = RECOGNITION,
-    num_workers: int = 0,
-) -> Iterator[Epoch]:
-    """The rows of the training in `folder`: all at once if it is finished, else as it goes on from where it stopped.
-
-    It begins with weights drawn from the config's seed, or with a network's own. What a finished one leaves:
-    `network.safetensors` and its card `network.json` (with `data`, which says in JSON what the clips are, and the
-    accuracies), `rows.json`, and `predictions.npz`, the final predictions on the validation clips under the names
-    `clips`, `shuffled`, `single` and `reversed`; of another `task` what that concludes with. Example:
+    Weights are drawn from the config's seed, or copied from `training.start` if that is a network. A finished
+    training leaves `network.safetensors` and its card `network.json` (with `training.data` and the metrics),
+    `rows.json`, and the files of its task: of a classification `predictions.npz`, the final predictions on the
+    validation clips by the names `clips`, `shuffled`, `single` and `reversed`. Example:
 
         description = tomllib.loads(Path("data/trainings/ci.toml").read_text())
-        rows = list(run(**described_run(description, cell="a", seed=0), folder="runs/a-0"))
+        rows = list(run(described_run(description, cell="a", seed=0), "runs/a-0"))
         network = GestureNetwork.load("runs/a-0/network.safetensors")
         print(load_predictions(Path("runs/a-0/predictions.npz"))["clips"].accuracy())
 
@@ -88,54 +40,58 @@ def run(
         RuntimeError, FloatingPointError: as `fit` does.
     """
     folder = Path(folder)
-    weights = folder / "network.safetensors"
-    if isinstance(start, GestureNetwork):
-        network = copy.deepcopy(start)
-        state = b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values())
-        origin = {"weights_sha256": hashlib.sha256(state).hexdigest()}
-    else:
-        with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
-            network, origin = task.begin(start, train_clips), {"seed": config.seed}
-    data = {**data, "start": origin}
-    training = describe(network, train_clips, valid_clips, config, data)
-    if weights.with_suffix(".json").exists():
-        yield from _finished(folder, training, task)
+    training = _begun(training)
+    task, data, facts = training.task, training.data, describe(training)
+    if (folder / "network.json").exists():
+        card = read_card(folder)
+        saved = {"config": card["training"], "network": card["config"], "data": card["data"], "clips": card["clips"]}
+        if difference := first_difference(facts, saved):
+            raise ValueError(f"{folder} holds another training, finished: {difference}; take another folder")
+        yield from read_rows(folder, task.row)
         return
     rows = []
-    for row in fit(network, train_clips, valid_clips, config, folder, data=data, task=task, num_workers=num_workers):
+    clips = training.train_clips, training.valid_clips
+    for row in fit(training.start, *clips, training.config, folder, data=data, task=task, num_workers=num_workers):
         rows.append(row)
         yield row
-    metrics, files = task.conclude(network, valid_clips, folder, num_workers)
+    metrics = task.conclude(training.start, training.valid_clips, folder / task.results, num_workers)
     with atomic_write(folder / "rows.json") as temporary:
         temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
-    # Last: a folder with a card is a training that is finished.
-    network.save(
-        weights,
+    # The card last: it marks a finished training.
+    training.start.save(
+        folder / "network.safetensors",
         data=data,
-        seed=config.seed,
+        seed=training.config.seed,
         metrics=metrics,
-        training=training["config"],
-        clips=training["clips"],
-        files={name: sha256_of(folder / name) for name in (*files, "rows.json")},
+        training=facts["config"],
+        clips=facts["clips"],
+        files={name: sha256_of(folder / name) for name in (task.results, "rows.json")},
     )
     remove_states(folder)
 
 
-def fine_tune(
-    checkpoint: str | Path,
-    clips: str | Path,
-    folder: str | Path,
-    config: TrainConfig = FINE_TUNING,
-    *,
-    num_workers: int = 0,
-) -> Iterator[Row]:
-    """The rows of a training that begins with a checkpoint's weights and goes on with clips of one's own.
+def _begun(training: Training) -> Training:
+    """Return the training with the network to train as its start, and with the origin of its weights in `data`."""
+    if isinstance(training.start, GestureNetwork):
+        network = copy.deepcopy(training.start)
+        state = b"".join(tensor.cpu().numpy().tobytes() for tensor in network.state_dict().values())
+        origin = {"weights_sha256": hashlib.sha256(state).hexdigest()}
+    else:
+        with torch.random.fork_rng():
+            torch.manual_seed(training.config.seed)
+            network = training.task.begin(training.start, training.train_clips)
+        origin = {"seed": training.config.seed}
+    return replace(training, start=network, data={**(training.data or {}), "start": origin})
 
-    `clips` is a folder with one sub-folder per class, and in each the class's clips: video files, or folders of
-    frames. The head is made anew for these classes, in the order of their names; every fifth clip of a class is held
-    out for validation, so where people are few, they are the same in both. What is left in `folder` is what `run`
-    leaves, as here:
+
+def fine_tune(
+    checkpoint: str | Path, clips: str | Path, folder: str | Path, config: TrainConfig = FINE_TUNING
+) -> Iterator[Epoch]:
+    """Yield the rows of a training on your own clips that starts from a checkpoint's weights.
+
+    `clips` is a folder with one sub-folder per class, which holds the class's clips: video files, or folders of
+    frames. The head is new, its classes in the order of their names. Every fifth clip of a class is held out for
+    validation: with few performers, the same people are in both parts. `folder` receives what `run` leaves:
 
         rows = list(fine_tune("data/checkpoints/a-0/network.safetensors", "my_folder", "runs/mine"))
         network = GestureNetwork.load("runs/mine/network.safetensors")
@@ -158,20 +114,21 @@ def fine_tune(
         "listed_sha256": hashlib.sha256("\n".join(listed).encode()).hexdigest(),
         "before": {"weights_sha256": before.card["weights_sha256"], "data": before.card["data"]},
     }
-    tensors = {
-        split: ClipTensors(VideoClips(*zip(*chosen, strict=True)), **network.config.input, **settings)
-        for split, chosen, settings in (
-            ("train_clips", train, {"train": True, "seed": config.seed}),
-            ("valid_clips", valid, {}),
-        )
-    }
-    yield from run(network, **tensors, config=config, folder=folder, data=data, num_workers=num_workers)
+    train_clips, valid_clips = (VideoClips(*zip(*chosen, strict=True)) for chosen in (train, valid))
+    training = Training(
+        start=network,
+        train_clips=ClipTensors(train_clips, **network.config.input, train=True, seed=config.seed),
+        valid_clips=ClipTensors(valid_clips, **network.config.input),
+        config=config,
+        data=data,
+    )
+    yield from run(training, folder)
 
 
 def labelled_clips(folder: Path) -> tuple[list[str], list[tuple[Path, int]], list[tuple[Path, int]]]:
-    """The classes' names, and (path, label) of the clips to train on and of those held out.
+    """Return the classes' names, and (path, label) of the training clips and of the held-out ones.
 
-    Raises ValueError unless there are two classes or more, with two clips or more in each.
+    Raises FileNotFoundError without the folder, ValueError unless it has two classes or more of two clips or more.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder; it must hold one sub-folder of clips per class")
@@ -181,24 +138,12 @@ def labelled_clips(folder: Path) -> tuple[list[str], list[tuple[Path, int]], lis
             f"{folder} must hold a sub-folder of clips for each of two classes or more; got {len(classes)}"
         )
     train, valid = [], []
-    for label, kind in enumerate(classes):
-        paths = sorted(path for path in kind.iterdir() if not path.name.startswith("."))
+    for label, of_class in enumerate(classes):
+        paths = sorted(path for path in of_class.iterdir() if not path.name.startswith("."))
         if len(paths) < 2:
-            raise ValueError(f"{kind} holds {len(paths)} clips; a class needs one to train on and one to validate on")
+            raise ValueError(
+                f"{of_class} holds {len(paths)} clips; a class needs one to train on and one to validate on"
+            )
         for place, path in enumerate(paths):
             (train if place % HELD_OUT else valid).append((path, label))
     return [path.name for path in classes], train, valid
-
-
-def _finished(folder: Path, training: Mapping[str, Any], task: Task) -> list[Epoch]:
-    """The rows of a finished training, checked; raises ValueError if it is another's, or damaged."""
-    card = read_card(folder)
-    saved = {"config": card["training"], "network": card["config"], "data": card["data"], "clips": card["clips"]}
-    if difference := first_difference(training, saved):
-        raise ValueError(f"{folder} holds another training, finished: {difference}; take another folder")
-    return read_rows(folder, task.row)
-
-
-def _metrics(found: Predictions) -> dict[str, Any]:
-    top1, top5 = found.accuracy(), found.accuracy(k=5)
-    return {"top1": top1.value, "top1_interval_95": top1.interval, "top5": top5.value, "clips": top1.total}

@@ -1,4 +1,4 @@
-"""The state of a training on disk: written whole or not at all, checked before it is used, never pickled."""
+"""State of a training on disk: written atomically, verified before use, without pickles."""
 
 import hashlib
 import json
@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 from gatescope.models.cards import read_weights, write_weights
 
-KEPT = 2  # states; should the last be damaged, the one before it is there
+KEPT = 2  # states; if the last is damaged, the one before it is used
 
 
 def save_state(folder: Path, epoch: int, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-    """Write the state after `epoch`: the tensors, then the card that vouches for them and for itself.
+    """Write the state after `epoch`: the tensors, then the card with the checksums of both.
 
-    What is too old is dropped, and what a killed writer left; there must be no other writer.
+    Old states and temporary files of a killed writer are removed; there must be no other writer.
     """
     write_weights(folder / f"epoch-{epoch:05d}.safetensors", tensors, {**facts, "facts_sha256": _digest(facts)})
     for old in _cards(folder)[KEPT:]:
-        # The card first: without it, the tensors count for nothing.
+        # The card first: tensors without a card are not used.
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)
     for unfinished in folder.glob(".epoch-*"):
@@ -30,10 +30,10 @@ def save_state(folder: Path, epoch: int, tensors: Mapping[str, Tensor], facts: M
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """The tensors and facts of the last good state in `folder`, None if there is none.
+    """Return the tensors and facts of the last good state in `folder`, None if there is none.
 
-    A state without a card was never finished and does not count; one that is not what its card says is left out
-    with a warning.
+    A state without a card was never finished and is ignored; one that does not match its checksums is left out with a
+    warning.
     """
     for path in _cards(folder):
         try:
@@ -48,13 +48,13 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
 
 
 def remove_states(folder: Path) -> None:
-    """Remove every state in `folder`, and what a killed writer left of one."""
+    """Remove every state in `folder`, and temporary files of a killed writer."""
     for path in [*_cards(folder), *folder.glob("epoch-*"), *folder.glob(".epoch-*")]:
         path.unlink(missing_ok=True)
 
 
 def pack(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """All tensors of a training by name: the network's, and the optimiser's for each of its parameters."""
+    """Return all tensors of a training by name: the network's, and the optimiser's of each parameter."""
     names = {parameter: name for name, parameter in network.named_parameters()}
     tensors = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     for parameter, values in optimizer.state.items():
@@ -63,7 +63,7 @@ def pack(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tens
 
 
 def unpack(tensors: Mapping[str, Tensor], network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put what `pack` gave back into a network and an optimiser of the same make."""
+    """Load what `pack` returned into a network and an optimiser of the same kind."""
     prefix = "network."
     network.load_state_dict({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
     parameters = dict(network.named_parameters())
@@ -80,7 +80,7 @@ def unpack(tensors: Mapping[str, Tensor], network: nn.Module, optimizer: torch.o
 
 
 def first_difference(wanted: Any, found: Any, name: str = "") -> str | None:
-    """Where two JSON values first differ, in words; None where they do not."""
+    """Describe the first difference of two JSON values; None if they are equal."""
     if isinstance(wanted, dict) and isinstance(found, dict):
         for key in [*wanted, *(found.keys() - wanted.keys())]:
             place = f"{name}.{key}" if name else key
@@ -93,7 +93,7 @@ def first_difference(wanted: Any, found: Any, name: str = "") -> str | None:
 
 
 def _cards(folder: Path) -> list[Path]:
-    """The cards of all states, the newest first."""
+    """Return the cards of all states, the newest first."""
     return sorted(folder.glob("epoch-*.json"), reverse=True)
 
 
