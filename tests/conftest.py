@@ -12,7 +12,7 @@ sys.modules["rfc3987_syntax"] = None  # as in gatescope.__main__: a second to im
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = [REPOSITORY / "lib" / name for name in ("gatescope", "rendered_people")]
 # Compiled by numba, which reads the functions themselves and cannot see through a wrapper.
-COMPILED = {"gatescope.loaders.number_rows", "rendered_people.raster"}
+COMPILED = {"rendered_people.raster"}
 
 
 def leaf_modules() -> list[str]:
