@@ -4,21 +4,27 @@ import math
 import operator
 import os
 import re
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Float64
 from PIL import Image
-from scipy.spatial.transform import Rotation
 from torch.utils.data import Dataset
 
 from gatescope.loaders.clip import Clip
-from gatescope.loaders.errors import DamagedClipError, MissingClipError
+from gatescope.loaders.errors import (
+    ClipAccessError,
+    ClipError,
+    DamagedClipError,
+    MissingClipError,
+    OversizedClipError,
+)
 from gatescope.loaders.lists import as_skipped, read_lines
-from gatescope.loaders.object_arrays import PickledArray, read_object_array
 from gatescope.loaders.video import read_video_frames
 from rendered_people.skeleton import PARENTS
 
@@ -26,12 +32,14 @@ SPLITS = {"train": ("S1", "S5", "S6", "S7", "S8"), "test": ("S9", "S11")}
 CAMERAS = ("54138969", "55011271", "58860488", "60457274")  # in the order of every list of them
 FPS = 50.0
 MARGIN = 1.15  # of the crop around the outermost joint: hands, feet and crown reach beyond theirs
-MOST_APART = 1 / 200  # between the 2D poses and ours, as a part of the focal length: lenses are known to 1 / 1000
+MOST_APART = 1 / 200  # between the 2D poses and ours, in focal lengths: lenses are known to 1 / 1000
 _NUM_SUBJECTS = 11
-_MOST_M, _MOST_PX = 100.0, 4096.0  # coordinates beyond are a fault of the files
-_RECORDED = 32  # joints; of these, the 17 of `rendered_people.skeleton`, in its order:
-_KEPT = (0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27)
-_WORLD, _PIXELS, _METADATA = "data_3d_h36m.npz", "data_2d_h36m_gt.npz", "metadata.xml"
+_MOST_MM, _MOST_PX = 100_000.0, 4096.0  # larger coordinates are a fault of the files
+_MOST_BYTES = 1 << 31  # of poses; those of all subjects take 400 MB
+_POSES, _METADATA = "poses.npz", "metadata.xml"
+# All that zipfile and NumPy raise over a damaged npz file.
+_UNREADABLE = (OSError, ValueError, EOFError, LookupError, RuntimeError, OverflowError, MemoryError, SyntaxError)
+_UNREADABLE += (TypeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
 _OBTAIN = "see data/human36m/README.md for how to obtain it"
 # Actions have one name in the poses' files and, for some subjects, another in the videos'.
 _VIDEO_NAMES = {"Photo": "TakingPhoto", "WalkDog": "WalkingDog"}
@@ -39,20 +47,20 @@ _VIDEO_NAMES = {"Photo": "TakingPhoto", "WalkDog": "WalkingDog"}
 
 @dataclass(frozen=True)
 class Camera:
-    """Where one of the four cameras stood for one subject, and how it sees."""
+    """Position and optics of one of the four cameras, for one subject."""
 
     rotation: Float64[np.ndarray, "3 3"]  # from world to camera axes
     position: Float64[np.ndarray, "3"]  # mm, in the world
     focal_px: Float64[np.ndarray, "2"]
     centre_px: Float64[np.ndarray, "2"]
-    lens: Float64[np.ndarray, "3"]  # by how much it magnifies with the 2nd, 4th and 6th power of the distance
+    lens: Float64[np.ndarray, "3"]  # radial distortion: factors of the 2nd, 4th and 6th power of the distance
 
-    def see(self, joints: Float32[np.ndarray, "*batch 3"]) -> Float32[np.ndarray, "*batch 3"]:
-        """Joints in the world, mm, in this camera's axes: x right, y down, z away from it."""
+    def to_camera(self, joints: Float32[np.ndarray, "*batch 3"]) -> Float32[np.ndarray, "*batch 3"]:
+        """Return joints in the world, mm, in this camera's axes: x right, y down, z away from it."""
         return ((joints - self.position) @ self.rotation.T).astype(np.float32)
 
-    def show(self, joints: Float32[np.ndarray, "*batch 3"]) -> Float32[np.ndarray, "*batch 2"]:
-        """Where its pictures show joints given in its axes, px, but for what its lens shifts sideways: a pixel."""
+    def project(self, joints: Float32[np.ndarray, "*batch 3"]) -> Float32[np.ndarray, "*batch 2"]:
+        """Return the pixels of joints in camera axes, without the lens's tangential distortion (about 1 px)."""
         places = joints[..., :2] / np.maximum(joints[..., 2:], 1)
         squared = (places**2).sum(axis=-1, keepdims=True)
         magnified = 1 + self.lens[0] * squared + self.lens[1] * squared**2 + self.lens[2] * squared**3
@@ -81,9 +89,9 @@ class Human36M(Dataset):
     The crop is a square about the pelvis, of one size for all frames of a clip, so that no joint is outside it; it
     is resized to `size` pixels, and black where it reaches beyond the video. A clip's name is its action.
 
-    `root` holds `data_3d_h36m.npz` and `data_2d_h36m_gt.npz`, as VideoPose3D's script makes them, `metadata.xml`,
-    which comes with Human3.6M's own code and describes the cameras, and `S1/Videos/Directions 1.54138969.mp4` and so
-    on. `strict=False` leaves out the recordings whose video is missing and lists them in `skipped`.
+    `root` holds `poses.npz`, which `data/human36m/convert.py` makes from VideoPose3D's files, `metadata.xml`, which
+    comes with Human3.6M's own code and describes the cameras, and `S1/Videos/Directions 1.54138969.mp4` and so on.
+    `strict=False` leaves out the recordings whose video is missing and lists them in `skipped`.
 
     Raises:
         ClipError: one of its kinds, naming the file: missing, damaged, or not fitting the others.
@@ -144,7 +152,7 @@ class Human36M(Dataset):
             source=f"{recording.video}, frames {start} to {numbers[-1]}",
             name=recording.action,
             joints_2d=((pixels - corners[:, None]) * (self.size / side)).astype(np.float32),
-            joints_3d=recording.camera.see(recording.world[list(numbers)]),
+            joints_3d=recording.camera.to_camera(recording.world[list(numbers)]),
         )
 
 
@@ -162,6 +170,8 @@ def read_cameras(path: Path) -> dict[tuple[str, str], Camera]:
     Raises:
         ClipError: if the file is missing, or w0 is.
     """
+    from scipy.spatial.transform import Rotation  # takes 0.2 s to import
+
     found = re.search(r"<w0>\s*\[([^\]<]*)\]\s*</w0>", "\n".join(read_lines(path, _OBTAIN)))
     try:
         numbers = np.array([float(word) for word in found[1].split()] if found else [])
@@ -186,71 +196,77 @@ def read_cameras(path: Path) -> dict[tuple[str, str], Camera]:
 
 
 def _recordings(root: Path, subjects: tuple[str, ...]) -> Iterator[Recording]:
-    """Every performance of the subjects before every camera, whether its video is there or not."""
-    cameras = read_cameras(root / _METADATA)
-    in_world = read_object_array(root / _WORLD, "positions_3d", obtain=_OBTAIN)
-    in_pixels = read_object_array(root / _PIXELS, "positions_2d", obtain=_OBTAIN)
+    """Yield every performance of the subjects before every camera, whether its video is there or not."""
+    cameras, path = read_cameras(root / _METADATA), root / _POSES
+    poses = _read_poses(path, subjects)
     for subject in subjects:
-        actions = _inside(in_world, (subject,), dict, root / _WORLD)
-        for action in sorted(map(str, actions)):
+        actions = sorted({name.split("/")[1] for name in poses if name.startswith(f"{subject}/")})
+        if not actions:
+            raise DamagedClipError(f"holds no poses of {subject}; {_OBTAIN}", path=path)
+        for action in actions:
             if not re.fullmatch(r"\w+( \d+)?", action):  # it becomes part of a path
-                raise DamagedClipError(f"{action[:40]!r} is no name of an action; {_OBTAIN}", path=root / _WORLD)
-            array = _inside(actions, (action,), PickledArray, root / _WORLD)
-            world = _numbers(array, (_RECORDED, 3), _MOST_M, action, root / _WORLD)[:, list(_KEPT)] * np.float32(1000)
-            views = _inside(in_pixels, (subject, action), list, root / _PIXELS)
-            if len(views) != len(CAMERAS):
-                reason = f"{subject} {action} has {len(views)} views where {len(CAMERAS)} cameras were"
-                raise DamagedClipError(reason, path=root / _PIXELS)
-            for name, view in zip(CAMERAS, views, strict=True):
-                pixels = _numbers(view, (len(PARENTS), 2), _MOST_PX, action, root / _PIXELS)
-                if len(pixels) != len(world):
-                    reason = f"{subject} {action} has {len(pixels)} poses in 2D and {len(world)} in 3D"
-                    raise DamagedClipError(reason, path=root / _PIXELS)
-                recording = Recording(
-                    _video(root, subject, action, name), action, cameras[subject, name], world, pixels
-                )
-                _check(recording, root / _PIXELS)
+                raise DamagedClipError(f"{action[:40]!r} is no name of an action; {_OBTAIN}", path=path)
+            world, pixels = (poses.get(f"{subject}/{action}/{kind}.npy") for kind in ("world", "pixels"))
+            for values, wanted, most in (
+                (world, (None, len(PARENTS), 3), _MOST_MM),
+                (pixels, (len(CAMERAS), None if world is None else len(world), len(PARENTS), 2), _MOST_PX),
+            ):
+                _check_array(values, wanted, most, f"{subject} {action}", path)
+            for name, view in zip(CAMERAS, pixels, strict=True):
+                video = _video(root, subject, action, name)
+                recording = Recording(video, action, cameras[subject, name], world, view)
+                _check_views(recording, path)
                 yield recording
 
 
+def _read_poses(path: Path, subjects: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Read the arrays of these subjects by their names, as `data/human36m/convert.py` writes them; no pickle."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = [member for member in archive.infolist() if member.filename.split("/")[0] in subjects]
+            if sum(member.file_size for member in members) > _MOST_BYTES:
+                raise OversizedClipError(f"holds more than {_MOST_BYTES >> 20} MiB of poses; {_OBTAIN}", path=path)
+            arrays = {}
+            for member in members:
+                with archive.open(member) as file:
+                    arrays[member.filename] = np.lib.format.read_array(file, allow_pickle=False)
+            return arrays
+    except FileNotFoundError as error:
+        raise MissingClipError(f"is missing; {_OBTAIN}", path=path) from error
+    except PermissionError as error:
+        raise ClipAccessError("may not be read; ask for access to it", path=path) from error
+    except ClipError:
+        raise
+    except _UNREADABLE as error:
+        raise DamagedClipError(f"cannot be read ({error}); convert it again, {_OBTAIN}", path=path) from error
+
+
 def _video(root: Path, subject: str, action: str, camera: str) -> Path:
-    """The video under the name that it has, or, where neither name is there, would have."""
+    """Return the video under the name that it has or, where neither name is there, would have."""
     kind, space, take = action.partition(" ")
     names = (action, _VIDEO_NAMES.get(kind, kind) + space + take)
     paths = [root / subject / "Videos" / f"{name}.{camera}.mp4" for name in names]
     return next(filter(os.path.exists, paths), paths[0])
 
 
-def _inside(content: dict, keys: tuple[str, ...], kind: type, path: Path) -> Any:
-    for place, key in enumerate(keys, start=1):
-        content = content.get(key)
-        wanted = kind if place == len(keys) else dict
-        if not isinstance(content, wanted):
-            raise DamagedClipError(f"holds no {' '.join(keys)} as VideoPose3D writes it; {_OBTAIN}", path=path)
-    return content
-
-
-def _numbers(
-    array: Any, axes: tuple[int, int], most: float, action: str, path: Path
-) -> Float32[np.ndarray, "time _ _"]:
-    try:
-        values = array.values()
-    except (AttributeError, ValueError) as error:
-        raise DamagedClipError(f"{action} {error}; {_OBTAIN}", path=path) from error
-    if values.ndim != 3 or values.shape[1:] != axes:
-        raise DamagedClipError(f"{action} must be (time, {axes[0]}, {axes[1]}); got {values.shape}", path=path)
+def _check_array(values: np.ndarray | None, wanted: tuple, most: float, name: str, path: Path) -> None:
+    """Raise unless the array is there, of the wanted shape (None: any length) and of numbers up to `most`."""
+    if values is None or values.dtype != np.float32 or values.ndim != len(wanted):
+        raise DamagedClipError(f"holds no float32 world and pixels of {name}; convert it again, {_OBTAIN}", path=path)
+    if any(size not in (found, None) for size, found in zip(wanted, values.shape, strict=True)):
+        shape = ", ".join("time" if size is None else str(size) for size in wanted)
+        raise DamagedClipError(f"{name} must be ({shape}); got {values.shape}", path=path)
     if not (np.abs(values) <= most).all():
-        raise DamagedClipError(f"{action} holds a value that is no number of at most {most:.0f}", path=path)
-    return values
+        raise DamagedClipError(f"{name} holds a value that is no number of at most {most:.0f}", path=path)
 
 
-def _check(recording: Recording, path: Path) -> None:
-    """Raise where 3D, 2D and camera are not of one performance, told by the first frame."""
-    shown = recording.camera.show(recording.camera.see(recording.world[:1]))
+def _check_views(recording: Recording, path: Path) -> None:
+    """Raise where 3D, 2D and camera are not of one performance, judged by the first frame."""
+    shown = recording.camera.project(recording.camera.to_camera(recording.world[:1]))
     apart = float(np.linalg.norm(shown - recording.pixels[:1], axis=-1).max(initial=0))
     if apart > MOST_APART * recording.camera.focal_px.max():
         raise DamagedClipError(
-            f"{recording.video.name}: 2D poses lie {apart:.1f} px from where {_METADATA} sees the 3D ones; "
+            f"{recording.video.name}: 2D poses lie {apart:.1f} px from where {_METADATA} projects the 3D ones; "
             "take all three files from one copy of the data set",
             path=path,
         )
