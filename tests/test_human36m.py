@@ -247,7 +247,7 @@ WRONG_POSES = {
 def test_wrong_poses_are_refused(copy, wrong):
     name, change, said = WRONG_POSES[wrong]
     with np.load(copy / "poses.npz") as file:
-        old = file[name] if name in file else None
+        old = file.get(name)
     rewritten(copy / "poses.npz", {name: change(old)})
     with pytest.raises(ClipError, match=said):
         Human36M(copy, "test")

@@ -1,6 +1,6 @@
 """From a person, a scene and a performance to frames, depth, hand mask, flow and joints."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,13 +8,47 @@ from jaxtyping import Float, Float32
 
 from rendered_people import body, mesh, raster
 from rendered_people.drawing import Actors, Images, LightMap, detail_of, draw
+from rendered_people.gestures import perform
+from rendered_people.labels import MODALITIES
 from rendered_people.person import Person
-from rendered_people.scene import Scene, backdrop
+from rendered_people.scene import Scene, backdrop, random_scene
 from rendered_people.textures import TEXTURE_BOXES, textures
 
+DURATION_S = (2.2, 3.4)  # of a gesture, shortest and longest
 SAMPLES_SHUTTER = np.array([-0.375, 0.125, 0.375, -0.125])
 LIGHT_MAP = LightMap(centre=(0.0, -20.0, 120.0), half=432.0, cell=9.0)
 _ARM = range(body.BONES.index("right_upper_arm"), body.BONES.index("little_2") + 1)
+
+
+def render_gesture(
+    person: Person,
+    label: int,
+    rngs: Sequence[np.random.Generator],
+    *,
+    size: int = 112,
+    num_frames: int = 16,
+    difficulty: float = 0.5,
+    modalities: Collection[str] = MODALITIES,
+) -> tuple[Images, float]:
+    """Render a person making a gesture; return the images and their frames per second.
+
+    Args:
+        person: who performs, for example of `random_person`.
+        label: the gesture's place in `JESTER_LABELS`.
+        rngs: three generators, one each for the movement, the scene, and clothes with sensor noise, so that one can
+            change without the others: `np.random.default_rng(0).spawn(3)`. The clip lasts 2.2 to 3.4 s.
+        size: side of the square images, px.
+        num_frames: frames, evenly spaced over the clip.
+        difficulty: 0 a clean studio to 1 a dim, crowded room and a poor camera.
+        modalities: which of `hand_mask`, `depth` and `flow` are rendered; fewer take less time.
+    """
+    motion, place, paint = rngs
+    duration_s = motion.uniform(*DURATION_S)
+    scene = random_scene(place, difficulty)
+    frame_times = (np.arange(num_frames) + 0.5) * duration_s / num_frames
+    times = shutter_times(frame_times, scene.shutter_s, place)
+    performance = perform(label, times, duration_s, motion)
+    return render(person, scene, performance, times, size, paint, modalities), num_frames / duration_s
 
 
 def shutter_times(

@@ -7,14 +7,11 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
-import numba
 import numpy as np
-import scipy
-import skimage
 from filelock import FileLock
 from torch.utils.data import Dataset
 
@@ -137,9 +134,8 @@ _Shard = tuple[list[dict], dict[str, np.ndarray]]  # what is not an array of eac
 @lru_cache(maxsize=2)
 def _renderer(module: str) -> list:
     """All but what a data set says of itself that determines its clips, and which of them a shard holds."""
-    code = digest_of([module])
-    libraries = [library.__version__ for library in (np, scipy, numba, skimage, cv2)]
-    return [code, libraries, CLIPS_PER_SHARD]
+    libraries = [version(name) for name in ("numpy", "scipy", "numba", "scikit-image", "opencv-python-headless")]
+    return [digest_of([module]), libraries, CLIPS_PER_SHARD]
 
 
 def _key(clips: SyntheticGestures | BodyClips) -> str:

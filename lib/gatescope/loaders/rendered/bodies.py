@@ -10,21 +10,8 @@ from torch.utils.data import Dataset
 
 from gatescope.loaders.clip import Clip
 from gatescope.loaders.rendered.gestures import MAX_SIZE, SPLITS
-from rendered_people import whole_body
 from rendered_people.body_motion import BodyMotion
-from rendered_people.drawing import Actors, Images, LightMap, detail_of, draw
-from rendered_people.gaits import gait
-from rendered_people.person import random_person
-from rendered_people.scene import Camera, Scene, backdrop, random_scene
-from rendered_people.textures import TEXTURE_BOXES, head_textures
 
-MOST_YAW = 1.2  # rad, between where the body faces at mid-clip and the camera
-VIEW_MM = 2400.0  # side of the square seen at the pelvis's depth
-MARGIN = 1.08  # of a view that had to be widened, for hands and feet
-DISTANCE_MM = (3600.0, 5200.0)  # from the camera to the pelvis
-DIFFICULTY = 0.5  # of light, backdrop and sensor, as the gestures have it by default
-LIGHT_MAP = LightMap(centre=(0.0, 0.0, 0.0), half=1152.0, cell=24.0, far=3000.0)
-_BOXES = np.concatenate([[whole_body.SUIT_BOX] * 2, TEXTURE_BOXES[2:]])
 # One stream of random numbers for each thing a clip is made of, so that one can change without the others.
 _PERSON, _MOTION, _SCENE, _PAINT = range(4)
 
@@ -103,6 +90,8 @@ class BodyClips(Dataset):
         """What clip `index` shows, in the motion's own world."""
         rng = self._stream(_MOTION, index)
         if self.motions is None:
+            from rendered_people.gaits import gait
+
             return gait(rng, num_frames=self.num_frames, fps=self.fps)
         # By their lengths, so that each moment is as likely as any other.
         room = np.array([len(motion.joints) - self.num_frames + 1 for motion in self.motions])
@@ -116,60 +105,19 @@ class BodyClips(Dataset):
         )
 
     def clip(self, index: int) -> Clip:
-        """Clip `index` of the endless sequence of which the data set is the beginning."""
+        """Render clip `index` of the endless sequence of which the data set is the beginning."""
+        # Numba and SciPy take 0.5 s to import.
+        from rendered_people.person import random_person
+        from rendered_people.whole_body_render import render_body
+
         motion = self.motion(index)
+        person = random_person(self._stream(_PERSON, index))
+        images = render_body(person, motion, [self._stream(_SCENE, index), self._stream(_PAINT, index)], size=self.size)
         return Clip(
             fps=self.fps,
             source=f"bodies: {self.split} clip {index}, seed {self.seed}, {self.size} px: {motion.source}",
-            **vars(self.images(index, motion)),
+            **vars(images),
         )
-
-    def images(self, index: int, motion: BodyMotion, modalities: Sequence[str] = ()) -> Images:
-        """What the camera of clip `index` records of a motion; `modalities` as in `SyntheticGestures`."""
-        rng, paint = self._stream(_SCENE, index), self._stream(_PAINT, index)
-        person = random_person(self._stream(_PERSON, index))
-        turn = rng.uniform(-MOST_YAW, MOST_YAW) - motion.yaw[len(motion.joints) // 2]
-        joints = _turned_about_pelvis(motion.joints, turn)
-        scene = _scene(rng, joints)
-        suit = whole_body.suit_texture(paint)
-        head_and_hair, closed_eyes = head_textures(person, paint)
-        body = whole_body.suit_and_head(person.female, person.hair_style, detail_of(self.size))
-        actors = Actors(
-            mesh=body,
-            num_passer_by=0,
-            num_moving=0,
-            moving=np.zeros(0, np.int64),
-            transforms=whole_body.transforms(joints, person),
-            joints=joints,
-            wardrobe=np.concatenate([[suit, suit], head_and_hair]),  # the suit has gloves
-            boxes=_BOXES,
-            closed_eyes=closed_eyes,
-            blinking=np.zeros(len(joints), bool),
-            light_map=LIGHT_MAP,
-        )
-        return draw(actors, scene, backdrop(scene, self.size, paint), paint, modalities)
 
     def _stream(self, purpose: int, number: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, SPLITS.index(self.split), purpose, number])
-
-
-def _turned_about_pelvis(joints: np.ndarray, turn: float) -> np.ndarray:
-    """The joints as someone sees them who walks along: the pelvis at the origin, the body turned about y."""
-    cosine, sine = np.cos(turn), np.sin(turn)
-    about_y = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
-    return ((joints - joints[:, :1]).astype(float) @ about_y.T).astype(np.float32)
-
-
-def _scene(rng: np.random.Generator, joints: np.ndarray) -> Scene:
-    """A place to film a whole body in: light, wall and sensor of the gestures', the camera further away."""
-    scene, distance = random_scene(rng, DIFFICULTY), rng.uniform(*DISTANCE_MM)
-    pitch = rng.uniform(-0.05, 0.2)  # seen from a little above, as a rule
-    cosine, sine = np.cos(pitch), np.sin(pitch)
-    axes = np.array([[1, 0, 0], [0, -cosine, sine], [0, -sine, -cosine]], np.float32)
-    camera = Camera(position=(-distance * axes[2]).astype(np.float32), axes=axes, focal=1.0)
-    # Half the square that would just hold every joint.
-    seen = camera.to_camera(joints)
-    reach = float(np.abs(seen[..., :2] / seen[..., 2:]).max()) * distance
-    view = max(VIEW_MM, 2 * MARGIN * reach)
-    camera = replace(camera, focal=float(distance / view))
-    return replace(scene, camera=camera, passer_by=None, wall_distance=distance + rng.uniform(1500, 2400))

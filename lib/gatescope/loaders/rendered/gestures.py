@@ -8,17 +8,11 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from gatescope.loaders.clip import Clip
-from rendered_people.gestures import perform
-from rendered_people.labels import JESTER_LABELS
-from rendered_people.person import Person, random_person
-from rendered_people.render import render, shutter_times
-from rendered_people.scene import random_scene
+from rendered_people.labels import JESTER_LABELS, MODALITIES
 
 SPLITS = ("train", "valid", "test")
 NUM_PEOPLE = {"train": 240, "valid": 60, "test": 60}
-DURATION_S = (2.2, 3.4)
 MAX_SIZE = 2048  # px
-MODALITIES = ("hand_mask", "depth", "flow")
 # One stream of random numbers for each thing a clip is made of, so that one can change without the others.
 _PERSON, _LABEL, _CAST, _MOTION, _SCENE, _PAINT = range(6)
 
@@ -94,30 +88,23 @@ class SyntheticGestures(Dataset):
         block, place = divmod(index, len(self.names))
         return int(self._stream(_LABEL, block).permutation(len(self.names))[place])
 
-    def person(self, index: int) -> Person:
-        """Who performs clip `index`: one of the split's own people."""
-        number = int(self._stream(_CAST, index).integers(NUM_PEOPLE[self.split]))
-        return _person(self.seed, SPLITS.index(self.split), number)
-
     def clip(self, index: int) -> Clip:
-        """Clip `index` of the endless sequence of which the data set is the beginning."""
-        label, motion = self.label(index), self._stream(_MOTION, index)
-        duration_s = motion.uniform(*DURATION_S)
-        place = self._stream(_SCENE, index)
-        scene = random_scene(place, self.difficulty)
-        frame_times = (np.arange(self.num_frames) + 0.5) * duration_s / self.num_frames
-        times = shutter_times(frame_times, scene.shutter_s, place)
-        images = render(
-            self.person(index),
-            scene,
-            perform(self.classes[label], times, duration_s, motion),
-            times,
-            self.size,
-            self._stream(_PAINT, index),
-            self.modalities,
+        """Render clip `index` of the endless sequence of which the data set is the beginning."""
+        from rendered_people.render import render_gesture  # Numba and SciPy take 0.5 s to import
+
+        label = self.label(index)
+        performer = int(self._stream(_CAST, index).integers(NUM_PEOPLE[self.split]))
+        images, fps = render_gesture(
+            _person(self.seed, SPLITS.index(self.split), performer),
+            self.classes[label],
+            [self._stream(purpose, index) for purpose in (_MOTION, _SCENE, _PAINT)],
+            size=self.size,
+            num_frames=self.num_frames,
+            difficulty=self.difficulty,
+            modalities=self.modalities,
         )
         return Clip(
-            fps=self.num_frames / duration_s,
+            fps=fps,
             source=(
                 f"synthetic gestures: {self.split} clip {index}, seed {self.seed}, {self.size} px, "
                 f"{self.num_frames} frames, difficulty {self.difficulty:g}{self._choice()}"
@@ -135,5 +122,7 @@ class SyntheticGestures(Dataset):
 
 
 @lru_cache(maxsize=512)
-def _person(seed: int, split: int, number: int) -> Person:
+def _person(seed: int, split: int, number: int):
+    from rendered_people.person import random_person
+
     return random_person(np.random.default_rng([seed, split, _PERSON, number]))
