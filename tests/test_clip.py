@@ -185,6 +185,18 @@ def test_depth_is_bright_when_near_and_black_when_unknown():
     assert np.all(depth_to_grey(np.full((1, 4, 4), 700, np.float32)) > 0)
 
 
+def test_a_hundredth_of_the_readings_at_either_end_of_a_clip_has_no_grey_of_its_own():
+    """Readings of 1 to 1001 mm over two frames, and pixels without one: the percentiles are 11 and 991 mm."""
+    readings = np.arange(1, 1002)
+    depth = np.zeros((2, 24, 24), np.float32)
+    depth.reshape(-1)[:1001] = np.random.default_rng(0).permutation(readings)
+    grey = depth_to_grey(depth)
+    wanted = np.round(1 + 254 * (991 - np.clip(readings, 11, 991)) / 980)
+    shown = dict(zip(depth[depth > 0].tolist(), grey[depth > 0].tolist(), strict=True))
+    assert shown == dict(zip(readings.tolist(), wanted.tolist(), strict=True))
+    assert (shown[11], shown[13], shown[990], shown[991]) == (255, 254, 1, 1) and not grey[depth == 0].any()
+
+
 def test_flow_picture_is_128_at_rest_and_full_at_an_eighth_of_the_short_side():
     flow = np.zeros((1, 16, 32, 2), np.float32)
     flow[0, 0, 0], flow[0, 0, 1], flow[0, 0, 2] = (2, 0), (0, -2), (50, -50)

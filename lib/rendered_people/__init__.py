@@ -1,4 +1,4 @@
-"""Rendered people who gesture or walk, with exact hand masks, depth, flow and joints; see README.md beside this file."""
+"""Rendered people who gesture or walk, with exact hand masks, depth, flow and joints; README.md shows how."""
 
 from importlib import import_module
 from typing import Any

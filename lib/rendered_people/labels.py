@@ -1,4 +1,4 @@
-"""The 27 gestures of Jester, in the order that gives each its index, and the names of what is rendered beside frames."""
+"""The 27 gestures of Jester, in the order that gives each its index, and the names of the exact modalities."""
 
 MODALITIES = ("hand_mask", "depth", "flow")
 

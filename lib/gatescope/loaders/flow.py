@@ -5,7 +5,6 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
@@ -29,6 +28,8 @@ def optical_flow(
     """
     if min(frames.shape[1:3]) < _MIN_SIDE_PX:
         raise ValueError(f"flow needs frames of {_MIN_SIDE_PX} px or more a side; got {frames.shape[1:3]}")
+    import cv2  # takes 0.15 s, and most clips need no estimate
+
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     flow = np.empty((len(grey) - 1, *frames.shape[1:3], 2), np.float32)
     estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -46,6 +47,8 @@ def with_flow(clip: Clip, folder: Path = CACHE / "flow") -> Clip:
     """
     if clip.flow is not None:
         return clip
+    import cv2
+
     key = hashlib.sha256(f"{ALGORITHM} {cv2.__version__} {clip.frames.shape}".encode())
     key.update(np.ascontiguousarray(clip.frames))
     path = Path(folder) / f"{key.hexdigest()}.flow"
