@@ -17,21 +17,15 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from gatescope.loaders.clip import Clip
-from gatescope.loaders.errors import (
-    ClipAccessError,
-    ClipError,
-    DamagedClipError,
-    MissingClipError,
-    OversizedClipError,
-)
+from gatescope.loaders.errors import ClipError, DamagedClipError, MissingClipError, OversizedClipError, access_errors
 from gatescope.loaders.lists import as_skipped, read_lines
 from gatescope.loaders.video import read_video_frames
 from rendered_people.skeleton import PARENTS
 
 SPLITS = {"train": ("S1", "S5", "S6", "S7", "S8"), "test": ("S9", "S11")}
-CAMERAS = ("54138969", "55011271", "58860488", "60457274")  # in the order of every list of them
+CAMERAS = ("54138969", "55011271", "58860488", "60457274")  # serial numbers, in the order of all files
 FPS = 50.0
-MARGIN = 1.15  # of the crop around the outermost joint: hands, feet and crown reach beyond theirs
+MARGIN = 1.15  # of the crop around the outermost joint: hands, feet and crown reach beyond their joints
 MOST_APART = 1 / 200  # between the 2D poses and ours, in focal lengths: lenses are known to 1 / 1000
 _NUM_SUBJECTS = 11
 _MOST_MM, _MOST_PX = 100_000.0, 4096.0  # larger coordinates are a fault of the files
@@ -81,13 +75,12 @@ class Recording:
 class Human36M(Dataset):
     """Clips of Human3.6M: training subjects 1, 5, 6, 7 and 8, test subjects 9 and 11, each before four cameras.
 
-    Clips of `num_frames` frames lie one behind the other without overlap; between two frames of a clip are `every`
-    frames of the video, 25 as the authors of the pose machine sub-sampled theirs, 4 for 12.5 frames per second. What
-    is left of a performance at its end belongs to no clip. `joints_3d` are in the axes of the camera, `joints_2d` in
-    pixels of the crop.
+    Clips of `num_frames` frames follow each other without overlap and take every `every`-th frame of the video: 25 as
+    the authors of the pose machine, 4 for 12.5 frames per second. The rest at a performance's end is not used.
+    `joints_3d` are in camera axes, `joints_2d` in pixels of the crop.
 
-    The crop is a square about the pelvis, of one size for all frames of a clip, so that no joint is outside it; it
-    is resized to `size` pixels, and black where it reaches beyond the video. A clip's name is its action.
+    The crop is a square about the pelvis that holds every joint, of one size for all frames of a clip, resized to
+    `size` pixels and black outside the video. A clip's name is its action.
 
     `root` holds `poses.npz`, which `data/human36m/convert.py` makes from VideoPose3D's files, `metadata.xml`, which
     comes with Human3.6M's own code and describes the cameras, and `S1/Videos/Directions 1.54138969.mp4` and so on.
@@ -139,7 +132,7 @@ class Human36M(Dataset):
         frames = read_video_frames(recording.video, numbers, FPS)
         pixels = recording.pixels[list(numbers)]
         side = crop_side(pixels)
-        # The files do not say whether a pixel's centre or corner is its place; half a pixel of a thousand.
+        # The files do not say whether coordinates mean a pixel's centre or corner: half a pixel of a thousand.
         corners = np.round(pixels[:, 0] - side / 2).astype(int)
         boxes = [(left, top, left + side, top + side) for left, top in corners.tolist()]
         crops = [
@@ -157,15 +150,15 @@ class Human36M(Dataset):
 
 
 def crop_side(pixels: Float32[np.ndarray, "time 17 2"]) -> int:
-    """The side, px, of the square about the pelvis that holds every joint of every frame, with a margin."""
+    """Return the side, px, of the square about the pelvis that holds every joint of every frame, with a margin."""
     return max(2, math.ceil(2 * MARGIN * float(np.abs(pixels - pixels[:, :1]).max())))
 
 
 def read_cameras(path: Path) -> dict[tuple[str, str], Camera]:
-    """The camera of each subject and serial number, from the `metadata.xml` that Human3.6M's own code brings.
+    """Read the camera of each subject and serial number from the `metadata.xml` of Human3.6M's own code.
 
     Its element w0 holds 300 numbers: for each camera and each of 11 subjects three angles (rad, about x, y and z)
-    and a place (mm), then for each camera focal lengths, centre, and three round and two sideways terms of its lens.
+    and a position (mm), then for each camera focal lengths, centre, three radial and two tangential distortions.
 
     Raises:
         ClipError: if the file is missing, or w0 is.
@@ -206,12 +199,19 @@ def _recordings(root: Path, subjects: tuple[str, ...]) -> Iterator[Recording]:
         for action in actions:
             if not re.fullmatch(r"\w+( \d+)?", action):  # it becomes part of a path
                 raise DamagedClipError(f"{action[:40]!r} is no name of an action; {_OBTAIN}", path=path)
-            world, pixels = (poses.get(f"{subject}/{action}/{kind}.npy") for kind in ("world", "pixels"))
-            for values, wanted, most in (
-                (world, (None, len(PARENTS), 3), _MOST_MM),
-                (pixels, (len(CAMERAS), None if world is None else len(world), len(PARENTS), 2), _MOST_PX),
-            ):
-                _check_array(values, wanted, most, f"{subject} {action}", path)
+            world, pixels = (poses.get(f"{subject}/{action}/{kind}", np.empty(0)) for kind in ("world", "pixels"))
+            wanted = [(len(world), len(PARENTS), 3), (len(CAMERAS), len(world), len(PARENTS), 2)]
+            if [world.shape, pixels.shape] != wanted or {world.dtype, pixels.dtype} != {np.dtype(np.float32)}:
+                found = f"{world.shape} {world.dtype} and {pixels.shape} {pixels.dtype}"
+                reason = (
+                    f"{subject} {action}: world and pixels must be {wanted[0]} and {wanted[1]} float32; got {found}"
+                )
+                raise DamagedClipError(f"{reason}; convert it again, {_OBTAIN}", path=path)
+            if not ((np.abs(world) <= _MOST_MM).all() and (np.abs(pixels) <= _MOST_PX).all()):
+                reason = (
+                    f"{subject} {action} holds a value that is no number of at most {_MOST_MM:g} mm, {_MOST_PX:g} px"
+                )
+                raise DamagedClipError(reason, path=path)
             for name, view in zip(CAMERAS, pixels, strict=True):
                 video = _video(root, subject, action, name)
                 recording = Recording(video, action, cameras[subject, name], world, view)
@@ -222,19 +222,11 @@ def _recordings(root: Path, subjects: tuple[str, ...]) -> Iterator[Recording]:
 def _read_poses(path: Path, subjects: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Read the arrays of these subjects by their names, as `data/human36m/convert.py` writes them; no pickle."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if member.filename.split("/")[0] in subjects]
-            if sum(member.file_size for member in members) > _MOST_BYTES:
-                raise OversizedClipError(f"holds more than {_MOST_BYTES >> 20} MiB of poses; {_OBTAIN}", path=path)
-            arrays = {}
-            for member in members:
-                with archive.open(member) as file:
-                    arrays[member.filename] = np.lib.format.read_array(file, allow_pickle=False)
-            return arrays
-    except FileNotFoundError as error:
-        raise MissingClipError(f"is missing; {_OBTAIN}", path=path) from error
-    except PermissionError as error:
-        raise ClipAccessError("may not be read; ask for access to it", path=path) from error
+        # NumPy leaves a file that it opened itself open where it is no zip file.
+        with access_errors(path, missing=f"is missing; {_OBTAIN}"), path.open("rb") as stream, np.load(stream) as file:
+            if sum(member.file_size for member in file.zip.infolist()) > _MOST_BYTES:
+                raise OversizedClipError(f"holds more than {_MOST_BYTES >> 20} MiB; {_OBTAIN}", path=path)
+            return {name: np.atleast_1d(file[name]) for name in file.files if name.split("/")[0] in subjects}
     except ClipError:
         raise
     except _UNREADABLE as error:
@@ -247,17 +239,6 @@ def _video(root: Path, subject: str, action: str, camera: str) -> Path:
     names = (action, _VIDEO_NAMES.get(kind, kind) + space + take)
     paths = [root / subject / "Videos" / f"{name}.{camera}.mp4" for name in names]
     return next(filter(os.path.exists, paths), paths[0])
-
-
-def _check_array(values: np.ndarray | None, wanted: tuple, most: float, name: str, path: Path) -> None:
-    """Raise unless the array is there, of the wanted shape (None: any length) and of numbers up to `most`."""
-    if values is None or values.dtype != np.float32 or values.ndim != len(wanted):
-        raise DamagedClipError(f"holds no float32 world and pixels of {name}; convert it again, {_OBTAIN}", path=path)
-    if any(size not in (found, None) for size, found in zip(wanted, values.shape, strict=True)):
-        shape = ", ".join("time" if size is None else str(size) for size in wanted)
-        raise DamagedClipError(f"{name} must be ({shape}); got {values.shape}", path=path)
-    if not (np.abs(values) <= most).all():
-        raise DamagedClipError(f"{name} holds a value that is no number of at most {most:.0f}", path=path)
 
 
 def _check_views(recording: Recording, path: Path) -> None:
