@@ -211,7 +211,7 @@ def test_a_motion_too_short_for_a_clip_is_refused_with_its_name(body_clips, long
     "wrong", [{"split": "tests"}, {"num_clips": -1}, {"size": 7}, {"seed": -1}, {"num_frames": 0}, {"fps": 0.0}]
 )
 def test_wrong_arguments_are_refused(body_clips, wrong):
-    with pytest.raises(ValueError, match=r"must be one of|needed num_clips"):
+    with pytest.raises(ValueError, match=r"must be one of|needed num_clips|fps must be"):
         body_clips.BodyClips(**{"split": "train"} | wrong)
 
 

@@ -165,7 +165,7 @@ def test_clip_mean_takes_its_part_of_what_stands_still_away():
     torch.testing.assert_close(less.diff(dim=1).double(), plain.diff(dim=1), atol=1e-3, rtol=0)
     assert torch.equal(to_batch(clip, **INPUT, clip_mean=0.0), to_batch(clip, **INPUT))
     for part in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="clip_mean is a part, from 0 to 1"):
+        with pytest.raises(ValueError, match="clip_mean must be a fraction, 0 to 1"):
             to_batch(clip, **INPUT, clip_mean=part)
 
 

@@ -1,4 +1,4 @@
-"""The two sections of a BVH file: its hierarchy of joints, and the rows of its motion."""
+"""BvhFile: the two sections of a BVH file, its hierarchy of joints and the rows of its motion."""
 
 import io
 import math
@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re
 
 @dataclass
 class BvhJoint:
-    """A joint as the file declares it; an End Site is one without channels, named after its parent."""
+    """A joint as the file declares it; an End Site is a joint without channels, named after its parent."""
 
     name: str
     parent: int  # index; a root's own
@@ -35,11 +35,11 @@ class BvhJoint:
 
 
 class BvhFile:
-    """A BVH file opened for reading: the joints, then the motion, each line of the file once.
+    """A BVH file opened for reading: first the joints, then the motion, each line of the file once.
 
-    `joints` come in the file's order, parents before children. Keywords may be in either case, words stand apart
-    by any white space, names may hold spaces. Raises DamagedClipError with the line at fault, OversizedClipError
-    beyond MAX_JOINTS.
+    `joints` are in the file's order, parents before children. Keywords are case-insensitive, words are separated by
+    any white space, names may hold spaces. Raises DamagedClipError with the line at fault, OversizedClipError beyond
+    MAX_JOINTS.
     """
 
     def __init__(self, file: BinaryIO, path: Path):
@@ -143,7 +143,7 @@ class BvhFile:
             raise self._damaged(f"MOTION begins while the braces of {self.joints[open_joints[-1]].name!r} are open")
 
     def _begin_joint(self, keyword: str, open_joints: list[int], line: int, words: Iterator[tuple[int, str]]) -> int:
-        """The index of a joint new in the list, its opening brace read."""
+        """Add a joint to the list, read its opening brace, and return its index."""
         parts = []
         for place, word in words:
             if word == "{":
@@ -198,7 +198,7 @@ class BvhFile:
         if not (found.isascii() and found.isdigit() and int(found[:19])):
             raise self._damaged(f"'Frames: ' and their number, one or more, was expected; got {found[:40]!r}")
         num_frames = int(found[:19])
-        # A number and a space for each channel at least: no memory is asked for that the file cannot fill.
+        # A row takes at least a digit and a space per channel; no more memory is allocated than the file can fill.
         most = (os.fstat(self._file.fileno()).st_size - self._file.tell()) // (2 * self.num_channels) + 1
         if num_frames > most:
             raise self._damaged(f"declares {num_frames} frames where the file has room for {most}; fetch it again")
@@ -212,7 +212,7 @@ class BvhFile:
         return seconds
 
     def _labelled(self, label: str) -> str:
-        """What stands behind the label on the next line that is not blank; empty where that has another label."""
+        """Return the value after the label on the next line that is not blank; empty if that line has another label."""
         for line in self._lines():
             if line:
                 found, _, value = line.partition(":")
@@ -239,6 +239,6 @@ class BvhFile:
 
 
 def _number(word: str) -> float:
-    """The number a word writes, NaN where it is none of at most LARGEST."""
+    """Return the number in a word, NaN if it is no decimal number of at most LARGEST."""
     value = float(word) if _NUMBER.fullmatch(word) else math.nan
     return value if abs(value) <= LARGEST else math.nan

@@ -1,6 +1,6 @@
 """Errors of clips and lists: each names the file, the line and what to do about it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,6 +35,12 @@ class ClipAccessError(ClipError, PermissionError):
 
 class ListError(ClipError):
     """A line of a list or of a labels file that cannot be parsed or contradicts another."""
+
+
+def check_one_of(name: str, value: str, known: Iterable[str]) -> None:
+    """Raise ValueError unless the value of the argument `name` is one of the known ones."""
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
 
 
 @contextmanager

@@ -1,36 +1,31 @@
-"""BodyClips: rendered clips of a whole body in motion, with the exact place of its 17 joints."""
+"""BodyClips: rendered clips of a whole body in motion, with the exact positions of its 17 joints."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from operator import index as whole
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from gatescope.loaders.clip import Clip
-from gatescope.loaders.rendered.gestures import MAX_SIZE, SPLITS
+from gatescope.loaders.rendered.clips import RenderedClips
 from rendered_people.body_motion import BodyMotion
 
-# One stream of random numbers for each thing a clip is made of, so that one can change without the others.
+# One stream of random numbers for each ingredient of a clip, so that one can change without the others.
 _PERSON, _MOTION, _SCENE, _PAINT = range(4)
 
 
-class BodyClips(Dataset):
+class BodyClips(RenderedClips):
     """Rendered clips of people walking, or of given motions, none of them from a video.
 
-    Clip i is a function of (seed, split, i, size, num_frames, fps) and of what the motions hold alone. Every clip is
-    performed by a person of its own, so that nobody appears in two splits. Without `motions` each clip is a gait of
-    its own (`gaits.gait`); with them it is a part of one, resampled to `fps`: which motions are for training and which
-    for testing is then the caller's to say.
+    Clip i is a function of (seed, split, i, size, num_frames, fps) and of the motions alone. Every clip has a person of
+    its own, so that nobody appears in two splits. Without `motions` each clip is a gait of its own (`gaits.gait`); with
+    them it is a part of one, resampled to `fps`, and the caller decides which motions are for training.
 
-    The camera stands within `MOST_YAW` of where the body faces at mid-clip and follows the pelvis, which is always at
-    the image's centre and at one distance. It sees a square of 2.4 m there: sizes can be told. Where a motion reaches
-    further, the clip's square is as large as it takes. `joints_2d` and `joints_3d` are exact; a frame's exposure is
-    short, so that nothing is blurred.
+    The camera follows the pelvis, which is always at the image's centre and at one distance, so that sizes can be told
+    (`render_body`). `joints_2d` and `joints_3d` are exact; a frame's exposure is short, so that nothing is blurred.
 
     People wear a marked suit: right limbs red, left limbs green, trunk blue. In a picture of a few dozen pixels a grey
-    body seen from the front and its mirror image, limbs exchanged, look the same; the suit says which it is.
+    body seen from the front looks the same as its mirror image with limbs exchanged; the suit distinguishes them.
 
     Raises:
         ValueError: if an argument is out of range or a motion is too short for a clip.
@@ -49,16 +44,10 @@ class BodyClips(Dataset):
         num_frames: int = 10,
         fps: float = 12.5,
     ):
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
-        if num_clips < 0 or not 8 <= size <= MAX_SIZE or num_frames < 1 or seed < 0 or not 0 < fps < np.inf:
-            raise ValueError(
-                f"needed num_clips >= 0, size 8 to {MAX_SIZE} px, num_frames >= 1, seed >= 0 and fps above 0; "
-                f"got {num_clips}, {size}, {num_frames}, {seed} and {fps}"
-            )
-        self.split = split
-        self.num_clips, self.size = whole(num_clips), whole(size)
-        self.seed, self.num_frames, self.fps = whole(seed), whole(num_frames), float(fps)
+        super().__init__(split, num_clips, size, seed, num_frames)
+        if not 0 < fps < np.inf:
+            raise ValueError(f"fps must be a positive number of frames per second; got {fps}")
+        self.fps = float(fps)
         self.motions = None if motions is None else tuple(motion.resampled(self.fps) for motion in motions)
         if self.motions == ():
             raise ValueError("motions must hold at least one BodyMotion; leave them out for procedural gaits")
@@ -69,16 +58,8 @@ class BodyClips(Dataset):
                     f"{motion.source} has {len(motion.joints)}: leave it out, or ask for fewer frames"
                 )
 
-    def __len__(self) -> int:
-        return self.num_clips
-
-    def __getitem__(self, index: int) -> Clip:
-        if not -self.num_clips <= index < self.num_clips:
-            raise IndexError(f"clip {index} of {self.num_clips} {self.split} clips")
-        return self.clip(whole(index) % self.num_clips)
-
     def determined_by(self) -> dict:
-        """All but code that determines the clips, as JSON holds it."""
+        """Return all parameters that determine the clips, for JSON."""
         contents = [
             [motion.source, hashlib.sha256(np.ascontiguousarray(motion.joints).tobytes()).hexdigest()]
             for motion in self.motions or ()
@@ -87,13 +68,13 @@ class BodyClips(Dataset):
         return {"motions": contents} | {name: getattr(self, name) for name in names}
 
     def motion(self, index: int) -> BodyMotion:
-        """What clip `index` shows, in the motion's own world."""
+        """Return the motion of clip `index`, in the motion's own world axes."""
         rng = self._stream(_MOTION, index)
         if self.motions is None:
             from rendered_people.gaits import gait
 
             return gait(rng, num_frames=self.num_frames, fps=self.fps)
-        # By their lengths, so that each moment is as likely as any other.
+        # In proportion to their lengths, so that all times are equally likely.
         room = np.array([len(motion.joints) - self.num_frames + 1 for motion in self.motions])
         chosen = rng.choice(len(room), p=room / room.sum())
         start = int(rng.integers(room[chosen]))
@@ -105,7 +86,7 @@ class BodyClips(Dataset):
         )
 
     def clip(self, index: int) -> Clip:
-        """Render clip `index` of the endless sequence of which the data set is the beginning."""
+        """Render clip `index`."""
         # Numba and SciPy take 0.5 s to import.
         from rendered_people.person import random_person
         from rendered_people.whole_body_render import render_body
@@ -118,6 +99,3 @@ class BodyClips(Dataset):
             source=f"bodies: {self.split} clip {index}, seed {self.seed}, {self.size} px: {motion.source}",
             **vars(images),
         )
-
-    def _stream(self, purpose: int, number: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, SPLITS.index(self.split), purpose, number])
