@@ -45,8 +45,8 @@ def convert(root: Path) -> Path:
                 apart = np.linalg.norm(project(world[0], camera, lens) - view[0], axis=-1).max()
                 if not apart <= MOST_APART * lens[:2].max():
                     raise ValueError(
-                        f"{subject} {action}: 2D poses lie {apart:.1f} px from where metadata.xml projects the 3D ones; "
-                        "take all three files from one copy of the data set"
+                        f"{subject} {action}: 2D poses are {apart:.1f} px from where metadata.xml projects the 3D "
+                        "ones; take all three files from one copy of the data set"
                     )
             arrays[f"{subject}/{action}/world"], arrays[f"{subject}/{action}/pixels"] = world, pixels
     np.savez(root / "poses.npz", **arrays)

@@ -1,4 +1,4 @@
-"""From a person, a scene and a performance to frames, depth, hand mask, flow and joints."""
+"""render_gesture: from a person, a scene and a performance to frames, depth, hand mask, flow and joints."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -54,10 +54,10 @@ def render_gesture(
 def shutter_times(
     frame_times: Float[np.ndarray, " time"], shutter_s: float, rng: np.random.Generator
 ) -> Float[np.ndarray, " times"]:
-    """The moments to pose: every frame's own, then the four of each frame's exposure.
+    """Return the times to pose: every frame's own, then the four of each frame's exposure.
 
-    Frame by frame the four samples are taken in time order or against it, at random: with one order for all, blur to
-    the left would differ from blur to the right, and a single frame would tell where the hand is going.
+    In each frame the four samples run forwards or backwards in time, at random. With one order for all frames, blur to
+    the left would differ from blur to the right, and a single frame would show the direction of movement.
     """
     order = rng.choice([-1.0, 1.0], len(frame_times))
     exposure = frame_times[:, None] + shutter_s * order[:, None] * SAMPLES_SHUTTER
@@ -73,7 +73,7 @@ def render(
     rng: np.random.Generator,
     modalities: Collection[str],
 ) -> Images:
-    """The images of a performance given at `shutter_times`; `rng` paints clothes and wall and makes the noise."""
+    """Render a performance given at `shutter_times`; `rng` paints clothes and wall and makes the noise."""
     wardrobe, closed_eyes = textures(person, rng)
     wall = backdrop(scene, size, rng)
     if scene.passer_by:
@@ -84,7 +84,7 @@ def render(
 
 
 def _perform(person: Person, scene: Scene, performance: body.Performance, times: np.ndarray, size: int) -> dict:
-    """Performer and passer-by, dressed and posed: all of `Actors` but their paint and the light.
+    """Dress and pose performer and passer-by; return all fields of `Actors` but their paint and the light.
 
     The performer's trunk and head stand still while the shutter is open: they move a fifth of a pixel at most.
     """
@@ -116,7 +116,7 @@ def _perform(person: Person, scene: Scene, performance: body.Performance, times:
 
 
 def _dressed(person: Person, detail: int, kinds: tuple[str, ...] = ("hand", "torso")) -> list[mesh.Mesh]:
-    """A person's meshes, fitted from the reference adult to their build."""
+    """Return a person's meshes, fitted from the reference adult to their build."""
     sex = "f" if person.female else "m"
     kinds = [kind if kind == "hand" else f"{kind}-{sex}" for kind in (*kinds, "head")]
     kinds += [f"hair-{person.hair_style}"] * (person.hair_style != "none")
@@ -131,7 +131,7 @@ def _dressed(person: Person, detail: int, kinds: tuple[str, ...] = ("hand", "tor
 
 
 def _dressed_passer_by(person: Person) -> list[mesh.Mesh]:
-    """A standing person, far enough away for the coarsest meshes; parts and bones follow the performer's."""
+    """Return the meshes of a standing person, far away and so coarse; parts and bones follow the performer's."""
     return [
         replace(part, parts=part.parts + np.uint8(4), bones=part.bones + np.int32(len(body.BONES)))
         for part in _dressed(person, detail=0, kinds=("standing",))
@@ -139,7 +139,7 @@ def _dressed_passer_by(person: Person) -> list[mesh.Mesh]:
 
 
 def _fit(build: body.Build) -> Float32[np.ndarray, "1 bones 3 4"]:
-    """Bone by bone, the stretch from the reference adult's modelling pose to a build's."""
+    """Return for each bone the map from the reference adult's modelling pose to a build's."""
     reference, reference_origin = body.rest_frames(body.Build())
     orientation, origin = body.rest_frames(build)
     stretch = np.ones((len(body.BONES), 3))
@@ -161,7 +161,7 @@ def _fit(build: body.Build) -> Float32[np.ndarray, "1 bones 3 4"]:
 
 
 def _walk(scene: Scene, times: np.ndarray) -> np.ndarray:
-    """Bone transforms of someone walking past with hanging arms, (times, bones, 3, 4)."""
+    """Return bone transforms of someone walking past with hanging arms, (times, bones, 3, 4)."""
     still = body.Performance(
         wrist=np.array([[-215.0, -560.0, 30.0]]),
         palm=np.array([[[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]]),

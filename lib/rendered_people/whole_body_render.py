@@ -1,4 +1,4 @@
-"""From a person and the motion of 17 joints to frames, depth, flow and joints: a whole body in a marked suit."""
+"""render_body: from a person and the motion of 17 joints to frames, depth, flow and joints of a whole body."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -12,7 +12,7 @@ from rendered_people.person import Person
 from rendered_people.scene import Camera, Scene, backdrop, random_scene
 from rendered_people.textures import TEXTURE_BOXES, head_textures
 
-MOST_YAW = 1.2  # rad, between where the body faces at mid-clip and the camera
+MOST_YAW = 1.2  # rad, between the direction the body faces at mid-clip and the camera
 VIEW_MM = 2400.0  # side of the square seen at the pelvis's depth
 MARGIN = 1.08  # of a view that had to be widened, for hands and feet
 DISTANCE_MM = (3600.0, 5200.0)  # from the camera to the pelvis
@@ -31,8 +31,8 @@ def render_body(
 ) -> Images:
     """Render a person in a marked suit moving as `motion` does, one image per frame of it.
 
-    The camera stands within `MOST_YAW` of where the body faces at mid-clip and follows the pelvis, which is always at
-    the image's centre and at one distance. It sees a square of `VIEW_MM` there, or as much as the motion takes.
+    The camera stands within `MOST_YAW` of the direction the body faces at mid-clip and follows the pelvis, which is
+    always at the image's centre and at one distance. It sees a square of `VIEW_MM` there, or more if needed.
 
     Args:
         person: gives build, head and hair.
@@ -64,20 +64,20 @@ def render_body(
 
 
 def _turned_about_pelvis(joints: np.ndarray, turn: float) -> np.ndarray:
-    """The joints as someone sees them who walks along: the pelvis at the origin, the body turned about y."""
+    """Move the pelvis to the origin in every frame and turn the body about y."""
     cosine, sine = np.cos(turn), np.sin(turn)
     about_y = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
     return ((joints - joints[:, :1]).astype(float) @ about_y.T).astype(np.float32)
 
 
 def _scene(rng: np.random.Generator, joints: np.ndarray) -> Scene:
-    """A place to film a whole body in: light, wall and sensor of the gestures', the camera further away."""
+    """Draw a scene for a whole body: light, wall and sensor as for gestures, the camera further away."""
     scene, distance = random_scene(rng, DIFFICULTY), rng.uniform(*DISTANCE_MM)
-    pitch = rng.uniform(-0.05, 0.2)  # seen from a little above, as a rule
+    pitch = rng.uniform(-0.05, 0.2)  # mostly seen from a little above
     cosine, sine = np.cos(pitch), np.sin(pitch)
     axes = np.array([[1, 0, 0], [0, -cosine, sine], [0, -sine, -cosine]], np.float32)
     camera = Camera(position=(-distance * axes[2]).astype(np.float32), axes=axes, focal=1.0)
-    # Half the square that would just hold every joint.
+    # Half the side of the square that just holds every joint.
     seen = camera.to_camera(joints)
     reach = float(np.abs(seen[..., :2] / seen[..., 2:]).max()) * distance
     view = max(VIEW_MM, 2 * MARGIN * reach)

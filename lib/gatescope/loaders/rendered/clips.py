@@ -1,4 +1,4 @@
-"""RenderedClips: what the sets of rendered clips have in common."""
+"""RenderedClips: the base of the sets of rendered clips."""
 
 from abc import ABC, abstractmethod
 from operator import index as whole
