@@ -80,8 +80,8 @@ def transforms(joints: Float[np.ndarray, "time 17 3"], person: Person) -> Float3
     """Return every bone's transform from the modelling pose to the given joints, for any proportions of the skeleton.
 
     Hips and chest face as the lines across hips and shoulders. Every other bone rotates by the shortest way from its
-    rest direction relative to its parent. A bone is stretched to its length; its thickness follows the size of the whole body and
-    the build.
+    rest direction relative to its parent. A bone is stretched to its length; its thickness follows the
+    size of the whole body and the build.
     """
     starts = joints[:, _STARTS].astype(float)
     along = joints[:, _ENDS] - starts
