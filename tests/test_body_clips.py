@@ -21,18 +21,31 @@ def small(body_clips):
     return list(body_clips.BodyClips("train", 40, 8, num_frames=4))
 
 
+def with_depth(clips, index):
+    """Clip `index` once more, with its depth."""
+    from rendered_people.person import random_person
+    from rendered_people.whole_body_render import render_body
+
+    streams = [clips._stream(purpose, index) for purpose in (0, 2, 3)]
+    return render_body(
+        random_person(streams[0]), clips.motion(index), streams[1:], size=clips.size, modalities=("depth",)
+    )
+
+
 @pytest.fixture(scope="module")
 def seen(body_clips):
     """Images with depth of a few people in clean light."""
-    original = body_clips.random_scene
+    from rendered_people import whole_body_render
+
+    original = whole_body_render.random_scene
 
     def clean(*arguments):
         return replace(original(*arguments), read_noise=0.0, shot_noise=0.0, flicker=0.0, brightness=0.25)
 
     clips = body_clips.BodyClips("test", 12, SIZE, seed=2, num_frames=3, fps=4.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(body_clips, "random_scene", clean)
-        return [clips.images(index, clips.motion(index), ("depth",)) for index in range(12)]
+        patch.setattr(whole_body_render, "random_scene", clean)
+        return [with_depth(clips, index) for index in range(12)]
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +100,7 @@ def test_the_pelvis_stays_in_the_middle_and_all_of_the_body_in_the_picture(small
 
 def test_people_turn_their_front_to_the_camera_within_a_known_angle(body_clips, small):
     from rendered_people.skeleton import JOINT_NAMES
+    from rendered_people.whole_body_render import MOST_YAW
 
     hips = [JOINT_NAMES.index(f"{side} hip") for side in ("left", "right")]
     shoulders = [JOINT_NAMES.index(f"{side} shoulder") for side in ("left", "right")]
@@ -97,7 +111,7 @@ def test_people_turn_their_front_to_the_camera_within_a_known_angle(body_clips, 
         across = joints[hips[0]] - joints[hips[1]] + joints[shoulders[0]] - joints[shoulders[1]]
         yaws.append(np.arctan2(across[2], across[0]))  # 0 where the left is right in the picture
     yaws = np.array(yaws)
-    assert np.abs(yaws).max() < body_clips.MOST_YAW + 0.05
+    assert np.abs(yaws).max() < MOST_YAW + 0.05
     assert yaws.min() < -0.8 and yaws.max() > 0.8
 
 
@@ -157,9 +171,11 @@ def test_a_clip_depends_on_its_own_numbers_alone(body_clips):
 
 
 def test_nobody_is_in_two_splits(body_clips, monkeypatch):
+    from rendered_people import person as people
+
     cast = []
-    original = body_clips.random_person
-    monkeypatch.setattr(body_clips, "random_person", lambda rng: cast.append(original(rng)) or cast[-1])
+    original = people.random_person
+    monkeypatch.setattr(people, "random_person", lambda rng: cast.append(original(rng)) or cast[-1])
     for split in ("train", "valid", "test"):
         list(body_clips.BodyClips(split, 4, 8, num_frames=1))
     assert len({person.build for person in cast}) == 12
@@ -195,7 +211,7 @@ def test_a_motion_too_short_for_a_clip_is_refused_with_its_name(body_clips, long
     "wrong", [{"split": "tests"}, {"num_clips": -1}, {"size": 7}, {"seed": -1}, {"num_frames": 0}, {"fps": 0.0}]
 )
 def test_wrong_arguments_are_refused(body_clips, wrong):
-    with pytest.raises(ValueError, match=r"must be one of|needed num_clips"):
+    with pytest.raises(ValueError, match=r"must be one of|needed num_clips|fps must be"):
         body_clips.BodyClips(**{"split": "train"} | wrong)
 
 
@@ -206,7 +222,7 @@ def test_recorded_people_are_drawn_where_their_joints_are(body_clips, shared):
     clips = body_clips.BodyClips("train", 8, SIZE, motions=[motion], num_frames=3)
     on_body = []
     for index in range(8):
-        images = clips.images(index, clips.motion(index), ("depth",))
+        images = with_depth(clips, index)
         columns, rows = at_joints(images)
         on_body.append(images.depth[np.arange(3)[:, None], rows, columns] < images.depth.max())
     assert np.mean(on_body) > 0.97

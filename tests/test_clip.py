@@ -165,7 +165,7 @@ def test_clip_mean_takes_its_part_of_what_stands_still_away():
     torch.testing.assert_close(less.diff(dim=1).double(), plain.diff(dim=1), atol=1e-3, rtol=0)
     assert torch.equal(to_batch(clip, **INPUT, clip_mean=0.0), to_batch(clip, **INPUT))
     for part in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="clip_mean is a part, from 0 to 1"):
+        with pytest.raises(ValueError, match="clip_mean must be a fraction, 0 to 1"):
             to_batch(clip, **INPUT, clip_mean=part)
 
 
@@ -183,6 +183,18 @@ def test_depth_is_bright_when_near_and_black_when_unknown():
     assert np.all(np.diff(grey.ravel()[1:].astype(int)) <= 0)
     assert not depth_to_grey(np.zeros((2, 4, 4), np.float32)).any()
     assert np.all(depth_to_grey(np.full((1, 4, 4), 700, np.float32)) > 0)
+
+
+def test_a_hundredth_of_the_readings_at_either_end_of_a_clip_has_no_grey_of_its_own():
+    """Readings of 1 to 1001 mm over two frames, and pixels without one: the percentiles are 11 and 991 mm."""
+    readings = np.arange(1, 1002)
+    depth = np.zeros((2, 24, 24), np.float32)
+    depth.reshape(-1)[:1001] = np.random.default_rng(0).permutation(readings)
+    grey = depth_to_grey(depth)
+    wanted = np.round(1 + 254 * (991 - np.clip(readings, 11, 991)) / 980)
+    shown = dict(zip(depth[depth > 0].tolist(), grey[depth > 0].tolist(), strict=True))
+    assert shown == dict(zip(readings.tolist(), wanted.tolist(), strict=True))
+    assert (shown[11], shown[13], shown[990], shown[991]) == (255, 254, 1, 1) and not grey[depth == 0].any()
 
 
 def test_flow_picture_is_128_at_rest_and_full_at_an_eighth_of_the_short_side():

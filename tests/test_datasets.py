@@ -88,8 +88,8 @@ def test_folder_is_ordered_by_number_and_ignores_what_is_no_frame(tmp_path):
         Image.fromarray(frame).save(folder / f"frame{number}.png")
     (folder / "notes.txt").write_text("no frame")
     (folder / "._frame3.png").write_text("no frame either")
-    clip = read_clip(folder, fps=25.0)
-    assert np.array_equal(clip.frames, frames) and clip.fps == 25.0
+    clip = read_clip(folder)
+    assert np.array_equal(clip.frames, frames) and clip.fps == 12.0
 
 
 def test_sixteen_bit_depth_becomes_millimetres_and_grey(tmp_path):

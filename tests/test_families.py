@@ -160,7 +160,7 @@ def test_names_say_family_and_class(clips):
 
 def test_no_clip_at_all(clean):
     assert len(clean) == 0 and clean.x.shape == (0, 1, 8, 16, 16)
-    with pytest.raises(IndexError, match="clip 0 of 0 train clips"):
+    with pytest.raises(IndexError, match="index 0 is out of bounds"):
         clean[0]
 
 

@@ -8,7 +8,6 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from gatescope.measures.pose_errors import aligned, joint_errors, mpjpe, pa_mpjpe
-from rendered_people.skeleton import PARENTS, limb_lengths, with_limb_lengths
 
 
 def some_poses(*shape, seed=0, dtype=np.float64):
@@ -179,25 +178,3 @@ def test_no_pose_has_no_error_and_single_precision_stays():
         np.testing.assert_allclose(
             measure(predicted, truth), measure(predicted.astype(float), truth.astype(float)), rtol=1e-5
         )
-
-
-def test_rescaled_limbs_have_exactly_the_mean_lengths():
-    poses = some_poses(30, 4)
-    mean = limb_lengths(poses).mean((0, 1))
-    rescaled = with_limb_lengths(poses, mean)
-    np.testing.assert_allclose(limb_lengths(rescaled), np.broadcast_to(mean, (30, 4, 17)), rtol=1e-12)
-    np.testing.assert_array_equal(rescaled[..., 0, :], poses[..., 0, :])
-    for joint in range(1, 17):
-        before, after = (p[..., joint, :] - p[..., PARENTS[joint], :] for p in (poses, rescaled))
-        cosine = (before * after).sum(-1) / np.linalg.norm(before, axis=-1) / np.linalg.norm(after, axis=-1)
-        np.testing.assert_allclose(cosine, 1, rtol=1e-12)
-    np.testing.assert_allclose(with_limb_lengths(rescaled, mean), rescaled, rtol=1e-9, atol=1e-9)
-
-
-def test_a_limb_without_length_stays_one():
-    poses = some_poses(2, dtype=np.float32)
-    poses[:, 3] = poses[:, PARENTS[3]]
-    rescaled = with_limb_lengths(poses, np.full(17, 100, np.float32))
-    assert rescaled.dtype == np.float32 and np.isfinite(rescaled).all()
-    np.testing.assert_array_equal(rescaled[:, 3], rescaled[:, PARENTS[3]])
-    np.testing.assert_allclose(limb_lengths(rescaled)[:, [1, 2, 4]], 100, rtol=1e-5)

@@ -20,7 +20,15 @@ def synthetic():
 
 
 @pytest.fixture(scope="module")
-def still_camera(synthetic):
+def renderer():
+    """Where a gesture is put together: tests exchange what it calls."""
+    from rendered_people import render
+
+    return render
+
+
+@pytest.fixture(scope="module")
+def still_camera(synthetic, renderer):
     """Renders clips with noise, flicker and motion blur off."""
 
     def scene(*arguments):
@@ -28,9 +36,9 @@ def still_camera(synthetic):
             original(*arguments), shutter_s=0.0, read_noise=0.0, shot_noise=0.0, flicker=0.0, brightness=0.25
         )
 
-    original = synthetic.random_scene
+    original = renderer.random_scene
     patch = pytest.MonkeyPatch()
-    patch.setattr(synthetic, "random_scene", scene)
+    patch.setattr(renderer, "random_scene", scene)
     yield synthetic.SyntheticGestures
     patch.undo()
 
@@ -122,7 +130,7 @@ def test_chosen_classes_are_numbered_without_gaps_and_balanced(synthetic):
     assert clips[0].source.endswith("classes 3 14 25")
 
 
-def test_a_chosen_class_is_what_is_performed(synthetic, monkeypatch):
+def test_a_chosen_class_is_what_is_performed(synthetic, renderer, monkeypatch):
     """Told by the label that is really handed to the kinematics."""
     performed = []
 
@@ -130,8 +138,8 @@ def test_a_chosen_class_is_what_is_performed(synthetic, monkeypatch):
         performed.append(label)
         return original(label, *rest)
 
-    original = synthetic.perform
-    monkeypatch.setattr(synthetic, "perform", noted)
+    original = renderer.perform
+    monkeypatch.setattr(renderer, "perform", noted)
     chosen = (0, 1, 2, 3, 4, 5, 12, 13, 14, 15, 22, 25)
     clips = synthetic.SyntheticGestures("train", 24, 16, num_frames=1, modalities=(), classes=chosen)
     names = [clips[i].name for i in range(24)]
@@ -147,7 +155,7 @@ def test_all_classes_by_name_are_the_clips_of_none(synthetic):
 
 
 @pytest.mark.usefixtures("shapes_unchecked")
-def test_nobody_appears_in_two_splits(synthetic, monkeypatch):
+def test_nobody_appears_in_two_splits(synthetic, renderer, monkeypatch):
     """Told by who is really handed to the renderer."""
 
     class Handed(Exception):
@@ -156,7 +164,7 @@ def test_nobody_appears_in_two_splits(synthetic, monkeypatch):
     def stand_in(person, *rest):
         raise Handed(person)
 
-    monkeypatch.setattr(synthetic, "render", stand_in)
+    monkeypatch.setattr(renderer, "render", stand_in)
     people = {split: set() for split in synthetic.SPLITS}
     for split, found in people.items():
         clips = synthetic.SyntheticGestures(split, 240, 8, num_frames=1)
@@ -180,12 +188,12 @@ def quieter(scene, **changes):
 
 
 @pytest.mark.parametrize("what", ["read_noise", "shutter_s"])
-def test_noise_and_blur_are_in_the_pictures(synthetic, monkeypatch, what):
-    scenes = synthetic.random_scene
+def test_noise_and_blur_are_in_the_pictures(synthetic, renderer, monkeypatch, what):
+    scenes = renderer.random_scene
     shown = []
     for value in (0.0, {"read_noise": 6.0, "shutter_s": 0.05}[what]):
         still = {"read_noise": 0.0, "shot_noise": 0.0, "shutter_s": 0.0} | {what: value}
-        monkeypatch.setattr(synthetic, "random_scene", lambda *a, still=still: quieter(scenes(*a), **still))
+        monkeypatch.setattr(renderer, "random_scene", lambda *a, still=still: quieter(scenes(*a), **still))
         clips = synthetic.SyntheticGestures("train", 27, SIZE, num_frames=16)
         shown.append(next(clips[i] for i in range(27) if clips.label(i) == 0))
     sharp, other = shown
@@ -197,14 +205,14 @@ def test_noise_and_blur_are_in_the_pictures(synthetic, monkeypatch, what):
         assert changed[:-1][hand].mean() > 3 and changed[:, :4, :4].mean() < 1
 
 
-def test_someone_walks_past_in_hard_clips_only(synthetic):
+def test_someone_walks_past_in_hard_clips_only(synthetic, renderer):
     def walkers(difficulty):
         clips = synthetic.SyntheticGestures("train", 60, SIZE, difficulty=difficulty)
-        return sum(synthetic.random_scene(clips._stream(4, i), difficulty).passer_by is not None for i in range(60))
+        return sum(renderer.random_scene(clips._stream(4, i), difficulty).passer_by is not None for i in range(60))
 
     assert walkers(0.0) == 0 and 15 <= walkers(1.0) <= 40
     clips = synthetic.SyntheticGestures("train", 60, SIZE, difficulty=1.0, num_frames=6)
-    index = next(i for i in range(60) if synthetic.random_scene(clips._stream(4, i), 1.0).passer_by)
+    index = next(i for i in range(60) if renderer.random_scene(clips._stream(4, i), 1.0).passer_by)
     behind = (clips[index].depth > 1350) & (clips[index].depth < clips[index].depth.max())
     assert behind.any()
 

@@ -1,11 +1,11 @@
-"""The articulated upper body: proportions in, bone transforms and joints out, for all time steps at once.
+"""The articulated upper body: from proportions to bone transforms and joints, for all time steps at once.
 
 Scene axes: origin at the base of the neck, x to the performer's left, y up, z towards the camera; millimetres and
 radians. The right hand gestures. In the hand's own frame the fingers point along +y, the palm faces +z and the thumb
 lies on the +x side.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -63,7 +63,7 @@ class Build:
 
 @dataclass(frozen=True, kw_only=True)
 class Performance:
-    """What the body does at each time: where the hand is, how it is turned and bent, how the trunk sways.
+    """The body's state at each time: position, orientation and bending of the hand, lean of trunk and head.
 
     Hand positions are for the reference adult, relative to the base of the neck; `pose` fits them to a build. Rows of
     `fingers` are thumb, index, middle, ring, little. For the four fingers the columns are knuckle (mcp) flexion, spread
@@ -79,9 +79,6 @@ class Performance:
     blink: Float[np.ndarray, " time"]  # 0 eyes open, 1 closed
     elbow_swivel: Float[np.ndarray, " time"]  # rad; 0 elbow down, positive: lifted outwards
 
-    def __getitem__(self, times: slice) -> "Performance":
-        return Performance(**{field.name: getattr(self, field.name)[times] for field in fields(self)})
-
 
 @dataclass(frozen=True)
 class Pose:
@@ -92,7 +89,7 @@ class Pose:
 
 
 def hand_rest(build: Build) -> Float[np.ndarray, "21 3"]:
-    """The 21 hand joints of a build in the hand's own frame, mm."""
+    """Return the 21 hand joints of a build in the hand's own frame, mm."""
     joints = REFERENCE_HAND * build.hand_size
     for finger in range(5):
         chain = joints[1 + 4 * finger : 5 + 4 * finger]
@@ -102,7 +99,7 @@ def hand_rest(build: Build) -> Float[np.ndarray, "21 3"]:
 
 @lru_cache(maxsize=512)
 def rest_frames(build: Build) -> tuple[Float[np.ndarray, "bones 3 3"], Float[np.ndarray, "bones 3"]]:
-    """Orientation (columns) and origin of every bone in the modelling pose.
+    """Return orientation (columns) and origin of every bone in the modelling pose.
 
     The y axis of an arm bone points from the elbow to the shoulder end's opposite, that is, along the limb; finger
     bones bend about x, spread about z.
@@ -136,7 +133,7 @@ def rest_frames(build: Build) -> tuple[Float[np.ndarray, "bones 3 3"], Float[np.
 
 
 def pose(build: Build, performance: Performance) -> Pose:
-    """Bones and joints of a build performing; the wrist is pulled in where the arm would not reach."""
+    """Pose a build as the performance says; the wrist is pulled in if the arm does not reach."""
     num_times = len(performance.wrist)
     orientation, origin = rest_frames(build)
     bone_rotation = np.tile(orientation, (num_times, 1, 1, 1))
@@ -200,7 +197,7 @@ def _arm_lengths(build: Build) -> tuple[float, float]:
 
 
 def cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Cross products along the last axis; `np.cross` spends most of its time on generality."""
+    """Return cross products along the last axis; faster than `np.cross`, which handles more cases."""
     ax, ay, az = a[..., 0], a[..., 1], a[..., 2]
     bx, by, bz = b[..., 0], b[..., 1], b[..., 2]
     return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
@@ -211,25 +208,25 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
 
 
 def _limb_frame(along: np.ndarray, facing: np.ndarray) -> np.ndarray:
-    """Columns x, y, z: y along the limb, z as near to `facing` as that allows."""
+    """Return axes in columns: y along the limb, z as near to `facing` as possible."""
     y = _unit(along)
     z = _unit(facing - (facing * y).sum(-1, keepdims=True) * y)
     return np.stack([cross(y, z), y, z], axis=-1)
 
 
 def _bend_axis(shoulder: np.ndarray, elbow: np.ndarray, wrist: np.ndarray) -> np.ndarray:
-    """The direction the inside of the elbow faces: where the forearm folds to."""
+    """Return the direction that the inside of the elbow faces: where the forearm folds to."""
     upper = _unit(elbow - shoulder)
     fold = _unit(wrist - elbow)
     inside = fold - (fold * upper).sum(-1, keepdims=True) * upper
-    # A straight arm folds nowhere: take the front.
+    # A straight arm has no fold: take the front.
     return inside + 1e-3 * np.array([0.0, 0.0, 1.0])
 
 
 def bend_arm(
     shoulder: np.ndarray, wrist: np.ndarray, upper: float, fore: float, swivel: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Elbow and wrist of a two-bone arm, the elbow hanging down turned outwards by `swivel`."""
+    """Return elbow and wrist of a two-bone arm; the elbow hangs down, turned outwards by `swivel`."""
     offset = wrist - shoulder
     distance = np.linalg.norm(offset, axis=-1, keepdims=True)
     direction = offset / np.maximum(distance, 1e-9)
@@ -246,7 +243,7 @@ def bend_arm(
 
 
 def _finger_frame(joints: np.ndarray, finger: int) -> np.ndarray:
-    """Rest orientation of a finger in the hand's frame: y along it, bending about x towards the palm."""
+    """Return the rest orientation of a finger in the hand's frame: y along it, bending about x towards the palm."""
     base = 1 + 4 * finger
     # The thumb's flexion plane is turned: it folds across the palm.
     facing = np.array([-0.75, 0.1, 0.65]) if finger == 0 else np.array([0.0, 0.0, 1.0])
@@ -254,7 +251,7 @@ def _finger_frame(joints: np.ndarray, finger: int) -> np.ndarray:
 
 
 def _about(axis: int, angle: np.ndarray) -> np.ndarray:
-    """Rotations about one coordinate axis."""
+    """Return rotations about one coordinate axis."""
     matrices = np.zeros((*angle.shape, 3, 3))
     first, second = (axis + 1) % 3, (axis + 2) % 3
     matrices[..., axis, axis] = 1.0
@@ -267,7 +264,7 @@ def _about(axis: int, angle: np.ndarray) -> np.ndarray:
 def _bend(
     hand: np.ndarray, angles: Float[np.ndarray, "time 5 4"]
 ) -> tuple[Float[np.ndarray, "time 5 3 3 3"], Float[np.ndarray, "time 5 4 3"]]:
-    """Frames of the three bones and the four joints of each bent finger, in the hand's frame."""
+    """Return frames of the three bones and the four joints of each bent finger, in the hand's frame."""
     rest = np.stack([_finger_frame(hand, finger) for finger in range(5)])
     chains = hand[1:].reshape(5, 4, 3)
     links = np.einsum("fji,fkj->fki", rest, np.diff(chains, axis=1))

@@ -1,4 +1,4 @@
-"""BodyMotion: how a body of 17 joints moves through the world, and its resampling to another frame rate."""
+"""BodyMotion: the motion of a body of 17 joints through the world, and its resampling to another frame rate."""
 
 import math
 from collections.abc import Sequence
@@ -17,13 +17,13 @@ _LEFT_SHOULDER, _RIGHT_SHOULDER = JOINT_NAMES.index("left shoulder"), JOINT_NAME
 class BodyMotion:
     """A moving body: the 17 joints of `rendered_people.skeleton` in the world, in mm.
 
-    World axes: y up, right-handed (x cross y is z). Left and right are the person's own. Raises ValueError where
-    `joints` has no frame or another shape, type or a value that is no number, or `fps` is not positive.
+    World axes: y up, right-handed (x cross y is z). Left and right are the person's own. Raises ValueError if
+    `joints` has no frame, another shape or type, or a value that is not finite, or `fps` is not positive.
     """
 
     joints: Float32[np.ndarray, "time 17 3"]  # mm
     fps: float  # frames per second
-    source: str  # where it came from: a path, or the parameters it was made from
+    source: str  # a path, or the parameters it was made from
 
     def __post_init__(self):
         shape, dtype = self.joints.shape, self.joints.dtype
@@ -38,22 +38,21 @@ class BodyMotion:
 
     @property
     def yaw(self) -> Float64[np.ndarray, " time"]:
-        """Where the body faces in each frame, in rad about the world's y: 0 along z, growing towards x.
+        """Direction that the body faces in each frame, in rad about the world's y: 0 along z, growing towards x.
 
-        Forward is across hips and shoulders, from right to left, turned by the upward axis. 0 where that line is
-        upright, as in a cartwheel.
+        Forward is perpendicular to the line across hips and shoulders. 0 if that line is upright, as in a cartwheel.
         """
         joints = self.joints.astype(np.float64)
         across = joints[:, _LEFT_HIP] - joints[:, _RIGHT_HIP] + joints[:, _LEFT_SHOULDER] - joints[:, _RIGHT_SHOULDER]
         return np.arctan2(-across[:, 2], across[:, 0])  # forward, left cross up, is (-z, 0, x) of `across`
 
     def resampled(self, fps: float) -> "BodyMotion":
-        """The motion at another frame rate, from its first frame on; see `resample_joints`."""
+        """Return the motion at another frame rate, from its first frame on; see `resample_joints`."""
         return replace(self, joints=resample_joints(self.joints, PARENTS, self.fps, fps), fps=fps)
 
 
 def with_steady_bones(joints: Float32[np.ndarray, "time 17 3"]) -> Float32[np.ndarray, "time 17 3"]:
-    """The joints with every bone at its mean length over the motion, each in its direction; the pelvis stays."""
+    """Give every bone its mean length over the motion, in its own direction; the pelvis stays."""
     bones = joints.astype(np.float64)
     bones[:, 1:] -= joints[:, PARENTS[1:]]
     lengths = np.linalg.norm(bones[:, 1:], axis=-1, keepdims=True)
@@ -66,11 +65,11 @@ def with_steady_bones(joints: Float32[np.ndarray, "time 17 3"]) -> Float32[np.nd
 def resample_joints(
     joints: Float32[np.ndarray, "time joints 3"], parents: Sequence[int], fps: float, new_fps: float
 ) -> Float32[np.ndarray, "new_time joints 3"]:
-    """Joints at the times 0, 1 / new_fps ... up to the last frame, bone by bone.
+    """Return joints at the times 0, 1 / new_fps ... up to the last frame, interpolated bone by bone.
 
-    Interpolated positions would shorten every bone that turns. Here a bone turns between two frames along the
-    shortest arc at constant speed, so that one of constant length keeps it; a length that changes, and the path
-    of a root, are interpolated linearly. Nothing is smoothed: what is faster than half of `new_fps` is aliased.
+    Interpolated positions would shorten every bone that rotates. Here a bone rotates between two frames along the
+    shortest arc at constant speed, so that a constant length stays constant; lengths that change, and the path of a
+    root, are interpolated linearly. There is no smoothing: frequencies above half of `new_fps` are aliased.
     Parents come before their children; a root is its own.
 
     Raises:
@@ -81,7 +80,7 @@ def resample_joints(
     parents = np.asarray(parents)
     roots = parents == np.arange(len(parents))
     last = len(joints) - 1
-    # A last frame that rounding puts a hair too late is still one.
+    # The tolerance keeps a last frame that rounding puts slightly too late.
     places = np.arange(int(last * new_fps / fps + 1e-6) + 1) * (fps / new_fps)
     before = places.astype(np.int64).clip(0, max(last - 1, 0))
     parts = (places - before)[:, None, None].clip(0, 1)
@@ -100,7 +99,7 @@ def _turned(
     second: Float64[np.ndarray, "time bones 3"],
     parts: Float64[np.ndarray, "time 1 1"],
 ) -> Float64[np.ndarray, "time bones 3"]:
-    """Bones on the arc from the first to the second direction; exactly opposite ones change over at the middle."""
+    """Rotate bones along the arc from the first to the second direction; opposite ones switch at the middle."""
     lengths = [np.linalg.norm(bones, axis=-1, keepdims=True) for bones in (first, second)]
     start, end = (bones / np.maximum(length, 1e-9) for bones, length in zip((first, second), lengths, strict=True))
     # A bone without length has no direction of its own.
@@ -108,7 +107,7 @@ def _turned(
     angle = np.arctan2(
         np.linalg.norm(np.cross(start, end), axis=-1, keepdims=True), (start * end).sum(-1, keepdims=True)
     )
-    # Where the sine vanishes the arc is no direction at all, or any: there the nearer of the two is taken.
+    # If the sine vanishes, the arc has no length or no direction: the nearer of the two is taken.
     on_arc = np.sin(angle) > 1e-9
     sine = np.where(on_arc, np.sin(angle), 1)
     weights = np.where(on_arc, np.sin((1 - parts) * angle) / sine, parts < 0.5)

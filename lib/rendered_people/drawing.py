@@ -1,4 +1,4 @@
-"""From skinned surfaces and a scene to frames, depth, hand mask, flow and joints."""
+"""Drawing: from skinned surfaces and a scene to frames, depth, hand mask, flow and joints."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float32, Int, UInt8
 from rendered_people import mesh, raster
 from rendered_people.scene import Scene
 
-# Four samples a pixel, on a turned grid; each is also a moment of the shutter's opening. The fifth, at the pixel's
-# centre and the frame's own time, gives mask, depth and flow.
+# Four samples per pixel, on a rotated grid; each is also one time of the exposure. The fifth, at the pixel's centre and
+# the frame's own time, gives mask, depth and flow.
 SAMPLES_PX = np.array([(-0.375, -0.125), (0.125, -0.375), (0.375, 0.125), (-0.125, 0.375), (0, 0)], np.float32)
 CENTRE = 4
 GLOSS = np.array([0.10, 0.02, 0.10, 0.12] * 2, np.float32)  # hand, body, head, hair; the performer's, a passer-by's
@@ -18,26 +18,26 @@ DETAIL_FROM_PX = (80, 160)  # larger images get finer meshes
 
 
 def detail_of(size: int) -> int:
-    """How fine the meshes of images of `size` px are: 0, 1 or 2."""
+    """Return the level of detail of the meshes for images of `size` px: 0, 1 or 2."""
     return sum(size >= limit for limit in DETAIL_FROM_PX)
 
 
 @dataclass(frozen=True)
 class LightMap:
-    """The cube in which surfaces cast shadows on each other: depths along the light, in square cells."""
+    """The cube in which surfaces cast shadows: depths along the light, in square cells."""
 
     centre: tuple[float, float, float]  # mm, scene axes
     half: float  # mm, of its side
-    cell: float  # mm; also how far off a surface its light is looked up
+    cell: float  # mm; also the distance from a surface at which its light is looked up
     far: float = 1500.0  # mm, from the light's plane to the centre
 
     @property
     def num_cells(self) -> int:
-        """Along one side."""
+        """Number of cells along one side."""
         return int(2 * self.half / self.cell)
 
     def axes(self, light: Float32[np.ndarray, "3"]) -> Float32[np.ndarray, "3 4"]:
-        """Rows that give a point's column, row and depth in the key light's depth map."""
+        """Return rows that give a point's column, row and depth in the key light's depth map."""
         right = np.cross([0.0, 1.0, 0.0], light)
         right /= np.linalg.norm(right)
         axes = np.stack([right, np.cross(right, light), -light])
@@ -49,7 +49,7 @@ class LightMap:
 
 @dataclass(frozen=True)
 class Images:
-    """What the camera records of one clip; what was not asked for is None."""
+    """All that the camera records of one clip; modalities that were not requested are None."""
 
     frames: UInt8[np.ndarray, "time size size 3"]
     hand_mask: Bool[np.ndarray, "time size size"] | None
@@ -61,7 +61,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Actors:
-    """Who is drawn: a surface, how it moves, and its paint.
+    """The people drawn: a surface, its motion, and its paint.
 
     Triangles come in the order passer-by, what else moves while the shutter is open, the rest.
     """
@@ -86,7 +86,7 @@ def draw(
     rng: np.random.Generator,
     modalities: Collection[str],
 ) -> Images:
-    """The images of the actors before a wall, as many as they have moments of blinking; `rng` makes the noise."""
+    """Draw the actors before a wall, one image per entry of `blinking`; `rng` makes the noise."""
     num_frames, size = len(actors.blinking), len(wall)
     wardrobe, surface = actors.wardrobe, actors.mesh
     faces = (wardrobe[mesh.HEAD, 0].copy(), actors.closed_eyes)
@@ -127,7 +127,7 @@ def draw(
 
 
 class _Views:
-    """What each sample of a pixel sees; drawn anew for every picture."""
+    """Depth, triangle and corner weights of each sample of a pixel; drawn anew for every picture."""
 
     def __init__(self, num_samples: int, size: int):
         self.depth = np.empty((num_samples, size, size), np.float32)
@@ -140,7 +140,7 @@ class _Views:
 
 
 class _Motion:
-    """The clip's surface, posed at every frame and, where it moves, at every moment of each exposure."""
+    """The clip's surface, posed at every frame and, where it moves, at every sample of each exposure."""
 
     def __init__(self, actors: Actors, scene: Scene, size: int):
         self._actors, self._camera, self._size = actors, scene.camera, size
@@ -150,7 +150,7 @@ class _Motion:
         self.normals = np.empty_like(self.posed)
         raster.skin(*self._skin, np.arange(num_vertices), actors.transforms[:num_frames], self.posed, self.normals)
         self.screen = scene.camera.project(self.posed, size)
-        # The four moments of one frame's exposure.
+        # The four samples of one frame's exposure.
         self.exposed, self.exposed_normals = np.empty((2, 4, num_vertices, 3), np.float32)
         self._exposed_screen = np.empty_like(self.exposed)
 
@@ -171,7 +171,7 @@ class _Motion:
             raster.rasterise(screen, triangles, 0, num_moving, SAMPLES_PX[k : k + 1], *one)
 
     def seen_by_the_light(self, t: int, to_light_map: np.ndarray) -> Float32[np.ndarray, "cells cells"]:
-        """Depth along the light of the performer's nearest surface in each cell."""
+        """Return the depth along the light of the performer's nearest surface in each cell."""
         view = _Views(1, self._actors.light_map.num_cells)
         view.clear()
         cells = self.posed[t] @ to_light_map[:, :3].T + to_light_map[:, 3]
@@ -183,7 +183,7 @@ class _Motion:
 
 
 def _develop(light: np.ndarray, scene: Scene, rng: np.random.Generator) -> UInt8[np.ndarray, "time size size 3"]:
-    """8-bit frames: automatic exposure, a soft shoulder, gamma 2 and the sensor's noise."""
+    """Convert light to 8-bit frames: automatic exposure, a soft shoulder, gamma 2 and the sensor's noise."""
     signal = light * np.float32(scene.brightness / max(float(light.mean()), 1e-6))
     # Bright parts roll off instead of clipping.
     signal *= (1 + signal * np.float32(0.25)) / (1 + signal) * np.float32(1.6)

@@ -1,4 +1,4 @@
-"""What the hand does when it makes no gesture: nothing, or one of several everyday acts."""
+"""Movements of a hand that makes no gesture: none, or one of several everyday acts."""
 
 from dataclasses import dataclass, replace
 
@@ -9,7 +9,7 @@ from rendered_people.programs import Take
 
 
 def nothing(take: Take) -> Hand:
-    """The hand stays on the lap, now and then a little higher."""
+    """Keep the hand on the lap, sometimes a little higher."""
     rng = take.rng
     first, last = take.rest(), take.rest()
     if rng.random() < 0.25:
@@ -20,17 +20,17 @@ def nothing(take: Take) -> Hand:
 
 @dataclass(frozen=True, kw_only=True)
 class _Act:
-    """Something people also do in front of a camera."""
+    """An everyday act in front of a camera."""
 
     wrist: tuple[float, float, float]  # mm
     fingers: tuple[float, float, float]
     palm: tuple[float, float, float]
     shape: str
     swivel: float = 0.3
-    to: tuple[float, float, float] = (0.0, 0.0, 0.0)  # where it goes meanwhile, mm
+    to: tuple[float, float, float] = (0.0, 0.0, 0.0)  # movement during the act, mm
     rub: tuple[float, float, float] = (0.0, 0.0, 0.0)  # to and fro, mm
     rub_hz: float = 2.5
-    tip: tuple[float, float, float] = (0.0, 0.0, 0.0)  # how it turns meanwhile, rad
+    tip: tuple[float, float, float] = (0.0, 0.0, 0.0)  # rotation during the act, rad
 
 
 _ACTS = (
@@ -125,10 +125,10 @@ _ACTS = (
 
 
 def other(take: Take) -> Hand:
-    """One of several everyday acts."""
+    """Perform one of several everyday acts."""
     rng = take.rng
     act = _ACTS[rng.integers(len(_ACTS))]
-    # Most touch the head or the chest, which is where it is: no personal place.
+    # Most acts touch the head or the chest, so a person's own offset counts less.
     near = replace(take, offset=take.offset * 0.25, tilt=np.eye(3))
     first = near.key(act.wrist, act.fingers, act.palm, act.shape, act.swivel)
     last = replace(first, wrist=first.wrist + np.array(act.to), palm=turn(np.array(act.tip)) @ first.palm)

@@ -1,4 +1,4 @@
-"""Procedural gaits: people of any size who walk, turn, lean, and now and then raise or wave an arm."""
+"""Procedural gaits: people of any size who walk, turn, lean, and sometimes raise or wave an arm."""
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -12,12 +12,12 @@ SPINE_MM, CHEST_MM, NECK_MM, HEAD_MM = 233.0, 257.0, 121.0, 115.0
 SHOULDER_MM, UPPER_ARM_MM, FOREARM_MM = 151.0, 279.0, 252.0
 SHOULDER_DROP = 0.28  # rad, by which a shoulder lies below the thorax
 ANKLE_MM = 80.0  # above the ground
-RAISED = 0.3  # part of the arms that are held up instead of swinging
-TURNING = 0.5  # part of the walks that are curved
+RAISED = 0.3  # fraction of the arms that are held up instead of swinging
+TURNING = 0.5  # fraction of the walks that are curved
 
 
 def gait(rng: np.random.Generator, *, num_frames: int, fps: float) -> BodyMotion:
-    """One person walking for `num_frames` frames, with bones of constant length, the lower foot on the ground.
+    """Return one person walking for `num_frames` frames, with bones of constant length, the lower foot on the ground.
 
     Hips swing as a sine, knees bend while their leg swings forward, arms move in antiphase to the legs with bent
     elbows. Size, speed, phase, amplitudes, lean, heading and what the arms do are random.
@@ -78,7 +78,7 @@ def gait(rng: np.random.Generator, *, num_frames: int, fps: float) -> BodyMotion
 
 
 def _turned(yaw, pitch, roll) -> np.ndarray:
-    """Axes (time, 3, 3) of a part of the body, in columns: its left, up and forward directions in the world."""
+    """Return axes (time, 3, 3) of a part of the body, in columns: its left, up and forward directions in the world."""
     angles = np.broadcast_arrays(yaw, pitch, roll)
     return Rotation.from_euler("YXZ", np.stack(angles, axis=-1)).as_matrix()
 
@@ -95,7 +95,7 @@ def _chain(joints: dict, names, start: np.ndarray, bones: list, axes: np.ndarray
 
 
 def _raised_arm(rng: np.random.Generator, times: np.ndarray) -> tuple:
-    """How far an arm that is held up is swung forward and lifted: upper arm and forearm; half of them wave."""
+    """Return the forward and sideways angles of upper arm and forearm of a raised arm; half of them wave."""
     wave = rng.uniform(0.2, 0.7) * np.sin(2 * np.pi * (rng.uniform(0.5, 2.0) * times + rng.random()))
     wave = wave if rng.random() < 0.5 else np.zeros(len(times))
     if rng.random() < 0.5:  # to the front

@@ -1,7 +1,7 @@
-"""Jester's 27 gestures as motion programs: a `Performance` at any times, all chance drawn beforehand.
+"""Jester's 27 gestures as motion programs: a `Performance` at any times, all random numbers drawn beforehand.
 
-Gestures that differ only in direction (swiping left and right, pushing and pulling, ...) share one program,
-which one of the two runs backwards in time, everything included: unordered frames do not tell the two apart.
+Gestures that differ only in direction (swiping left and right, pushing and pulling, ...) share one program. One of the
+two runs it backwards in time, everything included, so that frames without their order cannot separate the two.
 """
 
 from collections.abc import Callable
@@ -80,7 +80,7 @@ PROGRAMS: dict[str, tuple[_Program, bool]] = {
 
 
 def _blinks(t: np.ndarray, duration_s: float, rng: np.random.Generator) -> Float[np.ndarray, " time"]:
-    """Lids over time; about one blink in three seconds."""
+    """Return the closing of the lids over time; about one blink in three seconds."""
     closed = np.zeros_like(t)
     for at, length, happens in zip(
         rng.uniform(0, duration_s, 3), rng.uniform(0.18, 0.28, 3), rng.random(3) < duration_s / 9, strict=True
@@ -90,7 +90,7 @@ def _blinks(t: np.ndarray, duration_s: float, rng: np.random.Generator) -> Float
 
 
 def _trunk(take: Take, wrist: Float[np.ndarray, "time 3"]) -> Float[np.ndarray, "time 3"]:
-    """Breathing, swaying, and going a little with the arm."""
+    """Return the trunk's rotation: breathing, swaying, and following the arm a little."""
     t, rng = take.t, take.rng
     sway = wander(t, rng, (0.004, 0.004, 0.004), 0.12)
     breath = rng.uniform(0.003, 0.006) * np.sin(2 * np.pi * rng.uniform(0.22, 0.34) * t + rng.uniform(0, 2 * np.pi))
@@ -103,7 +103,7 @@ def _trunk(take: Take, wrist: Float[np.ndarray, "time 3"]) -> Float[np.ndarray, 
 
 
 def _head(take: Take, wrist: Float[np.ndarray, "time 3"]) -> Float[np.ndarray, "time 3"]:
-    """Small movements, some glances at the hand."""
+    """Return the head's rotation: small movements, some glances at the hand."""
     t, rng = take.t, take.rng
     nod = rng.normal(0, (0.05, 0.07, 0.03)) + wander(t, rng, (0.012, 0.02, 0.01), 0.15)
     attention = rng.uniform(0, 0.3) * minimum_jerk((wrist[:, 1] + 400) / 300)
@@ -113,7 +113,7 @@ def _head(take: Take, wrist: Float[np.ndarray, "time 3"]) -> Float[np.ndarray, "
 
 
 def _tremble(take: Take, hand: Hand) -> Hand:
-    """The hand with what no muscle can hold still: slow drift and the 8-11 Hz physiological tremor."""
+    """Add involuntary movement to the hand: slow drift and the physiological tremor of 8 to 11 Hz."""
     t, rng = take.t, take.rng
     drift = wander(t, rng, (2.5, 2.5, 2.5), 0.3)
     tremor = rng.uniform(0.1, 0.4) * np.sin(
@@ -127,12 +127,12 @@ def _tremble(take: Take, hand: Hand) -> Hand:
 
 
 def perform(label: int, times: Float[np.ndarray, " time"], duration_s: float, rng: np.random.Generator) -> Performance:
-    """One person's way of making the gesture `label`, at any times of a clip of `duration_s`, in any order.
+    """Perform the gesture `label` at any times of a clip of `duration_s`, in any order, as one person on one day would.
 
-    Each value depends on its own time only; all chance is drawn from `rng`. Meant for clips of 2.2 to 3.4 s.
+    Each value depends on its own time only; all randomness comes from `rng`. Meant for clips of 2.2 to 3.4 s.
 
     Raises:
-        ValueError: where `label` is none of the 27 gestures.
+        ValueError: if `label` is none of the 27 gestures.
     """
     if not 0 <= label < len(JESTER_LABELS):
         raise ValueError(f"label must be 0 to {len(JESTER_LABELS) - 1}, a place in JESTER_LABELS; got {label}")

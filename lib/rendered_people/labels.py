@@ -1,4 +1,6 @@
-"""The 27 gestures of Jester, in the order that gives each its index."""
+"""The 27 gestures of Jester, in the order that gives each its index, and the names of the exact modalities."""
+
+MODALITIES = ("hand_mask", "depth", "flow")
 
 # The order of Jester's own labels file; a data set's own labels file wins wherever it is present.
 JESTER_LABELS: tuple[str, ...] = (

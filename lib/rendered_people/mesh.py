@@ -31,7 +31,7 @@ class Mesh:
 
 @lru_cache(maxsize=64)
 def template(kind: str, detail: int) -> Mesh:
-    """The mesh of `hand`, `torso-f`, `standing-f`, `head-f` (or `-m`), `hair-<style>`; detail is 0, 1 or 2."""
+    """Return the mesh of `hand`, `torso-f`, `standing-f`, `head-f` (or `-m`), `hair-<style>`; detail is 0, 1 or 2."""
     name, _, variant = kind.partition("-")
     orientations, origins = body.rest_frames(body.Build())
     frame, origin = np.eye(3), np.zeros(3)
@@ -64,7 +64,7 @@ def template(kind: str, detail: int) -> Mesh:
 
 
 def join(parts: list[Mesh]) -> Mesh:
-    """One mesh of all parts' vertices and triangles, in their order."""
+    """Join the vertices and triangles of all parts into one mesh, in their order."""
     starts = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
     columns = {
         name: np.concatenate([getattr(part, name) for part in parts])
@@ -75,9 +75,9 @@ def join(parts: list[Mesh]) -> Mesh:
 
 
 def _cut_off(hand: Mesh, is_wrist: np.ndarray) -> Mesh:
-    """The hand with its wrist made part of the arm: skin or sleeve, as the body's texture has it there."""
+    """Make the hand's wrist part of the arm: skin or sleeve, by the body's texture."""
     of_wrist = is_wrist[hand.triangles].all(1)
-    # Vertices at the border read two textures, so the wrist's are its own.
+    # Vertices at the border read two textures, so the wrist gets copies.
     used, renumbered = np.unique(hand.triangles[of_wrist], return_inverse=True)
     triangles = hand.triangles.copy()
     triangles[of_wrist] = len(hand.vertices) + renumbered.reshape(-1, 3)
@@ -94,7 +94,7 @@ def _cut_off(hand: Mesh, is_wrist: np.ndarray) -> Mesh:
 
 
 def surface(field: Field, bounds, voxel: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Vertices, outward normals and triangles (outside seen counter-clockwise) of the field's zero level."""
+    """Return vertices, outward normals and triangles (outside seen counter-clockwise) of the field's zero level."""
     low, high = np.asarray(bounds, float)
     axes = [np.arange(a, b + voxel, voxel) for a, b in zip(low, high, strict=True)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
@@ -114,7 +114,7 @@ def surface(field: Field, bounds, voxel: float) -> tuple[np.ndarray, np.ndarray,
 def weigh(
     vertices: np.ndarray, segments: list, names: tuple[str, ...], spread_mm: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The four nearest bones of each vertex, weighted by how much nearer each is than the others."""
+    """Return the four nearest bones of each vertex and their weights, which fall with distance."""
     distance = np.full((len(vertices), len(names)), np.inf)
     for name, a, b, radius in segments:
         bone = names.index(name)

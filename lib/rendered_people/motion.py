@@ -1,4 +1,4 @@
-"""The parts gestures are made of: movement profiles, hand shapes, the way the wrist gives, idle wandering."""
+"""Building blocks of gestures: movement profiles, hand shapes, limits of the wrist, idle wandering."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ Vector = Sequence[float] | Float[np.ndarray, "3"]
 
 @dataclass(frozen=True, kw_only=True)
 class Hand:
-    """The arm's end, at one turning point of a movement or at many times; fields as in `Performance`."""
+    """The hand at one key pose or at many times; fields as in `Performance`."""
 
     wrist: Float[np.ndarray, "*time 3"]  # mm
     palm: Float[np.ndarray, "*time 3 3"]
@@ -23,26 +23,26 @@ class Hand:
 
 
 def minimum_jerk(s: np.ndarray) -> np.ndarray:
-    """Progress of a reach, 0 to 1, at the share `s` of its time (Flash and Hogan 1985)."""
+    """Return the progress of a reach, 0 to 1, at the fraction `s` of its time (Flash and Hogan 1985)."""
     s = np.clip(s, 0.0, 1.0)
     return s**3 * (10 - 15 * s + 6 * s**2)
 
 
 def bump(t: np.ndarray, start_s: float, end_s: float) -> np.ndarray:
-    """A smooth rise to 1 halfway and back to 0 at both ends."""
+    """Return a smooth rise from 0 at the start to 1 halfway and back to 0 at the end."""
     s = np.clip((t - start_s) / (end_s - start_s), 0.0, 1.0)
     return 64 * (s * (1 - s)) ** 3
 
 
 def plateau(t: np.ndarray, start_s: float, end_s: float, ramp_s: float) -> np.ndarray:
-    """1 between start and end, reached and left within `ramp_s`; 0 outside."""
+    """Return 1 between start and end, with ramps of `ramp_s`, and 0 outside."""
     return minimum_jerk((t - start_s) / ramp_s) * minimum_jerk((end_s - t) / ramp_s)
 
 
 def wander(
     t: Float[np.ndarray, " time"], rng: np.random.Generator, amplitude: Sequence[float], slowest_hz: float
 ) -> Float[np.ndarray, "time channels"]:
-    """Aimless smooth movement of every channel: three sines within two octaves, random in phase."""
+    """Return random smooth movement of every channel: three sines within two octaves, random in phase."""
     channels = len(amplitude)
     rates = slowest_hz * 4.0 ** rng.uniform(0, 1, (3, channels))
     phases = rng.uniform(0, 2 * np.pi, (3, channels))
@@ -51,9 +51,9 @@ def wander(
 
 
 def turn(rotvec: Float[np.ndarray, "*time 3"]) -> Float[np.ndarray, "*time 3 3"]:
-    """Rotation matrices of rotation vectors (Rodrigues)."""
+    """Return the rotation matrices of rotation vectors (Rodrigues)."""
     squared = (rotvec * rotvec).sum(-1)[..., None, None]
-    # No division by zero: a rotation this small is none.
+    # Avoids division by zero; the rotation is negligible there.
     angle = np.sqrt(np.maximum(squared, 1e-16))
     skew = np.zeros((*rotvec.shape, 3))
     skew[..., 2, 1], skew[..., 0, 2], skew[..., 1, 0] = rotvec[..., 0], rotvec[..., 1], rotvec[..., 2]
@@ -62,7 +62,7 @@ def turn(rotvec: Float[np.ndarray, "*time 3"]) -> Float[np.ndarray, "*time 3 3"]
 
 
 def hand_frame(fingers: Vector, palm: Vector) -> Float[np.ndarray, "3 3"]:
-    """The hand's orientation from where its fingers point and, as nearly as possible, its palm faces."""
+    """Return the hand's orientation: its fingers point as given, its palm faces as nearly as possible as given."""
     y = np.asarray(fingers, dtype=float)
     y = y / np.linalg.norm(y)
     z = np.asarray(palm, dtype=float)
@@ -72,7 +72,7 @@ def hand_frame(fingers: Vector, palm: Vector) -> Float[np.ndarray, "3 3"]:
 
 
 def blend(t: Float[np.ndarray, " time"], keys: Sequence[Hand], spans: Sequence[tuple[float, float]]) -> Hand:
-    """The hand going from key to key, reach k within `spans[k]`; reaches that overlap round the corner."""
+    """Move the hand from key to key, reach k within `spans[k]`; reaches that overlap are blended."""
     progress = np.stack([minimum_jerk((t - start) / (end - start)) for start, end in spans])
 
     def travel(values: list[np.ndarray]) -> np.ndarray:
@@ -92,7 +92,7 @@ def blend(t: Float[np.ndarray, " time"], keys: Sequence[Hand], spans: Sequence[t
 
 
 def _soft(value: np.ndarray, low: float, high: float, knee: float) -> np.ndarray:
-    """The value, eased into limits that it would pass; unchanged in the inner share `knee` of the range."""
+    """Limit the value smoothly; it is unchanged in the inner fraction `knee` of the range."""
     centre, half = (low + high) / 2, (high - low) / 2
     x = (value - centre) / half
     over = np.maximum(np.abs(x) - knee, 0.0) / (1 - knee)
@@ -100,7 +100,7 @@ def _soft(value: np.ndarray, low: float, high: float, knee: float) -> np.ndarray
 
 
 def keep_in_reach(wrist: Float[np.ndarray, "time 3"]) -> Float[np.ndarray, "time 3"]:
-    """Wrist positions eased back to where the reference arm is not quite straight."""
+    """Limit wrist positions smoothly to the reach of the reference arm, which stays slightly bent."""
     offset = wrist - SHOULDER
     distance = np.linalg.norm(offset, axis=-1, keepdims=True)
     longest = 0.97 * (UPPER_ARM_MM + FOREARM_MM)
@@ -108,7 +108,7 @@ def keep_in_reach(wrist: Float[np.ndarray, "time 3"]) -> Float[np.ndarray, "time
 
 
 def keep_wrist_natural(hand: Hand) -> Float[np.ndarray, "time 3 3"]:
-    """The palm's orientation where forearm and wrist turn and bend no further than they can."""
+    """Limit the palm's orientation to the anatomical range of forearm and wrist."""
     shoulder = np.broadcast_to(SHOULDER, hand.wrist.shape)
     elbow, wrist = bend_arm(shoulder, hand.wrist, UPPER_ARM_MM, FOREARM_MM, hand.swivel)
     forearm = (wrist - elbow) / FOREARM_MM
@@ -135,7 +135,7 @@ def keep_wrist_natural(hand: Hand) -> Float[np.ndarray, "time 3 3"]:
     return palm @ turn(axis * (angle / np.maximum(sine, 1e-12))[:, None])
 
 
-# Limits of `Performance.fingers`, rad: what a relaxed adult hand does by itself.
+# Limits of `Performance.fingers`, rad: the range of a relaxed adult hand.
 FINGER_LOW = np.array([[-0.2, -0.85, -0.3, -0.4], *[[-0.35, -0.45, -0.1, -0.1]] * 4])
 FINGER_HIGH = np.array([[1.3, 0.8, 1.15, 1.4], *[[1.65, 0.45, 1.9, 1.3]] * 4])
 

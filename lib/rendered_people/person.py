@@ -1,4 +1,4 @@
-"""Who performs: the proportions, skin and hair of one person."""
+"""Person: the proportions, skin and hair of one performer."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ HAIR_COLOURS = np.array(
 
 @dataclass(frozen=True, kw_only=True)
 class Person:
-    """One person: what stays the same in every clip of theirs but the clothes."""
+    """One person: all that stays the same in every clip; clothes change."""
 
     build: Build
     female: bool
@@ -41,7 +41,7 @@ class Person:
 
 
 def random_person(rng: np.random.Generator) -> Person:
-    """One person drawn from the population."""
+    """Draw one person from the population."""
     female = bool(rng.random() < 0.5)
 
     def ratio(spread: float, mean: float = 1.0) -> float:

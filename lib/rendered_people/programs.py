@@ -1,4 +1,4 @@
-"""What the gesturing hand does: one motion program for each kind of gesture."""
+"""Movements of the gesturing hand: one motion program for each kind of gesture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,12 +9,12 @@ from jaxtyping import Float
 from rendered_people.motion import SHAPES, Hand, Vector, blend, bump, hand_frame, plateau, turn
 
 Span = tuple[float, float]  # start and end, s
-PHASE = 0.25  # of the clip, by which a gesture comes earlier or later
+PHASE = 0.25  # of the clip: the most by which a gesture comes earlier or later
 
 
 @dataclass(frozen=True)
 class Take:
-    """One clip to be filled: its times, its chance, and how this person moves today."""
+    """One clip to be performed: its times, its random numbers, and this person's way of moving."""
 
     t: Float[np.ndarray, " time"]  # s
     duration_s: float
@@ -32,7 +32,7 @@ class Take:
         shape: str,
         swivel: float,
     ) -> Hand:
-        """A turning point: where the wrist is, where fingers point and the palm faces, the shape's name."""
+        """Return a key pose from the wrist's position, the directions of fingers and palm, and the shape's name."""
         return Hand(
             wrist=np.asarray(wrist, dtype=float) + self.offset,
             palm=self.tilt @ hand_frame(fingers, palm),
@@ -41,7 +41,7 @@ class Take:
         )
 
     def rest(self) -> Hand:
-        """The hand on the lap, below the picture."""
+        """Return the hand on the lap, below the picture."""
         return Hand(
             wrist=self.rng.normal((-165, -430, 150), (20, 12, 15)),
             palm=turn(self.rng.normal(0, 0.12, 3)) @ hand_frame((0.25, -0.2, 0.95), (0.25, -0.95, -0.2)),
@@ -50,25 +50,25 @@ class Take:
         )
 
     def schedule(self, stroke_s: Span, num_strokes: int = 1) -> list[Span]:
-        """Spans of the rise, each stroke and each way back between, and the fall.
+        """Return the spans of the rise, each stroke and each return between them, and the fall.
 
-        Front and back of a clip follow the same distribution, so that it can also run backwards. The whole is moved
-        within the clip, whose ends may cut off much of the rise or of the fall but nothing of a stroke: otherwise
-        the time at which the hand comes into view would tell one of a pair from the other.
+        Beginning and end of a clip follow the same distribution, so that it can also run backwards. The whole is
+        shifted within the clip, whose ends may cut off much of the rise or of the fall but nothing of a stroke:
+        otherwise the time at which the hand comes into view would separate the two gestures of a pair.
         """
         parts = [self.rng.uniform(0.55, 0.8)]
         for k in range(2 * num_strokes - 1):
             parts.append(self.rng.uniform(*stroke_s) * (1.25 if k % 2 else 1.0))
         parts.append(self.rng.uniform(0.55, 0.8))
         lengths = np.array(parts)
-        # Less than nothing between two reaches: they overlap, and the hand rounds the corner.
+        # Negative pauses: two reaches overlap, and the hand cuts the corner.
         pauses = self.rng.uniform(-0.08, 0.1, len(parts) - 1)
         filled = self.duration_s * self.rng.uniform(0.85, 1.12)
         scale = min(1.35, filled / (lengths.sum() + pauses.sum()))
         lengths, pauses = scale * lengths, scale * pauses
         spare = self.duration_s - lengths.sum() - pauses.sum()
         starts = np.cumsum([0.0, *(lengths[:-1] + pauses)])
-        # As far either way as leaves every stroke inside.
+        # The largest shifts that leave every stroke inside.
         earliest, latest = -starts[1], self.duration_s - starts[-1]
         middle, reach = spare / 2, (latest - earliest) / 2 - 0.02 * self.duration_s
         starts += middle + self.rng.uniform(-1, 1) * min(reach, PHASE * self.duration_s)
@@ -76,7 +76,7 @@ class Take:
 
 
 def _travel(take: Take, start: Hand, end: Hand, stroke_s: Span, arc: Vector, repeats: float = 0.0) -> Hand:
-    """From rest to `start`, the stroke to `end`, and back; `repeats` is the chance of a second stroke."""
+    """Move from rest to `start`, stroke to `end`, and return; `repeats` is the probability of a second stroke."""
     t, rng = take.t, take.rng
     again = rng.random() < repeats and take.duration_s > 2.8
     around = (take.rest(), take.rest())
@@ -95,20 +95,20 @@ def _travel(take: Take, start: Hand, end: Hand, stroke_s: Span, arc: Vector, rep
         for at, past in ((begin, -1.0), (finish, 1.0)):
             swing = bump(t, at - 0.25, at + 0.25) * rng.uniform(0.0, 0.06) * past
             wrist = wrist + swing[:, None] * (end.wrist - start.wrist)
-        # The wrist gives way or leads, whichever.
+        # The wrist lags or leads.
         bend = bend + bump(t, begin, finish)[:, None] * rng.normal(0, 0.12, 3)
     return replace(hand, wrist=wrist, palm=turn(bend) @ hand.palm)
 
 
 def _palm_to_camera(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Fingers and palm directions of an upright hand, its palm to the camera and somewhat to the left."""
+    """Return fingers and palm directions of an upright hand, its palm to the camera and somewhat to the left."""
     yaw = rng.uniform(-0.25, 0.85)
     fingers = np.array([rng.normal(0, 0.1), 1.0, rng.uniform(0.0, 0.35)])
     return fingers, np.array([np.sin(yaw), -0.2, np.cos(yaw)])
 
 
 def across(take: Take, shape: str, half_way: Span, centre_x: float) -> Hand:
-    """To the performer's left."""
+    """Move to the performer's left."""
     rng = take.rng
     fingers, palm = _palm_to_camera(rng)
     middle = np.array([centre_x + rng.normal(0, 15), rng.normal(-70, 15), rng.uniform(250, 330)])
@@ -122,7 +122,7 @@ def across(take: Take, shape: str, half_way: Span, centre_x: float) -> Hand:
 
 
 def downwards(take: Take, shape: str, half_way: Span, centre_y: float) -> Hand:
-    """From above to below."""
+    """Move downwards."""
     rng = take.rng
     fingers, palm = _palm_to_camera(rng)
     fingers = fingers + [rng.uniform(0.0, 0.7), 0, 0]
@@ -137,7 +137,7 @@ def downwards(take: Take, shape: str, half_way: Span, centre_y: float) -> Hand:
 
 
 def away(take: Take, shape: str) -> Hand:
-    """From the chest to the camera."""
+    """Move from the chest to the camera."""
     rng = take.rng
     fingers, palm = _palm_to_camera(rng)
     near = np.array([rng.normal(-90, 25), rng.normal(-65, 15), rng.uniform(165, 195)])
@@ -147,7 +147,7 @@ def away(take: Take, shape: str) -> Hand:
 
 
 def turning(take: Take) -> Hand:
-    """Clockwise for the performer: about the forearm, from palm down to palm up."""
+    """Turn clockwise for the performer: about the forearm, from palm down to palm up."""
     rng = take.rng
     place = np.array([rng.normal(-80, 25), rng.normal(-80, 15), rng.uniform(270, 330)])
     shape = rng.choice(["flat", "spread", "claw"])
@@ -167,7 +167,7 @@ def turning(take: Take) -> Hand:
 
 
 def opening(take: Take, closed: Sequence[str], opened: str) -> Hand:
-    """Fingers from together to apart."""
+    """Open the fingers."""
     rng = take.rng
     fingers, palm = _palm_to_camera(rng)
     place = np.array([rng.normal(-75, 25), rng.normal(-75, 15), rng.uniform(270, 330)])
@@ -184,7 +184,7 @@ def held(
     swivel: float,
     height: float,
 ) -> Hand:
-    """Shown and held."""
+    """Show the hand and hold it."""
     rng = take.rng
     place = np.array([rng.normal(-80, 28), height + rng.normal(0, 15), rng.uniform(270, 350)])
     first = take.key(place, np.asarray(fingers) + rng.normal(0, 0.1, 3), palm, rng.choice(shapes), swivel)
@@ -193,14 +193,14 @@ def held(
 
 
 def _oscillating(take: Take, place: Hand, stroke_s: Span) -> tuple[Hand, Span]:
-    """Held at one place, and the span in which something may be done there."""
+    """Hold the hand at one place; return it and the span in which it may move there."""
     spans = take.schedule(stroke_s)
     drift = replace(place, wrist=place.wrist + take.rng.normal(0, 8, 3))
     return blend(take.t, [take.rest(), place, drift, take.rest()], spans), spans[1]
 
 
 def rolling(take: Take) -> Hand:
-    """Forwards: the forearm lies across the chest, the hand goes over the top to the camera."""
+    """Roll forwards: the forearm lies across the chest, the hand goes over the top to the camera."""
     rng = take.rng
     centre = np.array([rng.normal(-65, 20), rng.normal(-70, 15), rng.uniform(250, 300)])
     shape = rng.choice(["flat", "closed", "relaxed"])
@@ -217,7 +217,7 @@ def rolling(take: Take) -> Hand:
 
 
 def shaking(take: Take) -> Hand:
-    """Waving from side to side."""
+    """Wave from side to side."""
     rng = take.rng
     fingers, palm = _palm_to_camera(rng)
     place = np.array([rng.normal(-75, 25), rng.normal(-75, 15), rng.uniform(270, 330)])
@@ -233,7 +233,7 @@ def shaking(take: Take) -> Hand:
 
 
 def drumming(take: Take) -> Hand:
-    """Fingers tapping on nothing, one after the other."""
+    """Tap with the fingers in the air, one after the other."""
     rng = take.rng
     place = np.array([rng.normal(-80, 25), rng.normal(-65, 15), rng.uniform(260, 330)])
     fingers = (rng.uniform(-0.1, 0.5), rng.uniform(0.3, 0.9), 0.8)

@@ -9,7 +9,7 @@ import numpy as np
 
 compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 NOTHING = -1  # no triangle covers the pixel
-EDGE = np.float32(-1e-4)  # a centre on an edge belongs to both neighbours: rounding must leave no crack
+EDGE = np.float32(-1e-4)  # a centre on an edge belongs to both triangles, so that rounding leaves no gap
 
 
 @compiled
@@ -103,7 +103,7 @@ def rasterise(screen, triangles, start, stop, shifts, depth, covering, corner_we
 
 @compiled
 def _mix(values, i, j, k, a, b, c):
-    """A vertex attribute (vertices, 3) at a point of a triangle."""
+    """Interpolate a vertex attribute (vertices, 3) at a point of a triangle."""
     x = a * values[i, 0] + b * values[j, 0] + c * values[k, 0]
     y = a * values[i, 1] + b * values[j, 1] + c * values[k, 1]
     z = a * values[i, 2] + b * values[j, 2] + c * values[k, 2]
@@ -118,7 +118,7 @@ def _unit(x, y, z):
 
 @compiled
 def _lit(x, y, z, to_light_map, light_map, lift_mm):
-    """How much of the key light reaches a point: the four nearest cells of the light's depth map, blended."""
+    """Return the fraction of the key light that reaches a point, from the four nearest cells of its depth map."""
     u = to_light_map[0, 0] * x + to_light_map[0, 1] * y + to_light_map[0, 2] * z + to_light_map[0, 3]
     v = to_light_map[1, 0] * x + to_light_map[1, 1] * y + to_light_map[1, 2] * z + to_light_map[1, 3]
     u, v = u - np.float32(0.5), v - np.float32(0.5)
@@ -137,7 +137,7 @@ def _lit(x, y, z, to_light_map, light_map, lift_mm):
 
 @compiled
 def _texel(box, x, y, size):
-    """Column and row of the four texels round a point of a part's texture, and the weights of the later two."""
+    """Return column and row of the four texels round a point of a part's texture, and the weights of the later two."""
     most = np.float32(size - 1.001)
     s = (x - box[0]) / box[2] * np.float32(size) - np.float32(0.5)
     t = (box[1] + box[3] - y) / box[3] * np.float32(size) - np.float32(0.5)
@@ -209,7 +209,7 @@ def shade(
 
 @compiled
 def displacement(covering, corner_weights, triangles, screen_next, flow):
-    """Fill `flow` (height, width, 2): where the surface point at each pixel's centre goes, px; 0 on the background."""
+    """Fill `flow` (height, width, 2) with the motion of the surface point at each pixel's centre, px; 0 on the wall."""
     height, width = covering.shape
     for row in range(height):
         for column in range(width):

@@ -1,6 +1,6 @@
-"""From a person, a scene and a performance to frames, depth, hand mask, flow and joints."""
+"""render_gesture: from a person, a scene and a performance to frames, depth, hand mask, flow and joints."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,22 +8,56 @@ from jaxtyping import Float, Float32
 
 from rendered_people import body, mesh, raster
 from rendered_people.drawing import Actors, Images, LightMap, detail_of, draw
+from rendered_people.gestures import perform
+from rendered_people.labels import MODALITIES
 from rendered_people.person import Person
-from rendered_people.scene import Scene, backdrop
+from rendered_people.scene import Scene, backdrop, random_scene
 from rendered_people.textures import TEXTURE_BOXES, textures
 
+DURATION_S = (2.2, 3.4)  # of a gesture, shortest and longest
 SAMPLES_SHUTTER = np.array([-0.375, 0.125, 0.375, -0.125])
 LIGHT_MAP = LightMap(centre=(0.0, -20.0, 120.0), half=432.0, cell=9.0)
 _ARM = range(body.BONES.index("right_upper_arm"), body.BONES.index("little_2") + 1)
 
 
+def render_gesture(
+    person: Person,
+    label: int,
+    rngs: Sequence[np.random.Generator],
+    *,
+    size: int = 112,
+    num_frames: int = 16,
+    difficulty: float = 0.5,
+    modalities: Collection[str] = MODALITIES,
+) -> tuple[Images, float]:
+    """Render a person making a gesture; return the images and their frames per second.
+
+    Args:
+        person: who performs, for example of `random_person`.
+        label: the gesture's place in `JESTER_LABELS`.
+        rngs: three generators, one each for the movement, the scene, and clothes with sensor noise, so that one can
+            change without the others: `np.random.default_rng(0).spawn(3)`. The clip lasts 2.2 to 3.4 s.
+        size: side of the square images, px.
+        num_frames: frames, evenly spaced over the clip.
+        difficulty: 0 a clean studio to 1 a dim, crowded room and a poor camera.
+        modalities: which of `hand_mask`, `depth` and `flow` are rendered; fewer take less time.
+    """
+    motion, place, paint = rngs
+    duration_s = motion.uniform(*DURATION_S)
+    scene = random_scene(place, difficulty)
+    frame_times = (np.arange(num_frames) + 0.5) * duration_s / num_frames
+    times = shutter_times(frame_times, scene.shutter_s, place)
+    performance = perform(label, times, duration_s, motion)
+    return render(person, scene, performance, times, size, paint, modalities), num_frames / duration_s
+
+
 def shutter_times(
     frame_times: Float[np.ndarray, " time"], shutter_s: float, rng: np.random.Generator
 ) -> Float[np.ndarray, " times"]:
-    """The moments to pose: every frame's own, then the four of each frame's exposure.
+    """Return the times to pose: every frame's own, then the four of each frame's exposure.
 
-    Frame by frame the four samples are taken in time order or against it, at random: with one order for all, blur to
-    the left would differ from blur to the right, and a single frame would tell where the hand is going.
+    In each frame the four samples run forwards or backwards in time, at random. With one order for all frames, blur to
+    the left would differ from blur to the right, and a single frame would show the direction of movement.
     """
     order = rng.choice([-1.0, 1.0], len(frame_times))
     exposure = frame_times[:, None] + shutter_s * order[:, None] * SAMPLES_SHUTTER
@@ -39,7 +73,7 @@ def render(
     rng: np.random.Generator,
     modalities: Collection[str],
 ) -> Images:
-    """The images of a performance given at `shutter_times`; `rng` paints clothes and wall and makes the noise."""
+    """Render a performance given at `shutter_times`; `rng` paints clothes and wall and makes the noise."""
     wardrobe, closed_eyes = textures(person, rng)
     wall = backdrop(scene, size, rng)
     if scene.passer_by:
@@ -50,7 +84,7 @@ def render(
 
 
 def _perform(person: Person, scene: Scene, performance: body.Performance, times: np.ndarray, size: int) -> dict:
-    """Performer and passer-by, dressed and posed: all of `Actors` but their paint and the light.
+    """Dress and pose performer and passer-by; return all fields of `Actors` but their paint and the light.
 
     The performer's trunk and head stand still while the shutter is open: they move a fifth of a pixel at most.
     """
@@ -82,7 +116,7 @@ def _perform(person: Person, scene: Scene, performance: body.Performance, times:
 
 
 def _dressed(person: Person, detail: int, kinds: tuple[str, ...] = ("hand", "torso")) -> list[mesh.Mesh]:
-    """A person's meshes, fitted from the reference adult to their build."""
+    """Return a person's meshes, fitted from the reference adult to their build."""
     sex = "f" if person.female else "m"
     kinds = [kind if kind == "hand" else f"{kind}-{sex}" for kind in (*kinds, "head")]
     kinds += [f"hair-{person.hair_style}"] * (person.hair_style != "none")
@@ -97,7 +131,7 @@ def _dressed(person: Person, detail: int, kinds: tuple[str, ...] = ("hand", "tor
 
 
 def _dressed_passer_by(person: Person) -> list[mesh.Mesh]:
-    """A standing person, far enough away for the coarsest meshes; parts and bones follow the performer's."""
+    """Return the meshes of a standing person, far away and so coarse; parts and bones follow the performer's."""
     return [
         replace(part, parts=part.parts + np.uint8(4), bones=part.bones + np.int32(len(body.BONES)))
         for part in _dressed(person, detail=0, kinds=("standing",))
@@ -105,7 +139,7 @@ def _dressed_passer_by(person: Person) -> list[mesh.Mesh]:
 
 
 def _fit(build: body.Build) -> Float32[np.ndarray, "1 bones 3 4"]:
-    """Bone by bone, the stretch from the reference adult's modelling pose to a build's."""
+    """Return for each bone the map from the reference adult's modelling pose to a build's."""
     reference, reference_origin = body.rest_frames(body.Build())
     orientation, origin = body.rest_frames(build)
     stretch = np.ones((len(body.BONES), 3))
@@ -127,7 +161,7 @@ def _fit(build: body.Build) -> Float32[np.ndarray, "1 bones 3 4"]:
 
 
 def _walk(scene: Scene, times: np.ndarray) -> np.ndarray:
-    """Bone transforms of someone walking past with hanging arms, (times, bones, 3, 4)."""
+    """Return bone transforms of someone walking past with hanging arms, (times, bones, 3, 4)."""
     still = body.Performance(
         wrist=np.array([[-215.0, -560.0, 30.0]]),
         palm=np.array([[[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]]),

@@ -1,4 +1,4 @@
-"""Where a clip is filmed: camera, light, sensor, the wall behind and who walks past it."""
+"""Scene: camera, light, sensor, the wall behind and a passer-by."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Camera:
     focal: float  # focal length over image height
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 3) in camera axes: x right, y down, z away, mm."""
+        """Return points (..., 3) in camera axes: x right, y down, z away, mm."""
         return (points - self.position) @ self.axes.T
 
     def project(
@@ -30,7 +30,7 @@ class Camera:
         chosen: Int[np.ndarray, " chosen"] | None = None,
         screen: Float32[np.ndarray, "time points 3"] | None = None,
     ) -> Float32[np.ndarray, "time points 3"]:
-        """Points as x px, y px and depth mm in a square image of `size` px; or only the chosen, into `screen`."""
+        """Project points, or only the chosen, to x px, y px and depth mm in a square image of `size` px."""
         chosen = np.arange(points.shape[1]) if chosen is None else chosen
         screen = np.empty_like(points) if screen is None else screen
         focal_px, centre_px = np.float32(self.focal * size), np.float32(size / 2)
@@ -59,7 +59,7 @@ class Scene:
 
 
 def random_scene(rng: np.random.Generator, difficulty: float) -> Scene:
-    """One place to film in; `difficulty` 0 is a clean studio, 1 a dim, crowded room and a poor camera."""
+    """Draw a scene; `difficulty` 0 is a clean studio, 1 a dim, crowded room and a poor camera."""
     hard = float(difficulty)
     distance = rng.uniform(860, 1120)
     target = np.array([rng.normal(-20, 10 + 30 * hard), rng.uniform(20, 60) + rng.normal(0, 20 * hard), 60.0])
@@ -107,8 +107,8 @@ def random_scene(rng: np.random.Generator, difficulty: float) -> Scene:
 
 
 def backdrop(scene: Scene, size: int, rng: np.random.Generator) -> Float32[np.ndarray, "size size 3"]:
-    """The wall as the camera sees it, out of focus, in linear light."""
-    # Drawn on a fixed canvas, so that a clip shows the same room at every size.
+    """Paint the wall as the camera sees it, out of focus, in linear light."""
+    # Painted on a fixed canvas, so that a clip shows the same room at every size.
     canvas = 160
     y, x = np.mgrid[0:canvas, 0:canvas].astype(np.float32) / canvas
     wall = _paint_colour(rng, 0.25, 0.8)

@@ -15,7 +15,7 @@ HAIR_STYLES = ("none", "short", "side", "bob", "long", "bun", "curly")
 
 
 def cone(a, b, radius_a: float, radius_b: float) -> Field:
-    """A rounded bone: distance to the segment a-b, less a radius that tapers along it."""
+    """Return a rounded bone: distance to the segment a-b, less a radius that tapers along it."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     ab = b - a
 
@@ -27,7 +27,7 @@ def cone(a, b, radius_a: float, radius_b: float) -> Field:
 
 
 def ellipsoid(centre, radii) -> Field:
-    """An ellipsoid, to first order in the distance."""
+    """Return an ellipsoid, to first order in the distance."""
     centre, radii = np.asarray(centre, float), np.asarray(radii, float)
 
     def distance(points: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ def ellipsoid(centre, radii) -> Field:
 
 
 def blend(parts: list[Field], radius: float) -> Field:
-    """The union of parts, their seams filled over `radius` mm."""
+    """Return the union of parts, their seams filled over `radius` mm."""
 
     def distance(points: np.ndarray) -> np.ndarray:
         total = parts[0](points)
@@ -51,7 +51,7 @@ def blend(parts: list[Field], radius: float) -> Field:
 
 
 def carve(solid: Field, tool: Field, radius: float) -> Field:
-    """The solid without the tool, its edge rounded over `radius` mm."""
+    """Return the solid without the tool, its edge rounded over `radius` mm."""
     return lambda points: -_smooth_min(-solid(points), tool(points), radius)
 
 
@@ -65,17 +65,17 @@ def _both_sides(make: Callable[[float], Field]) -> list[Field]:
 
 
 def _flattened(solid: Field, by: float) -> Field:
-    """The solid pressed flat from palm to back."""
+    """Press the solid flat from palm to back."""
     return lambda points: solid(points * [1.0, 1.0, by])
 
 
 def _curled(solid: Field) -> Field:
-    """The solid with bumps the size of curls."""
+    """Add bumps of the size of curls to the solid."""
     return lambda points: solid(points) + 5.0 * np.sin(points / 9.0).prod(1)
 
 
 def hand() -> Field:
-    """A right hand with a length of wrist, in the hand's own frame."""
+    """Return a right hand with a length of wrist, in the hand's own frame."""
     joints = body.REFERENCE_HAND
     radii = {
         "thumb": (12.0, 11.0, 10.0, 8.0),
@@ -100,7 +100,7 @@ def hand() -> Field:
 
 
 def torso(female: bool) -> Field:
-    """Trunk, neck and both arms."""
+    """Return trunk, neck and both arms."""
     shoulder = body.SHOULDER
     chest = [
         ellipsoid([0, -180, -14], [138 if female else 156, 185, 92 if female else 104]),
@@ -123,7 +123,7 @@ def torso(female: bool) -> Field:
 
 
 def standing(female: bool) -> Field:
-    """Trunk and arms of someone seen from afar: a coat to below the knees, closed hands."""
+    """Return trunk and arms of someone seen from afar: a coat to below the knees, closed hands."""
     wrist = body.SHOULDER + (body.UPPER_ARM_MM + body.FOREARM_MM) * body.REST_ARM
     knuckles = wrist + 75 * body.REST_ARM
     hands = [cone((wrist - 40 * body.REST_ARM) * [s, 1, 1], knuckles * [s, 1, 1], 26, 34) for s in (1, -1)]
@@ -131,7 +131,7 @@ def standing(female: bool) -> Field:
 
 
 def head(female: bool) -> Field:
-    """A head whose origin is the top of the neck; eyeballs stand in carved sockets."""
+    """Return a head whose origin is the top of the neck; eyeballs stand in carved sockets."""
     jaw = 44.0 if female else 51.0
     skull = blend(
         [
@@ -163,7 +163,7 @@ def head(female: bool) -> Field:
 
 
 def hair(style: str) -> Field:
-    """One of `HAIR_STYLES` but `none`, on the head of `head`."""
+    """Return the hair of one of `HAIR_STYLES` but `none`, on the head of `head`."""
     cap = ellipsoid([0, 124, -10], [82, 92, 102])
     face = ellipsoid([0, 62, 96], [57, 92, 80])
     if style == "short":

@@ -1,4 +1,4 @@
-"""What a person's surfaces look like: skin with its features, hair, and the clothes of the day, as paint."""
+"""Textures of a person's surfaces: skin with its features, hair, and the clothes of one clip."""
 
 from functools import lru_cache
 
@@ -19,14 +19,14 @@ SLEEVES_MM = {"none": 45.0, "short": 165.0, "elbow": 270.0, "long": 600.0}  # fr
 
 
 def linear(srgb: np.ndarray) -> np.ndarray:
-    """Light in proportion to energy, from display levels 0-1 (gamma 2: near sRGB, and exact on every machine)."""
+    """Return light in proportion to energy from display levels 0-1 (gamma 2: near sRGB, and exact on every machine)."""
     return srgb * srgb
 
 
 def textures(
     person: Person, rng: np.random.Generator
 ) -> tuple[Float32[np.ndarray, "parts=4 sides=2 texels texels 3"], Float32[np.ndarray, "texels texels 3"]]:
-    """Linear albedo of hand, body, head and hair, front and back, and the face again with its eyes closed.
+    """Paint the linear albedo of hand, body, head and hair, front and back, and the face again with its eyes closed.
 
     `rng` chooses the clothes.
     """
@@ -38,7 +38,7 @@ def textures(
 def head_textures(
     person: Person, rng: np.random.Generator
 ) -> tuple[Float32[np.ndarray, "parts=2 sides=2 texels texels 3"], Float32[np.ndarray, "texels texels 3"]]:
-    """Linear albedo of head and hair alone, and the face with its eyes closed; `rng` combs the hair."""
+    """Paint the linear albedo of head and hair alone, and the face with its eyes closed; `rng` draws the strands."""
     back, face, closed = _head(person)
     return _in_light([(face, back), _hair(person, rng)]), _in_light(closed)
 
@@ -54,14 +54,14 @@ def _blank(colour: np.ndarray) -> np.ndarray:
 
 
 def _texel_mm(part: int) -> tuple[np.ndarray, np.ndarray]:
-    """The mm coordinates of a part's texels, (1, texels) and (texels, 1)."""
+    """Return the mm coordinates of a part's texels, (1, texels) and (texels, 1)."""
     left, bottom, width, height = TEXTURE_BOXES[part]
     middle = (np.arange(TEXELS, dtype=np.float32) + np.float32(0.5)) / np.float32(TEXELS)
     return left + width * middle[None, :], bottom + height * (1 - middle[:, None])
 
 
 def _cover(distance: np.ndarray, soft_mm: float, opacity: float = 1.0) -> np.ndarray:
-    """How much paint lies where `distance` (mm) is negative, with a soft edge; (texels, texels, 1)."""
+    """Return the opacity of paint that covers negative `distance` (mm), with a soft edge; (texels, texels, 1)."""
     full = np.broadcast_to(distance, (TEXELS, TEXELS))
     return (np.clip(0.5 - full / soft_mm, 0, 1) * opacity).astype(np.float32)[..., None]
 
@@ -77,7 +77,7 @@ def _oval(
 
 
 def _stroke(x: np.ndarray, y: np.ndarray, points, radius: float) -> np.ndarray:
-    """Distance to a polyline less its radius."""
+    """Return the distance to a polyline less its radius."""
     nearest = np.full(np.broadcast(x, y).shape, np.inf, np.float32)
     for (ax, ay), (bx, by) in zip(points[:-1], points[1:], strict=True):
         dx, dy = bx - ax, by - ay
@@ -87,14 +87,14 @@ def _stroke(x: np.ndarray, y: np.ndarray, points, radius: float) -> np.ndarray:
 
 
 def _grain(rng: np.random.Generator, blur: float) -> np.ndarray:
-    """Smooth noise of unit variance, (texels, texels, 1)."""
+    """Return smooth noise of unit variance, (texels, texels, 1)."""
     noise = cv2.GaussianBlur(rng.standard_normal((TEXELS, TEXELS), np.float32), (0, 0), blur)
     return (noise / noise.std())[..., None]
 
 
 @lru_cache(maxsize=1)
 def _hand_covers() -> dict[str, np.ndarray]:
-    """Where the lines of the palm, the knuckles and the nails lie; the same on every hand."""
+    """Return the covers of the lines of the palm, the knuckles and the nails, the same on every hand."""
     x, y = _texel_mm(mesh.HAND)
     lines = (
         [(-34, 60), (-8, 66), (14, 72), (26, 66)],
@@ -114,7 +114,7 @@ def _hand_covers() -> dict[str, np.ndarray]:
 
 
 def _hand(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Palm, paler and creased, and back, with knuckles and nails."""
+    """Paint the palm, paler and creased, and the back, with knuckles and nails."""
     covers = _hand_covers()
     palm_colour = person.skin + (np.array([0.93, 0.74, 0.66]) - person.skin) * 0.32
     palm, back = _blank(palm_colour), _blank(person.skin)
@@ -127,7 +127,7 @@ def _hand(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 
 @lru_cache(maxsize=1)
 def _face_covers() -> dict[str, np.ndarray]:
-    """Where the features of the face lie, in the modelling pose."""
+    """Return the covers of the features of the face, in the modelling pose."""
     x, y = _texel_mm(mesh.HEAD)
     both = np.abs(x)
     eye = _oval(both, y, 31, 88, 13, 5.6)
@@ -154,14 +154,14 @@ def _face_covers() -> dict[str, np.ndarray]:
 
 
 def _head(person: Person) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The back of the head, the face with open and with closed eyes."""
+    """Paint the back of the head, the face with open and with closed eyes."""
     covers = _face_covers()
     skin, hair = person.skin, person.hair
     dark = skin * [0.62, 0.5, 0.48]
     face, back = _blank(skin), _blank(skin)
     _paint(face, covers["cheeks"], skin * [1.04, 0.84, 0.82])
     _paint(face, covers["sockets"], dark)
-    # Without a head of hair, dark-haired people keep a shaved shadow of it.
+    # Dark-haired people without hair keep a shaved shadow.
     scalp = np.float32(1.0 if person.hair_style != "none" else 0.75 if hair[0] < 0.5 else 0.0)
     _paint(face, covers["hairline"] * scalp, hair * 0.8)
     _paint(back, covers["nape"] * scalp, hair * 0.8)
@@ -181,7 +181,7 @@ def _head(person: Person) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _hair(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Strands: streaks along the fall of the hair."""
+    """Paint strands: streaks along the hair."""
     streaks = cv2.GaussianBlur(rng.standard_normal((TEXELS, TEXELS), np.float32), (0, 0), sigmaX=0.8, sigmaY=9)
     strands = person.hair * (1 + 0.28 * (streaks / streaks.std())[..., None])
     return strands, strands
@@ -189,7 +189,7 @@ def _hair(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.ndar
 
 @lru_cache(maxsize=1)
 def _clothes_mm() -> tuple[np.ndarray, ...]:
-    """Across the trunk, along it or round the sleeve, and from the shoulder along the arm, for every texel."""
+    """Return the coordinates of every texel across the trunk, along it or round the sleeve, and along the arm."""
     x, y = (np.ascontiguousarray(axis) for axis in np.broadcast_arrays(*_texel_mm(mesh.BODY)))
     beyond = np.abs(x) > 172
     along_arm = np.where(beyond, (np.abs(x) - 172 + np.maximum(-38 - y, 0)) * 0.7071, 0)
@@ -199,12 +199,12 @@ def _clothes_mm() -> tuple[np.ndarray, ...]:
 
 
 def _bars(at: np.ndarray, period: float) -> np.ndarray:
-    """Distance to stripes two fifths of a period wide."""
+    """Return the distance to stripes two fifths of a period wide."""
     return np.abs(at % period - period / 2) - 0.2 * period
 
 
 def _pattern(rng: np.random.Generator) -> np.ndarray:
-    """How much of the second colour the cloth shows."""
+    """Return the opacity of the cloth's second colour."""
     x, y, down, _ = _clothes_mm()
     name, period = PATTERNS[rng.integers(len(PATTERNS))], rng.uniform(46, 90)
     if name == "stripes":
@@ -226,7 +226,7 @@ def _pattern(rng: np.random.Generator) -> np.ndarray:
 
 
 def _clothes(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Shirt and bare skin of trunk, arms and neck, front and back."""
+    """Paint shirt and bare skin of trunk, arms and neck, front and back."""
     x, y, _, along_arm = _clothes_mm()
     cloth = _cloth_colour(rng)
     front = _blank(cloth)
@@ -249,7 +249,7 @@ def _clothes(person: Person, rng: np.random.Generator) -> tuple[np.ndarray, np.n
 
 
 def _cloth_colour(rng: np.random.Generator) -> np.ndarray:
-    """Clothes are mostly muted: greys, navies, whites, now and then something bright."""
+    """Draw the colour of clothes: mostly muted greys, navies and whites, sometimes bright."""
     hue, saturation = rng.random(), rng.beta(1.1, 2.8)
     value = rng.uniform(0.12, 0.95)
     colour = np.clip(np.abs((hue * 6 + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)

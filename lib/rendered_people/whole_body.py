@@ -1,4 +1,4 @@
-"""A whole body in a marked suit: one surface, bent and stretched to wherever its 17 joints are.
+"""A whole body in a marked suit: one surface, bent and stretched to its 17 joints.
 
 Scene axes and the body's own: x to the person's left, y up, z to their front; mm.
 """
@@ -56,7 +56,7 @@ _GLOVE_MM, _TOE_MM = 105.0, 150.0
 
 @lru_cache(maxsize=64)
 def suit_and_head(female: bool, hair_style: str, detail: int) -> Mesh:
-    """The reference adult's surface in the modelling pose, of the parts `mesh.BODY`, `HEAD` and `HAIR`."""
+    """Return the reference adult's surface in the modelling pose, of the parts `mesh.BODY`, `HEAD` and `HAIR`."""
     kinds = ["head-f" if female else "head-m"] + [f"hair-{hair_style}"] * (hair_style != "none")
     return mesh.join([_suit(detail), *(_on_neck(mesh.template(kind, detail)) for kind in kinds)])
 
@@ -77,10 +77,11 @@ def _suit(detail: int) -> Mesh:
 
 
 def transforms(joints: Float[np.ndarray, "time 17 3"], person: Person) -> Float32[np.ndarray, "time bones 3 4"]:
-    """Every bone's way from the modelling pose to where the joints are, whatever the skeleton's proportions.
+    """Return every bone's transform from the modelling pose to the given joints, for any proportions of the skeleton.
 
-    Hips and chest face as hips and shoulders say. Every other bone turns by the shortest way from how it hangs from
-    its parent. A bone is stretched to its length; its thickness follows the size of the whole body and the build.
+    Hips and chest face as the lines across hips and shoulders. Every other bone rotates by the shortest way from its
+    rest direction relative to its parent. A bone is stretched to its length; its thickness follows the
+    size of the whole body and the build.
     """
     starts = joints[:, _STARTS].astype(float)
     along = joints[:, _ENDS] - starts
@@ -111,7 +112,7 @@ def transforms(joints: Float[np.ndarray, "time 17 3"], person: Person) -> Float3
 
 
 def suit_texture(rng: np.random.Generator) -> Float32[np.ndarray, "sides=2 texels texels 3"]:
-    """Linear albedo of the marked suit: right limbs red, left limbs green, trunk blue, each a shade of the day's."""
+    """Paint the marked suit, linear albedo: right limbs red, left limbs green, trunk blue, in random shades."""
     shades = np.array([[0.82, 0.14, 0.12], [0.14, 0.68, 0.18], [0.16, 0.24, 0.8]]) + rng.uniform(-0.08, 0.1, (3, 3))
     image = np.clip(shades[_limbs()] * rng.uniform(0.85, 1.1, 3)[_limbs(), None], 0, 1)
     return np.repeat(linear(image).astype(np.float32)[None], 2, axis=0)
@@ -119,7 +120,7 @@ def suit_texture(rng: np.random.Generator) -> Float32[np.ndarray, "sides=2 texel
 
 @lru_cache(maxsize=1)
 def _limbs() -> np.ndarray:
-    """What each texel of the suit belongs to: 0 a right limb, 1 a left limb, 2 the trunk."""
+    """Return the part of each texel of the suit: 0 a right limb, 1 a left limb, 2 the trunk."""
     left, bottom, width, height = SUIT_BOX
     middle = (np.arange(TEXELS) + 0.5) / TEXELS
     x, y = np.meshgrid(left + width * middle, bottom + height * (1 - middle))
@@ -144,7 +145,7 @@ def _limb_bones(side: str) -> list[shapes.Field]:
 
 
 def _field() -> shapes.Field:
-    """Trunk, limbs with gloves and shoes, and the neck."""
+    """Return trunk, limbs with gloves and shoes, and the neck."""
     trunk = [
         shapes.ellipsoid([0, -10, -4], [178, 125, 112]),
         shapes.ellipsoid([0, 150, 0], [138, 200, 100]),
@@ -168,7 +169,7 @@ def _field() -> shapes.Field:
 
 
 def _segments() -> list:
-    """Which bone moves what, for `mesh.weigh`."""
+    """Return the segments that each bone moves, for `mesh.weigh`."""
     segments = [
         ("hips", [-60, 0, 0], [60, 0, 0], 110), ("hips", [0, 0, 0], [0, 130, 0], 110),
         ("chest", [0, 290, 0], [0, 430, 0], 120), ("chest", [-75, 440, 0], [75, 440, 0], 55),
@@ -189,21 +190,21 @@ def _segments() -> list:
 
 
 def _on_neck(part: Mesh) -> Mesh:
-    """A part of the gestures' head put on this body: chin above the neck joint, moved by the head alone."""
+    """Put a part of the gestures' head on this body: chin above the neck joint, moved by the head alone."""
     bones = np.full_like(part.bones, BONES.index("head"))
     place = (_AT["neck"] - [0, 33, 0] - NECK_TOP).astype(np.float32)
     return Mesh(**vars(part) | {"vertices": part.vertices + place, "bones": bones})
 
 
 def _facing(up: np.ndarray, left: np.ndarray) -> np.ndarray:
-    """Axes (..., 3, 3) in columns: y along `up`, x as near to `left` as that allows."""
+    """Return axes (..., 3, 3) in columns: y along `up`, x as near to `left` as possible."""
     x = left - (left * up).sum(-1, keepdims=True) * up
     x /= np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
     return np.stack([x, up, cross(x, up)], axis=-1)
 
 
 def _shortest_turn(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The rotations (..., 3, 3) that take unit vectors a to b; not quite one where they are opposite."""
+    """Return the rotations (..., 3, 3) that take unit vectors a to b; inexact if they are opposite."""
     axis, cosine = cross(a, b), (a * b).sum(-1)[..., None, None]
     turn = cosine * np.eye(3) + axis[..., :, None] * axis[..., None, :] / np.maximum(1 + cosine, 1e-3)
     turn[..., [2, 0, 1], [1, 2, 0]] += axis

@@ -1,4 +1,4 @@
-"""From the world to a Clip: video files, frame folders, data sets, rendered people, and batches of them."""
+"""Loaders: clips from video files, frame folders, data sets and rendered people, and batches of them."""
 
 from gatescope.loaders.cache import CachedClips
 from gatescope.loaders.clip import Clip, as_seen, over_steps, sample_frames, to_batch

@@ -1,5 +1,6 @@
-"""The two sections of a BVH file: its hierarchy of joints, and the rows of its motion."""
+"""BvhFile: the two sections of a BVH file, its hierarchy of joints and the rows of its motion."""
 
+import io
 import math
 import os
 import re
@@ -11,21 +12,20 @@ from typing import BinaryIO
 import numpy as np
 from jaxtyping import Float64
 
-from gatescope.loaders import number_rows
 from gatescope.loaders.errors import DamagedClipError, OversizedClipError
-from gatescope.loaders.number_rows import LARGEST
 
+LARGEST = 1e9  # a larger number is a fault of the file: no position and no angle of a body
 MAX_JOINTS = 4096
 MAX_LINE_BYTES = 1 << 21
 _BLOCK_BYTES = 1 << 23  # of motion read at a time
 _MAX_CHANNELS = 6  # of one joint
 _CHANNEL = re.compile("([xyz])(position|rotation)", re.IGNORECASE | re.ASCII)
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
 @dataclass
 class BvhJoint:
-    """A joint as the file declares it; an End Site is one without channels, named after its parent."""
+    """A joint as the file declares it; an End Site is a joint without channels, named after its parent."""
 
     name: str
     parent: int  # index; a root's own
@@ -35,11 +35,11 @@ class BvhJoint:
 
 
 class BvhFile:
-    """A BVH file opened for reading: the joints, then the motion, each line of the file once.
+    """A BVH file opened for reading: first the joints, then the motion, each line of the file once.
 
-    `joints` come in the file's order, parents before children. Keywords may be in either case, words stand apart
-    by any white space, names may hold spaces. Raises DamagedClipError with the line at fault, OversizedClipError
-    beyond MAX_JOINTS.
+    `joints` are in the file's order, parents before children. Keywords are case-insensitive, words are separated by
+    any white space, names may hold spaces. Raises DamagedClipError with the line at fault, OversizedClipError beyond
+    MAX_JOINTS.
     """
 
     def __init__(self, file: BinaryIO, path: Path):
@@ -54,23 +54,18 @@ class BvhFile:
         self.frame_time_s = self._read_frame_time()
 
     def rows(self) -> Iterator[Float64[np.ndarray, "frames channels"]]:
-        """The motion in blocks of a few MiB; num_frames rows in all, else DamagedClipError at the line."""
+        """Yield the motion in blocks of a few MiB, num_frames rows in all, or raise DamagedClipError with the line."""
         num_rows, rest = 0, b""
         while True:
             read = self._file.read(_BLOCK_BYTES)
             block = rest + read
-            # A line that goes on in the next block is left to it; the last line may end with the file.
+            # An incomplete last line waits for the next block; the last line of the file may lack its newline.
             stop = block.rfind(b"\n") + 1 if read else len(block)
             block, rest = block[:stop], block[stop:]
-            most = min(self.num_frames - num_rows, len(block) // (2 * self.num_channels) + 1)
-            rows = np.empty((most, self.num_channels))
-            filled, num_lines, fault, begin, word = number_rows.read_rows(np.frombuffer(block, np.uint8), rows)
-            self._line += num_lines
-            if fault:
-                raise self._row_fault(fault, block, begin, word)
-            num_rows += filled
-            if filled:
-                yield rows[:filled]
+            rows = self._rows_in(block, self.num_frames - num_rows)
+            num_rows += len(rows)
+            if len(rows):
+                yield rows
             if not read:
                 break
             if len(rest) > MAX_LINE_BYTES:
@@ -78,16 +73,41 @@ class BvhFile:
         if num_rows < self.num_frames:
             raise self._damaged(f"the file ends after {num_rows} of {self.num_frames} frames; fetch it again")
 
-    def _row_fault(self, fault: int, block: bytes, begin: int, word: int) -> DamagedClipError:
-        self._line += 1
-        found = block[word : word + 40].split(maxsplit=1)
-        shown = (found[0] if found else b"").decode(errors="replace")
-        if fault == number_rows.NO_NUMBER:
-            return self._damaged(f"{shown!r} is no number of at most {LARGEST:.0e}")
-        if fault == number_rows.NO_ROOM:
-            return self._damaged(f"is one more than the {self.num_frames} frames that the file declares")
-        count = "more" if fault == number_rows.TOO_MANY else len(block[begin:word].split())
-        return self._damaged(f"holds {count} numbers where the hierarchy declares {self.num_channels} channels")
+    def _rows_in(self, block: bytes, most: int) -> Float64[np.ndarray, "frames channels"]:
+        """Return the rows in whole lines of text, at most so many."""
+        if not block.strip():
+            rows = np.empty((0, self.num_channels))
+        else:
+            try:
+                rows = np.loadtxt(io.BytesIO(block), comments=None, ndmin=2, encoding="ascii")
+            except ValueError:
+                return self._rows_by_line(block, most)
+            # The comparison with LARGEST also fails for NaN.
+            if rows.shape[1] != self.num_channels or len(rows) > most or not (np.abs(rows) <= LARGEST).all():
+                return self._rows_by_line(block, most)
+        self._line += block.count(b"\n") + (not block.endswith(b"\n") and len(block) > 0)
+        return rows
+
+    def _rows_by_line(self, block: bytes, most: int) -> Float64[np.ndarray, "frames channels"]:
+        """Return the same line by line: slow, but the first line at fault is named."""
+        rows, filled = np.empty((min(most, len(block) // (2 * self.num_channels) + 1), self.num_channels)), 0
+        for line in io.BytesIO(block):
+            self._line += 1
+            words = line.decode("ascii", errors="replace").split(maxsplit=self.num_channels)
+            if not words:
+                continue
+            if filled == most:
+                raise self._damaged(f"is one more than the {self.num_frames} frames that the file declares")
+            row = [_number(word) for word in words[: self.num_channels]]
+            for word, value in zip(words, row, strict=False):
+                if math.isnan(value):
+                    raise self._damaged(f"{word[:40]!r} is no number of at most {LARGEST:.0e}")
+            if len(words) != self.num_channels:
+                count = "more" if len(words) > self.num_channels else len(words)
+                raise self._damaged(f"holds {count} numbers where the hierarchy declares {self.num_channels} channels")
+            rows[filled] = row
+            filled += 1
+        return rows[:filled]
 
     def _read_hierarchy(self) -> None:
         words = self._words()
@@ -123,7 +143,7 @@ class BvhFile:
             raise self._damaged(f"MOTION begins while the braces of {self.joints[open_joints[-1]].name!r} are open")
 
     def _begin_joint(self, keyword: str, open_joints: list[int], line: int, words: Iterator[tuple[int, str]]) -> int:
-        """The index of a joint new in the list, its opening brace read."""
+        """Add a joint to the list, read its opening brace, and return its index."""
         parts = []
         for place, word in words:
             if word == "{":
@@ -178,7 +198,7 @@ class BvhFile:
         if not (found.isascii() and found.isdigit() and int(found[:19])):
             raise self._damaged(f"'Frames: ' and their number, one or more, was expected; got {found[:40]!r}")
         num_frames = int(found[:19])
-        # A number and a space for each channel at least: no memory is asked for that the file cannot fill.
+        # A row takes at least a digit and a space per channel; no more memory is allocated than the file can fill.
         most = (os.fstat(self._file.fileno()).st_size - self._file.tell()) // (2 * self.num_channels) + 1
         if num_frames > most:
             raise self._damaged(f"declares {num_frames} frames where the file has room for {most}; fetch it again")
@@ -192,7 +212,7 @@ class BvhFile:
         return seconds
 
     def _labelled(self, label: str) -> str:
-        """What stands behind the label on the next line that is not blank; empty where that has another label."""
+        """Return the value after the label on the next line that is not blank; empty if that line has another label."""
         for line in self._lines():
             if line:
                 found, _, value = line.partition(":")
@@ -219,6 +239,6 @@ class BvhFile:
 
 
 def _number(word: str) -> float:
-    """The number a word writes, NaN where it is none of at most LARGEST."""
+    """Return the number in a word, NaN if it is no decimal number of at most LARGEST."""
     value = float(word) if _NUMBER.fullmatch(word) else math.nan
     return value if abs(value) <= LARGEST else math.nan

@@ -1,4 +1,4 @@
-"""Rendered clips kept on disk: memory-mapped, checked, filled by any number of processes at once."""
+"""CachedClips: rendered clips kept on disk, memory-mapped and checksummed; several processes may fill one cache."""
 
 import hashlib
 import json
@@ -7,22 +7,18 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
+from importlib.metadata import version
 from multiprocessing import get_context
 from pathlib import Path
 
-import cv2
-import numba
 import numpy as np
-import scipy
-import skimage
 from filelock import FileLock
 from torch.utils.data import Dataset
 
 from gatescope.dependencies import digest_of
 from gatescope.files import atomic_write, sha256_of
 from gatescope.loaders.clip import Clip
-from gatescope.loaders.rendered.bodies import BodyClips
-from gatescope.loaders.rendered.gestures import SyntheticGestures
+from gatescope.loaders.rendered.clips import RenderedClips
 from gatescope.paths import CACHE
 
 CLIPS_PER_SHARD = 27
@@ -30,14 +26,14 @@ _ARRAYS = ("frames", "hand_mask", "depth", "flow", "joints_2d", "joints_3d")
 
 
 class CachedClips(Dataset):
-    """The clips of a `SyntheticGestures` or `BodyClips`, rendered once and read from `folder` from then on.
+    """The clips of a `SyntheticGestures` or `BodyClips`, rendered once and then read from a folder below `folder`.
 
-    The folder's name is a hash of all that determines the clips: what the data set says of itself, the renderer's code
-    and the versions of the libraries it draws with. A shard's card, with the checksums of its arrays and its own, is
-    written last; a shard without a card, or that does not match it, is rendered again.
+    The folder's name is a hash of all that determines the clips: the data set's parameters, the renderer's code and
+    the versions of its libraries. A shard's card, with the checksums of its arrays and its own, is written last; a
+    shard without a card, or that does not match it, is rendered again.
     """
 
-    def __init__(self, clips: SyntheticGestures | BodyClips, folder: Path = CACHE):
+    def __init__(self, clips: RenderedClips, folder: Path = CACHE):
         self.clips = clips
         self.folder = Path(folder) / f"{clips.KIND}-{_key(clips)}"
         self._shards: dict[int, _Shard] = {}
@@ -46,7 +42,7 @@ class CachedClips(Dataset):
         return len(self.clips)
 
     def label(self, index: int) -> int:
-        """The label of clip `index`: its class's 0-based place in the data set's `names`."""
+        """Return the label of clip `index`: its class's 0-based place in the data set's `names`."""
         return self.clips.label(index)
 
     def __getitem__(self, index: int) -> Clip:
@@ -59,13 +55,13 @@ class CachedClips(Dataset):
         return Clip(**facts[place], **{name: array[place] for name, array in arrays.items()})
 
     def fill(self, processes: int = 1) -> Iterator[int]:
-        """Render what is missing; yields how many clips are there after each shard, for a progress bar."""
+        """Render what is missing; yield the number of clips present after each shard, for a progress bar."""
         num_clips = {
             number: min(CLIPS_PER_SHARD, len(self) - number * CLIPS_PER_SHARD)
             for number in range(-(-len(self) // CLIPS_PER_SHARD))
         }
         missing = [number for number in num_clips if not self._card(number).exists()]
-        # Another process that fills the same cache should begin elsewhere.
+        # Processes that fill the same cache should begin at different shards.
         random.Random(os.getpid()).shuffle(missing)
         present = len(self) - sum(num_clips[number] for number in missing)
         # Forked workers would inherit the threads and locks of torch and OpenCV.
@@ -90,7 +86,7 @@ class CachedClips(Dataset):
         return number
 
     def _open(self, number: int) -> "_Shard | None":
-        """What a shard holds, or None if it is absent, unfinished or damaged."""
+        """Return the contents of a shard, or None if it is absent, unfinished or damaged."""
         try:
             text, digest = self._card(number).read_bytes().rsplit(b"\n", 1)
             if hashlib.sha256(text).hexdigest().encode() != digest:
@@ -131,17 +127,16 @@ class CachedClips(Dataset):
             path.write_bytes(text + b"\n" + hashlib.sha256(text).hexdigest().encode())
 
 
-_Shard = tuple[list[dict], dict[str, np.ndarray]]  # what is not an array of each clip, and the arrays of all
+_Shard = tuple[list[dict], dict[str, np.ndarray]]  # each clip's plain facts, and the arrays of all clips
 
 
 @lru_cache(maxsize=2)
 def _renderer(module: str) -> list:
-    """All but what a data set says of itself that determines its clips, and which of them a shard holds."""
-    code = digest_of([module])
-    libraries = [library.__version__ for library in (np, scipy, numba, skimage, cv2)]
-    return [code, libraries, CLIPS_PER_SHARD]
+    """Return what determines the clips beside a data set's parameters: code, versions of libraries, shard size."""
+    libraries = [version(name) for name in ("numpy", "scipy", "numba", "scikit-image", "opencv-python-headless")]
+    return [digest_of([module]), libraries, CLIPS_PER_SHARD]
 
 
-def _key(clips: SyntheticGestures | BodyClips) -> str:
+def _key(clips: RenderedClips) -> str:
     what = [clips.KIND, clips.determined_by(), _renderer(type(clips).__module__)]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Clip: the frames of one recording and what else is known of them, and their way into a batch."""
+"""Clip: the frames of one recording with depth, mask, flow and joints where known, and its conversion to a batch."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,13 @@ from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image
 from torch import Tensor
 
+from gatescope.loaders.errors import check_one_of
+
 MODALITIES = ("rgb", "depth", "flow")
-FULL_FLOW = 1 / 8  # flow that fills the 8-bit range, as a part of the short side per frame
+FULL_FLOW = 1 / 8  # flow that fills the 8-bit range, in short sides per frame
 GREY_TOLERANCE = 8  # grey levels by which the channels of a compressed grey picture may differ
 
-# Shape and dtype of what a clip may carry beside its frames, in terms of time T, height H, width W, joints J.
+# Shape and dtype of a clip's optional parts, in terms of time T, height H, width W, joints J.
 _PARTS = {
     "depth": ("T H W", np.float32),
     "hand_mask": ("T H W", np.bool_),
@@ -29,15 +31,15 @@ class Clip:
     """One recording in memory.
 
     Left, right and clockwise are the performer's; the camera is not mirrored. Camera axes: x right, y down, z
-    away from the camera. Raises ValueError where the parts do not fit each other.
+    away from the camera. Raises ValueError if the parts do not fit each other.
     """
 
     frames: UInt8[np.ndarray, "time height width 3"]  # RGB; a depth-only clip shows its depth in grey
     fps: float  # frames per second
-    source: str  # where it came from: a path, or the parameters it was rendered from
+    source: str  # a path, or the parameters it was rendered from
     label: int | None = None  # 0-based class index
     name: str | None = None  # the class's name
-    depth: Float32[np.ndarray, "time height width"] | None = None  # mm; 0 where there is no reading
+    depth: Float32[np.ndarray, "time height width"] | None = None  # mm; 0 is no reading
     hand_mask: Bool[np.ndarray, "time height width"] | None = None  # pixels showing the gesturing hand
     flow: Float32[np.ndarray, "time-1 height width 2"] | None = None  # px/frame, x y: p in t, p + flow in t+1
     joints_2d: Float32[np.ndarray, "time joints 2"] | None = None  # px; the first pixel's centre is (0.5, 0.5)
@@ -73,12 +75,11 @@ class Clip:
 def sample_frames(
     num_frames: int, length: int, train: bool = False, rng: np.random.RandomState | None = None
 ) -> list[int]:
-    """The 0-based numbers of the `length` frames taken from a clip of `num_frames`.
+    """Return the 0-based numbers of the `length` frames taken from a clip of `num_frames`.
 
-    The authors' arithmetic: floor(n / L k); in training, where floor(n / L) >= 2, each is jittered by up to a
-    quarter of floor(n / L) either way, with `length` draws from `rng`. A clip shorter than `length` repeats
-    its last frame. Flow has one field fewer than the clip has frames: its `num_frames` is the frame count
-    less one.
+    The authors' arithmetic: floor(n / L k); in training, if floor(n / L) >= 2, each is jittered by up to a quarter
+    of floor(n / L) either way, with `length` draws from `rng`. A clip shorter than `length` repeats its last frame.
+    For flow, `num_frames` is the number of its fields, one less than the clip's frames.
 
     Raises:
         ValueError: if a count is not positive, or training comes without `rng`.
@@ -93,14 +94,14 @@ def sample_frames(
     places = num_frames / length * np.arange(length)
     if train and step >= 2:
         places = places + step / 2 * (rng.random_sample(length) - 0.5)
-        # Only the ends can leave the clip: the jitter is less than half the distance between two places.
+        # Only the ends can leave the clip: the jitter is less than half the distance between two frames.
         places[0] = max(places[0], 0)
         places[-1] = min(places[-1], num_frames - 1)
     return [int(place) for place in np.floor(places)]
 
 
 def crop_corner(height: int, width: int, u: float | None = None) -> tuple[int, int]:
-    """Top and left of the square of the short side: the centre, or at `u` in [0, 1) of the way in training.
+    """Return top and left of the square of the short side: centred, or in training at the fraction `u` in [0, 1).
 
     One `u` per clip serves both axes and every frame, as in the authors' code. Nothing is ever flipped.
     """
@@ -112,7 +113,7 @@ def crop_corner(height: int, width: int, u: float | None = None) -> tuple[int, i
 def crop_and_resize(
     frames: UInt8[np.ndarray, "time height width 3"], size: int, u: float | None = None
 ) -> UInt8[np.ndarray, "time size size 3"]:
-    """Frames cropped to the square at `crop_corner`, then resized by Pillow's bilinear filter."""
+    """Crop frames to the square at `crop_corner`, then resize them by Pillow's bilinear filter."""
     if frames.shape[1:3] == (size, size):
         return frames
     top, left = crop_corner(*frames.shape[1:3], u)
@@ -123,11 +124,10 @@ def crop_and_resize(
 
 
 def depth_to_grey(depth: Float32[np.ndarray, "time height width"]) -> UInt8[np.ndarray, "time height width"]:
-    """Depth as grey levels: 255 at the nearest, 1 at the farthest, 0 where there is no reading.
+    """Convert depth to grey levels: 255 at the nearest, 1 at the farthest, 0 for no reading.
 
-    Nearest and farthest are the 1st and 99th percentile of the whole clip's readings, so that a grey level
-    means one distance throughout a clip, whichever of its frames are sampled. A choice of ours: how the
-    pictures the authors trained on were scaled is not known.
+    Nearest and farthest are the 1st and 99th percentile of the whole clip's readings, so that a grey level means one
+    distance in all frames of a clip. This is our choice; the scaling of the authors' training pictures is not known.
     """
     depth = np.where(np.isfinite(depth), depth, 0)
     readings = depth[depth > 0]
@@ -141,10 +141,10 @@ def depth_to_grey(depth: Float32[np.ndarray, "time height width"]) -> UInt8[np.n
 def flow_to_picture(
     flow: Float32[np.ndarray, "time height width 2"],
 ) -> UInt8[np.ndarray, "time height width 3"]:
-    """Flow as 8-bit pictures of x, y and length: 128 is rest, +-127 an eighth of the short side per frame.
+    """Convert flow to 8-bit pictures of x, y and length: 128 is rest, +-127 an eighth of the short side per frame.
 
-    Relative to the frame's size, so that one motion gives one picture at any resolution. A choice of ours:
-    the mapping behind the authors' flow pictures (mean 128) is not known.
+    Relative to the frame's size, so that one motion gives one picture at any resolution. This is our choice; the
+    mapping of the authors' flow pictures (mean 128) is not known.
     """
     scaled = flow / (FULL_FLOW * min(flow.shape[1:3]))
     channels = np.concatenate([scaled, np.linalg.norm(scaled, axis=-1, keepdims=True)], axis=-1)
@@ -161,22 +161,22 @@ def to_batch(
     clip_mean: float = 0.0,
     rng: np.random.RandomState | None = None,
 ) -> Float32[Tensor, "1 3 time height width"]:
-    """The clip as a network's input: sampled, cropped, resized to `size`, `mean` subtracted per channel.
+    """Return the clip as a network's input: sampled, cropped, resized to `size`, `mean` subtracted per channel.
 
-    Depth and flow become three 8-bit channels first (`depth_to_grey`, `flow_to_picture`); a clip whose frames
-    are themselves grey pictures of depth, as IsoGD's are, is taken as it is. `MEANS` holds the authors'
-    means. Values are grey levels, not scaled. With `rng`, frames are jittered and the crop is random, as in
-    training; without it the result depends on the clip alone.
+    Depth and flow become three 8-bit channels first (`depth_to_grey`, `flow_to_picture`); frames that are grey
+    pictures of depth already, as IsoGD's, are taken as they are. `MEANS` holds the authors' means. Values are grey
+    levels, not scaled. With `rng`, frames are jittered and the crop is random, as in training; without it the result
+    depends on the clip alone.
 
-    `clip_mean`, from 0 to 1, is the part subtracted of what each pixel is on average over the sampled frames once
-    `mean` is gone: 1 leaves only what moves, and so takes held poses away. The paper does nothing of the kind;
-    its networks are large and long trained, while small ones learn motion in minutes only so.
+    `clip_mean`, from 0 to 1, is the fraction of each pixel's mean over the sampled frames that is subtracted after
+    `mean`: 1 leaves only motion and removes held poses. The paper does not do this; its networks are large and
+    trained for long, while small ones learn motion within minutes only this way.
 
     Raises:
-        ValueError: if the modality is unknown, or the clip does not have it, or `clip_mean` is no part.
+        ValueError: if the modality is unknown, the clip does not have it, or `clip_mean` is out of range.
     """
     if not 0 <= clip_mean <= 1:
-        raise ValueError(f"clip_mean is a part, from 0 to 1, of the clip's mean picture; got {clip_mean}")
+        raise ValueError(f"clip_mean must be a fraction, 0 to 1, of the clip's mean picture; got {clip_mean}")
     if len(mean) != 3:
         raise ValueError(f"mean must have one value for each of 3 channels; got {tuple(mean)}")
     pictures = _pictures(clip, modality)
@@ -184,15 +184,14 @@ def to_batch(
     u = None if rng is None else rng.random_sample()
     resized = crop_and_resize(pictures[chosen], size, u)
     values = resized.astype(np.float32) - np.asarray(mean, dtype=np.float32)
-    # A departure from the paper, which subtracts `mean` alone.
+    # A departure from the paper, which subtracts only `mean`.
     if clip_mean:
         values -= np.float32(clip_mean) * values.mean(axis=0)
     return torch.from_numpy(np.ascontiguousarray(values.transpose(3, 0, 1, 2)))[None]
 
 
 def _pictures(clip: Clip, modality: str) -> UInt8[np.ndarray, "time height width 3"]:
-    if modality not in MODALITIES:
-        raise ValueError(f"modality must be one of {', '.join(MODALITIES)}; got {modality!r}")
+    check_one_of("modality", modality, MODALITIES)
     if modality == "rgb":
         return clip.frames
     if modality == "flow":
@@ -209,10 +208,10 @@ def _pictures(clip: Clip, modality: str) -> UInt8[np.ndarray, "time height width
 
 
 def as_seen(clip: Clip, num_frames: int, size: int) -> Clip:
-    """The frames of a clip that a network takes, `num_frames` of `size` px, cropped and resized as they are for it.
+    """Return the frames that a network takes, `num_frames` of `size` px, cropped and resized as for its input.
 
-    The hand's mask goes with them. Depth, joints and flow do only where nothing has to be chosen or resized: they are
-    of the clip's own frames and pixels.
+    The hand mask is converted too. Depth, joints and flow belong to the clip's own frames and pixels and are kept
+    only if nothing has to be sampled or resized.
     """
     chosen = sample_frames(len(clip.frames), num_frames)
     if chosen == list(range(len(clip.frames))) and clip.frames.shape[1:3] == (size, size):
@@ -223,7 +222,7 @@ def as_seen(clip: Clip, num_frames: int, size: int) -> Clip:
         hand = crop_and_resize(grey, size)[..., 0] > 127
     return Clip(
         frames=crop_and_resize(clip.frames[chosen], size),
-        fps=clip.fps * min(num_frames / len(clip.frames), 1),  # in the same time; a short clip's end repeats
+        fps=clip.fps * min(num_frames / len(clip.frames), 1),  # same duration; a short clip repeats its end
         source=clip.source,
         label=clip.label,
         name=clip.name,
@@ -234,9 +233,9 @@ def as_seen(clip: Clip, num_frames: int, size: int) -> Clip:
 def over_steps(
     pictures: Float[np.ndarray, "clips time height width"], maps: tuple[int, int, int]
 ) -> Float[np.ndarray, "clips step rows columns"]:
-    """Means of pictures over the frames and the area that each position of a step's map stands for.
+    """Average pictures over the frames and the area that each position of a step's map stands for.
 
-    Raises ValueError where frames do not divide evenly into steps.
+    Raises ValueError if the frames do not divide evenly into steps.
     """
     steps, rows, columns = maps
     num_frames = pictures.shape[1]

@@ -1,4 +1,4 @@
-"""JesterClips, IsoGDClips, VideoClips: clips in the layouts data sets really have."""
+"""JesterClips, IsoGDClips, VideoClips: clips in the layouts that the data sets have on disk."""
 
 import operator
 import os
@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gatescope.loaders.clip import MODALITIES, Clip
-from gatescope.loaders.errors import ListError, MissingClipError
+from gatescope.loaders.errors import ListError, MissingClipError, check_one_of
 from gatescope.loaders.flow import with_flow
 from gatescope.loaders.lists import ClipList, Entry, read_entries, read_lines
 from gatescope.loaders.reading import IMAGE_SUFFIXES, read_clip
@@ -17,7 +17,7 @@ from rendered_people.labels import JESTER_LABELS
 
 JESTER_FPS = 12.0
 ISOGD_NUM_CLASSES = 249
-ISOGD_FPS = 10.0  # of the recordings, for the decoded frames, which do not say
+ISOGD_FPS = 10.0  # of the recordings; the decoded frames do not state it
 _JESTER_LISTS = {"train": "train", "valid": "validation", "test": "test"}
 _JESTER_OBTAIN = "see data/jester/README.md for how to obtain it"
 _ISOGD_OBTAIN = "see data/isogd/README.md for how to obtain it"
@@ -26,16 +26,15 @@ _ISOGD_OBTAIN = "see data/isogd/README.md for how to obtain it"
 class JesterClips(ClipList):
     """Jester's clips, or any set in its layout: `20bn-jester-v1/<id>/00001.jpg ...` and `jester-v1-*.csv`.
 
-    A label's index is its line in the root's `jester-v1-labels.csv`; where that file is absent, its place in
-    `JESTER_LABELS`. Labels and list contradicting each other raise also where not strict, since then no index
-    can be trusted. Frame numbers must run from 1 without a gap; where not strict, a clip with gaps (a
-    widespread copy has them) keeps the frames it has and the gap is reported. See `ClipList` for `strict` and
-    `skipped`.
+    A label's index is its line in the root's `jester-v1-labels.csv` or, if that file is absent, its place in
+    `JESTER_LABELS`. A contradiction between labels and list raises even if not strict, since then no index can be
+    trusted. Frame numbers must run from 1 without a gap; if not strict, a clip with gaps (a widespread copy has them)
+    keeps the frames it has and the gap is reported. See `ClipList` for `strict` and `skipped`.
     """
 
     def __init__(self, root: str | Path, split: str = "train", *, strict: bool = True):
         self.root = Path(root)
-        _check_one_of("split", split, tuple(_JESTER_LISTS))
+        check_one_of("split", split, _JESTER_LISTS)
         self.labels = read_labels(self.root / "jester-v1-labels.csv")
         index = {name: label for label, name in enumerate(self.labels)}
         path = self.root / f"jester-v1-{_JESTER_LISTS[split]}.csv"
@@ -58,7 +57,7 @@ class JesterClips(ClipList):
             line, name = next(iter(unknown.items()))
             raise ListError(
                 f"{name!r} is no label while no clip has {sorted(unused)[0]!r}: list or labels file is "
-                "damaged, and no label's index can be trusted; fetch both again",
+                "damaged, so no label's index can be trusted; fetch both again",
                 path=path,
                 line=line,
             )
@@ -69,23 +68,22 @@ class JesterClips(ClipList):
 
 
 class IsoGDClips(ClipList):
-    """ChaLearn IsoGD's clips, in the form they are distributed or as frames decoded by the authors' recipe.
+    """ChaLearn IsoGD's clips, as distributed or as frames decoded by the authors' recipe.
 
-    As distributed: `<split>_list.txt` with lines `train/001/M_00001.avi train/001/K_00001.avi 26`, labels 1
-    to 249; a test list's 0 or missing label is no label. Decoded: `<split>_rgb_list.txt` and
-    `<split>_depth_list.txt` with lines `folder framecount label`, labels 0 to 248, folders relative to the
-    root or absolute, frames `%06d.jpg` from 1. Where both are present, the decoded form is read. Label index:
-    0 to 248.
+    As distributed: `<split>_list.txt` with lines `train/001/M_00001.avi train/001/K_00001.avi 26`, labels 1 to 249;
+    in a test list 0 or nothing means no label. Decoded: `<split>_rgb_list.txt` and `<split>_depth_list.txt` with lines
+    `folder framecount label`, labels 0 to 248, folders relative to the root or absolute, frames `%06d.jpg` from 1. If
+    both are present, the decoded form is read. The label index is 0 to 248.
 
-    Modality "depth" gives the depth recording's grey pictures as frames: millimetres are not in the data.
-    Modality "flow" gives the RGB clip with its flow by OpenCV, an estimate kept in the cache (`with_flow`).
-    See `ClipList` for `strict` and `skipped`.
+    Modality "depth" gives the grey pictures of the depth recording as frames; the data hold no millimetres. Modality
+    "flow" gives the RGB clip with flow estimated by OpenCV and kept in the cache (`with_flow`). See `ClipList` for
+    `strict` and `skipped`.
     """
 
     def __init__(self, root: str | Path, split: str = "valid", modality: str = "rgb", *, strict: bool = True):
         self.root, self.split, self.modality = Path(root), split, modality
-        _check_one_of("split", split, ("train", "valid", "test"))
-        _check_one_of("modality", modality, MODALITIES)
+        check_one_of("split", split, ("train", "valid", "test"))
+        check_one_of("modality", modality, MODALITIES)
         decoded = self.root / f"{split}_{'depth' if modality == 'depth' else 'rgb'}_list.txt"
         distributed = self.root / f"{split}_list.txt"
         path, parse = (
@@ -172,10 +170,10 @@ class VideoClips(ClipList):
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """The names in a labels file, a label's index being its line; `JESTER_LABELS` where the file is absent.
+    """Read the names in a labels file, a label's index being its line; `JESTER_LABELS` if the file is absent.
 
     Raises:
-        ListError: if a line is blank, no text, or repeats another: every index below it would be in doubt.
+        ListError: if a line is blank, no text, or repeats another: every later index would be in doubt.
     """
     try:
         lines = read_lines(path, _JESTER_OBTAIN)
@@ -194,17 +192,12 @@ def read_labels(path: Path) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _check_one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
-
-
 def recorded(clips: str | Path) -> VideoClips | JesterClips | IsoGDClips:
-    """The clips at a path: the root of Jester or IsoGD, a video, a folder of frames, or a folder of either.
+    """Open the clips at a path: the root of Jester or IsoGD, a video, a folder of frames, or a folder of either.
 
-    A relative path begins at the top of the repository. What cannot be used of several is left out.
+    A relative path begins at the top of the repository. Of several clips, unusable ones are left out.
 
-    Raises FileNotFoundError if there is nothing at that path.
+    Raises FileNotFoundError if the path does not exist.
     """
     path = ROOT / Path(clips).expanduser()
     if not path.exists():

@@ -1,12 +1,14 @@
-"""What can be wrong with a clip or a list: every error names the file, the line and what to do about it."""
+"""Errors of clips and lists: each names the file, the line and what to do about it."""
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
 class ClipError(ValueError):
     """A clip or a list that cannot be used; `path` and `line` say where, `reason` says why.
 
-    One message as the only positional argument, so that it survives the way from a worker process.
+    The message is the only positional argument, so that the error can be pickled in a worker process.
     """
 
     def __init__(self, reason: str, *, path: Path | str | None = None, line: int | None = None):
@@ -16,20 +18,41 @@ class ClipError(ValueError):
 
 
 class DamagedClipError(ClipError):
-    """A clip whose file is there but is not whole, or is not what its name says."""
+    """A file that is there but incomplete, damaged, or not what its name says."""
 
 
 class OversizedClipError(ClipError):
-    """A clip too large to be decoded with care; refused before its memory is asked for."""
+    """A clip beyond the size limits; refused before its memory is allocated."""
 
 
 class MissingClipError(ClipError, FileNotFoundError):
-    """A file, a folder or a frame that is not there."""
+    """A missing file, folder or frame."""
 
 
 class ClipAccessError(ClipError, PermissionError):
-    """A file or folder that is there and may not be read."""
+    """A file or folder without permission to read it."""
 
 
 class ListError(ClipError):
-    """A line of a list or of a labels file that cannot be understood or believed."""
+    """A line of a list or of a labels file that cannot be parsed or contradicts another."""
+
+
+def check_one_of(name: str, value: str, known: Iterable[str]) -> None:
+    """Raise ValueError unless the value of the argument `name` is one of the known ones."""
+    if value not in known:
+        raise ValueError(f"{name} must be one of {', '.join(known)}; got {value!r}")
+
+
+@contextmanager
+def access_errors(path: Path, *, missing: str = "is missing; check the path") -> Iterator[None]:
+    """Turn what the operating system raises when `path` is opened or listed into a ClipError that names it."""
+    try:
+        yield
+    except ClipError:
+        raise
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingClipError(missing, path=path) from error
+    except PermissionError as error:
+        raise ClipAccessError("may not be read; ask for access to it", path=path) from error
+    except IsADirectoryError as error:
+        raise DamagedClipError("is a folder where a file was expected; check the path", path=path) from error

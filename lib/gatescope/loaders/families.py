@@ -1,4 +1,4 @@
-"""Twelve classes in four families: two told apart inside a frame, two by nothing but the order of the frames."""
+"""PermutationFamilies: twelve classes in four families, two visible in one frame, two only in the order of frames."""
 
 from operator import index as whole
 
@@ -8,7 +8,8 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gatescope.loaders.rendered.gestures import SPLITS
+from gatescope.loaders.errors import check_one_of
+from gatescope.loaders.rendered.clips import SPLITS
 
 FAMILIES = ("notched bar", "open ring", "sweep", "ramp")
 VARIANTS = (
@@ -18,7 +19,7 @@ VARIANTS = (
 )
 FAMILY_OF = np.repeat(np.arange(4), 3)  # of each class
 TEMPORAL = np.array([False, False, True, True])  # of each family
-# In sixteenths of a picture's side, as all lengths below: how far a shape reaches from its place, up and sideways.
+# In sixteenths of a picture's side, as all lengths below: how far a shape extends from its centre, up and sideways.
 _REACH = np.array([(5.0, 1.0), (4.5, 4.5), (2.0, 6.5), (3.5, 3.5)])
 _NOTCHES = (-3.0, 0.0, 3.0)  # down from the bar's middle
 _GAPS = ((-1, 0), (0, 1), (1, 0))  # down and to the right
@@ -31,29 +32,28 @@ class PermutationFamilies(Dataset):
     """Pairs of a clip (1, T, H, W), a shape of brightness 1 on 0 in white noise, and its label, 0 to 11.
 
     Each of the four `FAMILIES` has three classes. A bar with a notch and a ring with a gap stand still, and every
-    frame shows which of three it is. In the other two a blob sweeps to the right, or a disc brightens from 0 to 1, and
-    the three classes are the same frames, noise included, in another order:
+    frame shows the class. In the other two a blob sweeps to the right, or a disc brightens from 0 to 1, and the three
+    classes are the same frames, noise included, in another order:
 
     - forward: 0 1 2 3 4 5 6 7
     - backward: 7 6 5 4 3 2 1 0
     - interleaved: the first half and the second half by turns, 0 4 1 5 2 6 3 7
 
-    So what does not see the frames' order cannot tell those three apart, whatever else it does: it is right for one in
-    three. A temporal kernel of 3 frames can, from any place of a clip: all its windows rise, all fall, or all turn.
-    The shapes, their sizes and these orders are our choice.
+    A model that ignores the order of frames is right for one in three of those. A temporal kernel of 3 frames can
+    separate them anywhere in a clip: all its windows rise, all fall, or all turn. Shapes, sizes and orders are our
+    choice.
 
-    Where the shape is, the same in all frames, and the noise depend on (split, seed, index) alone, not on the label
-    or on `num_clips`. Every 12 clips hold each label once. `noise` is the standard deviation of a pixel's.
+    Noise and position, which is the same in all frames, depend on (split, seed, index) alone, not on the label or on
+    `num_clips`. Every 12 clips hold each label once. `noise` is the standard deviation of each pixel's noise.
 
     Raises:
-        ValueError: if an argument is out of range; 3 frames and 12 px are the least that hold the classes.
+        ValueError: if an argument is out of range; the classes need at least 3 frames and 12 px.
     """
 
     def __init__(
         self, split: str, num_clips: int, seed: int = 0, *, size: int = 16, num_frames: int = 8, noise: float = 0.15
     ):
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
+        check_one_of("split", split, SPLITS)
         if num_clips < 0 or seed < 0 or size < 12 or num_frames < 3 or not 0 <= noise < np.inf:
             raise ValueError(
                 "needed num_clips >= 0, seed >= 0, size >= 12 px, num_frames >= 3 and noise >= 0; "
@@ -73,12 +73,10 @@ class PermutationFamilies(Dataset):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Float32[Tensor, "1 time height width"], int]:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"clip {index} of {len(self)} {self.split} clips")
         return self.x[index], int(self.labels[index])
 
     def clip(self, index: int, label: int) -> Float32[np.ndarray, "time height width"]:
-        """What clip `index` shows, or would show were `label` its label."""
+        """Return the frames of clip `index` as they are, or would be, with this label."""
         family, variant = divmod(label, 3)
         rng = np.random.default_rng([self.seed, SPLITS.index(self.split), _FRAMES, index])
         margin = np.ceil(_REACH[family] * self.size / 16)
@@ -104,7 +102,7 @@ def _picture(
     right: Float[np.ndarray, " width"],
     phase: Float[np.ndarray, "time 1 1"],
 ) -> np.ndarray:
-    """The shape without noise, from how far each pixel lies from its place; of the temporal families in order."""
+    """Return the shape without noise from each pixel's distance to it; temporal families in forward order."""
     radius = np.hypot(down, right)
     match family:
         case 0:
@@ -120,7 +118,7 @@ def _picture(
 
 
 def _order(variant: int, num_frames: int) -> Int64[np.ndarray, " time"]:
-    """The number of the frame that comes at each moment."""
+    """Return the number of the frame shown at each time."""
     forward = np.arange(num_frames)
     if variant == 2:
         return np.argsort(forward % ((num_frames + 1) // 2), kind="stable")

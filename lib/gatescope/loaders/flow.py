@@ -5,7 +5,6 @@ import warnings
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
@@ -21,14 +20,15 @@ _MIN_SIDE_PX = 16  # below it OpenCV 5 refuses frames or crashes on them
 def optical_flow(
     frames: UInt8[np.ndarray, "time height width 3"],
 ) -> Float32[np.ndarray, "time-1 height width 2"]:
-    """Flow between consecutive frames in px/frame, x then y: what is at p in frame t is at p + flow in t+1.
+    """Estimate flow between consecutive frames in px/frame, x then y: what is at p in frame t is at p + flow in t+1.
 
-    An estimate (OpenCV's DIS, medium preset), not a measurement: on rendered clips whose hand moves 6 px a
-    frame its end-point error on the hand is 3 to 5 px. Rendered clips carry their exact flow; use this for
-    recordings.
+    By OpenCV's DIS, medium preset. On rendered clips whose hand moves 6 px per frame its end-point error on the hand
+    is 3 to 5 px. Rendered clips carry their exact flow; use this for recordings.
     """
     if min(frames.shape[1:3]) < _MIN_SIDE_PX:
         raise ValueError(f"flow needs frames of {_MIN_SIDE_PX} px or more a side; got {frames.shape[1:3]}")
+    import cv2  # takes 0.15 s, and most clips need no estimate
+
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
     flow = np.empty((len(grey) - 1, *frames.shape[1:3], 2), np.float32)
     estimator = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -38,14 +38,16 @@ def optical_flow(
 
 
 def with_flow(clip: Clip, folder: Path = CACHE / "flow") -> Clip:
-    """The clip with its flow: its own where it has one, else the estimate, kept in `folder` for next time.
+    """Return the clip with its own flow or, if it has none, the estimate, which is kept in `folder`.
 
-    An entry is found by the hash of the frames, the algorithm and OpenCV's version, and believed only if its
-    checksum holds; a damaged one is computed again and replaced. Processes may share the folder. Nothing is
-    ever removed from it: an entry takes 8 bytes per pixel and frame.
+    An entry's key is the hash of the frames, the algorithm and OpenCV's version. An entry whose checksum is wrong is
+    computed again and replaced. Processes may share the folder. Entries are never removed; each takes 8 bytes per
+    pixel and frame.
     """
     if clip.flow is not None:
         return clip
+    import cv2
+
     key = hashlib.sha256(f"{ALGORITHM} {cv2.__version__} {clip.frames.shape}".encode())
     key.update(np.ascontiguousarray(clip.frames))
     path = Path(folder) / f"{key.hexdigest()}.flow"
@@ -58,7 +60,7 @@ def with_flow(clip: Clip, folder: Path = CACHE / "flow") -> Clip:
             with atomic_write(path) as temporary:
                 temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
         except OSError as error:
-            # The flow is right all the same; only the next reader has to wait for it again.
+            # The flow is right; only the next reader has to wait for it again.
             warnings.warn(f"flow is not kept in {folder}: {error}; name another folder", stacklevel=2)
     return replace(clip, flow=flow)
 
@@ -71,5 +73,5 @@ def _load(path: Path, shape: tuple[int, int, int, int]) -> Float32[np.ndarray, "
     digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
     if hashlib.sha256(payload).digest() != digest:
         return None
-    # A copy: bytes cannot be written to, and a clip's arrays can.
+    # A copy, so that it can be written to like a clip's other arrays.
     return np.frombuffer(payload, "<f4").reshape(shape).astype(np.float32)

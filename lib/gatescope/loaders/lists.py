@@ -15,6 +15,7 @@ from gatescope.loaders.errors import (
     DamagedClipError,
     ListError,
     MissingClipError,
+    access_errors,
 )
 from gatescope.loaders.reading import numbered_frames, read_frames
 
@@ -33,13 +34,11 @@ class Entry:
 class ClipList(ABC):
     """Clips named by a list file, decoded only when indexed or iterated over.
 
-    `strict=True` raises a `ClipError` at the first fault: of the list and of missing clips when the list is
-    read (by listing folders, no clip is opened), of a clip's content when the clip is. `strict=False` leaves
-    the faulty out and says so in `skipped`, pairs of (where, reason): list faults and missing clips at once;
-    a clip whose content is bad once it is met. Iterating passes it over; indexing raises, since an index must
-    give its own clip; `check` reads everything once and drops what cannot be used, after which every index
-    works. What a worker process meets is reported in its copy only: call `check` before handing the clips to
-    workers.
+    `strict=True` raises a `ClipError` at the first fault: faults of the list and missing clips when the list is read
+    (folders are listed, no clip is opened), faults of a clip's content when the clip is read. `strict=False` leaves
+    faulty clips out and records them in `skipped`, pairs of (where, reason). Iterating skips a clip whose content is
+    bad; indexing raises. `check` reads every clip once and drops the unusable ones; after it every index works. Call
+    it before handing the clips to worker processes, which report faults to their own copy only.
     """
 
     def __init__(self, entries: list[Entry], skipped: list[tuple[str, str]], *, strict: bool):
@@ -64,7 +63,7 @@ class ClipList(ABC):
             yield clip
 
     def check(self) -> list[tuple[str, str]]:
-        """All that was skipped, once every clip has been read and the unusable ones dropped from the list."""
+        """Read every clip, drop the unusable ones from the list, and return all that was skipped."""
         usable = []
         for entry in self.entries:
             try:
@@ -80,7 +79,7 @@ class ClipList(ABC):
     def _read(self, entry: Entry) -> Clip: ...
 
     def _read_numbered(self, entry: Entry, fps: float) -> Clip:
-        """The clip in a folder of colour frames numbered from 1, as many as the list states where it does."""
+        """Read a folder of colour frames numbered from 1, as many as the list states, if it states a number."""
         numbered = numbered_frames(entry.path)
         last = entry.num_frames or max(numbered)
         missing = last - sum(1 <= number <= last for number in numbered)
@@ -112,7 +111,7 @@ class ClipList(ABC):
 def read_entries(
     path: Path, parse: Callable[[str, int], Entry], *, obtain: str, strict: bool
 ) -> tuple[list[Entry], list[tuple[str, str]]]:
-    """The entries of a list file and, where not strict, the lines skipped. Blank lines carry nothing.
+    """Return the entries of a list file and, if not strict, the lines skipped. Blank lines are ignored.
 
     Raises:
         ClipError: if the file cannot be read, or (strict) `parse` refuses a line.
@@ -139,30 +138,24 @@ def read_entries(
 
 
 def as_skipped(error: ClipError) -> tuple[str, str]:
-    """Where and why, as `ClipList.skipped` holds it."""
+    """Return the place and the reason, as `ClipList.skipped` holds them."""
     return str(error.path) if error.line is None else f"{error.path}, line {error.line}", error.reason
 
 
 def read_lines(path: Path, obtain: str) -> list[str]:
-    """The lines of a text file without surrounding spaces; what is not UTF-8 becomes U+FFFD.
+    """Return the lines of a text file without surrounding spaces; bytes that are not UTF-8 become U+FFFD.
 
     Raises:
-        MissingClipError, ClipAccessError: if the file is missing or closed; `obtain` says where to get it.
+        MissingClipError, ClipAccessError: if the file is missing or may not be read; `obtain` says where to get it.
     """
-    try:
+    with access_errors(path, missing=f"is missing; {obtain}"):
         content = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingClipError(f"is missing; {obtain}", path=path) from error
-    except PermissionError as error:
-        raise ClipAccessError("may not be read; ask for access to it", path=path) from error
-    except IsADirectoryError as error:
-        raise ListError("is a folder; a list was expected", path=path) from error
-    # Not splitlines, which also breaks at control characters and would shift the numbers of all lines below.
+    # Not splitlines: it also breaks at control characters, which would shift all following line numbers.
     return [line.strip(" \t\r") for line in content.decode("utf-8-sig", errors="replace").split("\n")]
 
 
 def _repeated(entries: list[Entry], path: Path) -> dict[Path, ListError]:
-    """The clips named more than once, each with its error: nobody can tell which of their lines is right."""
+    """Return the clips named more than once, each with its error: it is unknown which of their lines is right."""
     lines: dict[Path, list[int]] = {}
     for entry in entries:
         lines.setdefault(entry.path, []).append(entry.line)
@@ -176,7 +169,7 @@ def _repeated(entries: list[Entry], path: Path) -> dict[Path, ListError]:
 
 
 def _present(entries: list[Entry], fault: Callable[[ClipError], None]) -> list[Entry]:
-    """Entries whose file or folder is there, told by listing each parent folder once."""
+    """Return the entries whose file or folder exists; each parent folder is listed once."""
     listings: dict[Path, set[str] | ClipError] = {}
     present = []
     for entry in entries:

@@ -1,25 +1,25 @@
-"""read_bvh: motion capture in BVH files, as places of joints, and as the 17 joints the pose machine knows."""
+"""read_bvh: motion capture from BVH files, as positions of all joints or of the 17 joints of the pose machine."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Float64
 
 from gatescope.loaders.bvh import BvhFile, BvhJoint
-from gatescope.loaders.errors import ClipAccessError, MissingClipError, OversizedClipError
+from gatescope.loaders.errors import OversizedClipError, access_errors
 from gatescope.loaders.video import MAX_CLIP_BYTES
-from rendered_people.body_motion import BodyMotion, resample_joints, with_steady_bones
+from rendered_people.body_motion import BodyMotion, with_steady_bones
 from rendered_people.skeleton import JOINT_NAMES
 
-CMU_UNIT_MM = 25.4 / 0.45  # of the CMU database's files, by its own questions and answers: inches, scaled by 0.45
-_PLAUSIBLE_MM = (700, 2600)  # bodies from a small child to the tallest, ankle to crown
+CMU_UNIT_MM = 25.4 / 0.45  # unit of the CMU database's files, by its own FAQ: inches, scaled by 0.45
+_PLAUSIBLE_MM = (700, 2600)  # ankle to crown, from a small child to the tallest person
 _STEP_VALUES = 1 << 17  # joints times frames whose rotations are held at a time
 
-# The 17 joints by the names of both conversions of the CMU database; the first that a file has is taken. "Head end"
-# is the End Site of Head. The names left and right stand for the person's own, the same in both.
+# Names of the 17 joints in both conversions of the CMU database; the first name that a file has is taken. "Head end"
+# is the End Site of Head. Left and right are the person's own in both.
 _TRUNK = {"pelvis": ("Hips",), "thorax": ("Neck1", "Neck"), "neck": ("Head",), "head": ("Head end",)}
 _DIALECTS = (
     # For MotionBuilder. Its LeftShoulder is the clavicle.
@@ -33,9 +33,9 @@ _DIALECTS = (
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Mocap:
-    """A recorded motion: where each joint of a hierarchy is in each frame.
+    """A recorded motion: the position of every joint of a hierarchy in every frame.
 
-    World axes are the file's, by custom y up and right-handed. End Sites are joints too: "Head end" is Head's.
+    World axes are the file's, by convention y up and right-handed. End Sites are joints too: "Head end" is Head's.
     """
 
     names: tuple[str, ...]
@@ -44,24 +44,20 @@ class Mocap:
     fps: float  # frames per second
     source: str  # the file's path
 
-    def resampled(self, fps: float) -> "Mocap":
-        """The motion at another frame rate, from its first frame on; see `resample_joints`."""
-        return replace(self, joints=resample_joints(self.joints, self.parents, self.fps, fps), fps=fps)
-
     def body(self) -> BodyMotion:
-        """The 17 joints of `JOINT_NAMES`, taken from those that lie nearest to what Human3.6M means by them.
+        """Return the 17 joints of `JOINT_NAMES`, each the nearest match of the file's joints to Human3.6M's.
 
-        Of the CMU conversions: pelvis is Hips; spine the first joint above it that moves (Spine or Chest); thorax
-        the base of the neck, between the shoulders (Neck1, or Neck where there is none); neck the base of the
-        skull (Head), where Human3.6M has a place nearer to the nose; head the crown (the End Site of Head). Hips,
-        knees, ankles, shoulders, elbows and wrists are the joints themselves.
+        In the CMU conversions: pelvis is Hips; spine the first joint above it that moves (Spine or Chest); thorax
+        the base of the neck, between the shoulders (Neck1, or Neck if there is none); neck the base of the skull
+        (Head), which Human3.6M places nearer to the nose; head the crown (the End Site of Head). Hips, knees, ankles,
+        shoulders, elbows and wrists are the joints themselves.
 
-        Between spine, thorax and shoulders lie further joints, so that these bones would change their length: each
-        keeps its mean (`with_steady_bones`), which moves the arms of CMU's subject 131 by 5 mm on average.
+        Further joints lie between spine, thorax and shoulders, so these bones would change their length. Each gets
+        its mean length (`with_steady_bones`), which moves the arms of CMU's subject 131 by 5 mm on average.
 
         Raises:
-            LookupError: if the joints have the names of neither conversion.
-            ValueError: if the body would be no person's size: the file's unit is another.
+            LookupError: if the joint names are those of neither conversion.
+            ValueError: if the body has no person's size, so that the unit must be wrong.
         """
         places = {name: place for place, name in enumerate(self.names)}
         missing = []
@@ -89,16 +85,16 @@ class Mocap:
 
 
 def read_bvh(path: str | Path, *, unit_mm: float = CMU_UNIT_MM) -> Mocap:
-    """The motion in a BVH file: any hierarchy, any order and number of channels.
+    """Read the motion in a BVH file: any hierarchy, any order and number of channels.
 
-    A position channel takes the place of that coordinate of the joint's offset, as most programs write it; the
-    original description is silent on joints that have both. Rotation channels are degrees, applied in the file's
-    order, each about an axis that the ones before have turned.
+    A position channel replaces that coordinate of the joint's offset, as most programs write it; the original
+    description is silent on joints that have both. Rotation channels are degrees, applied in the file's order, each
+    about an axis that the ones before have turned.
 
     Args:
         path: the file.
-        unit_mm: millimetres per unit of length, which the format does not state. The default is that of the CMU
-            database's conversions; `Mocap.body` refuses a body that has no person's size.
+        unit_mm: millimetres per unit of length, which the format does not state; by default that of the CMU
+            database's conversions.
 
     Raises:
         ClipError: one of its kinds, naming file and line: missing, not accessible, malformed, too large.
@@ -106,23 +102,16 @@ def read_bvh(path: str | Path, *, unit_mm: float = CMU_UNIT_MM) -> Mocap:
     path = Path(path)
     if not (math.isfinite(unit_mm) and 0 < unit_mm <= 1e6):
         raise ValueError(f"unit_mm must be the millimetres per unit, above 0; got {unit_mm}")
-    try:
-        with path.open("rb") as file:
-            bvh = BvhFile(file, path)
-            shape = (bvh.num_frames, len(bvh.joints), 3)
-            if 4 * math.prod(shape) > MAX_CLIP_BYTES:
-                reason = f"{shape[0]} frames of {shape[1]} joints exceed {MAX_CLIP_BYTES >> 20} MiB; cut the file"
-                raise OversizedClipError(reason, path=path)
-            joints, start = np.empty(shape, np.float32), 0
-            for rows in bvh.rows():
-                forward_kinematics(bvh.joints, rows, out=joints[start : start + len(rows)])
-                start += len(rows)
-    except FileNotFoundError as error:
-        raise MissingClipError("is missing; check the path", path=path) from error
-    except PermissionError as error:
-        raise ClipAccessError("may not be read; ask for access to it", path=path) from error
-    except IsADirectoryError as error:
-        raise MissingClipError("is a folder; a BVH file was expected", path=path) from error
+    with access_errors(path), path.open("rb") as file:
+        bvh = BvhFile(file, path)
+        shape = (bvh.num_frames, len(bvh.joints), 3)
+        if 4 * math.prod(shape) > MAX_CLIP_BYTES:
+            reason = f"{shape[0]} frames of {shape[1]} joints exceed {MAX_CLIP_BYTES >> 20} MiB; cut the file"
+            raise OversizedClipError(reason, path=path)
+        joints, start = np.empty(shape, np.float32), 0
+        for rows in bvh.rows():
+            forward_kinematics(bvh.joints, rows, out=joints[start : start + len(rows)])
+            start += len(rows)
     joints *= np.float32(unit_mm)
     return Mocap(
         names=tuple(joint.name for joint in bvh.joints),
@@ -138,11 +127,11 @@ def forward_kinematics(
     rows: Float64[np.ndarray, "time channels"],
     out: Float32[np.ndarray, "time joints 3"],
 ) -> None:
-    r"""Fill `out` with where the joints are in the world, in the file's unit, from rows of channel values.
+    r"""Fill `out` with the positions of the joints in the world, in the file's unit, from rows of channel values.
 
-    Of joint j with parent i, whose frame is turned by R_i and placed at p_i:
+    For joint j with parent i, whose frame is rotated by R_i and located at p_i:
     $$p_j = p_i + R_i \, l_j \quad (1) \qquad R_j = R_i \, Q_1 Q_2 \dots \quad (2)$$
-    where l_j is the offset, or the position channels in its place, and Q_k the turn of the k-th rotation channel.
+    where l_j is the offset, or the position channels in its place, and Q_k the rotation of the k-th rotation channel.
     """
     step = max(1, _STEP_VALUES // len(joints))
     for start in range(0, len(rows), step):
@@ -176,13 +165,13 @@ def _place(joints, rows, out):
 
 
 def _names_of(joint: str, dialect: dict[str, str]) -> tuple[str, ...]:
-    """The names under which a file may have one of the 17 joints, the preferred one first."""
+    """Return the names that one of the 17 joints may have in a file, the preferred one first."""
     side, _, part = joint.rpartition(" ")
     return (side.title() + dialect[part],) if part in dialect else _TRUNK[joint]
 
 
 def _height_mm(joints: Float32[np.ndarray, "17 3"]) -> float:
-    """The length from ankle to crown by way of the bones, whatever the pose."""
+    """Return the length of the bones from ankle to crown, which does not depend on the pose."""
     ways = [("right ankle", "right knee", "right hip"), ("pelvis", "spine", "thorax", "neck", "head")]
     lengths = [
         np.linalg.norm(np.diff(joints[[JOINT_NAMES.index(name) for name in way]], axis=0), axis=1).sum() for way in ways

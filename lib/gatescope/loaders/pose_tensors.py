@@ -1,4 +1,4 @@
-"""Clips of a whole body as training examples: pixels in, poses relative to the pelvis out."""
+"""PoseTensors: clips of a whole body as training examples, frames and poses relative to the pelvis."""
 
 import numpy as np
 import torch
@@ -8,33 +8,27 @@ from torch.utils.data import Dataset
 
 from gatescope.loaders.tensors import Clips
 
-BOARD = 0.8  # side of what hides the body, as a part of the image's: little more than head or feet is left
-REACH = 0.1  # how far its centre may be from the image's, and so from the pelvis, in the same part
+BOARD = 0.8  # side of the board, in sides of the image: little more than head or feet stays visible
+REACH = 0.1  # distance of its centre from the image's, and so from the pelvis, at most, in sides of the image
 BOARD_GREY = 128
-SPAN = 3  # frames that it stays, on average
-_EVERY_EPOCH = 2**32 - 1  # in place of an epoch's number where nothing is drawn anew
+SPAN = 3  # mean number of frames that it stays
+_EVERY_EPOCH = 2**32 - 1  # in place of an epoch's number if nothing is drawn anew
 
 
 class PoseTensors(Dataset):
     """Pairs of a clip's frames (T, 3, H, W), in [-0.5, 0.5], and its poses (T, 17, 3), mm from the pelvis.
 
-    A grey board hides nearly all of the body in a part `hidden` of the frames, for spans of `SPAN` frames on average.
-    Where it stands depends on (seed, epoch, index) alone in training, else on (seed, index). With a `length` each clip
-    gives so many of its frames: from a random start in training, else its first. Poses stand in camera axes (x right,
-    y down, z away).
+    A grey board hides nearly all of the body in the fraction `hidden` of the frames, for `SPAN` frames on average. Its
+    position depends on (seed, epoch, index) alone in training, else on (seed, index). `length` is the number of frames
+    taken from each clip: from a random start in training, else the first. Poses are in camera axes (x right, y down, z
+    away).
     """
 
     def __init__(
-        self,
-        clips: Clips,
-        *,
-        hidden: float = 0.5,
-        length: int | None = None,
-        train: bool = False,
-        seed: int = 0,
+        self, clips: Clips, *, hidden: float = 0.5, length: int | None = None, train: bool = False, seed: int = 0
     ):
         if not 0 <= hidden < 1:
-            raise ValueError(f"hidden is the part of the frames with a board, from 0 to below 1; got {hidden}")
+            raise ValueError(f"hidden must be the fraction of frames with a board, from 0 to below 1; got {hidden}")
         self.clips, self.hidden, self.length = clips, hidden, length
         self.train, self.seed = train, seed
         # In shared memory, so that workers which outlive an epoch see the next one's number.
@@ -56,15 +50,15 @@ class PoseTensors(Dataset):
         return torch.from_numpy(np.ascontiguousarray(x)), torch.from_numpy(poses)
 
     def frames_hidden(self, index: int) -> Bool[np.ndarray, " time"]:
-        """In which frames of clip `index` the board stands."""
+        """Return True for the frames of clip `index` that show the board."""
         return self._draw(index)[2]
 
     def poses(self) -> Float32[np.ndarray, "frames 17 3"]:
-        """The poses of every frame of every clip, mm from the pelvis: what a network's scale is made of."""
+        """Return the poses of every frame of every clip, mm from the pelvis, to compute a network's scale."""
         return np.concatenate([_poses(self.clips[index]) for index in range(len(self))])
 
     def _draw(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Frames with the board before them, poses, and where the board stands, of the frames that are taken."""
+        """Return the frames taken, with the board drawn in, their poses, and which of them show the board."""
         clip = self.clips[index]
         rng = np.random.default_rng([self.seed, int(self._epoch), index])
         num_frames = len(clip.frames)

@@ -18,49 +18,42 @@ from gatescope.loaders.errors import (
     DamagedClipError,
     MissingClipError,
     OversizedClipError,
+    access_errors,
 )
 from gatescope.loaders.video import MAX_CLIP_BYTES, MAX_FRAME_PIXELS, VIDEO_SUFFIXES, read_video
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-DEFAULT_FPS = 12.0  # Jester's, for frames that do not say
+DEFAULT_FPS = 12.0  # Jester's, for frames without a rate of their own
 
 # All that Pillow raises over a damaged JPEG or PNG.
 _IMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)
 
 
-def read_clip(
-    path: str | Path | Shaped[np.ndarray, "..."],
-    depth_unit_mm: float | None = None,
-    *,
-    fps: float = DEFAULT_FPS,
-) -> Clip:
-    """The clip in a video file, a folder of frames, or an array.
+def read_clip(path: str | Path | Shaped[np.ndarray, "..."], depth_unit_mm: float | None = None) -> Clip:
+    """Read a clip from a video file, a folder of frames, or an array.
 
-    A video: mkv, webm, mp4, mov, avi or gif; see `read_video` for what of a damaged one is noticed. A folder:
-    its jpg and png files, ordered by the last number in each name (2 before 10); other files and hidden ones
-    are no frames, gaps in the numbers no fault. 16-bit grey PNGs are depth; 0 is no reading. An array: uint8
-    (T, H, W, 3) in RGB or (T, H, W) in grey; uint16 (T, H, W) is depth, as in a folder.
+    Video: mkv, webm, mp4, mov, avi or gif; `read_video` says which damage is noticed. Folder: jpg and png files,
+    ordered by the last number in each name (2 before 10); other and hidden files are ignored, gaps in the numbers
+    allowed. 16-bit grey PNGs are depth; 0 is no reading. Array: uint8 (T, H, W, 3) in RGB or (T, H, W) in grey;
+    uint16 (T, H, W) is depth, as in a folder. Folders and arrays get `DEFAULT_FPS`.
 
     Args:
-        path: where the clip is, or the array itself.
+        path: the clip's path, or the array itself.
         depth_unit_mm: millimetres per unit of a 16-bit frame (1 for Kinect, 0.125 for Intel's SR305).
-        fps: frames per second of a folder or array, which do not carry it; a video's own wins.
 
     Raises:
         ClipError: one of its kinds, naming the file: missing, damaged, not accessible, too large; depth
         without its unit, or a unit without depth. ValueError: if an array has another shape or type.
     """
     if isinstance(path, np.ndarray):
-        return _clip_from(path, "array", depth_unit_mm, fps)
+        return _clip_from(path, "array", depth_unit_mm)
     path = Path(path)
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
-    except PermissionError as error:
-        raise ClipAccessError("may not be read; ask for access to it", path=path) from error
     except OSError as error:
-        raise ClipAccessError(f"cannot be looked at ({error.strerror}); check the path", path=path) from error
+        raise ClipAccessError(f"cannot be accessed ({error.strerror}); check the path", path=path) from error
     if is_folder:
-        return _clip_from(read_frames(list(numbered_frames(path).values())), str(path), depth_unit_mm, fps)
+        return _clip_from(read_frames(list(numbered_frames(path).values())), str(path), depth_unit_mm)
     if not is_file:
         raise MissingClipError("is missing, or is neither a file nor a folder; check the path", path=path)
     if path.suffix.lower() not in VIDEO_SUFFIXES:
@@ -70,30 +63,21 @@ def read_clip(
         )
     if depth_unit_mm is not None:
         raise ClipError("depth_unit_mm is for 16-bit frames; this is a video: leave it out", path=path)
-    try:
-        path.open("rb").close()
-    except PermissionError as error:
-        raise ClipAccessError("may not be read; ask for access to it", path=path) from error
-    frames, own_fps = read_video(path)
-    return Clip(frames=frames, fps=own_fps or fps, source=str(path))
+    with access_errors(path), path.open("rb"):
+        frames, fps = read_video(path)
+    return Clip(frames=frames, fps=fps or DEFAULT_FPS, source=str(path))
 
 
 def numbered_frames(folder: Path) -> dict[int, Path]:
-    """The frame files of a folder by the last number in their names, in that order; at least one.
+    """Return the frame files of a folder by the last number in their names, in that order; at least one.
 
     Raises:
-        ClipError: if the folder is missing, closed or without frames, or a frame has no number of its own.
+        ClipError: if the folder is missing, not accessible or without frames, or a frame has no number of its own.
     """
-    try:
+    with access_errors(folder, missing="is no folder of frames; check the path"):
         files = [
             file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
         ]
-    except FileNotFoundError as error:
-        raise MissingClipError("the folder is missing; check the path", path=folder) from error
-    except PermissionError as error:
-        raise ClipAccessError("the folder may not be read; ask for access to it", path=folder) from error
-    except NotADirectoryError as error:
-        raise DamagedClipError("is no folder; a folder of frames was expected", path=folder) from error
     numbered: dict[int, Path] = {}
     for file in files:
         numbers = re.findall(r"\d+", file.stem, re.ASCII)
@@ -108,11 +92,10 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
 
 
 def read_frames(files: Sequence[Path]) -> Shaped[np.ndarray, "time ..."]:
-    """Image files decoded and stacked: (T, H, W, 3) uint8, or (T, H, W) uint16 where they are 16-bit grey.
+    """Decode and stack image files: (T, H, W, 3) uint8, or (T, H, W) uint16 if they are 16-bit grey.
 
     Raises:
-        ClipError: naming the file that is missing, damaged, too large, or of another size or depth than the
-        first.
+        ClipError: naming the file that is missing, damaged, too large, or differs from the first in size or depth.
     """
     frames = []
     for file in files:
@@ -136,14 +119,14 @@ def _read_image(file: Path) -> Shaped[np.ndarray, "height width ..."]:
         if not file.is_file():
             raise MissingClipError("the frame is missing or no file; fetch the clip again", path=file)
         with warnings.catch_warnings():
-            # Pillow warns from 89 million pixels on; we refuse far smaller pictures, before they are decoded.
+            # Pillow warns from 89 million pixels on; far smaller pictures are refused here, before decoding.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file, formats=("JPEG", "PNG")) as image:
                 if image.width * image.height > MAX_FRAME_PIXELS:
                     raise Image.DecompressionBombError(f"{image.width} x {image.height}")
                 if image.format == "JPEG":
                     return np.asarray(image.convert("RGB"))
-                image.verify()  # looks at PNG's checksums, as decoding does not, and uses the image up
+                image.verify()  # checks PNG's checksums, which decoding does not; the image must be reopened
         with Image.open(file, formats=("JPEG", "PNG")) as image:
             deep = image.mode.startswith("I")
             return np.asarray(image, dtype=np.uint16) if deep else np.asarray(image.convert("RGB"))
@@ -159,7 +142,7 @@ def _read_image(file: Path) -> Shaped[np.ndarray, "height width ..."]:
         raise DamagedClipError(f"the picture does not decode ({error}); fetch it again", path=file) from error
 
 
-def _clip_from(frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: float | None, fps: float) -> Clip:
+def _clip_from(frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: float | None) -> Clip:
     if frames.dtype == np.uint16 and frames.ndim == 3:
         if depth_unit_mm is None or not depth_unit_mm > 0:
             raise ClipError(
@@ -169,7 +152,7 @@ def _clip_from(frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: fl
             )
         depth = frames.astype(np.float32) * np.float32(depth_unit_mm)
         grey = np.repeat(depth_to_grey(depth)[..., None], 3, axis=-1)
-        return Clip(frames=grey, depth=depth, fps=fps, source=source)
+        return Clip(frames=grey, depth=depth, fps=DEFAULT_FPS, source=source)
     if depth_unit_mm is not None:
         reason = f"depth_unit_mm is for 16-bit frames; these are {frames.shape} {frames.dtype}: leave it out"
         raise ClipError(reason, path=source)
@@ -177,4 +160,4 @@ def _clip_from(frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: fl
         if frames.shape[2] in (3, 4):
             raise ValueError(f"an array of {frames.shape} reads as one colour frame; give (time, height, width, 3)")
         frames = np.repeat(frames[..., None], 3, axis=-1)
-    return Clip(frames=frames, fps=fps, source=source)
+    return Clip(frames=frames, fps=DEFAULT_FPS, source=source)

@@ -1,7 +1,6 @@
-"""Clips as training examples: a torch Dataset that any number of workers read alike."""
+"""Clips as training examples: a torch Dataset whose items do not depend on the number of workers."""
 
-from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -21,35 +20,15 @@ class Clips(Protocol):
 
 
 class ClipTensors(Dataset):
-    """Pairs of a clip's tensor (3, T, H, W), made by `to_batch`, and its label, from any sequence of clips.
+    """Pairs of a clip's tensor (3, T, H, W), made by `to_batch` with the settings `input`, and its label.
 
-    In training, frame jitter and crop depend on (seed, epoch, index) alone: the same with no worker or many,
-    in any order. Clips are opened where they are asked for, so no decoder ever crosses into a worker. Nothing
-    is flipped.
+    In training, frame jitter and crop depend on (seed, epoch, index) alone: the same with no worker or many, in any
+    order. Clips are opened where they are read, so no decoder is passed to a worker. Nothing is flipped.
     """
 
-    def __init__(
-        self,
-        clips: Clips,
-        *,
-        num_frames: int,
-        size: int,
-        mean: Sequence[float],
-        modality: str = "rgb",
-        clip_mean: float = 0.0,
-        train: bool = False,
-        seed: int = 0,
-    ):
-        self.clips = clips
-        self.input = {
-            "num_frames": num_frames,
-            "size": size,
-            "mean": tuple(mean),
-            "modality": modality,
-            "clip_mean": clip_mean,
-        }
-        self.train = train
-        self.seed = seed
+    def __init__(self, clips: Clips, *, train: bool = False, seed: int = 0, **input: Any):
+        self.clips, self.input = clips, input
+        self.train, self.seed = train, seed
         # In shared memory, so that workers which outlive an epoch see the next one's number.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 

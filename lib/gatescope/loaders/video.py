@@ -1,4 +1,4 @@
-"""Frames of a video file, decoded whole or refused."""
+"""Decode the frames of a video file, all of them or none."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,20 +16,19 @@ MAX_CLIP_BYTES = 1 << 31  # of decoded frames
 
 # Containers that hold their own frames, not playlists, which make FFmpeg open other files.
 _CONTAINERS = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,gif"
-# Codecs whose packets need not each show a frame.
+# Codecs with packets that show no frame.
 _HIDING_CODECS = ("vp8", "vp9", "av1")
-# What is missing at the end of a container, in frames, before it counts as cut off.
+# Frames that may be missing at the end of a container before it counts as cut off.
 _END_TOLERANCE = 0.75
 
 
 def read_video(path: Path) -> tuple[UInt8[np.ndarray, "time height width 3"], float | None]:
-    """RGB frames of a video file and its frames per second, None where the file does not say.
+    """Return the RGB frames of a video file and its frames per second, None if the file does not state them.
 
-    A video that was cut off is told by what its container promised: the number of frames (mp4, avi), size and
-    duration (mkv, webm), blocks in good order up to a closing byte (gif). What cannot be told: a stream
-    recorded live, whose header promises nothing, from a whole one; damage that still decodes, since neither
-    H.264 nor GIF carries a checksum; a GIF two of whose images merged, since it does not state how many it
-    has.
+    A truncated video is detected by what its container promises: the number of frames (mp4, avi), size and duration
+    (mkv, webm), an intact sequence of blocks up to a closing byte (gif). Not detectable: truncation of a stream
+    recorded live, whose header promises nothing; damage that still decodes, since neither H.264 nor GIF has
+    checksums; two merged images of a GIF, which does not state their number.
 
     Raises:
         DamagedClipError: if it does not open, a frame does not decode, or frames are missing at the end.
@@ -40,12 +39,12 @@ def read_video(path: Path) -> tuple[UInt8[np.ndarray, "time height width 3"], fl
 
 
 def read_video_frames(path: Path, numbers: Sequence[int], fps: float) -> UInt8[np.ndarray, "time height width 3"]:
-    """The RGB frames of these rising numbers, the first is 0, of a video of one constant rate, which `fps` states.
+    """Return the RGB frames of these ascending numbers, from 0, of a video with the constant rate `fps`.
 
-    Decoding starts at the last key frame before them: for a few frames of a long video.
+    Decoding starts at the last key frame before them, which is fast for a few frames of a long video.
 
     Raises:
-        DamagedClipError: if the video does not open, has another rate or no frame of a number, or one does not decode.
+        DamagedClipError: if the video does not open, has another rate, lacks a frame, or one does not decode.
         OversizedClipError: if the frames exceed MAX_FRAME_PIXELS or MAX_CLIP_BYTES.
     """
     frames: list[np.ndarray] = []
@@ -70,9 +69,9 @@ def read_video_frames(path: Path, numbers: Sequence[int], fps: float) -> UInt8[n
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """A video file and its first video stream; what goes wrong while it is open is a fault of the file's."""
+    """Open a video file and its first video stream; errors while it is open become DamagedClipErrors."""
     options = {
-        "err_detect": "explode",  # an error is an error, not a frame made up from others
+        "err_detect": "explode",  # no concealment of damaged frames
         "protocol_whitelist": "file",
         "format_whitelist": _CONTAINERS,
         "max_pixels": str(MAX_FRAME_PIXELS),
@@ -140,21 +139,21 @@ def _upright(decoded: list[av.VideoFrame], path: Path) -> Iterator[UInt8[np.ndar
     for frame in decoded:
         if frame.is_corrupt:
             raise DamagedClipError(f"frame at {frame.time} s is damaged; fetch the video again", path=path)
-        # Phones store upright recordings lying down, with the angle to turn them by.
+        # Phones store upright recordings rotated, with the angle to turn them by.
         yield np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
 
 
 def _count_gif_images(content: bytes) -> int:
-    """The images of a GIF up to its closing byte, 0 where a block is out of place or cut off.
+    """Return the number of images of a GIF up to its closing byte, 0 if a block is misplaced or cut off.
 
-    FFmpeg looks for the next block it knows and leaves out what lies between, without a word.
+    FFmpeg skips to the next block it knows without reporting what it left out.
     """
     try:
         place, num_images = 13 + _colour_table(content[10]), 0
         while content[place] != 0x3B:  # the closing byte
             if content[place] == 0x2C:  # an image
                 if not num_images and content[place + 1 : place + 9] != bytes(4) + content[6:10]:
-                    return 0  # the first must fill the screen, or nothing would vouch for the screen's size
+                    return 0  # the first must fill the screen, or the screen's size could not be trusted
                 num_images += 1
                 place += 11 + _colour_table(content[place + 9])
             elif content[place] == 0x21:  # an extension
@@ -170,17 +169,17 @@ def _count_gif_images(content: bytes) -> int:
 
 
 def _promised_matroska_bytes(path: Path) -> int:
-    """The size a Matroska file should have by the size of its segment, 0 where it leaves that open.
+    """Return the size a Matroska file should have by the size of its segment, 0 if it does not state it.
 
-    The duration alone does not tell: frames are stored out of order, so the last ones cut off need not end
-    the clip.
+    The duration alone is not enough: frames are stored out of order, so the last ones in the file may not be the last
+    in time.
     """
     with open(path, "rb") as file:
         head = file.read(4096)
     place = head.find(bytes.fromhex("18538067")) + 4  # the segment's identifier
     if place < 4 or place >= len(head) or head[place] == 0:
         return 0
-    length = 9 - head[place].bit_length()  # of the size, told by its leading zeros
+    length = 9 - head[place].bit_length()  # of the size field, encoded by its leading zeros
     value = int.from_bytes(head[place : place + length], "big") & ~(1 << 7 * length)
     return 0 if value == (1 << 7 * length) - 1 else place + length + value
 

@@ -1,4 +1,4 @@
-"""The embedded clips: people who exist nowhere, performing Jester's 27 gestures or walking before a camera."""
+"""Rendered clips: computed people who perform Jester's 27 gestures or walk before a camera."""
 
 from gatescope.loaders.rendered.bodies import BodyClips
 from gatescope.loaders.rendered.gestures import SyntheticGestures

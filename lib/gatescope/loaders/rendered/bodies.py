@@ -1,49 +1,31 @@
-"""BodyClips: rendered clips of a whole body in motion, with the exact place of its 17 joints."""
+"""BodyClips: rendered clips of a whole body in motion, with the exact positions of its 17 joints."""
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
-from operator import index as whole
 
 import numpy as np
-from torch.utils.data import Dataset
 
 from gatescope.loaders.clip import Clip
-from gatescope.loaders.rendered.gestures import MAX_SIZE, SPLITS
-from rendered_people import whole_body
+from gatescope.loaders.rendered.clips import RenderedClips
 from rendered_people.body_motion import BodyMotion
-from rendered_people.drawing import Actors, Images, LightMap, detail_of, draw
-from rendered_people.gaits import gait
-from rendered_people.person import random_person
-from rendered_people.scene import Camera, Scene, backdrop, random_scene
-from rendered_people.textures import TEXTURE_BOXES, head_textures
 
-MOST_YAW = 1.2  # rad, between where the body faces at mid-clip and the camera
-VIEW_MM = 2400.0  # side of the square seen at the pelvis's depth
-MARGIN = 1.08  # of a view that had to be widened, for hands and feet
-DISTANCE_MM = (3600.0, 5200.0)  # from the camera to the pelvis
-DIFFICULTY = 0.5  # of light, backdrop and sensor, as the gestures have it by default
-LIGHT_MAP = LightMap(centre=(0.0, 0.0, 0.0), half=1152.0, cell=24.0, far=3000.0)
-_BOXES = np.concatenate([[whole_body.SUIT_BOX] * 2, TEXTURE_BOXES[2:]])
-# One stream of random numbers for each thing a clip is made of, so that one can change without the others.
+# One stream of random numbers for each ingredient of a clip, so that one can change without the others.
 _PERSON, _MOTION, _SCENE, _PAINT = range(4)
 
 
-class BodyClips(Dataset):
+class BodyClips(RenderedClips):
     """Rendered clips of people walking, or of given motions, none of them from a video.
 
-    Clip i is a function of (seed, split, i, size, num_frames, fps) and of what the motions hold alone. Every clip is
-    performed by a person of its own, so that nobody appears in two splits. Without `motions` each clip is a gait of
-    its own (`gaits.gait`); with them it is a part of one, resampled to `fps`: which motions are for training and which
-    for testing is then the caller's to say.
+    Clip i is a function of (seed, split, i, size, num_frames, fps) and of the motions alone. Every clip has a person of
+    its own, so that nobody appears in two splits. Without `motions` each clip is a gait of its own (`gaits.gait`); with
+    them it is a part of one, resampled to `fps`, and the caller decides which motions are for training.
 
-    The camera stands within `MOST_YAW` of where the body faces at mid-clip and follows the pelvis, which is always at
-    the image's centre and at one distance. It sees a square of 2.4 m there: sizes can be told. Where a motion reaches
-    further, the clip's square is as large as it takes. `joints_2d` and `joints_3d` are exact; a frame's exposure is
-    short, so that nothing is blurred.
+    The camera follows the pelvis, which is always at the image's centre and at one distance, so that sizes can be told
+    (`render_body`). `joints_2d` and `joints_3d` are exact; a frame's exposure is short, so that nothing is blurred.
 
     People wear a marked suit: right limbs red, left limbs green, trunk blue. In a picture of a few dozen pixels a grey
-    body seen from the front and its mirror image, limbs exchanged, look the same; the suit says which it is.
+    body seen from the front looks the same as its mirror image with limbs exchanged; the suit distinguishes them.
 
     Raises:
         ValueError: if an argument is out of range or a motion is too short for a clip.
@@ -62,16 +44,10 @@ class BodyClips(Dataset):
         num_frames: int = 10,
         fps: float = 12.5,
     ):
-        if split not in SPLITS:
-            raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
-        if num_clips < 0 or not 8 <= size <= MAX_SIZE or num_frames < 1 or seed < 0 or not 0 < fps < np.inf:
-            raise ValueError(
-                f"needed num_clips >= 0, size 8 to {MAX_SIZE} px, num_frames >= 1, seed >= 0 and fps above 0; "
-                f"got {num_clips}, {size}, {num_frames}, {seed} and {fps}"
-            )
-        self.split = split
-        self.num_clips, self.size = whole(num_clips), whole(size)
-        self.seed, self.num_frames, self.fps = whole(seed), whole(num_frames), float(fps)
+        super().__init__(split, num_clips, size, seed, num_frames)
+        if not 0 < fps < np.inf:
+            raise ValueError(f"fps must be a positive number of frames per second; got {fps}")
+        self.fps = float(fps)
         self.motions = None if motions is None else tuple(motion.resampled(self.fps) for motion in motions)
         if self.motions == ():
             raise ValueError("motions must hold at least one BodyMotion; leave them out for procedural gaits")
@@ -82,16 +58,8 @@ class BodyClips(Dataset):
                     f"{motion.source} has {len(motion.joints)}: leave it out, or ask for fewer frames"
                 )
 
-    def __len__(self) -> int:
-        return self.num_clips
-
-    def __getitem__(self, index: int) -> Clip:
-        if not -self.num_clips <= index < self.num_clips:
-            raise IndexError(f"clip {index} of {self.num_clips} {self.split} clips")
-        return self.clip(whole(index) % self.num_clips)
-
     def determined_by(self) -> dict:
-        """All but code that determines the clips, as JSON holds it."""
+        """Return all parameters that determine the clips, for JSON."""
         contents = [
             [motion.source, hashlib.sha256(np.ascontiguousarray(motion.joints).tobytes()).hexdigest()]
             for motion in self.motions or ()
@@ -100,11 +68,13 @@ class BodyClips(Dataset):
         return {"motions": contents} | {name: getattr(self, name) for name in names}
 
     def motion(self, index: int) -> BodyMotion:
-        """What clip `index` shows, in the motion's own world."""
+        """Return the motion of clip `index`, in the motion's own world axes."""
         rng = self._stream(_MOTION, index)
         if self.motions is None:
+            from rendered_people.gaits import gait
+
             return gait(rng, num_frames=self.num_frames, fps=self.fps)
-        # By their lengths, so that each moment is as likely as any other.
+        # In proportion to their lengths, so that all times are equally likely.
         room = np.array([len(motion.joints) - self.num_frames + 1 for motion in self.motions])
         chosen = rng.choice(len(room), p=room / room.sum())
         start = int(rng.integers(room[chosen]))
@@ -116,60 +86,16 @@ class BodyClips(Dataset):
         )
 
     def clip(self, index: int) -> Clip:
-        """Clip `index` of the endless sequence of which the data set is the beginning."""
+        """Render clip `index`."""
+        # Numba and SciPy take 0.5 s to import.
+        from rendered_people.person import random_person
+        from rendered_people.whole_body_render import render_body
+
         motion = self.motion(index)
+        person = random_person(self._stream(_PERSON, index))
+        images = render_body(person, motion, [self._stream(_SCENE, index), self._stream(_PAINT, index)], size=self.size)
         return Clip(
             fps=self.fps,
             source=f"bodies: {self.split} clip {index}, seed {self.seed}, {self.size} px: {motion.source}",
-            **vars(self.images(index, motion)),
+            **vars(images),
         )
-
-    def images(self, index: int, motion: BodyMotion, modalities: Sequence[str] = ()) -> Images:
-        """What the camera of clip `index` records of a motion; `modalities` as in `SyntheticGestures`."""
-        rng, paint = self._stream(_SCENE, index), self._stream(_PAINT, index)
-        person = random_person(self._stream(_PERSON, index))
-        turn = rng.uniform(-MOST_YAW, MOST_YAW) - motion.yaw[len(motion.joints) // 2]
-        joints = _turned_about_pelvis(motion.joints, turn)
-        scene = _scene(rng, joints)
-        suit = whole_body.suit_texture(paint)
-        head_and_hair, closed_eyes = head_textures(person, paint)
-        body = whole_body.suit_and_head(person.female, person.hair_style, detail_of(self.size))
-        actors = Actors(
-            mesh=body,
-            num_passer_by=0,
-            num_moving=0,
-            moving=np.zeros(0, np.int64),
-            transforms=whole_body.transforms(joints, person),
-            joints=joints,
-            wardrobe=np.concatenate([[suit, suit], head_and_hair]),  # the suit has gloves
-            boxes=_BOXES,
-            closed_eyes=closed_eyes,
-            blinking=np.zeros(len(joints), bool),
-            light_map=LIGHT_MAP,
-        )
-        return draw(actors, scene, backdrop(scene, self.size, paint), paint, modalities)
-
-    def _stream(self, purpose: int, number: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, SPLITS.index(self.split), purpose, number])
-
-
-def _turned_about_pelvis(joints: np.ndarray, turn: float) -> np.ndarray:
-    """The joints as someone sees them who walks along: the pelvis at the origin, the body turned about y."""
-    cosine, sine = np.cos(turn), np.sin(turn)
-    about_y = np.array([[cosine, 0, sine], [0, 1, 0], [-sine, 0, cosine]])
-    return ((joints - joints[:, :1]).astype(float) @ about_y.T).astype(np.float32)
-
-
-def _scene(rng: np.random.Generator, joints: np.ndarray) -> Scene:
-    """A place to film a whole body in: light, wall and sensor of the gestures', the camera further away."""
-    scene, distance = random_scene(rng, DIFFICULTY), rng.uniform(*DISTANCE_MM)
-    pitch = rng.uniform(-0.05, 0.2)  # seen from a little above, as a rule
-    cosine, sine = np.cos(pitch), np.sin(pitch)
-    axes = np.array([[1, 0, 0], [0, -cosine, sine], [0, -sine, -cosine]], np.float32)
-    camera = Camera(position=(-distance * axes[2]).astype(np.float32), axes=axes, focal=1.0)
-    # Half the square that would just hold every joint.
-    seen = camera.to_camera(joints)
-    reach = float(np.abs(seen[..., :2] / seen[..., 2:]).max()) * distance
-    view = max(VIEW_MM, 2 * MARGIN * reach)
-    camera = replace(camera, focal=float(distance / view))
-    return replace(scene, camera=camera, passer_by=None, wall_distance=distance + rng.uniform(1500, 2400))
