@@ -1,6 +1,7 @@
 """Convolutions with "same" padding, symmetric or TensorFlow's, and the depthwise separable one."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from jaxtyping import Float
@@ -81,6 +82,40 @@ class Conv3d(nn.Conv3d):
         return super().forward(x)
 
 
+@cache
+def mkl_is_slow() -> bool:
+    """Whether MKL runs on a processor of another maker, at half its matrix products' speed and a tenth of its tanh's."""
+    name = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", "")
+    return torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available() and "Intel" not in name
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """A 1 x 1 convolution across channels."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True):
+        super().__init__(in_channels, out_channels, 1, bias=bias)
+
+    def forward(self, x: Float[Tensor, "batch in height width"]) -> Float[Tensor, "batch out height width"]:
+        """Return the maps of `x`."""
+        batch, channels, height, width = x.shape
+        # On one thread PyTorch sends 1 x 1 convolutions of fewer than 16 images to MKL, forward and backward, and all
+        # others to oneDNN. A row of an image is an image too, and of rows there are enough. Narrower layers lose by it.
+        if (
+            batch < 16 <= batch * height
+            and channels >= 256
+            and batch * height * width >= 512
+            and x.is_cpu
+            and x.dtype == torch.float32
+            and x.is_contiguous(memory_format=torch.channels_last)
+            and torch.get_num_threads() == 1
+            and mkl_is_slow()
+        ):
+            rows = x.permute(0, 2, 3, 1).reshape(batch * height, 1, width, channels).permute(0, 3, 1, 2)
+            rows = super().forward(rows).permute(0, 2, 3, 1)
+            return rows.reshape(batch, height, width, self.out_channels).permute(0, 3, 1, 2)
+        return super().forward(x)
+
+
 class SeparableConv2d(nn.Module):
     """A K x K convolution of each channel by itself, then a 1 x 1 convolution across channels; nothing between."""
 
@@ -98,7 +133,7 @@ class SeparableConv2d(nn.Module):
         self.depthwise = Conv2d(
             in_channels, in_channels, kernel_size, stride=stride, groups=in_channels, bias=False, one_sided=one_sided
         )
-        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
+        self.pointwise = PointwiseConv2d(in_channels, out_channels, bias=bias)
 
     def forward(self, x: Float[Tensor, "batch in height width"]) -> Float[Tensor, "batch out rows columns"]:
         """The maps of `x`."""
