@@ -10,10 +10,10 @@ from torch.nn import functional as F
 
 
 def one_sided_padding(sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> list[int]:
-    """TensorFlow's "same" padding as `F.pad` takes it: (before, after) of each axis, last axis first.
+    """Return TensorFlow's "same" padding as `F.pad` takes it: (before, after) of each axis, last axis first.
 
-    What it takes to get ceil(size / stride) outputs and no more, the odd one at the end: for an even size at
-    stride 2 a 3-kernel gets none before and one after, where k // 2 on both sides would read other positions.
+    It is the least that gives ceil(size / stride) outputs, the odd one at the end: for an even size at stride 2 a
+    3-kernel gets none before and one after, where k // 2 on both sides would read other positions.
     """
     padding = []
     for size, k, s in zip(reversed(sizes), reversed(kernel), reversed(stride), strict=True):
@@ -36,18 +36,18 @@ class Conv2d(nn.Conv2d):
         bias: bool = True,
         one_sided: bool = False,
     ):
-        # At stride 1 both paddings are one.
+        # At stride 1 both paddings are the same.
         self.one_sided = one_sided and stride > 1
         padding = 0 if self.one_sided else kernel_size // 2
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
 
     def forward(self, x: Float[Tensor, "batch in height width"]) -> Float[Tensor, "batch out rows columns"]:
-        """The maps of `x`."""
+        """Return the maps of `x`."""
         if self.one_sided:
             x = F.pad(x, one_sided_padding(x.shape[2:], self.kernel_size, self.stride))
         strided_depthwise = self.groups > 1 and max(self.stride) > 1
         if strided_depthwise and x.is_cpu and torch.is_autocast_enabled("cpu"):
-            # oneDNN has no bfloat16 kernel for this one's input gradient, and takes 40 ms instead of 0.4.
+            # oneDNN has no bfloat16 kernel for the input gradient of this one: 40 ms in place of 0.4.
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float())
         return super().forward(x)
@@ -70,11 +70,11 @@ class Conv3d(nn.Conv3d):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=False)
 
     def forward(self, x: Float[Tensor, "batch in time height width"]) -> Float[Tensor, "batch out steps rows columns"]:
-        """The maps of `x`."""
+        """Return the maps of `x`."""
         if self.one_sided:
             x = F.pad(x, one_sided_padding(x.shape[2:], self.kernel_size, self.stride))
         # Over two steps, and where strides meet maps no larger than their padding, oneDNN's weight gradient in bfloat16
-        # is memory that nobody wrote (torch 2.13).
+        # is uninitialised memory (torch 2.13).
         narrow = max(self.stride) > 1 and any(n <= p for n, p in zip(x.shape[3:], self.padding[1:], strict=True))
         if (x.shape[2] == 2 or narrow) and x.is_cpu and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
@@ -84,7 +84,7 @@ class Conv3d(nn.Conv3d):
 
 @cache
 def mkl_is_slow() -> bool:
-    """Whether MKL runs on a processor of another maker, at half its matrix products' speed and a tenth of its tanh's."""
+    """True on processors not made by Intel, where MKL's matrix products take twice oneDNN's time and its tanh ten."""
     name = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", "")
     return torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available() and "Intel" not in name
 
@@ -117,7 +117,7 @@ class PointwiseConv2d(nn.Conv2d):
 
 
 class SeparableConv2d(nn.Module):
-    """A K x K convolution of each channel by itself, then a 1 x 1 convolution across channels; nothing between."""
+    """A K x K convolution of each channel alone, then a 1 x 1 convolution across channels; nothing between."""
 
     def __init__(
         self,
@@ -136,5 +136,5 @@ class SeparableConv2d(nn.Module):
         self.pointwise = PointwiseConv2d(in_channels, out_channels, bias=bias)
 
     def forward(self, x: Float[Tensor, "batch in height width"]) -> Float[Tensor, "batch out rows columns"]:
-        """The maps of `x`."""
+        """Return the maps of `x`."""
         return self.pointwise(self.depthwise(x))

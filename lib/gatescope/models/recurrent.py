@@ -1,4 +1,4 @@
-"""RecurrentLayer: any cell of the table, run over the time steps of a clip."""
+"""RecurrentLayer: a cell of the table, run over the time steps of a clip."""
 
 from collections.abc import Iterator
 
@@ -35,7 +35,7 @@ _CANDIDATES = {"conv": ConvPart, "separable": SeparablePart}
 
 
 class RecurrentLayer(nn.Module):
-    r"""A cell run over time: the hidden states of every step.
+    r"""Cell run over time; returns the hidden states of every step.
 
     Zhang et al. 2018, with $*$ a convolution, $\circ$ an elementwise product and gates of three kinds:
 
@@ -86,15 +86,15 @@ class RecurrentLayer(nn.Module):
         )
         self.candidate = _CANDIDATES[self.cell.candidate](*sizes)
         self.attention = InputAttention(*sizes) if self.cell.input_attention else None
-        # An attended input is 1 / (H W) of the input: what follows from it needs every digit.
+        # An attended input is 1 / (H W) of the input: small values, whose relative precision counts.
         self._tanh = torch.tanh if self.cell.input_attention else quick_tanh
         self.hooks = nn.ModuleDict({name: HookPoint() for name in self._quantities()})
         self._initialise()
-        # Of frames in the same layout oneDNN makes the same without a detour.
+        # Weights in the layout of the frames spare oneDNN a reordering.
         self.to(memory_format=torch.channels_last)
 
     def extra_repr(self) -> str:
-        """What the parts below do not say."""
+        """Return the row of the table, which the parts below do not show."""
         return f"{self.cell}"
 
     def forward(
@@ -103,34 +103,35 @@ class RecurrentLayer(nn.Module):
         state: tuple[Given, Given] | None = None,
         return_state: bool = False,
     ) -> Hidden | tuple[Hidden, State]:
-        """H_t of every step, and the last (h, c) where `return_state`.
+        """Return H_t of every step, and with `return_state` the last (h, c).
 
-        Any number of steps; `state` continues where another call ended, and is zero without it.
+        The clip may have any number of steps. `state` continues from another call; without it the state is zero.
 
         Raises:
             ValueError: if `x` has other channels than the layer, no step, or does not fit `state`.
         """
         self._check(x, state)
         num_steps = x.shape[1]
-        # Time-major, channels innermost in memory: a step is one block, and the convolutions need no other layout.
+        # Time-major, channels innermost in memory: a step is one block, in the layout that the convolutions take.
         frames = ready(x).transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        # Attention on X depends on the state; without it the input's convolutions take all steps at once.
+        attended = self.attention is not None
+        if attended:
+            from_input = self.attention.input_to_state(frames).chunk(num_steps)
+        else:
+            from_input = self._project(frames, num_steps)
         h, c = state or (None, None)
         hidden = []
-        if self.attention is None:
-            for projected in self._project(frames, num_steps):
-                h, c = self._step(projected, h, c)
-                hidden.append(h.permute(0, 2, 3, 1))
-        else:
-            scored = self.attention.input_to_state(frames).chunk(num_steps)
-            for x_t, from_input in zip(frames.chunk(num_steps), scored, strict=True):
-                (projected,) = self._project(self._attend(x_t, from_input, h), 1)
-                h, c = self._step(projected, h, c)
-                hidden.append(h.permute(0, 2, 3, 1))
+        for x_t, projected in zip(frames.chunk(num_steps), from_input, strict=True):
+            if attended:
+                (projected,) = self._project(self._attend(x_t, projected, h), 1)
+            h, c = self._step(projected, h, c)
+            hidden.append(h.permute(0, 2, 3, 1))
         output = torch.stack(hidden).permute(1, 0, 4, 2, 3)
         return (output, (h, c)) if return_state else output
 
     def _attend(self, x: Maps, from_input: Maps, h: Maps | None) -> Maps:
-        """X_t times its attention, from what the input gives to the attention's scores."""
+        """Return X_t times its attention; `from_input` is W_x * X_t + b of the attention."""
         total = full(from_input if h is None else from_input + self.attention.state_to_state(ready(h)))
         z = self.hooks["z"](full(self.attention.score(quick_tanh(total))))  # (17)
         attention = self.hooks["attention"](sum_to_one(z))  # (18)
@@ -139,7 +140,7 @@ class RecurrentLayer(nn.Module):
         return self.hooks["x_attended"](attention * x)  # (19)
 
     def _project(self, x: Maps, num_steps: int) -> list[dict[str, Tensor]]:
-        """W_x * X_t + b of each gate and of the candidate: convolved for all steps at once, returned step by step."""
+        """Return W_x * X_t + b of each gate and the candidate, step by step, computed for all steps at once."""
         pooled = None
         if "pooled" in self.cell.gates.values():
             pooled = torch.cat([self.hooks["x_pooled"](step) for step in average(x).chunk(num_steps)])  # (8)
@@ -150,7 +151,7 @@ class RecurrentLayer(nn.Module):
         return [dict(zip(projected, step, strict=True)) for step in zip(*projected.values(), strict=True)]
 
     def _step(self, projected: dict[str, Tensor], h: Maps | None, c: Maps | None) -> State:
-        """One time step, from what the input gives to each part; without `h` and `c` the state is zero."""
+        """Return the next h and c from W_x * X_t + b of each part; without `h` and `c` the state is zero."""
         h_pooled = None
         if "pooled" in self.cell.gates.values():
             x_candidate = projected["candidate"]
@@ -167,7 +168,7 @@ class RecurrentLayer(nn.Module):
         return self.hooks["h"](o * self._tanh(c)), c  # (6) (15)
 
     def _gate(self, name: str, total: Tensor) -> Tensor:
-        """A gate as it multiplies: its map, or its values with a height and a width of 1."""
+        """Return a gate from the sum that enters its activation: a map, or values with height and width 1."""
         if self.cell.gates[name] == "attention":
             ending = self.cell.attentions[name]
             z = self.hooks[f"z{ending}"](full(self.gates[name].score(self._tanh(total))))  # (21)
@@ -180,7 +181,7 @@ class RecurrentLayer(nn.Module):
         yield "candidate", self.candidate
 
     def _quantities(self) -> list[str]:
-        """The names of the hook points, in the order in which a step passes them."""
+        """Return the names of the hook points, in the order in which a step passes them."""
         maps = [f"{name}{ending}" for ending in self.cell.attentions.values() for name in ("z", "attention")]
         attended = ["x_attended"] if self.cell.input_attention else []
         pooled = ["x_pooled", "h_pooled"] if "pooled" in self.cell.gates.values() else []
