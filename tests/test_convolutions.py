@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from gatescope.models import convolutions
 from gatescope.models.conventions import hard_sigmoid
-from gatescope.models.convolutions import Conv2d, Conv3d, SeparableConv2d, one_sided_padding
+from gatescope.models.convolutions import Conv2d, Conv3d, PointwiseConv2d, SeparableConv2d, one_sided_padding
 
 
 def convolved(x, weight, stride, before):
@@ -137,3 +138,64 @@ def test_weight_gradients_under_autocast_are_right_for_the_smallest_maps(kernel,
     torch.manual_seed(0)
     conv = Conv3d(4, 8, kernel, stride=stride, one_sided=one_sided)
     check_weight_gradient_under_autocast(conv, torch.randn(2, 4, 3, *size), torch.channels_last_3d)
+
+
+@pytest.fixture
+def slow_mkl(monkeypatch):
+    """The images of each 1 x 1 convolution that PyTorch is given, on one thread of a processor where MKL is slow."""
+    images, convolve, num_threads = [], torch.nn.Conv2d.forward, torch.get_num_threads()
+    monkeypatch.setattr(convolutions, "mkl_is_slow", lambda: True)
+    monkeypatch.setattr(torch.nn.Conv2d, "forward", lambda conv, x: images.append(len(x)) or convolve(conv, x))
+    torch.set_num_threads(1)
+    yield images
+    torch.set_num_threads(num_threads)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_rows_as_images_give_what_whole_images_give(slow_mkl, batch, bias):
+    torch.manual_seed(0)
+    conv = PointwiseConv2d(256, 7, bias=bias)
+    x = torch.randn(batch, 256, 24, 22).contiguous(memory_format=torch.channels_last).requires_grad_()
+    target = torch.randn(batch, 7, 24, 22)
+
+    def results():
+        y = conv(x)
+        first = torch.autograd.grad((y.square() * target).sum(), [x, *conv.parameters()], create_graph=True)
+        second = torch.autograd.grad(first[0].square().sum(), [x, conv.weight])
+        return [y, *first, *second]
+
+    found = results()
+    assert slow_mkl == [24 * batch]
+    conv, x, target = conv.double(), x.detach().double().requires_grad_(), target.double()
+    for one, other in zip(found, results(), strict=True):
+        assert (one - other).norm() <= 1e-6 * other.norm()
+    assert slow_mkl[1:] == [batch]  # float64 goes as it comes
+
+
+def test_rows_are_images_only_where_that_is_faster(slow_mkl):
+    conv, narrow = PointwiseConv2d(256, 3), PointwiseConv2d(255, 3)
+    x = torch.randn(1, 256, 28, 28).contiguous(memory_format=torch.channels_last)
+    with torch.no_grad():
+        conv(x.contiguous()), conv(x[:, :, :14, :14]), conv(x.expand(16, -1, -1, -1)), narrow(x[:, 1:])
+        with torch.autocast("cpu", torch.bfloat16):
+            conv(x.bfloat16())
+        conv.to("meta")(x.to("meta"))
+    assert slow_mkl == [1, 1, 16, 1, 1, 1]
+
+
+def test_rows_as_images_go_through_function_transforms(slow_mkl):
+    torch.manual_seed(0)
+    conv = PointwiseConv2d(256, 4, bias=False)
+    x = torch.randn(2, 256, 24, 22).contiguous(memory_format=torch.channels_last)
+
+    def score(weight, x):
+        return torch.func.functional_call(conv, {"weight": weight}, (x,)).square().sum()
+
+    weight = conv.weight.detach()
+    found = torch.func.grad(score)(weight, x)
+    each = torch.func.vmap(torch.func.grad(score), in_dims=(None, 0))(weight, x[:, None])
+    expected = torch.func.grad(score)(weight.double(), x.double())
+    assert 48 in slow_mkl
+    for gradient in (found, each.sum(0)):
+        assert (gradient - expected).norm() <= 1e-6 * expected.norm()

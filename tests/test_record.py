@@ -136,6 +136,35 @@ def test_a_second_pass_begins_the_recording_anew(network, x):
     assert all(torch.equal(recording[name], alone[name]) for name in recording)
 
 
+def test_values_read_before_a_second_pass_stay_and_those_read_after_it_are_its_own(network, x):
+    other = 2 * x.flip(1)
+    for gradients in (False, True):
+        with record(network, gradients=gradients) as recording:
+            network(x)
+            first = dict(recording)
+            kept = {name: values.clone() for name, values in first.items()}
+            score = network(other).square().sum()
+        with record(network, gradients=gradients) as alone:
+            again = network(other).square().sum()
+        for name in recording:
+            assert torch.equal(first[name], kept[name]), name
+            assert torch.equal(recording[name], alone[name]) and not torch.equal(recording[name], first[name]), name
+            if gradients:
+                assert torch.equal(recording.gradient(name, score), alone.gradient(name, again)), name
+
+
+def test_a_layer_that_runs_alone_replaces_its_own_values_only(network, x):
+    with record(network) as recording:
+        network(x)
+        before = dict(recording)
+        network.layer1(3 * x[:, :2])
+    with record(network.layer1) as alone:
+        network.layer1(3 * x[:, :2])
+    assert all(torch.equal(recording[f"layer1.{name}"], alone[name]) for name in alone)
+    others = [name for name in recording if not name.startswith("layer1.")]
+    assert others and all(torch.equal(recording[name], before[name]) for name in others)
+
+
 def test_no_hook_survives_an_exception(network, x):
     blocks = record(network, gradients=True), intervene(network, {"layer1.c": torch.zeros_like})
     with pytest.raises(RuntimeError, match="mine"), blocks[0], blocks[1]:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from gatescope.models import CELLS, STUDY_CELLS, RecurrentLayer
-from gatescope.models.cells import Cell, peak_at_one, sum_to_one
-from gatescope.recordings import record
+from gatescope.models import CELLS, STUDY_CELLS, RecurrentLayer, cells, convolutions
+from gatescope.models.cells import Cell, peak_at_one, quick_tanh, sum_to_one
+from gatescope.recordings import intervene, record
 from slow_cells import SlowLayer, hard_sigmoid, sigmoid
 
 MIXED = Cell(i="conv", f="pooled", o="attention", candidate="separable")
@@ -185,6 +185,40 @@ def test_scores_of_ten_thousand_neither_overflow_nor_lose_their_gradient(attend)
     (attention * torch.randn_like(attention)).sum().backward()
     assert attention.isfinite().all() and z.grad.isfinite().all()
     assert attention.max() == 1
+
+
+@pytest.mark.parametrize("slow", [True, False])
+def test_the_quick_tanh_is_the_tanh(monkeypatch, slow):
+    monkeypatch.setattr(cells, "mkl_is_slow", lambda: slow)
+    x = torch.linspace(-20, 20, 4001).requires_grad_()
+    y = quick_tanh(x)
+    assert (y.grad_fn.name() == "_QuickTanhBackward") == slow
+    assert (y - x.double().tanh()).abs().max() <= 2e-7
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    expected = 1 - x.double().tanh() ** 2
+    assert (slope - expected).abs().max() <= 5e-7
+    each = torch.func.vmap(torch.func.grad(quick_tanh))(x.detach())
+    assert (each - expected).abs().max() <= 5e-7
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_layer_is_the_same_where_mkl_is_slow(monkeypatch, cell):
+    torch.manual_seed(0)
+    layer, x = RecurrentLayer(cell, 256, 256), torch.randn(1, 2, 256, 24, 22)
+    hidden = layer(x)
+    with record(layer) as plain:
+        layer(x)
+    for module in (cells, convolutions):
+        monkeypatch.setattr(module, "mkl_is_slow", lambda: True)
+    found = layer(x)
+    with record(layer) as recording:
+        assert torch.equal(layer(x), found)
+    torch.testing.assert_close(found, hidden, rtol=1e-5, atol=1e-6)
+    for name in recording:
+        torch.testing.assert_close(recording[name], plain[name], rtol=1e-5, atol=1e-6, msg=name)
+    with intervene(layer, {"g": plain["g"]}), record(layer, "c") as changed:
+        layer(x)
+    torch.testing.assert_close(changed["c"], plain["c"], rtol=1e-5, atol=1e-6)
 
 
 def test_a_row_of_ones_own_takes_one_line():

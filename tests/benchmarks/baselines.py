@@ -1,4 +1,4 @@
-"""What one would otherwise take: each cell as its equations read, and the ConvLSTM that most PyTorch users write."""
+"""The alternatives: each cell as a plain loop over its equations, and the ConvLSTM that most PyTorch users write."""
 
 import copy
 
@@ -11,7 +11,7 @@ from gatescope.models import GestureNetwork, RecurrentLayer
 class NaiveLayer(nn.Module):
     """A copy of a RecurrentLayer's parts in a plain loop: each step computes each gate from X_t and H_{t-1} by itself.
 
-    In PyTorch's default memory format, as is all that one does not ask for otherwise.
+    It is in PyTorch's default memory format.
     """
 
     def __init__(self, layer: RecurrentLayer):
@@ -83,14 +83,14 @@ def naive_network(network: GestureNetwork) -> GestureNetwork:
     network = copy.deepcopy(network)
     network.layer1, network.layer2 = NaiveLayer(network.layer1), NaiveLayer(network.layer2)
     res3d, top = network.res3d, network.mobilenet
-    # Left to themselves, both put channels innermost before they begin.
+    # Their own forward passes put channels innermost first.
     res3d.forward = lambda x: in_turn(res3d.units, torch.relu(res3d.stem_norm(res3d.stem(x))))
     top.forward = lambda x: in_turn(top.blocks, x.contiguous())
     return network.to(memory_format=torch.contiguous_format)
 
 
 def in_turn(modules, x):
-    """What one module after the other makes of `x`."""
+    """Return `x` after one module after the other."""
     for module in modules.values():
         x = module(x)
     return x

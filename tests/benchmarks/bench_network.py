@@ -1,4 +1,4 @@
-"""The small network's training, in clips a second, against the same network as one would write it at first."""
+"""Time the small network's training, in clips a second, against the same network written plainly."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -17,7 +17,7 @@ BAR = 1.8
 
 
 def step(network: GestureNetwork, x: torch.Tensor, labels: torch.Tensor, bfloat16: bool) -> Callable[[], None]:
-    """Forward and backward of one batch."""
+    """Return a call of forward and backward of one batch."""
 
     def run() -> None:
         with torch.autocast("cpu", torch.bfloat16) if bfloat16 else nullcontext():
@@ -30,7 +30,7 @@ def step(network: GestureNetwork, x: torch.Tensor, labels: torch.Tensor, bfloat1
 
 @torch.no_grad()
 def check_networks(network: GestureNetwork, naive: GestureNetwork, x: torch.Tensor, bfloat16: bool) -> None:
-    """Both against the equations in float64, with the statistics of the batch and with those kept from training."""
+    """Compare both with the equations in float64, with batch statistics and with running statistics."""
     for training in (False, True):
         expected = naive_network(network).double().train(training)(x.double())
         check("the naive network", naive.train(training)(x), expected, 1e-5)

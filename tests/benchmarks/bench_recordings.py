@@ -1,4 +1,4 @@
-"""What it costs to record everything, with and without reading it afterwards."""
+"""Time a pass with everything recorded, with and without reading it afterwards."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,7 @@ NUM_STEPS = 8
 
 
 def recorded(module: nn.Module, x: torch.Tensor, read: bool) -> Callable[[], object]:
-    """A forward pass with everything recorded, and where wanted stacked over time."""
+    """Return a call of a forward pass with everything recorded, and with `read` stacked over time."""
 
     def run() -> object:
         with record(module) as recording:
@@ -26,11 +26,11 @@ def recorded(module: nn.Module, x: torch.Tensor, read: bool) -> Callable[[], obj
 
 
 def check_recording(module: nn.Module, x: torch.Tensor) -> None:
-    """Stop where recording changes a bit."""
+    """Stop if recording changes a bit of the output."""
     plain = module(x)
     with record(module):
         if not torch.equal(module(x), plain):
-            raise SystemExit("a recorded pass computes something else; nothing was timed")
+            raise SystemExit("a recorded pass gives another output; nothing was timed")
 
 
 @torch.no_grad()

@@ -33,21 +33,21 @@ TOP_BLOCKS = {
 
 
 def scaled(channels: int, width: float) -> int:
-    """A number of channels at a width multiplier; at least one."""
+    """Return the number of channels at a width multiplier; at least one."""
     return max(1, round(channels * width))
 
 
 def batch_norm(kind: type[nn.Module], channels: int, conventions: Conventions) -> nn.Module:
-    """A batch norm of that kind as the conventions have it.
+    """Return a batch norm of that kind with the conventions' epsilon and momentum.
 
-    In training Keras' running variance takes up the variance of the batch as it is, torch's that of the population it
-    estimates: a difference of one part in the number of positions, thousands, which is left.
+    Keras' running variance averages the biased variance of each batch, torch's the unbiased one. They differ by one
+    part in the number of positions, thousands; this difference remains.
     """
     return kind(channels, eps=conventions.batch_norm_eps, momentum=conventions.batch_norm_momentum)
 
 
 class ResidualUnit(nn.Module):
-    """Two 3 x 3 x 3 convolutions and what they add to: ReLU(norm(conv(ReLU(norm(conv(x))))) + shortcut(x))."""
+    """Two 3 x 3 x 3 convolutions with a shortcut: ReLU(norm(conv(ReLU(norm(conv(x))))) + shortcut(x))."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, project: bool, conventions: Conventions):
         super().__init__()
@@ -62,7 +62,7 @@ class ResidualUnit(nn.Module):
             self.shortcut = nn.Sequential(projection, batch_norm(nn.BatchNorm3d, out_channels, conventions))
 
     def forward(self, x: Float[Tensor, "batch in time height width"]) -> Float[Tensor, "batch out steps rows columns"]:
-        """The unit's maps."""
+        """Return the unit's maps."""
         y = F.relu(self.norm_a(self.conv_a(x)))
         return F.relu(self.norm_b(self.conv_b(y)) + self.shortcut(x))
 
@@ -94,8 +94,8 @@ class Res3D(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channel time height width"]
     ) -> Float[Tensor, "batch out steps rows columns"]:
-        """The features of clips: half the time steps, a fourth of the rows and columns at a stem stride of 2."""
-        # With channels innermost the convolutions of few channels take half the time, forward and backward.
+        """Return the features of clips: half the time steps, a fourth of rows and columns at a stem stride of 2."""
+        # With channels innermost, convolutions of few channels take half the time, forward and backward.
         x = x.contiguous(memory_format=torch.channels_last_3d)
         x = F.relu(self.stem_norm(self.stem(x)))
         for unit in self.units.values():
@@ -104,7 +104,7 @@ class Res3D(nn.Module):
 
 
 class SeparableBlock(nn.Module):
-    """A depthwise separable convolution, batch norm, activation; unlike MobileNet's, with nothing in its middle."""
+    """Depthwise separable convolution, batch norm, activation; unlike MobileNet, no norm between the convolutions."""
 
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, conventions: Conventions):
         super().__init__()
@@ -119,12 +119,12 @@ class SeparableBlock(nn.Module):
         self.activation = conventions.top_activation
 
     def forward(self, x: Float[Tensor, "frames in height width"]) -> Float[Tensor, "frames out rows columns"]:
-        """The block's maps."""
+        """Return the block's maps."""
         return self.activation(self.norm(self.conv(x)))
 
 
 class MobileNetTop(nn.Module):
-    """The last nine blocks of MobileNet, for each time step by itself: an eighth of the rows and columns."""
+    """Last nine blocks of MobileNet, applied to each time step: an eighth of the rows and columns."""
 
     def __init__(self, in_channels: int, width: float, conventions: Conventions):
         super().__init__()
@@ -137,7 +137,7 @@ class MobileNetTop(nn.Module):
         self.to(memory_format=torch.channels_last)
 
     def forward(self, x: Float[Tensor, "frames channel height width"]) -> Float[Tensor, "frames out rows columns"]:
-        """The maps that the class scores are made from."""
+        """Return the maps from which the class scores are computed."""
         x = x.contiguous(memory_format=torch.channels_last)
         for block in self.blocks.values():
             x = block(x)

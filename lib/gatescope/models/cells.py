@@ -1,4 +1,4 @@
-"""The cells as a table of choices, and the parts they are made of: gates, candidates, input attention."""
+"""A table of the cells, and their parts: gates, candidates, input attention."""
 
 from dataclasses import dataclass, fields
 from itertools import product
@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gatescope.models.convolutions import Conv2d, SeparableConv2d
+from gatescope.models.convolutions import Conv2d, SeparableConv2d, mkl_is_slow
 
 Maps = Float[Tensor, "batch channel height width"]
 
@@ -17,14 +17,14 @@ CANDIDATE_KINDS = ("conv", "separable")
 
 @dataclass(frozen=True)
 class Cell:
-    """One row of Fig. 2 of Zhang et al. 2018: the kind of each gate and of the candidate, and attention on X."""
+    """Row of Fig. 2 of Zhang et al. 2018: the kind of each gate and of the candidate, and attention on X."""
 
     i: str  # conv, pooled or attention
     f: str
     o: str
     candidate: str  # conv or separable
     input_attention: bool = False
-    rescaled: bool = False  # attention on X times H W, so that its mean is 1 and not its sum: ours, not the paper's
+    rescaled: bool = False  # attention on X times H W: its mean is 1, not its sum. Ours, not the paper's
 
     def __post_init__(self):
         for field in fields(self)[:4]:
@@ -41,11 +41,12 @@ class Cell:
 
     @property
     def attentions(self) -> dict[str, str]:
-        """The ending of the hook points of each part that makes an attention map: none where it is the only one."""
+        """Suffix of the hook points of each part that makes an attention map; empty where there is only one."""
         owners = ["x"] * self.input_attention + [name for name, kind in self.gates.items() if kind == "attention"]
         return {owner: "" if len(owners) == 1 or owner == "x" else f"_{owner}" for owner in owners}
 
 
+# Pooled gates (a), input attention (b), input-gate attention (c), output-gate attention (d).
 CELLS: dict[str, Cell] = {
     "convlstm": Cell("conv", "conv", "conv", "conv"),
     "a": Cell("pooled", "pooled", "pooled", "separable"),
@@ -54,8 +55,8 @@ CELLS: dict[str, Cell] = {
     "d": Cell("pooled", "pooled", "attention", "separable"),
 }
 
-# What the paper does not have: (b) without its small input, and every choice of gates around the separable candidate,
-# named by the kinds of i, f and o.
+# Not in the paper: (b) without its small input, and every choice of gates with the separable candidate, named by the
+# kinds of i, f and o.
 STUDY_CELLS: dict[str, Cell] = {
     "b_rescaled": Cell("pooled", "pooled", "pooled", "separable", input_attention=True, rescaled=True),
     **{"_".join(kinds): Cell(*kinds, "separable") for kinds in product(GATE_KINDS, repeat=3)},
@@ -63,7 +64,7 @@ STUDY_CELLS: dict[str, Cell] = {
 
 
 def cell_named(name: str) -> Cell:
-    """The row of CELLS or STUDY_CELLS of that name; raises LookupError for an unknown one."""
+    """Return the row of CELLS or STUDY_CELLS of that name; raises LookupError for an unknown one."""
     cells = CELLS | STUDY_CELLS
     if name not in cells:
         raise LookupError(f"no cell {name!r}; there are {', '.join(cells)}, or a Cell of your own")
@@ -115,17 +116,30 @@ class InputAttention(SeparablePart):
         self.score = Conv2d(hidden_channels, 1, kernel_size, bias=False)
 
 
-def quick_tanh(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """The hyperbolic tangent within 2e-7; in float32 as 2 sigmoid(2x) - 1.
+def ready(tensor: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Cast to autocast's type once, for all the convolutions that take the tensor."""
+    device = tensor.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
+        return tensor.to(torch.get_autocast_dtype(device))
+    return tensor
 
-    torch's sigmoid takes a sixth of its tanh's time on the CPU. What is lost is the relative precision of results
-    that are themselves no larger than 1e-3.
+
+def full(total: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Cast what autocast made narrower to float32: elementwise operations are no faster in 16 bits."""
+    return total if total.dtype.itemsize >= 4 else total.float()
+
+
+def quick_tanh(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Return the hyperbolic tangent within 2e-7; in float32 as 2 sigmoid(2x) - 1 on CPUs where MKL is slow.
+
+    There torch's sigmoid takes a sixth of its tanh's time. Results below 1e-3 lose relative precision.
     """
-    return _QuickTanh.apply(x) if x.dtype == torch.float32 else x.tanh()
+    return _QuickTanh.apply(x) if x.dtype == torch.float32 and x.is_cpu and mkl_is_slow() else x.tanh()
 
 
 class _QuickTanh(torch.autograd.Function):
-    # Left to autograd it would keep three maps and go back over each.
+    # Autograd alone would keep three maps and pass back over each.
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x):
@@ -141,18 +155,18 @@ class _QuickTanh(torch.autograd.Function):
 
 
 def average(x: Maps) -> Float[Tensor, "batch channel"]:
-    """The mean of each channel over all positions, Eqs. 8 and 9.
+    """Return the mean of each channel over all positions, Eqs. 8 and 9.
 
-    As a sum, because its gradient is a view of one value per channel where that of `mean` fills a map.
+    It is computed as a sum, whose gradient is a view of one value per channel; that of `mean` fills a map.
     """
     return x.sum((2, 3)) / (x.shape[2] * x.shape[3])
 
 
 def sum_to_one(z: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:
-    """The softmax of `z` over all positions, Eq. 18."""
+    """Return the softmax of `z` over all positions, Eq. 18."""
     return z.flatten(1).softmax(1).view_as(z)
 
 
 def peak_at_one(z: Maps) -> Maps:
-    """exp(z) over its maximum within each channel, Eq. 22; as a quotient it would overflow once z > 88.7."""
+    """Return exp(z) over its maximum within each channel, Eq. 22; written as a quotient it overflows at z > 88.7."""
     return torch.exp(z - z.amax((2, 3), keepdim=True))

@@ -1,6 +1,7 @@
 """Convolutions with "same" padding, symmetric or TensorFlow's, and the depthwise separable one."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from jaxtyping import Float
@@ -9,10 +10,10 @@ from torch.nn import functional as F
 
 
 def one_sided_padding(sizes: Sequence[int], kernel: Sequence[int], stride: Sequence[int]) -> list[int]:
-    """TensorFlow's "same" padding as `F.pad` takes it: (before, after) of each axis, last axis first.
+    """Return TensorFlow's "same" padding as `F.pad` takes it: (before, after) of each axis, last axis first.
 
-    What it takes to get ceil(size / stride) outputs and no more, the odd one at the end: for an even size at
-    stride 2 a 3-kernel gets none before and one after, where k // 2 on both sides would read other positions.
+    It is the least that gives ceil(size / stride) outputs, the odd one at the end: for an even size at stride 2 a
+    3-kernel gets none before and one after, where k // 2 on both sides would read other positions.
     """
     padding = []
     for size, k, s in zip(reversed(sizes), reversed(kernel), reversed(stride), strict=True):
@@ -35,18 +36,18 @@ class Conv2d(nn.Conv2d):
         bias: bool = True,
         one_sided: bool = False,
     ):
-        # At stride 1 both paddings are one.
+        # At stride 1 both paddings are the same.
         self.one_sided = one_sided and stride > 1
         padding = 0 if self.one_sided else kernel_size // 2
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, groups=groups, bias=bias)
 
     def forward(self, x: Float[Tensor, "batch in height width"]) -> Float[Tensor, "batch out rows columns"]:
-        """The maps of `x`."""
+        """Return the maps of `x`."""
         if self.one_sided:
             x = F.pad(x, one_sided_padding(x.shape[2:], self.kernel_size, self.stride))
         strided_depthwise = self.groups > 1 and max(self.stride) > 1
         if strided_depthwise and x.is_cpu and torch.is_autocast_enabled("cpu"):
-            # oneDNN has no bfloat16 kernel for this one's input gradient, and takes 40 ms instead of 0.4.
+            # oneDNN has no bfloat16 kernel for the input gradient of this one: 40 ms in place of 0.4.
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float())
         return super().forward(x)
@@ -69,11 +70,11 @@ class Conv3d(nn.Conv3d):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=False)
 
     def forward(self, x: Float[Tensor, "batch in time height width"]) -> Float[Tensor, "batch out steps rows columns"]:
-        """The maps of `x`."""
+        """Return the maps of `x`."""
         if self.one_sided:
             x = F.pad(x, one_sided_padding(x.shape[2:], self.kernel_size, self.stride))
         # Over two steps, and where strides meet maps no larger than their padding, oneDNN's weight gradient in bfloat16
-        # is memory that nobody wrote (torch 2.13).
+        # is uninitialised memory (torch 2.13).
         narrow = max(self.stride) > 1 and any(n <= p for n, p in zip(x.shape[3:], self.padding[1:], strict=True))
         if (x.shape[2] == 2 or narrow) and x.is_cpu and torch.is_autocast_enabled("cpu"):
             with torch.autocast("cpu", enabled=False):
@@ -81,8 +82,42 @@ class Conv3d(nn.Conv3d):
         return super().forward(x)
 
 
+@cache
+def mkl_is_slow() -> bool:
+    """True on processors not made by Intel, where MKL's matrix products take twice oneDNN's time and its tanh ten."""
+    name = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", "")
+    return torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available() and "Intel" not in name
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """A 1 x 1 convolution across channels."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, bias: bool = True):
+        super().__init__(in_channels, out_channels, 1, bias=bias)
+
+    def forward(self, x: Float[Tensor, "batch in height width"]) -> Float[Tensor, "batch out height width"]:
+        """Return the maps of `x`."""
+        batch, channels, height, width = x.shape
+        # On one thread PyTorch sends 1 x 1 convolutions of fewer than 16 images to MKL, forward and backward, and all
+        # others to oneDNN. A row of an image is an image too, and of rows there are enough. Narrower layers lose by it.
+        if (
+            batch < 16 <= batch * height
+            and channels >= 256
+            and batch * height * width >= 512
+            and x.is_cpu
+            and x.dtype == torch.float32
+            and x.is_contiguous(memory_format=torch.channels_last)
+            and torch.get_num_threads() == 1
+            and mkl_is_slow()
+        ):
+            rows = x.permute(0, 2, 3, 1).reshape(batch * height, 1, width, channels).permute(0, 3, 1, 2)
+            rows = super().forward(rows).permute(0, 2, 3, 1)
+            return rows.reshape(batch, height, width, self.out_channels).permute(0, 3, 1, 2)
+        return super().forward(x)
+
+
 class SeparableConv2d(nn.Module):
-    """A K x K convolution of each channel by itself, then a 1 x 1 convolution across channels; nothing between."""
+    """A K x K convolution of each channel alone, then a 1 x 1 convolution across channels; nothing between."""
 
     def __init__(
         self,
@@ -98,8 +133,8 @@ class SeparableConv2d(nn.Module):
         self.depthwise = Conv2d(
             in_channels, in_channels, kernel_size, stride=stride, groups=in_channels, bias=False, one_sided=one_sided
         )
-        self.pointwise = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
+        self.pointwise = PointwiseConv2d(in_channels, out_channels, bias=bias)
 
     def forward(self, x: Float[Tensor, "batch in height width"]) -> Float[Tensor, "batch out rows columns"]:
-        """The maps of `x`."""
+        """Return the maps of `x`."""
         return self.pointwise(self.depthwise(x))

@@ -1,4 +1,4 @@
-"""RecurrentLayer: any cell of the table, run over the time steps of a clip."""
+"""RecurrentLayer: a cell of the table, run over the time steps of a clip."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gatescope.models.banks import AttentionBank, ConvBank, PooledBank, SeparableBank, ready
 from gatescope.models.cells import (
     CELLS,
     AttentionGate,
@@ -17,8 +16,10 @@ from gatescope.models.cells import (
     SeparablePart,
     average,
     cell_named,
+    full,
     peak_at_one,
     quick_tanh,
+    ready,
     sum_to_one,
 )
 from gatescope.models.conventions import CONVENTIONS
@@ -30,17 +31,11 @@ State = tuple[Maps, Maps]  # h and c
 Given = Float[Tensor, "clips channels rows columns"]  # must be of the input's size: checked, with a better message
 
 _GATES = {"conv": ConvPart, "attention": AttentionGate}
-_BANKS = {
-    ConvPart: ConvBank,
-    SeparablePart: SeparableBank,
-    AttentionGate: AttentionBank,
-    InputAttention: AttentionBank,
-}
 _CANDIDATES = {"conv": ConvPart, "separable": SeparablePart}
 
 
 class RecurrentLayer(nn.Module):
-    r"""A cell run over time: the hidden states of every step.
+    r"""Cell run over time; returns the hidden states of every step.
 
     Zhang et al. 2018, with $*$ a convolution, $\circ$ an elementwise product and gates of three kinds:
 
@@ -91,15 +86,15 @@ class RecurrentLayer(nn.Module):
         )
         self.candidate = _CANDIDATES[self.cell.candidate](*sizes)
         self.attention = InputAttention(*sizes) if self.cell.input_attention else None
-        # An attended input is 1 / (H W) of the input: what follows from it needs every digit.
+        # An attended input is 1 / (H W) of the input: small values, whose relative precision counts.
         self._tanh = torch.tanh if self.cell.input_attention else quick_tanh
         self.hooks = nn.ModuleDict({name: HookPoint() for name in self._quantities()})
         self._initialise()
-        # Of frames in the same layout oneDNN makes the same without a detour.
+        # Weights in the layout of the frames spare oneDNN a reordering.
         self.to(memory_format=torch.channels_last)
 
     def extra_repr(self) -> str:
-        """What the parts below do not say."""
+        """Return the row of the table, which the parts below do not show."""
         return f"{self.cell}"
 
     def forward(
@@ -107,90 +102,86 @@ class RecurrentLayer(nn.Module):
         x: Float[Tensor, "batch time in height width"],
         state: tuple[Given, Given] | None = None,
         return_state: bool = False,
-    ) -> (
-        Float[Tensor, "batch time hidden height width"] | tuple[Float[Tensor, "batch time hidden height width"], State]
-    ):
-        """H_t of every step, (batch, time, hidden, height, width), and the last (h, c) where `return_state`.
+    ) -> Hidden | tuple[Hidden, State]:
+        """Return H_t of every step, and with `return_state` the last (h, c).
 
-        Any number of steps; `state` continues where another call ended, and is zero without it.
+        The clip may have any number of steps. `state` continues from another call; without it the state is zero.
 
         Raises:
             ValueError: if `x` has other channels than the layer, no step, or does not fit `state`.
         """
         self._check(x, state)
         num_steps = x.shape[1]
-        # Time-major, channels innermost in memory: a step is one block, and the convolutions need no other layout.
+        # Time-major, channels innermost in memory: a step is one block, in the layout that the convolutions take.
         frames = ready(x).transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        banks = self._banks()
-        if self.attention is None:
-            steps = self._project(banks, frames, num_steps)
+        # Attention on X depends on the state; without it the input's convolutions take all steps at once.
+        attended = self.attention is not None
+        if attended:
+            from_input = self.attention.input_to_state(frames).chunk(num_steps)
         else:
-            steps = zip(frames.chunk(num_steps), banks["attention"].project(frames).chunk(num_steps), strict=True)
+            from_input = self._project(frames, num_steps)
         h, c = state or (None, None)
         hidden = []
-        for projected in steps:
-            if self.attention is not None:
-                x_attended = self._attend(banks["attention"], *projected, h)
-                (projected,) = self._project(banks, x_attended, 1)
-            h, c = self._step(banks, projected, h, c)
+        for x_t, projected in zip(frames.chunk(num_steps), from_input, strict=True):
+            if attended:
+                (projected,) = self._project(self._attend(x_t, projected, h), 1)
+            h, c = self._step(projected, h, c)
             hidden.append(h.permute(0, 2, 3, 1))
         output = torch.stack(hidden).permute(1, 0, 4, 2, 3)
         return (output, (h, c)) if return_state else output
 
-    def _step(self, banks: dict, projected: dict[str, Tensor], h: Maps | None, c: Maps | None) -> State:
-        """One time step, from what the input gives to each part; without `h` and `c` the state is zero."""
-        sums = {}
-        if "pooled" in banks:
-            pooled = projected["pooled"]
-            values = pooled.new_zeros(len(pooled), self.hidden_channels) if h is None else average(h)
-            values = self.hooks["h_pooled"](values)  # (9)
-            sums |= banks["pooled"].add_state(pooled, values)
-        h = None if h is None else ready(h)
-        for name, part in projected.items():
-            if name != "pooled":
-                sums[name] = banks[name].add_state(part, h)
-        i, f, o = (self._gate(name, sums[name], banks) for name in "ifo")
-        g = self.hooks["g"](self._tanh(sums["candidate"]))  # (4) (13)
-        c = self.hooks["c"](i * g if c is None else f * c + i * g)  # (5) (14)
-        return self.hooks["h"](o * self._tanh(c)), c  # (6) (15)
-
-    def _gate(self, name: str, total: Tensor, banks: dict) -> Tensor:
-        """A gate as it multiplies: its map, or its values with a height and a width of 1."""
-        if self.cell.gates[name] == "attention":
-            ending = self.cell.attentions[name]
-            z = self.hooks[f"z{ending}"](banks[name].score(self._tanh(total)))  # (21)
-            return self.hooks[name](self.hooks[f"attention{ending}"](peak_at_one(z)))  # (22) (23)
-        gate = self.hooks[name](self.conventions.gate_activation(total))  # (1) (2) (3), (10) (11) (12)
-        return gate[:, :, None, None] if self.cell.gates[name] == "pooled" else gate
-
-    def _attend(self, bank: AttentionBank, x: Maps, projected: Maps, h: Maps | None) -> Maps:
-        z = self.hooks["z"](bank.score(quick_tanh(bank.add_state(projected, h))))  # (17)
+    def _attend(self, x: Maps, from_input: Maps, h: Maps | None) -> Maps:
+        """Return X_t times its attention; `from_input` is W_x * X_t + b of the attention."""
+        total = full(from_input if h is None else from_input + self.attention.state_to_state(ready(h)))
+        z = self.hooks["z"](full(self.attention.score(quick_tanh(total))))  # (17)
         attention = self.hooks["attention"](sum_to_one(z))  # (18)
         if self.cell.rescaled:
             attention = attention * (z.shape[2] * z.shape[3])
         return self.hooks["x_attended"](attention * x)  # (19)
 
-    def _project(self, banks: dict, x: Maps, num_steps: int) -> Iterator[dict[str, Tensor]]:
-        """What each part takes from the input, of all steps at once; then step by step."""
-        parts = {name: bank.project(x) for name, bank in banks.items() if name not in ("pooled", "attention")}
-        if "pooled" in banks:
-            pooled = average(x)  # (8)
-            hook = self.hooks["x_pooled"]
-            pooled = torch.cat([hook(step) for step in pooled.chunk(num_steps)]) if hook.active else pooled
-            parts["pooled"] = banks["pooled"].project(pooled)
-        steps = zip(*(part.chunk(num_steps) for part in parts.values()), strict=True)
-        return (dict(zip(parts, step, strict=True)) for step in steps)
+    def _project(self, x: Maps, num_steps: int) -> list[dict[str, Tensor]]:
+        """Return W_x * X_t + b of each gate and the candidate, step by step, computed for all steps at once."""
+        pooled = None
+        if "pooled" in self.cell.gates.values():
+            pooled = torch.cat([self.hooks["x_pooled"](step) for step in average(x).chunk(num_steps)])  # (8)
+        projected = {
+            name: part.input_to_state(pooled if isinstance(part, PooledPart) else x).chunk(num_steps)
+            for name, part in self._parts()
+        }
+        return [dict(zip(projected, step, strict=True)) for step in zip(*projected.values(), strict=True)]
 
-    def _banks(self) -> dict[str, ConvBank | PooledBank | SeparableBank]:
-        parts = {**self.gates, "candidate": self.candidate}
-        if self.attention is not None:
-            parts["attention"] = self.attention
-        pooled = {name: parts.pop(name) for name, part in list(parts.items()) if isinstance(part, PooledPart)}
-        banks = {name: _BANKS[type(part)](part) for name, part in parts.items()}
-        return {**banks, "pooled": PooledBank(pooled)} if pooled else banks
+    def _step(self, projected: dict[str, Tensor], h: Maps | None, c: Maps | None) -> State:
+        """Return the next h and c from W_x * X_t + b of each part; without `h` and `c` the state is zero."""
+        h_pooled = None
+        if "pooled" in self.cell.gates.values():
+            x_candidate = projected["candidate"]
+            h_pooled = x_candidate.new_zeros(len(x_candidate), self.hidden_channels) if h is None else average(h)
+            h_pooled = self.hooks["h_pooled"](h_pooled)  # (9)
+        h = None if h is None else ready(h)
+        totals = {}  # W_x * X_t + W_h * H_{t-1} + b
+        for name, part in self._parts():
+            own = h_pooled if isinstance(part, PooledPart) else h
+            totals[name] = full(projected[name] if own is None else projected[name] + part.state_to_state(own))
+        i, f, o = (self._gate(name, totals[name]) for name in "ifo")
+        g = self.hooks["g"](self._tanh(totals["candidate"]))  # (4) (13)
+        c = self.hooks["c"](i * g if c is None else torch.addcmul(f * c, i, g))  # (5) (14)
+        return self.hooks["h"](o * self._tanh(c)), c  # (6) (15)
+
+    def _gate(self, name: str, total: Tensor) -> Tensor:
+        """Return a gate from the sum that enters its activation: a map, or values with height and width 1."""
+        if self.cell.gates[name] == "attention":
+            ending = self.cell.attentions[name]
+            z = self.hooks[f"z{ending}"](full(self.gates[name].score(self._tanh(total))))  # (21)
+            return self.hooks[name](self.hooks[f"attention{ending}"](peak_at_one(z)))  # (22) (23)
+        gate = self.hooks[name](self.conventions.gate_activation(total))  # (1) (2) (3), (10) (11) (12)
+        return gate[:, :, None, None] if self.cell.gates[name] == "pooled" else gate
+
+    def _parts(self) -> Iterator[tuple[str, nn.Module]]:
+        yield from self.gates.items()
+        yield "candidate", self.candidate
 
     def _quantities(self) -> list[str]:
-        """The names of the hook points, in the order in which a step passes them."""
+        """Return the names of the hook points, in the order in which a step passes them."""
         maps = [f"{name}{ending}" for ending in self.cell.attentions.values() for name in ("z", "attention")]
         attended = ["x_attended"] if self.cell.input_attention else []
         pooled = ["x_pooled", "h_pooled"] if "pooled" in self.cell.gates.values() else []

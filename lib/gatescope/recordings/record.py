@@ -1,4 +1,4 @@
-"""record and intervene: read and replace what passes a network's hook points, for as long as a block lasts."""
+"""record and intervene: read and replace the values at a network's hook points for as long as a block lasts."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -15,17 +15,17 @@ Replacement = Callable[[Tensor], Tensor]
 
 
 def hook_points(network: nn.Module) -> dict[str, HookPoint]:
-    """The hook points of a layer or network by their names: `f` in a layer, `layer1.f` in a network."""
+    """Return the hook points of a layer or network by their names: `f` in a layer, `layer1.f` in a network."""
     return {
         name.replace("hooks.", ""): module for name, module in network.named_modules() if isinstance(module, HookPoint)
     }
 
 
 class Recording(Mapping):
-    """What passed the chosen hook points in the last forward pass, by name, always with a time axis.
+    """Values at the chosen hook points in the last forward pass, by name, always with a time axis.
 
     A value is (batch, time, channel, height, width), or (batch, time, channel) for a pooled gate. It is stacked when it
-    is asked for first. After an intervention it is what the network went on with.
+    is asked for first. Under an intervention it is the replaced value.
     """
 
     def __init__(self, points: Mapping[str, HookPoint], gradients: bool):
@@ -49,10 +49,10 @@ class Recording(Mapping):
         return len(self._points)
 
     def gradient(self, name: str, score: Float[Tensor, ""]) -> Steps:
-        """The gradient of `score` with respect to `name` at every step, zero where the score does not depend on it.
+        """Return the gradient of `score` by `name` at every step, zero where the score does not depend on it.
 
-        All that a value acts upon counts, later steps included. For a score per clip take the sum over the batch:
-        no clip acts on another's score as long as the network is in its evaluation mode.
+        It includes the effect through later steps. For a score per clip take the sum over the batch: in eval mode no
+        clip acts on another's score.
 
         Raises:
             LookupError: if `name` was not recorded.
@@ -65,7 +65,7 @@ class Recording(Mapping):
             raise ValueError("the score has no graph: make it from a forward pass in the block, without no_grad")
         found = torch.autograd.grad(score, steps, retain_graph=True, allow_unused=True)
         if all(gradient is None for gradient in found):
-            # No step of this quantity acts on the score. That is an answer, unless none of any other does.
+            # The score may not depend on this quantity. If it depends on no other either, it is of another pass.
             every = [value for passed in self._passed.values() for value in passed]
             others = torch.autograd.grad(score, every, retain_graph=True, allow_unused=True)
             if all(gradient is None for gradient in others):
@@ -96,11 +96,12 @@ class Recording(Mapping):
 
 @contextmanager
 def record(network: nn.Module, *patterns: str, gradients: bool = False) -> Iterator[Recording]:
-    """A Recording of the hook points that match `patterns` (`layer1.*`, `*.c`; all of them without any).
+    """Yield a Recording of the hook points that match `patterns` (`layer1.*`, `*.c`; all of them without any).
 
-    It fills while the network runs in the block, and stays readable afterwards; the network computes bit for bit the
-    same. A second forward pass begins the recording anew. With `gradients`, values keep their graph and
-    `Recording.gradient` gives a score's derivative with respect to them.
+    It fills while the network runs in the block, and stays readable afterwards; the network's output is bit-identical.
+    A second forward pass replaces the first in the recording; values read before stay as they are. A layer that runs
+    alone replaces its own values only. With `gradients`, values keep their graph and `Recording.gradient` gives a
+    score's derivative with respect to them.
 
     Raises:
         LookupError: if a pattern matches no hook point; it lists those that exist.
@@ -112,17 +113,18 @@ def record(network: nn.Module, *patterns: str, gradients: bool = False) -> Itera
             cleanup.enter_context(_among(point.readers, _Reader(recording, name)))
             if gradients:
                 cleanup.enter_context(_among(point.graphs, recording))
-            cleanup.enter_context(_owner(network, point).register_forward_pre_hook(_begin))
+        for owner in _owners(network, points):
+            cleanup.enter_context(owner.register_forward_pre_hook(_begin))
         yield recording
 
 
 @contextmanager
 def intervene(network: nn.Module, changes: Mapping[str, Replacement | Steps]) -> Iterator[None]:
-    """While the block lasts, what passes the named hook points is replaced, and the network goes on with that.
+    """Override the values at the named hook points while the block lasts; the network continues with the new ones.
 
-    A change is a function of one time step's value, (batch, channel, height, width) or (batch, channel), that returns
-    what to use; or a tensor with a time axis, such as another recording's, whose step t stands in for step t. Names may
-    be patterns. An inner block sees what an outer one made.
+    A change is a function from one time step's value, (batch, channel, height, width) or (batch, channel), to its
+    replacement; or a tensor with a time axis, such as another recording's, whose step t replaces step t. Names may be
+    patterns. An inner block receives the values that an outer one has replaced.
 
     Raises:
         LookupError: if a name matches no hook point; it lists those that exist.
@@ -130,15 +132,17 @@ def intervene(network: nn.Module, changes: Mapping[str, Replacement | Steps]) ->
     """
     with ExitStack() as cleanup:
         for pattern, change in changes.items():
-            for name, point in _matching(network, [pattern]).items():
+            points = _matching(network, [pattern])
+            for name, point in points.items():
                 replacement = _Replacement(name, change, point.time_axis)
                 cleanup.enter_context(_among(point.replacements, replacement))
-                cleanup.enter_context(_owner(network, point).register_forward_pre_hook(_begin))
+            for owner in _owners(network, points):
+                cleanup.enter_context(owner.register_forward_pre_hook(_begin))
         yield
 
 
 class _Reader:
-    """What a recording hears at one point."""
+    """A recording's end at one hook point."""
 
     def __init__(self, recording: Recording, name: str):
         self.recording, self.name = recording, name
@@ -151,7 +155,7 @@ class _Reader:
 
 
 class _Replacement:
-    """A change as a function of what passes a point; it counts the steps of a layer's forward pass."""
+    """A change at one hook point, with the number of the time step within the forward pass."""
 
     def __init__(self, name: str, change: Replacement | Steps, time_axis: int | None):
         self.name, self.change, self.time_axis = name, change, time_axis
@@ -192,16 +196,15 @@ def _matching(network: nn.Module, patterns: Collection[str]) -> dict[str, HookPo
 
 
 def _begin(module: nn.Module, _: tuple) -> None:
-    """Before a forward pass: its points begin anew. It knows no recording, so that a copy of the network hears none."""
+    """Start the module's points anew before a forward pass. It refers to no recording, so a copied network has none."""
     for point in module.hooks.values():
         point.begin()
 
 
-def _owner(network: nn.Module, point: HookPoint) -> nn.Module:
-    """The module whose forward pass goes through `point`: the one that holds it among its `hooks`."""
-    return next(
-        module for module in network.modules() if any(point is held for held in getattr(module, "hooks", {}).values())
-    )
+def _owners(network: nn.Module, points: Mapping[str, HookPoint]) -> list[nn.Module]:
+    """Return the modules that hold one of `points` among their `hooks`: their forward passes go through it."""
+    chosen = set(points.values())
+    return [module for module in network.modules() if chosen.intersection(getattr(module, "hooks", {}).values())]
 
 
 @contextmanager
@@ -210,5 +213,5 @@ def _among(collection: list, item: object) -> Iterator[None]:
     try:
         yield
     finally:
-        # By identity: nested blocks may have put in an equal one.
+        # By identity: nested blocks may hold an equal item.
         del collection[next(place for place, held in enumerate(collection) if held is item)]
