@@ -307,7 +307,7 @@ def test_a_state_that_does_not_fit_is_named():
 def test_an_unknown_cell_is_answered_with_those_there_are():
     with pytest.raises(LookupError, match="convlstm, a, b, c, d"):
         RecurrentLayer("e", 3, 4)
-    with pytest.raises(ValueError, match="conv, pooled, attention"):
+    with pytest.raises(ValueError, match="'conv', 'pooled' or 'attention'"):
         replace(CELLS["a"], f="separable")
     with pytest.raises(ValueError, match="only attention on X can be rescaled"):
         replace(CELLS["a"], rescaled=True)

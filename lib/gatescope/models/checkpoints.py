@@ -34,9 +34,7 @@ def checkpoint_names(patterns: Sequence[str]) -> list[str]:
 def open_networks(names: Sequence[str]) -> dict[str, GestureNetwork]:
     """Return the networks of these checkpoints, by name; `a-?` stands for every matching folder of data/checkpoints.
 
-    Raises:
-        FileNotFoundError: if one is missing, or no folder matches.
-        ValueError: if there is none, or they differ in input or number of classes.
+    Raises FileNotFoundError if one is missing, ValueError for no names, other inputs or other numbers of classes.
     """
     networks = {name: GestureNetwork.load(checkpoint(name)) for name in checkpoint_names(names)}
     if not networks:
