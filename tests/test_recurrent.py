@@ -288,8 +288,8 @@ def test_the_authors_gates_start_constant():
     ("shape", "words"),
     [
         ((1, 2, 4, 5, 5), "(batch, time, 3, height, width)"),
-        ((1, 0, 3, 5, 5), "none of them 0"),
-        ((0, 2, 3, 5, 5), "none of them 0"),
+        ((1, 0, 3, 5, 5), "none of the others 0"),
+        ((0, 2, 3, 5, 5), "none of the others 0"),
     ],
 )
 def test_an_input_that_does_not_fit_is_named(shape, words):

@@ -12,13 +12,8 @@ STEM_CHANNELS = 64  # at width 1
 # The residual units of Res3D: channels at width 1, and stride over time and space.
 RES3D_UNITS = {"2a": (64, 1), "2b": (64, 1), "3a": (128, 2), "3b": (128, 1), "4a": (256, 1), "4b": (256, 1)}
 # The separable blocks of the top: channels at width 1, and stride. MobileNet's last nine.
-TOP_BLOCKS = {
-    "1a": (256, 1),
-    "1b": (256, 2),
-    **{f"2{letter}": (512, 1) for letter in "abcde"},
-    "3a": (1024, 2),
-    "3b": (1024, 2),
-}
+_SAME = {f"2{letter}": (512, 1) for letter in "abcde"}
+TOP_BLOCKS = {"1a": (256, 1), "1b": (256, 2), **_SAME, "3a": (1024, 2), "3b": (1024, 2)}
 
 
 def scaled(channels: int, width: float) -> int:
@@ -74,9 +69,7 @@ class Res3D(nn.Module):
         self.out_channels = channels
         self.to(memory_format=torch.channels_last_3d)
 
-    def forward(
-        self, x: Float[Tensor, "batch channel time height width"]
-    ) -> Float[Tensor, "batch out steps rows columns"]:
+    def forward(self, x: Float[Tensor, "batch in time height width"]) -> Float[Tensor, "batch out steps rows columns"]:
         """Return the features of clips: half the time steps, a fourth of rows and columns at a stem stride of 2."""
         # With channels innermost, convolutions of few channels take half the time, forward and backward.
         x = x.contiguous(memory_format=torch.channels_last_3d)

@@ -36,18 +36,15 @@ def load_keras_weights(
     attention (c) or output-gate attention (d). Cells, width and classes are read from it, and the conventions are
     theirs. It does not hold the mean to subtract, which follows from `dataset` and `modality`, or the number of frames.
 
-    Raises:
-        FileNotFoundError: if there is no such file.
-        LookupError: if no mean is known for that data set and modality.
-        ValueError: if the file is damaged, incomplete, or another network's; the message says where.
+    Raises FileNotFoundError without such a file, LookupError without a known mean for that data set and modality, and
+    ValueError if the file is damaged, incomplete, or another network's; the message says where.
     """
     path = Path(path)
     if (dataset, modality) not in MEANS:
         known = ", ".join(" ".join(pair) for pair in MEANS)
         raise LookupError(f"no mean is known for {dataset} {modality}; there are those of {known}")
     layers = read_layers(path)
-    first = _one_of(FIRST_LAYERS, layers, path)
-    second = _one_of(SECOND_LAYERS, layers, path)
+    first, second = (_one_of(names, layers, path) for names in (FIRST_LAYERS, SECOND_LAYERS))
     found: State = {}
     for layer, place, convert in places(first, second):
         try:
@@ -88,15 +85,12 @@ def read_layers(path: Path) -> dict[str, dict[str, np.ndarray]]:
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)  # of a file that holds a whole model
-            layers = {layer: root[layer] for layer in _names(root, "layer")}
-            return {
-                # `gamma` for `BatchNorm_1_0/gamma:0`
-                layer: {
-                    name.rpartition("/")[2].removesuffix(":0"): np.asarray(group[name], np.float32)
-                    for name in _names(group, "weight")
-                }
-                for layer, group in layers.items()
-            }
+            layers: dict[str, dict[str, np.ndarray]] = {}
+            for layer in _names(root, "layer"):
+                found = {name: np.asarray(root[layer][name], np.float32) for name in _names(root[layer], "weight")}
+                # `BatchNorm_1_0/gamma:0` is `gamma`.
+                layers[layer] = {name.rpartition("/")[2].removesuffix(":0"): array for name, array in found.items()}
+            return layers
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a whole Keras weight file (HDF5 with layer_names): {error}") from None
 
