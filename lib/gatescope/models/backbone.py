@@ -12,8 +12,8 @@ STEM_CHANNELS = 64  # at width 1
 # The residual units of Res3D: channels at width 1, and stride over time and space.
 RES3D_UNITS = {"2a": (64, 1), "2b": (64, 1), "3a": (128, 2), "3b": (128, 1), "4a": (256, 1), "4b": (256, 1)}
 # The separable blocks of the top: channels at width 1, and stride. MobileNet's last nine.
-_SAME = {f"2{letter}": (512, 1) for letter in "abcde"}
-TOP_BLOCKS = {"1a": (256, 1), "1b": (256, 2), **_SAME, "3a": (1024, 2), "3b": (1024, 2)}
+_MIDDLE = {f"2{letter}": (512, 1) for letter in "abcde"}
+TOP_BLOCKS = {"1a": (256, 1), "1b": (256, 2), **_MIDDLE, "3a": (1024, 2), "3b": (1024, 2)}
 
 
 def scaled(channels: int, width: float) -> int:

@@ -70,7 +70,7 @@ def card_path(path: Path) -> Path:
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the weights and a card with their SHA-256, as `SavedNetwork.save` does; return the card."""
+    """Write the weights and a card with their SHA-256, with the errors of `SavedNetwork.save`; return the card."""
     # A file has neither devices nor memory layouts.
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     card = {**card, "weights_sha256": hashlib.sha256(weights).hexdigest()}

@@ -28,7 +28,7 @@ VARIANTS = {
 class RPSMConfig(Config):
     """The parts of an RPSM, and its loss; the defaults are the notes' table.
 
-    A feedback that is switched off has no inputs, rather than inputs of zeros: parameter counts are of what acts.
+    A feedback that is switched off has no inputs, rather than inputs of zeros, and so no unused parameters.
     Raises ValueError for a value that no network can have, LookupError for an unknown name.
     """
 
