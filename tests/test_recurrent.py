@@ -288,8 +288,8 @@ def test_the_authors_gates_start_constant():
     ("shape", "words"),
     [
         ((1, 2, 4, 5, 5), "(batch, time, 3, height, width)"),
-        ((1, 0, 3, 5, 5), "none of them 0"),
-        ((0, 2, 3, 5, 5), "none of them 0"),
+        ((1, 0, 3, 5, 5), "none of the others 0"),
+        ((0, 2, 3, 5, 5), "none of the others 0"),
     ],
 )
 def test_an_input_that_does_not_fit_is_named(shape, words):
@@ -307,7 +307,7 @@ def test_a_state_that_does_not_fit_is_named():
 def test_an_unknown_cell_is_answered_with_those_there_are():
     with pytest.raises(LookupError, match="convlstm, a, b, c, d"):
         RecurrentLayer("e", 3, 4)
-    with pytest.raises(ValueError, match="conv, pooled, attention"):
+    with pytest.raises(ValueError, match="'conv', 'pooled' or 'attention'"):
         replace(CELLS["a"], f="separable")
     with pytest.raises(ValueError, match="only attention on X can be rescaled"):
         replace(CELLS["a"], rescaled=True)

@@ -10,26 +10,10 @@ from gatescope.models.convolutions import Conv3d, SeparableConv2d
 
 STEM_CHANNELS = 64  # at width 1
 # The residual units of Res3D: channels at width 1, and stride over time and space.
-RES3D_UNITS = {
-    "2a": (64, 1),
-    "2b": (64, 1),
-    "3a": (128, 2),
-    "3b": (128, 1),
-    "4a": (256, 1),
-    "4b": (256, 1),
-}
+RES3D_UNITS = {"2a": (64, 1), "2b": (64, 1), "3a": (128, 2), "3b": (128, 1), "4a": (256, 1), "4b": (256, 1)}
 # The separable blocks of the top: channels at width 1, and stride. MobileNet's last nine.
-TOP_BLOCKS = {
-    "1a": (256, 1),
-    "1b": (256, 2),
-    "2a": (512, 1),
-    "2b": (512, 1),
-    "2c": (512, 1),
-    "2d": (512, 1),
-    "2e": (512, 1),
-    "3a": (1024, 2),
-    "3b": (1024, 2),
-}
+_MIDDLE = {f"2{letter}": (512, 1) for letter in "abcde"}
+TOP_BLOCKS = {"1a": (256, 1), "1b": (256, 2), **_MIDDLE, "3a": (1024, 2), "3b": (1024, 2)}
 
 
 def scaled(channels: int, width: float) -> int:
@@ -78,22 +62,14 @@ class Res3D(nn.Module):
         self.stem_norm = batch_norm(nn.BatchNorm3d, channels, conventions)
         self.units = nn.ModuleDict()
         for name, (out_channels, stride) in RES3D_UNITS.items():
-            out_channels = scaled(out_channels, width)
-            self.units[name] = ResidualUnit(
-                channels,
-                out_channels,
-                stride=stride,
-                # Also where, as in 2a, neither width nor size changes.
-                project=name.endswith("a"),
-                conventions=conventions,
-            )
-            channels = out_channels
+            project = name.endswith("a")  # also in 2a, where neither width nor size changes
+            sizes = channels, scaled(out_channels, width)
+            self.units[name] = ResidualUnit(*sizes, stride=stride, project=project, conventions=conventions)
+            channels = sizes[1]
         self.out_channels = channels
         self.to(memory_format=torch.channels_last_3d)
 
-    def forward(
-        self, x: Float[Tensor, "batch channel time height width"]
-    ) -> Float[Tensor, "batch out steps rows columns"]:
+    def forward(self, x: Float[Tensor, "batch in time height width"]) -> Float[Tensor, "batch out steps rows columns"]:
         """Return the features of clips: half the time steps, a fourth of rows and columns at a stem stride of 2."""
         # With channels innermost, convolutions of few channels take half the time, forward and backward.
         x = x.contiguous(memory_format=torch.channels_last_3d)
@@ -109,11 +85,7 @@ class SeparableBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, *, stride: int, conventions: Conventions):
         super().__init__()
         self.conv = SeparableConv2d(
-            in_channels,
-            out_channels,
-            stride=stride,
-            bias=conventions.top_bias,
-            one_sided=conventions.one_sided_padding,
+            in_channels, out_channels, stride=stride, bias=conventions.top_bias, one_sided=conventions.one_sided_padding
         )
         self.norm = batch_norm(nn.BatchNorm2d, out_channels, conventions)
         self.activation = conventions.top_activation

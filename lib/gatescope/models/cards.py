@@ -31,17 +31,14 @@ class SavedNetwork(nn.Module):
 
         The card holds the config, a hash of the library's code, what is given here, and the weights' SHA-256. Each
         file is replaced whole or not at all, the weights first: a crash between the two leaves a pair that `load`
-        refuses.
-
-        Raises:
-            ValueError, TypeError: if a fact cannot stand in JSON or has a name that the card uses; nothing is written.
+        refuses. Raises ValueError or TypeError, and writes nothing, if a fact cannot stand in JSON or has a name that
+        the card uses.
         """
         own = {"config": self.config.to_json(), "code": code_digest()}
         if taken := facts.keys() & (own.keys() | {"weights_sha256"}):
             raise ValueError(f"the card has {', '.join(sorted(taken))} of its own; name these facts otherwise")
-        self.card = write_weights(
-            Path(path), self.state_dict(), {**own, "data": data, "seed": seed, "metrics": metrics, **facts}
-        )
+        card = {**own, "data": data, "seed": seed, "metrics": metrics, **facts}
+        self.card = write_weights(Path(path), self.state_dict(), card)
         return self.card
 
     @classmethod
@@ -50,10 +47,8 @@ class SavedNetwork(nn.Module):
 
         Given a `config`, the weights go into a network of that config instead, for instance of another stem stride.
 
-        Raises:
-            FileNotFoundError: if the weights or their card are missing.
-            ValueError: if they do not belong together, are something else, or do not fit the config; the first tensor
-                that does not fit is named, with both shapes.
+        Raises FileNotFoundError without the weights or their card, ValueError if they do not belong together, are
+        something else, or do not fit the config; the first tensor that does not fit is named, with both shapes.
         """
         tensors, card = read_weights(Path(path))
         try:
@@ -75,11 +70,7 @@ def card_path(path: Path) -> Path:
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the weights and their card with the SHA-256 that ties the two together; return the card.
-
-    A crash between the two leaves the old card beside new weights, which `read_weights` refuses. Raises ValueError or
-    TypeError if the card cannot stand in JSON; nothing is written then.
-    """
+    """Write the weights and a card with their SHA-256, with the errors of `SavedNetwork.save`; return the card."""
     # A file has neither devices nor memory layouts.
     weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
     card = {**card, "weights_sha256": hashlib.sha256(weights).hexdigest()}
@@ -95,9 +86,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors at `path` and their card.
 
-    Raises:
-        FileNotFoundError: if either of the two files is missing.
-        ValueError: if the card cannot be read, or was written for other weights.
+    Raises FileNotFoundError without either file, ValueError for a damaged card or one written for other weights.
     """
     beside = card_path(path)
     for needed, what in ((path, "weights"), (beside, "card")):
@@ -124,10 +113,9 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def check_fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     """Raise ValueError for the first tensor whose shape differs between the file and the network."""
-    in_file, in_network = ({name: tuple(tensor.shape) for name, tensor in part.items()} for part in (found, wanted))
-    for name in (*in_network, *sorted(in_file)):
-        file_shape, network_shape = (shapes.get(name, "missing") for shapes in (in_file, in_network))
-        if file_shape != network_shape:
+    for name in (*wanted, *sorted(found)):
+        in_file, in_network = (tuple(part[name].shape) if name in part else "missing" for part in (found, wanted))
+        if in_file != in_network:
             raise ValueError(
-                f"{path} does not fit this network: {name} is {file_shape} in the file, {network_shape} in the network"
+                f"{path} does not fit this network: {name} is {in_file} in the file, {in_network} in the network"
             )

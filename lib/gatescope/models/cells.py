@@ -1,36 +1,34 @@
 """A table of the cells, and their parts: gates, candidates, input attention."""
 
-from dataclasses import dataclass, fields
 from itertools import product
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
+from pydantic.dataclasses import dataclass
 from torch import Tensor, nn
 
+from gatescope.models.config_fields import STRICT
 from gatescope.models.convolutions import Conv2d, SeparableConv2d, mkl_is_slow
 
 Maps = Float[Tensor, "batch channel height width"]
 
-GATE_KINDS = ("conv", "pooled", "attention")
-CANDIDATE_KINDS = ("conv", "separable")
+Gate = Literal["conv", "pooled", "attention"]
+GATE_KINDS: tuple[Gate, ...] = get_args(Gate)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=STRICT)
 class Cell:
     """Row of Fig. 2 of Zhang et al. 2018: the kind of each gate and of the candidate, and attention on X."""
 
-    i: str  # conv, pooled or attention
-    f: str
-    o: str
-    candidate: str  # conv or separable
+    i: Gate
+    f: Gate
+    o: Gate
+    candidate: Literal["conv", "separable"]
     input_attention: bool = False
     rescaled: bool = False  # attention on X times H W: its mean is 1, not its sum. Ours, not the paper's
 
     def __post_init__(self):
-        for field in fields(self)[:4]:
-            kinds = CANDIDATE_KINDS if field.name == "candidate" else GATE_KINDS
-            if getattr(self, field.name) not in kinds:
-                raise ValueError(f"{field.name} must be one of {', '.join(kinds)}; got {getattr(self, field.name)!r}")
         if self.rescaled and not self.input_attention:
             raise ValueError("only attention on X can be rescaled; set input_attention as well")
 

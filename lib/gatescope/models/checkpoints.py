@@ -34,9 +34,7 @@ def checkpoint_names(patterns: Sequence[str]) -> list[str]:
 def open_networks(names: Sequence[str]) -> dict[str, GestureNetwork]:
     """Return the networks of these checkpoints, by name; `a-?` stands for every matching folder of data/checkpoints.
 
-    Raises:
-        FileNotFoundError: if one is missing, or no folder matches.
-        ValueError: if there is none, or they differ in input or number of classes.
+    Raises FileNotFoundError if one is missing, ValueError if there is none or they differ in input or num_classes.
     """
     networks = {name: GestureNetwork.load(checkpoint(name)) for name in checkpoint_names(names)}
     if not networks:
@@ -63,7 +61,7 @@ def by_cell(networks: Mapping[str, GestureNetwork]) -> dict[str, list[GestureNet
 
 
 def untrained(config: NetworkConfig, seed: int = 0) -> GestureNetwork:
-    """Return a network of that config before training, in eval mode: the control of every claim."""
+    """Return a network of that config before training, in eval mode, as a control."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return GestureNetwork(config).eval()

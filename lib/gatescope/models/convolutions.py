@@ -84,7 +84,7 @@ class Conv3d(nn.Conv3d):
 
 @cache
 def mkl_is_slow() -> bool:
-    """True on processors not made by Intel, where MKL's matrix products take twice oneDNN's time and its tanh ten."""
+    """Return True on processors not by Intel: MKL's products take twice oneDNN's time there, its tanh ten times."""
     name = getattr(torch.cpu, "get_capabilities", dict)().get("cpu_name", "")
     return torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available() and "Intel" not in name
 
@@ -99,7 +99,7 @@ class PointwiseConv2d(nn.Conv2d):
         """Return the maps of `x`."""
         batch, channels, height, width = x.shape
         # On one thread PyTorch sends 1 x 1 convolutions of fewer than 16 images to MKL, forward and backward, and all
-        # others to oneDNN. A row of an image is an image too, and of rows there are enough. Narrower layers lose by it.
+        # others to oneDNN. A row of an image is an image too, and there are enough rows. Narrower layers get slower.
         if (
             batch < 16 <= batch * height
             and channels >= 256

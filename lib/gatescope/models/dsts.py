@@ -15,11 +15,9 @@ from gatescope.models.cards import SavedNetwork
 from gatescope.models.dsts_config import DSTSConfig
 from gatescope.models.dsts_parts import (
     MaskedBatchNorm,
-    channel_weights,
     gumbel_softmax,
     one_hot,
     pulses_of,
-    saturating_sigmoid,
     semhash,
     soft_half,
     straight_through,
@@ -149,10 +147,8 @@ class SpecialisedLayer(nn.Module):
     def pulses(self, x: Maps) -> Float[Tensor, "batch neurons"]:
         """Return the scores of the choice, without noise: Eq. (1), with `centre` of centred features (ours)."""
         scoring = torch.stack([neuron.scoring for neuron in self.neurons])
-        mean = self.config.pulse == "mean"
-        if self.centre is None:
-            return pulses_of(scoring, x, mean=mean)
-        return self.centre(x.mean((2, 3, 4))) @ channel_weights(scoring, mean=mean).T
+        features = x if self.centre is None else self.centre(x.mean((2, 3, 4), keepdim=True))
+        return pulses_of(scoring, features, mean=self.config.pulse == "mean")
 
     def gate_logits(self) -> Float[Tensor, "neurons channel"]:
         """Return the gate logits g of every neuron."""
@@ -175,16 +171,16 @@ class SpecialisedLayer(nn.Module):
         kind, g = self.config.gates, self.gate_logits()[neurons]
         if kind != "learned":
             return torch.full_like(g, float(kind == "temporal"))
-        if not self.training:
-            return (g.sigmoid() if self.config.semhash == "sigmoid" else g > 0).to(g)
         if self.config.semhash == "sigmoid":
             return g.sigmoid()
+        if not self.training:
+            return (g > 0).to(g)
         # One draw for each clip serves all its visits: only one of them counts.
         visits_of_clip = len(g) // num_clips
         noise = torch.randn(num_clips, g.shape[1], dtype=g.dtype, device=g.device).repeat(visits_of_clip, 1)
-        if self.config.semhash == "soft":
-            return saturating_sigmoid(g + noise)
-        soft = soft_half(num_clips, g.device) if self.config.semhash == "half" else g.new_zeros(num_clips) > 0
+        soft = torch.full((num_clips,), self.config.semhash == "soft", device=g.device)
+        if self.config.semhash == "half":
+            soft = soft_half(num_clips, g.device)
         return semhash(g, noise, soft.repeat(visits_of_clip))
 
 

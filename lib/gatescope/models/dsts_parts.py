@@ -18,12 +18,7 @@ def pulses_of(
     without a convolution, forward or backward (ours; equal up to rounding).
     """
     reduce = torch.mean if mean else torch.sum
-    return reduce(x, (2, 3, 4)) @ channel_weights(scoring, mean=mean).T  # (1)
-
-
-def channel_weights(scoring: Float[Tensor, "neurons out in 1 1 1"], *, mean: bool) -> Float[Tensor, "neurons in"]:
-    """Return w of Eq. (1): each scoring kernel summed, or averaged, over its outputs."""
-    return (scoring.mean(1) if mean else scoring.sum(1)).flatten(1)
+    return reduce(x, (2, 3, 4)) @ reduce(scoring, 1).flatten(1).T  # (1)
 
 
 def straight_through(hard: Tensor, soft: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """Forecaster: recurrent layers that encode a clip, and layers that forecast its next steps (Shi et al. 2015)."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -56,11 +57,8 @@ def convlstm_forecaster(
 
     (5)-5-128, 5-64, 5-64 of Shi et al. 2015 is (16, [128, 64, 64], 5, 5), (9)-1-128, 1-128 is (16, [128, 128], 9, 1).
     """
+    layer = partial(PeepholeConvLSTM, input_kernel=input_kernel, state_kernel=state_kernel, peepholes=True)
     encoder, forecaster = (
-        [
-            PeepholeConvLSTM(*sizes, input_kernel, state_kernel, peepholes=True)
-            for sizes in pairwise([num_in, *hidden_channels])
-        ]
-        for num_in in (in_channels, 0)
+        [layer(*sizes) for sizes in pairwise([num_in, *hidden_channels])] for num_in in (in_channels, 0)
     )
     return Forecaster(encoder, forecaster, nn.Conv2d(sum(hidden_channels), in_channels, 1), reads_all=True)

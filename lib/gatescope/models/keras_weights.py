@@ -21,6 +21,9 @@ State = dict[str, Tensor]
 
 FIRST_LAYERS = {"gatedclstm2d_1": "a", "axclstm2d_1": "b", "aiclstm2d_1": "c", "aoclstm2d_1": "d"}
 SECOND_LAYERS = ("gatedclstm2d_2", "gclstm2d_2")  # pooled gates (a) in all their networks
+# Names of a layer's weights there and here.
+CONVOLUTION = {"kernel": "weight"}
+DENSE = {"kernel": "weight", "bias": "bias"}
 BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 
 
@@ -33,18 +36,15 @@ def load_keras_weights(
     attention (c) or output-gate attention (d). Cells, width and classes are read from it, and the conventions are
     theirs. It does not hold the mean to subtract, which follows from `dataset` and `modality`, or the number of frames.
 
-    Raises:
-        FileNotFoundError: if there is no such file.
-        LookupError: if no mean is known for that data set and modality.
-        ValueError: if the file is damaged, incomplete, or another network's; the message says where.
+    Raises FileNotFoundError without such a file, LookupError without a known mean for that data set and modality, and
+    ValueError if the file is damaged, incomplete, or another network's; the message says where.
     """
     path = Path(path)
     if (dataset, modality) not in MEANS:
         known = ", ".join(" ".join(pair) for pair in MEANS)
         raise LookupError(f"no mean is known for {dataset} {modality}; there are those of {known}")
     layers = read_layers(path)
-    first = _one_of(FIRST_LAYERS, layers, path)
-    second = _one_of(SECOND_LAYERS, layers, path)
+    first, second = (_one_of(names, layers, path) for names in (FIRST_LAYERS, SECOND_LAYERS))
     found: State = {}
     for layer, place, convert in places(first, second):
         try:
@@ -85,12 +85,12 @@ def read_layers(path: Path) -> dict[str, dict[str, np.ndarray]]:
     try:
         with h5py.File(path, "r") as file:
             root = file.get("model_weights", file)  # of a file that holds a whole model
-            return {
-                layer: {
-                    _last(name): np.asarray(root[layer][name], np.float32) for name in _names(root[layer], "weight")
-                }
-                for layer in _names(root, "layer")
-            }
+            layers: dict[str, dict[str, np.ndarray]] = {}
+            for layer in _names(root, "layer"):
+                found = {name: np.asarray(root[layer][name], np.float32) for name in _names(root[layer], "weight")}
+                # `BatchNorm_1_0/gamma:0` is `gamma`.
+                layers[layer] = {name.rpartition("/")[2].removesuffix(":0"): array for name, array in found.items()}
+            return layers
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not a whole Keras weight file (HDF5 with layer_names): {error}") from None
 
@@ -108,10 +108,10 @@ def recurrent_state(cell: str, weights: Weights) -> State:
     of_input = [f"{part}.input_to_state" for part in parts]
     of_state = [f"{part}.state_to_state" for part in parts] + [f"{gate}.score" for gate in scored]
     state = _split_separable(named, "", of_input) | _split_separable(named, "recurrent_", of_state)
-    state |= _split(_vector(named["bias"]), of_input, "pointwise.bias")
+    state |= _split(torch.tensor(named["bias"]), of_input, "pointwise.bias")
     state |= _split(_kernel(named["gate_kernel"])[:, :, 0, 0], pooled, "input_to_state.weight")
     state |= _split(_kernel(named["recurrent_gate_kernel"])[:, :, 0, 0], pooled, "state_to_state.weight")
-    state |= _split(_vector(named["gate_bias"]), pooled, "input_to_state.bias")
+    state |= _split(torch.tensor(named["gate_bias"]), pooled, "input_to_state.bias")
     if row.input_attention:
         state["attention.score.weight"] = _kernel(named["attention_weight"])
     return _complete(weights, state)
@@ -119,38 +119,32 @@ def recurrent_state(cell: str, weights: Weights) -> State:
 
 def places(first: str, second: str) -> Iterator[tuple[str, str, Callable[[Weights], State]]]:
     """Yield each layer of the authors, its place in a GestureNetwork, and the function that makes its state dict."""
-    yield "Conv3D_1", "res3d.stem", _convolution
-    yield "BatchNorm_1_0", "res3d.stem_norm", _batch_norm
+    convolution, batch_norm, dense = (partial(_renamed, names) for names in (CONVOLUTION, BATCH_NORM, DENSE))
+    yield "Conv3D_1", "res3d.stem", convolution
+    yield "BatchNorm_1_0", "res3d.stem_norm", batch_norm
     for unit in RES3D_UNITS:
         for part in "ab":
-            yield f"Conv3D_{unit}_{part}", f"res3d.units.{unit}.conv_{part}", _convolution
-            yield f"BatchNorm_{unit}_{part}", f"res3d.units.{unit}.norm_{part}", _batch_norm
+            yield f"Conv3D_{unit}_{part}", f"res3d.units.{unit}.conv_{part}", convolution
+            yield f"BatchNorm_{unit}_{part}", f"res3d.units.{unit}.norm_{part}", batch_norm
         if unit.endswith("a"):
-            yield f"Conv3D_{unit}_1", f"res3d.units.{unit}.shortcut.0", _convolution
-            yield f"BatchNorm_{unit}_1", f"res3d.units.{unit}.shortcut.1", _batch_norm
+            yield f"Conv3D_{unit}_1", f"res3d.units.{unit}.shortcut.0", convolution
+            yield f"BatchNorm_{unit}_1", f"res3d.units.{unit}.shortcut.1", batch_norm
     yield first, "layer1", partial(recurrent_state, FIRST_LAYERS[first])
     yield second, "layer2", partial(recurrent_state, "a")
     for block in TOP_BLOCKS:
         yield f"SeparableConv2D_{block}", f"mobilenet.blocks.{block}.conv", _separable
-        yield f"BatchNorm_Conv2d_{block}", f"mobilenet.blocks.{block}.norm", _batch_norm
-    yield "Classes", "head", _dense
+        yield f"BatchNorm_Conv2d_{block}", f"mobilenet.blocks.{block}.norm", batch_norm
+    yield "Classes", "head", dense
 
 
-def _convolution(weights: Weights) -> State:
-    return _complete(weights, {"weight": _kernel(weights["kernel"])})
+def _renamed(names: Mapping[str, str], weights: Weights) -> State:
+    make = {"kernel": _kernel}
+    return _complete(weights, {ours: make.get(theirs, torch.tensor)(weights[theirs]) for theirs, ours in names.items()})
 
 
 def _separable(weights: Weights) -> State:
     state = {name.removeprefix("."): kernel for name, kernel in _split_separable(weights, "", [""]).items()}
-    return _complete(weights, state | {"pointwise.bias": _vector(weights["bias"])})
-
-
-def _batch_norm(weights: Weights) -> State:
-    return _complete(weights, {ours: _vector(weights[theirs]) for theirs, ours in BATCH_NORM.items()})
-
-
-def _dense(weights: Weights) -> State:
-    return _complete(weights, {"weight": _kernel(weights["kernel"]), "bias": _vector(weights["bias"])})
+    return _complete(weights, state | {"pointwise.bias": torch.tensor(weights["bias"])})
 
 
 class _Named(dict):
@@ -167,16 +161,11 @@ def _kernel(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.moveaxis(array, (-1, -2), (0, 1)).copy())
 
 
-def _vector(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(array.copy())
-
-
 def _split(tensor: Tensor, parts: list[str], weight: str) -> State:
     """Split a tensor along its first axis into equal pieces, one for each part, by name."""
     if len(tensor) % len(parts):
         raise ValueError(f"{len(tensor)} channels cannot be divided among {', '.join(parts)}")
-    pieces = tensor.chunk(len(parts))
-    return {f"{part}.{weight}": piece.clone() for part, piece in zip(parts, pieces, strict=True)}
+    return {f"{part}.{weight}": piece.clone() for part, piece in zip(parts, tensor.chunk(len(parts)), strict=True)}
 
 
 def _split_separable(named: Weights, prefix: str, parts: list[str]) -> State:
@@ -207,8 +196,3 @@ def _one_of(names: Iterable[str], layers: Mapping[str, Weights], path: Path) -> 
 def _names(group: Any, what: str) -> list[str]:
     """List the names in an HDF5 group's attribute, which are text or bytes depending on the version of Keras."""
     return [name.decode() if isinstance(name, bytes) else str(name) for name in group.attrs[f"{what}_names"]]
-
-
-def _last(name: str) -> str:
-    """Return `gamma` for `BatchNorm_1_0/gamma:0`."""
-    return name.rpartition("/")[2].removesuffix(":0")

@@ -75,8 +75,7 @@ class GestureNetwork(SavedNetwork):
 
     def _top(self, features: Tensor) -> Float[Tensor, "batch step filters rows columns"]:
         maps = self.layer2(self.layer1(features))
-        top = self.mobilenet(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
-        return self.hooks["top"](top)
+        return self.hooks["top"](self.mobilenet(maps.flatten(0, 1)).unflatten(0, maps.shape[:2]))
 
     def with_classes(self, num_classes: int) -> "GestureNetwork":
         """Return a copy with a new head for other classes, as the start of fine-tuning."""

@@ -58,11 +58,11 @@ class RPSM(SavedNetwork):
         `x` holds any number of frames (batch, time, 3, size, size) in [-0.5, 0.5]. A pose depends only on its frame
         and earlier ones. Raises ValueError if `x` has other axes or another size than the config.
         """
-        wanted = (3, self.config.size, self.config.size)
-        if x.ndim != 5 or x.shape[2:] != wanted or 0 in x.shape or not x.is_floating_point():
+        side = self.config.size
+        if x.ndim != 5 or x.shape[2:] != (3, side, side) or 0 in x.shape or not x.is_floating_point():
             raise ValueError(
-                f"clips must be (batch, time, {', '.join(map(str, wanted))}) floats in [-0.5, 0.5], none of them "
-                f"empty; got {tuple(x.shape)} {x.dtype}"
+                f"clips must be (batch, time, 3, {side}, {side}) floats in [-0.5, 0.5], none empty; "
+                f"got {tuple(x.shape)} {x.dtype}"
             )
         # Channels innermost in memory: the convolutions keep it from here to the last map.
         frames = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x.shape[:2])

@@ -22,15 +22,13 @@ VARIANTS = {
     "torch": (("conv", 5, 2, 2), ("conv", 3, 1, 1), ("pool", 2, 2, 0)),
     "caffe": (("conv", 5, 2, 1), ("conv", 5, 2, 1)),
 }
-LOSSES = ("mse", "l1", "mpjpe")
-SCALES = ("standard", "minmax")
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class RPSMConfig(Config):
     """The parts of an RPSM, and its loss; the defaults are the notes' table.
 
-    A feedback that is switched off has no inputs, rather than inputs of zeros: parameter counts are of what acts.
+    A feedback that is switched off has no inputs, rather than inputs of zeros, and so no unused parameters.
     Raises ValueError for a value that no network can have, LookupError for an unknown name.
     """
 
@@ -49,9 +47,10 @@ class RPSMConfig(Config):
     detached_feedback: bool = False  # a stage then learns nothing from the losses of later ones
     shared_stages: bool = False  # one set of weights for all stages; the first is fed back zeros
     freeze_trunk: bool = False  # as the released code does, whose trunk was trained on 2-D poses
-    loss: Annotated[str, one_of(LOSSES)] = "mse"
+    loss: Annotated[str, one_of(("mse", "l1", "mpjpe"))] = "mse"
     deep_supervision: bool = True  # a loss on every stage, else on the last alone
-    scale: Annotated[str, one_of(SCALES)] = "standard"  # of each coordinate: mean and deviation, or extrema to [0, 1]
+    # Of each coordinate: "standard": mean and deviation; "minmax": extrema to [0, 1].
+    scale: Annotated[str, one_of(("standard", "minmax"))] = "standard"
 
     def __post_init__(self):
         if isinstance(self.trunk, str) and self.trunk not in TRUNKS:

@@ -24,6 +24,7 @@ from gatescope.models.cells import (
 )
 from gatescope.models.conventions import CONVENTIONS
 from gatescope.models.hooks import HookPoint
+from gatescope.models.rnn import check_input
 
 Maps = Float[Tensor, "batch _ height width"]
 Hidden = Float[Tensor, "batch time hidden height width"]
@@ -59,12 +60,7 @@ class RecurrentLayer(nn.Module):
     """
 
     def __init__(
-        self,
-        cell: str | Cell,
-        in_channels: int,
-        hidden_channels: int,
-        kernel_size: int = 3,
-        conventions: str = "paper",
+        self, cell: str | Cell, in_channels: int, hidden_channels: int, kernel_size: int = 3, conventions: str = "paper"
     ):
         super().__init__()
         if conventions not in CONVENTIONS:
@@ -78,12 +74,9 @@ class RecurrentLayer(nn.Module):
         self.conventions = CONVENTIONS[conventions]
         self.in_channels, self.hidden_channels, self.kernel_size = in_channels, hidden_channels, kernel_size
         sizes = (in_channels, hidden_channels, kernel_size)
-        self.gates = nn.ModuleDict(
-            {
-                name: PooledPart(in_channels, hidden_channels) if kind == "pooled" else _GATES[kind](*sizes)
-                for name, kind in self.cell.gates.items()
-            }
-        )
+        self.gates = nn.ModuleDict()
+        for name, kind in self.cell.gates.items():
+            self.gates[name] = PooledPart(*sizes[:2]) if kind == "pooled" else _GATES[kind](*sizes)
         self.candidate = _CANDIDATES[self.cell.candidate](*sizes)
         self.attention = InputAttention(*sizes) if self.cell.input_attention else None
         # An attended input is 1 / (H W) of the input: small values, whose relative precision counts.
@@ -106,11 +99,9 @@ class RecurrentLayer(nn.Module):
         """Return H_t of every step, and with `return_state` the last (h, c).
 
         The clip may have any number of steps. `state` continues from another call; without it the state is zero.
-
-        Raises:
-            ValueError: if `x` has other channels than the layer, no step, or does not fit `state`.
+        Raises ValueError if `x` has other channels than the layer, no step, or does not fit `state`.
         """
-        self._check(x, state)
+        check_input(x, self.in_channels, self.hidden_channels, state or ())
         num_steps = x.shape[1]
         # Time-major, channels innermost in memory: a step is one block, in the layout that the convolutions take.
         frames = ready(x).transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
@@ -202,14 +193,3 @@ class RecurrentLayer(nn.Module):
                 gate.state_to_state.weight.fill_(1 / self.hidden_channels)
         if isinstance(self.gates["f"], ConvPart):
             self.gates["f"].input_to_state.bias.fill_(1)
-
-    def _check(self, x: Tensor, state: State | None) -> None:
-        batch, time, channels, height, width = x.shape
-        if channels != self.in_channels or min(batch, time, height, width) < 1:
-            raise ValueError(
-                f"x must be (batch, time, {self.in_channels}, height, width), none of them 0; got {tuple(x.shape)}"
-            )
-        wanted = (batch, self.hidden_channels, height, width)
-        for name, value in zip("hc", state or (), strict=False):
-            if value.shape != wanted:
-                raise ValueError(f"state {name} must be {wanted} for this x; got {tuple(value.shape)}")

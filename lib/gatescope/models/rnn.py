@@ -1,6 +1,8 @@
 """RNN, LSTM and PeepholeConvLSTM: the recurrences from which the gated cells of the study derive."""
 
 import math
+from collections.abc import Sequence
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -42,7 +44,7 @@ class RNN(nn.Module):
 
         Raises ValueError if `x` has other features than the layer, no step, or does not fit `state`.
         """
-        wanted = _check(x, self.in_features, self.hidden_features, {} if state is None else {"h": state})
+        wanted = check_input(x, self.in_features, self.hidden_features, () if state is None else (state,))
         h = x.new_zeros(wanted) if state is None else state
         hidden = []
         for projected in self.input_to_state(x).unbind(1):
@@ -92,7 +94,7 @@ class _Gated(nn.Module):
 
         Raises ValueError if `x` has other features than the layer, no step, or does not fit `state`.
         """
-        wanted = _check(x, self.num_in, self.num_hidden, dict(zip("hc", state or (), strict=False)))
+        wanted = check_input(x, self.num_in, self.num_hidden, state or ())
         h, c = state or 2 * [x.new_zeros(wanted)]
         hidden = []
         # The input's part needs no state, so all steps are computed at once.
@@ -153,10 +155,13 @@ class PeepholeConvLSTM(_Gated):
         super().__init__(in_channels, hidden_channels)
         if min(input_kernel, state_kernel) < 1 or not input_kernel % 2 == state_kernel % 2 == 1:
             raise ValueError(f"needed odd kernels, which have a centre; got {input_kernel} and {state_kernel}")
-        parts = 4 * hidden_channels
-        self.input_to_state = _convolution(in_channels, parts, input_kernel, circular=circular, bias=True)
-        self.state_to_state = _convolution(hidden_channels, parts, state_kernel, circular=circular, bias=False)
+        make = partial(nn.Conv2d, out_channels=4 * hidden_channels, padding_mode="circular" if circular else "zeros")
+        self.input_to_state = _Bias(4 * hidden_channels)
+        if in_channels:
+            self.input_to_state = make(in_channels, kernel_size=input_kernel, padding=input_kernel // 2)
+        self.state_to_state = make(hidden_channels, kernel_size=state_kernel, padding=state_kernel // 2, bias=False)
         self.peepholes = nn.Parameter(torch.zeros(3, hidden_channels, 1, 1)) if peepholes else None
+        nn.init.zeros_(self.input_to_state.bias)
         nn.init.constant_(self.input_to_state.bias.chunk(4)[1], forget_bias)
 
 
@@ -189,16 +194,6 @@ class _Bias(nn.Module):
         return self.bias[:, None, None].expand(len(x), -1, *x.shape[2:])
 
 
-def _convolution(in_channels: int, out_channels: int, kernel_size: int, *, circular: bool, bias: bool) -> nn.Module:
-    if in_channels == 0:
-        return _Bias(out_channels)
-    mode = "circular" if circular else "zeros"
-    made = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, padding_mode=mode, bias=bias)
-    if bias:
-        nn.init.zeros_(made.bias)
-    return made
-
-
 def _gate(total: Tensor, peephole: Tensor | None, c: Tensor) -> Tensor:
     return torch.sigmoid(total if peephole is None else total + peephole * c)
 
@@ -217,14 +212,14 @@ def _check_sizes(num_in: int, num_hidden: int) -> None:
         raise ValueError(f"needed at least one hidden unit and no negative input; got {num_hidden} and {num_in}")
 
 
-def _check(x: Tensor, num_in: int, num_hidden: int, state: dict[str, Tensor]) -> tuple[int, ...]:
-    """Return the shape of a state for `x`."""
+def check_input(x: Tensor, num_in: int, num_hidden: int, state: Sequence[Tensor]) -> tuple[int, ...]:
+    """Return the shape of a state for `x`; raises ValueError if a layer of these sizes cannot take `x` and `state`."""
     space = tuple(x.shape[3:])
     if x.shape[2] != num_in or min(*x.shape[:2], *space) < 1:
         names = "batch, time, {}" + (", height, width" if space else "")
         raise ValueError(f"x must be ({names.format(num_in)}), none of the others 0; got {tuple(x.shape)}")
     wanted = (len(x), num_hidden, *space)
-    for name, value in state.items():
+    for name, value in zip("hc", state, strict=False):
         if value.shape != wanted:
             raise ValueError(f"state {name} must be {wanted} for this x; got {tuple(value.shape)}")
     return wanted
