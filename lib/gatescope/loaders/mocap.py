@@ -55,9 +55,8 @@ class Mocap:
         Further joints lie between spine, thorax and shoulders, so these bones would change their length. Each gets
         its mean length (`with_steady_bones`), which moves the arms of CMU's subject 131 by 5 mm on average.
 
-        Raises:
-            LookupError: if the joint names are those of neither conversion.
-            ValueError: if the body has no person's size, so that the unit must be wrong.
+        Raises LookupError if the joint names are those of neither conversion, ValueError if the body has no person's
+        size, so that the unit must be wrong.
         """
         places = {name: place for place, name in enumerate(self.names)}
         missing = []
@@ -89,15 +88,10 @@ def read_bvh(path: str | Path, *, unit_mm: float = CMU_UNIT_MM) -> Mocap:
 
     A position channel replaces that coordinate of the joint's offset, as most programs write it; the original
     description is silent on joints that have both. Rotation channels are degrees, applied in the file's order, each
-    about an axis that the ones before have turned.
+    about an axis that the ones before have turned. `unit_mm` is the millimetres per unit of length, which the format
+    does not state; by default that of the CMU database's conversions.
 
-    Args:
-        path: the file.
-        unit_mm: millimetres per unit of length, which the format does not state; by default that of the CMU
-            database's conversions.
-
-    Raises:
-        ClipError: one of its kinds, naming file and line: missing, not accessible, malformed, too large.
+    Raises a ClipError that names file and line: missing, not accessible, malformed, too large.
     """
     path = Path(path)
     if not (math.isfinite(unit_mm) and 0 < unit_mm <= 1e6):

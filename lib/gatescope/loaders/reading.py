@@ -57,10 +57,8 @@ def read_clip(path: str | Path | Shaped[np.ndarray, "..."], depth_unit_mm: float
     if not is_file:
         raise MissingClipError("is missing, or is neither a file nor a folder; check the path", path=path)
     if path.suffix.lower() not in VIDEO_SUFFIXES:
-        raise DamagedClipError(
-            f"is no video by its name; give one of {', '.join(VIDEO_SUFFIXES)}, or a folder of frames",
-            path=path,
-        )
+        reason = f"is no video by its name; give one of {', '.join(VIDEO_SUFFIXES)}, or a folder of frames"
+        raise DamagedClipError(reason, path=path)
     if depth_unit_mm is not None:
         raise ClipError("depth_unit_mm is for 16-bit frames; this is a video: leave it out", path=path)
     with access_errors(path), path.open("rb"):
@@ -71,8 +69,7 @@ def read_clip(path: str | Path | Shaped[np.ndarray, "..."], depth_unit_mm: float
 def numbered_frames(folder: Path) -> dict[int, Path]:
     """Return the frame files of a folder by the last number in their names, in that order; at least one.
 
-    Raises:
-        ClipError: if the folder is missing, not accessible or without frames, or a frame has no number of its own.
+    Raises ClipError if the folder is missing, not accessible or without frames, or a frame has no number of its own.
     """
     with access_errors(folder, missing="is no folder of frames; check the path"):
         files = [
@@ -94,23 +91,18 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
 def read_frames(files: Sequence[Path]) -> Shaped[np.ndarray, "time ..."]:
     """Decode and stack image files: (T, H, W, 3) uint8, or (T, H, W) uint16 if they are 16-bit grey.
 
-    Raises:
-        ClipError: naming the file that is missing, damaged, too large, or differs from the first in size or depth.
+    Raises a ClipError that names the file: missing, damaged, too large, or unlike the first in size or depth.
     """
     frames = []
     for file in files:
         frame = _read_image(file)
         if frames and (frame.shape, frame.dtype) != (frames[0].shape, frames[0].dtype):
-            raise DamagedClipError(
-                f"is {frame.shape} {frame.dtype}, {files[0].name} {frames[0].shape} {frames[0].dtype}",
-                path=file,
-            )
+            reason = f"is {frame.shape} {frame.dtype}, {files[0].name} {frames[0].shape} {frames[0].dtype}"
+            raise DamagedClipError(reason, path=file)
         frames.append(frame)
         if frame.nbytes * len(files) > MAX_CLIP_BYTES:
-            raise OversizedClipError(
-                f"{len(files)} frames like this exceed {MAX_CLIP_BYTES >> 20} MiB; give fewer or smaller",
-                path=file,
-            )
+            reason = f"{len(files)} frames like this exceed {MAX_CLIP_BYTES >> 20} MiB; give fewer or smaller"
+            raise OversizedClipError(reason, path=file)
     return np.stack(frames)
 
 
@@ -131,9 +123,8 @@ def _read_image(file: Path) -> Shaped[np.ndarray, "height width ..."]:
             deep = image.mode.startswith("I")
             return np.asarray(image, dtype=np.uint16) if deep else np.asarray(image.convert("RGB"))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise OversizedClipError(
-            f"the picture exceeds {MAX_FRAME_PIXELS} pixels ({error}); scale it down", path=file
-        ) from error
+        reason = f"the picture exceeds {MAX_FRAME_PIXELS} pixels ({error}); scale it down"
+        raise OversizedClipError(reason, path=file) from error
     except ClipError:
         raise
     except PermissionError as error:

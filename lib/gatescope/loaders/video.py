@@ -87,9 +87,8 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
     except ClipError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise DamagedClipError(
-            f"the video does not decode ({error}); fetch it again or leave it out", path=path
-        ) from error
+        reason = f"the video does not decode ({error}); fetch it again or leave it out"
+        raise DamagedClipError(reason, path=path) from error
 
 
 def _decode(
@@ -107,10 +106,8 @@ def _decode(
         num_packets += bool(packet.size) and not packet.is_discard
         for frame in _upright(packet.decode(), path):
             if frames and frame.shape != frames[0].shape:
-                raise DamagedClipError(
-                    f"frame {len(frames)} is {frame.shape[:2]} where frame 0 is {frames[0].shape[:2]}",
-                    path=path,
-                )
+                reason = f"frame {len(frames)} is {frame.shape[:2]} where frame 0 is {frames[0].shape[:2]}"
+                raise DamagedClipError(reason, path=path)
             frames.append(frame)
             _check_size(path, frame.shape[1], frame.shape[0], len(frames))
     if not frames:
