@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from gatescope.loaders.clip import Clip
@@ -154,18 +155,19 @@ def read_lines(path: Path, obtain: str) -> list[str]:
 
 def _present(entries: list[Entry], fault: Callable[[ClipError], None]) -> list[Entry]:
     """Return the entries whose file or folder exists; each parent folder is listed once."""
-    listings: dict[Path, set[str] | ClipError] = {}
+
+    @cache
+    def listed(folder: Path) -> set[str] | ClipError:
+        try:
+            return set(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+        except PermissionError:
+            return ClipAccessError("may not be listed; ask for access to it", path=folder)
+
     present = []
     for entry in entries:
-        parent = entry.path.parent
-        if parent not in listings:
-            try:
-                listings[parent] = set(os.listdir(parent))
-            except (FileNotFoundError, NotADirectoryError):
-                listings[parent] = set()
-            except PermissionError:
-                listings[parent] = ClipAccessError("may not be listed; ask for access to it", path=parent)
-        listing = listings[parent]
+        listing = listed(entry.path.parent)
         if isinstance(listing, ClipError):
             fault(listing)
         elif entry.path.name not in listing:

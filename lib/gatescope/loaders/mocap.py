@@ -73,7 +73,10 @@ class Mocap:
                 f"(LeftUpLeg, LeftArm ... or LeftHip, LeftShoulder ...), it has {', '.join(self.names)[:2000]}"
             )
         joints = with_steady_bones(self.joints[:, [places[name] for name in found]])
-        height = _height_mm(joints[0])
+        # The length of the bones from ankle to crown, which does not depend on the pose.
+        ways = [("right ankle", "right knee", "right hip"), ("pelvis", "spine", "thorax", "neck", "head")]
+        chains = [[JOINT_NAMES.index(name) for name in way] for way in ways]
+        height = float(sum(np.linalg.norm(np.diff(joints[0, chain], axis=0), axis=1).sum() for chain in chains))
         if not _PLAUSIBLE_MM[0] <= height <= _PLAUSIBLE_MM[1]:
             raise ValueError(
                 f"{self.source}: the body would be {height / 1000:.3g} m from ankle to crown. A BVH file does not say "
@@ -162,12 +165,3 @@ def _names_of(joint: str, dialect: dict[str, str]) -> tuple[str, ...]:
     """Return the names that one of the 17 joints may have in a file, the preferred one first."""
     side, _, part = joint.rpartition(" ")
     return (side.title() + dialect[part],) if part in dialect else _TRUNK[joint]
-
-
-def _height_mm(joints: Float32[np.ndarray, "17 3"]) -> float:
-    """Return the length of the bones from ankle to crown, which does not depend on the pose."""
-    ways = [("right ankle", "right knee", "right hip"), ("pelvis", "spine", "thorax", "neck", "head")]
-    lengths = [
-        np.linalg.norm(np.diff(joints[[JOINT_NAMES.index(name) for name in way]], axis=0), axis=1).sum() for way in ways
-    ]
-    return float(sum(lengths))
