@@ -25,7 +25,7 @@ def skeleton(num_joints: int) -> list[BvhJoint]:
     """A tree of joints with three rotations each, the root with positions too."""
     parents = [0, *(max(0, number - 1 - number % 5) for number in range(1, num_joints))]
     return [
-        BvhJoint(f"j{number}", parent, 1, (0.1, 1.0, 0.2), ROTATIONS if number else POSITIONS + ROTATIONS)
+        BvhJoint(f"j{number}", parent, (0.1, 1.0, 0.2), ROTATIONS if number else POSITIONS + ROTATIONS)
         for number, parent in enumerate(parents)
     ]
 

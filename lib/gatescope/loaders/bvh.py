@@ -29,7 +29,6 @@ class BvhJoint:
 
     name: str
     parent: int  # index; a root's own
-    line: int  # in the file, from 1
     offset: tuple[float, float, float] | None = None  # from the parent, in the file's unit
     channels: list[tuple[str, int]] = field(default_factory=list)  # ("position" | "rotation", axis 0 to 2)
 
@@ -111,18 +110,18 @@ class BvhFile:
 
     def _read_hierarchy(self) -> None:
         words = self._words()
-        _, first = next(words, (0, ""))
+        first = next(words, "")
         if first.lower().lstrip("\ufeff") != "hierarchy":
             raise self._damaged(f"a BVH file begins with HIERARCHY; got {first[:40]!r}")
         open_joints: list[int] = []  # those whose braces are open, from the root down
-        for line, word in words:
+        for word in words:
             keyword = word.lower()
             if keyword == "motion":
                 break
             if keyword in ("root", "joint", "end"):
                 if (keyword == "root") == bool(open_joints):
                     raise self._damaged(f"{word} must stand {'outside' if open_joints else 'inside'} a joint's braces")
-                open_joints.append(self._begin_joint(keyword, open_joints, line, words))
+                open_joints.append(self._begin_joint(keyword, open_joints, words))
                 continue
             if not open_joints:
                 raise self._damaged(f"ROOT or MOTION was expected; got {word[:40]!r}")
@@ -142,13 +141,13 @@ class BvhFile:
         if open_joints:
             raise self._damaged(f"MOTION begins while the braces of {self.joints[open_joints[-1]].name!r} are open")
 
-    def _begin_joint(self, keyword: str, open_joints: list[int], line: int, words: Iterator[tuple[int, str]]) -> int:
+    def _begin_joint(self, keyword: str, open_joints: list[int], words: Iterator[str]) -> int:
         """Add a joint to the list, read its opening brace, and return its index."""
-        parts = []
-        for place, word in words:
+        line, parts = self._line, []
+        for word in words:
             if word == "{":
                 break
-            if place != line:
+            if self._line != line:
                 raise self._damaged(f"an opening brace was expected; got {word[:40]!r}")
             parts.append(word)
         index = len(self.joints)
@@ -165,16 +164,16 @@ class BvhFile:
         if index == MAX_JOINTS:
             raise OversizedClipError(f"has more than {MAX_JOINTS} joints; cut it", path=self._path, line=line)
         self._names.add(name)
-        self.joints.append(BvhJoint(name, parent, line))
+        self.joints.append(BvhJoint(name, parent))
         return index
 
-    def _channels(self, joint: BvhJoint, words: Iterator[tuple[int, str]]) -> list[tuple[str, int]]:
-        _, count = next(words, (0, ""))
+    def _channels(self, joint: BvhJoint, words: Iterator[str]) -> list[tuple[str, int]]:
+        count = next(words, "")
         if not (count.isascii() and count.isdigit() and len(joint.channels) + int(count[:9]) <= _MAX_CHANNELS):
             raise self._damaged(f"a joint has 0 to {_MAX_CHANNELS} channels, {joint.name!r} {count[:40]!r}")
         channels = []
         for _ in range(int(count)):
-            _, word = next(words, (0, ""))
+            word = next(words, "")
             match = _CHANNEL.fullmatch(word)
             if not match:
                 raise self._damaged(f"a channel such as Xposition or Zrotation was expected; got {word[:40]!r}")
@@ -184,10 +183,10 @@ class BvhFile:
             raise self._damaged(f"{joint.name!r} has two position channels of one axis")
         return channels
 
-    def _offset(self, words: Iterator[tuple[int, str]]) -> tuple[float, float, float]:
+    def _offset(self, words: Iterator[str]) -> tuple[float, float, float]:
         offset = []
         for _ in range(3):
-            _, word = next(words, (0, ""))
+            word = next(words, "")
             offset.append(_number(word))
             if math.isnan(offset[-1]):
                 raise self._damaged(f"OFFSET takes three numbers of at most {LARGEST:.0e}; got {word[:40]!r}")
@@ -219,10 +218,10 @@ class BvhFile:
                 return value.strip() if found.lower().split() == label.split() else ""
         return ""
 
-    def _words(self) -> Iterator[tuple[int, str]]:
+    def _words(self) -> Iterator[str]:
+        """Yield the words; `self._line` is the number of the line of the last one."""
         for line in self._lines():
-            for word in line.replace("{", " { ").replace("}", " } ").split():
-                yield self._line, word
+            yield from line.replace("{", " { ").replace("}", " } ").split()
 
     def _lines(self) -> Iterator[str]:
         while content := self._file.readline(MAX_LINE_BYTES):

@@ -55,12 +55,8 @@ class JesterClips(ClipList):
         unused = set(self.labels) - {entry.name for entry in entries}
         if unknown and unused:
             line, name = next(iter(unknown.items()))
-            raise ListError(
-                f"{name!r} is no label while no clip has {sorted(unused)[0]!r}: list or labels file is "
-                "damaged, so no label's index can be trusted; fetch both again",
-                path=path,
-                line=line,
-            )
+            reason = f"{name!r} is no label while no clip has {sorted(unused)[0]!r}: list or labels file is damaged, "
+            raise ListError(f"{reason}so no label's index can be trusted; fetch both again", path=path, line=line)
         super().__init__(entries, skipped, strict=strict)
 
     def _read(self, entry: Entry) -> Clip:
@@ -84,46 +80,30 @@ class IsoGDClips(ClipList):
         self.root, self.split, self.modality = Path(root), split, modality
         check_one_of("split", split, ("train", "valid", "test"))
         check_one_of("modality", modality, MODALITIES)
-        decoded = self.root / f"{split}_{'depth' if modality == 'depth' else 'rgb'}_list.txt"
-        distributed = self.root / f"{split}_list.txt"
-        path, parse = (
-            (decoded, self._parse_decoded) if os.path.exists(decoded) else (distributed, self._parse_distributed)
-        )
-        self._list = path
-        entries, skipped = read_entries(path, parse, obtain=_ISOGD_OBTAIN, strict=strict)
+        self._list = self.root / f"{split}_{'depth' if modality == 'depth' else 'rgb'}_list.txt"
+        parse = self._parse_decoded
+        if not os.path.exists(self._list):
+            self._list, parse = self.root / f"{split}_list.txt", self._parse_distributed
+        entries, skipped = read_entries(self._list, parse, obtain=_ISOGD_OBTAIN, strict=strict)
         super().__init__(entries, skipped, strict=strict)
 
     def _parse_distributed(self, text: str, line: int) -> Entry:
         match = re.fullmatch(r"(\S+/)M_(\d+)\.avi\s+(\S+/)K_(\d+)\.avi(?:\s+(\d+))?", text, re.ASCII)
         if not match or match[1] != match[3] or match[2] != match[4]:
-            raise ListError(
-                f"must be 'folder/M_n.avi folder/K_n.avi label' with one folder and one n; got {text!r}",
-                path=self._list,
-                line=line,
-            )
-        number = int(match[5] or 0)
+            reason = f"must be 'folder/M_n.avi folder/K_n.avi label' with one folder and one n; got {text!r}"
+            raise ListError(reason, path=self._list, line=line)
+        number, kind = int(match[5] or 0), "K" if self.modality == "depth" else "M"
+        path = self._inside(f"{match[1]}{kind}_{match[2]}.avi", line)
         has_label = number > 0 or self.split != "test"
-        kind = "K" if self.modality == "depth" else "M"
-        return Entry(
-            path=self._inside(f"{match[1]}{kind}_{match[2]}.avi", line),
-            line=line,
-            label=self._label(number, 1, text, line) if has_label else None,
-        )
+        return Entry(path=path, line=line, label=self._label(number, 1, text, line) if has_label else None)
 
     def _parse_decoded(self, text: str, line: int) -> Entry:
         match = re.fullmatch(r"(\S+)\s+(\d+)\s+(\d+)", text, re.ASCII)
         if not match or int(match[2]) == 0:
-            raise ListError(
-                f"must be 'folder framecount label' with one frame or more; got {text!r}",
-                path=self._list,
-                line=line,
-            )
-        return Entry(
-            path=self._inside(match[1], line),
-            line=line,
-            label=self._label(int(match[3]), 0, text, line),
-            num_frames=int(match[2]),
-        )
+            reason = f"must be 'folder framecount label' with one frame or more; got {text!r}"
+            raise ListError(reason, path=self._list, line=line)
+        path, label = self._inside(match[1], line), self._label(int(match[3]), 0, text, line)
+        return Entry(path=path, line=line, label=label, num_frames=int(match[2]))
 
     def _inside(self, name: str, line: int) -> Path:
         if ".." in Path(name).parts:
@@ -154,15 +134,13 @@ class VideoClips(ClipList):
     def __init__(self, paths: Sequence[str | Path], labels: Sequence[int] | None = None, *, strict: bool = True):
         if isinstance(paths, str | Path):
             raise ValueError(f"paths must be a sequence of paths; got one, {paths}: put it in a list")
-        labels = None if labels is None else [operator.index(label) for label in labels]
-        if labels is not None and len(labels) != len(paths):
+        labels = [None] * len(paths) if labels is None else [operator.index(label) for label in labels]
+        if len(labels) != len(paths):
             raise ValueError(f"labels must be as many as paths; got {len(labels)} for {len(paths)} paths")
-        if labels is not None and min(labels, default=0) < 0:
+        if any(label is not None and label < 0 for label in labels):
             raise ValueError(f"labels must be 0-based class indices; got {min(labels)}")
-        entries = [
-            Entry(path=Path(path), line=place + 1, label=None if labels is None else labels[place])
-            for place, path in enumerate(paths)
-        ]
+        named = enumerate(zip(paths, labels, strict=True), start=1)
+        entries = [Entry(path=Path(path), line=line, label=label) for line, (path, label) in named]
         super().__init__(entries, [], strict=strict)
 
     def _read(self, entry: Entry) -> Clip:
@@ -172,8 +150,7 @@ class VideoClips(ClipList):
 def read_labels(path: Path) -> tuple[str, ...]:
     """Read the names in a labels file, a label's index being its line; `JESTER_LABELS` if the file is absent.
 
-    Raises:
-        ListError: if a line is blank, no text, or repeats another: every later index would be in doubt.
+    Raises ListError if a line is blank, no text, or repeats another: every later index would be in doubt.
     """
     try:
         lines = read_lines(path, _JESTER_OBTAIN)

@@ -46,8 +46,7 @@ class PermutationFamilies(Dataset):
     Noise and position, which is the same in all frames, depend on (split, seed, index) alone, not on the label or on
     `num_clips`. Every 12 clips hold each label once. `noise` is the standard deviation of each pixel's noise.
 
-    Raises:
-        ValueError: if an argument is out of range; the classes need at least 3 frames and 12 px.
+    Raises ValueError if an argument is out of range; the classes need at least 3 frames and 12 px.
     """
 
     def __init__(

@@ -67,9 +67,7 @@ class Human36M(Dataset):
     `root` holds `poses.npz`, made by `data/human36m/convert.py`, and `S1/Videos/Directions 1.54138969.mp4` and so on.
     `strict=False` leaves out the recordings whose video is missing and lists them in `skipped`.
 
-    Raises:
-        ClipError: one of its kinds, naming the file: missing, damaged, too large.
-        ValueError: if an argument is out of range.
+    Raises ClipError, naming the file that is missing, damaged or too large; ValueError if an argument is out of range.
     """
 
     def __init__(
@@ -87,21 +85,16 @@ class Human36M(Dataset):
             raise ValueError(f"size, num_frames and every must be 1 or more; got {size}, {num_frames} and {every}")
         self.root, self.size, self.num_frames, self.every = Path(root), size, num_frames, every
         self.skipped: list[tuple[str, str]] = []
-        present = []
+        self._clips: list[tuple[Recording, int]] = []
         for recording in _recordings(self.root, SPLITS[split]):
             if os.path.exists(recording.video):
-                present.append(recording)
+                starts = range(0, len(recording.world) - (num_frames - 1) * every, num_frames * every)
+                self._clips += [(recording, start) for start in starts]
                 continue
             error = MissingClipError(f"the video is missing; {_OBTAIN}", path=recording.video)
             if strict:
                 raise error
             self.skipped.append(as_skipped(error))
-        reach = (num_frames - 1) * every
-        self._clips = [
-            (recording, start)
-            for recording in present
-            for start in range(0, len(recording.world) - reach, num_frames * every)
-        ]
 
     def __len__(self) -> int:
         return len(self._clips)

@@ -6,6 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from gatescope.loaders.clip import Clip
@@ -54,26 +55,21 @@ class ClipList(ABC):
         return self._read(self.entries[operator.index(index)])
 
     def __iter__(self) -> Iterator[Clip]:
+        return (clip for _, clip in self._usable())
+
+    def check(self) -> list[tuple[str, str]]:
+        """Read every clip, drop the unusable ones from the list, and return all that was skipped."""
+        self.entries = [entry for entry, _ in self._usable()]
+        return self.skipped
+
+    def _usable(self) -> Iterator[tuple[Entry, Clip]]:
         for entry in list(self.entries):
             try:
                 clip = self._read(entry)
             except ClipError as error:
                 self._fault(error)
-                continue
-            yield clip
-
-    def check(self) -> list[tuple[str, str]]:
-        """Read every clip, drop the unusable ones from the list, and return all that was skipped."""
-        usable = []
-        for entry in self.entries:
-            try:
-                self._read(entry)
-            except ClipError as error:
-                self._fault(error)
             else:
-                usable.append(entry)
-        self.entries = usable
-        return self.skipped
+                yield entry, clip
 
     @abstractmethod
     def _read(self, entry: Entry) -> Clip: ...
@@ -82,16 +78,14 @@ class ClipList(ABC):
         """Read a folder of colour frames numbered from 1, as many as the list states, if it states a number."""
         numbered = numbered_frames(entry.path)
         last = entry.num_frames or max(numbered)
-        missing = last - sum(1 <= number <= last for number in numbered)
-        if missing > 0:
+        wanted = [file for number, file in numbered.items() if 1 <= number <= last]
+        if missing := last - len(wanted):
             first = next(number for number in itertools.count(1) if number not in numbered)
             reason = f"{missing} of {last} frames are missing, the first is {first}; fetch the clip again"
             self._fault(MissingClipError(reason, path=entry.path))
-        if len(numbered) > last - missing:
-            surplus = len(numbered) - last + missing
+        if surplus := len(numbered) - len(wanted):
             reason = f"holds {surplus} frames outside 1 to {last}; remove them or mend the list"
             self._fault(DamagedClipError(reason, path=entry.path))
-        wanted = [file for number, file in numbered.items() if 1 <= number <= last]
         if not wanted:
             raise MissingClipError(f"holds no frame numbered 1 to {last}; fetch the clip again", path=entry.path)
         frames = read_frames(wanted)
@@ -113,8 +107,7 @@ def read_entries(
 ) -> tuple[list[Entry], list[tuple[str, str]]]:
     """Return the entries of a list file and, if not strict, the lines skipped. Blank lines are ignored.
 
-    Raises:
-        ClipError: if the file cannot be read, or (strict) `parse` refuses a line.
+    Raises ClipError if the file cannot be read, or (strict) `parse` refuses a line.
     """
     entries, skipped = [], []
     for number, text in enumerate(read_lines(path, obtain), start=1):
@@ -130,10 +123,17 @@ def read_entries(
             skipped.append(as_skipped(error))
     if not entries and not skipped:
         raise ListError(f"names no clip; {obtain}", path=path)
-    repeated = _repeated(entries, path)
-    if repeated and strict:
-        raise next(iter(repeated.values()))
-    skipped += [as_skipped(error) for error in repeated.values()]
+    lines: dict[Path, list[int]] = {}
+    for entry in entries:
+        lines.setdefault(entry.path, []).append(entry.line)
+    # Of a clip named more than once, it is unknown which line is right.
+    repeated = {clip: same for clip, same in lines.items() if len(same) > 1}
+    for clip, same in repeated.items():
+        reason = f"names {clip} also in line {', '.join(map(str, same[:-1]))}; keep the right one"
+        error = ListError(reason, path=path, line=same[-1])
+        if strict:
+            raise error
+        skipped.append(as_skipped(error))
     return [entry for entry in entries if entry.path not in repeated], skipped
 
 
@@ -145,8 +145,7 @@ def as_skipped(error: ClipError) -> tuple[str, str]:
 def read_lines(path: Path, obtain: str) -> list[str]:
     """Return the lines of a text file without surrounding spaces; bytes that are not UTF-8 become U+FFFD.
 
-    Raises:
-        MissingClipError, ClipAccessError: if the file is missing or may not be read; `obtain` says where to get it.
+    Raises MissingClipError or ClipAccessError if it is missing or may not be read; `obtain` says where to get it.
     """
     with access_errors(path, missing=f"is missing; {obtain}"):
         content = path.read_bytes()
@@ -154,34 +153,21 @@ def read_lines(path: Path, obtain: str) -> list[str]:
     return [line.strip(" \t\r") for line in content.decode("utf-8-sig", errors="replace").split("\n")]
 
 
-def _repeated(entries: list[Entry], path: Path) -> dict[Path, ListError]:
-    """Return the clips named more than once, each with its error: it is unknown which of their lines is right."""
-    lines: dict[Path, list[int]] = {}
-    for entry in entries:
-        lines.setdefault(entry.path, []).append(entry.line)
-    return {
-        clip: ListError(
-            f"names {clip} also in line {', '.join(map(str, same[:-1]))}; keep the right one", path=path, line=same[-1]
-        )
-        for clip, same in lines.items()
-        if len(same) > 1
-    }
-
-
 def _present(entries: list[Entry], fault: Callable[[ClipError], None]) -> list[Entry]:
     """Return the entries whose file or folder exists; each parent folder is listed once."""
-    listings: dict[Path, set[str] | ClipError] = {}
+
+    @cache
+    def listed(folder: Path) -> set[str] | ClipError:
+        try:
+            return set(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+        except PermissionError:
+            return ClipAccessError("may not be listed; ask for access to it", path=folder)
+
     present = []
     for entry in entries:
-        parent = entry.path.parent
-        if parent not in listings:
-            try:
-                listings[parent] = set(os.listdir(parent))
-            except (FileNotFoundError, NotADirectoryError):
-                listings[parent] = set()
-            except PermissionError:
-                listings[parent] = ClipAccessError("may not be listed; ask for access to it", path=parent)
-        listing = listings[parent]
+        listing = listed(entry.path.parent)
         if isinstance(listing, ClipError):
             fault(listing)
         elif entry.path.name not in listing:

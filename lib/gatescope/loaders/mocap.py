@@ -55,9 +55,8 @@ class Mocap:
         Further joints lie between spine, thorax and shoulders, so these bones would change their length. Each gets
         its mean length (`with_steady_bones`), which moves the arms of CMU's subject 131 by 5 mm on average.
 
-        Raises:
-            LookupError: if the joint names are those of neither conversion.
-            ValueError: if the body has no person's size, so that the unit must be wrong.
+        Raises LookupError if the joint names are those of neither conversion, ValueError if the body has no person's
+        size, so that the unit must be wrong.
         """
         places = {name: place for place, name in enumerate(self.names)}
         missing = []
@@ -74,7 +73,10 @@ class Mocap:
                 f"(LeftUpLeg, LeftArm ... or LeftHip, LeftShoulder ...), it has {', '.join(self.names)[:2000]}"
             )
         joints = with_steady_bones(self.joints[:, [places[name] for name in found]])
-        height = _height_mm(joints[0])
+        # The length of the bones from ankle to crown, which does not depend on the pose.
+        ways = [("right ankle", "right knee", "right hip"), ("pelvis", "spine", "thorax", "neck", "head")]
+        chains = [[JOINT_NAMES.index(name) for name in way] for way in ways]
+        height = float(sum(np.linalg.norm(np.diff(joints[0, chain], axis=0), axis=1).sum() for chain in chains))
         if not _PLAUSIBLE_MM[0] <= height <= _PLAUSIBLE_MM[1]:
             raise ValueError(
                 f"{self.source}: the body would be {height / 1000:.3g} m from ankle to crown. A BVH file does not say "
@@ -89,15 +91,10 @@ def read_bvh(path: str | Path, *, unit_mm: float = CMU_UNIT_MM) -> Mocap:
 
     A position channel replaces that coordinate of the joint's offset, as most programs write it; the original
     description is silent on joints that have both. Rotation channels are degrees, applied in the file's order, each
-    about an axis that the ones before have turned.
+    about an axis that the ones before have turned. `unit_mm` is the millimetres per unit of length, which the format
+    does not state; by default that of the CMU database's conversions.
 
-    Args:
-        path: the file.
-        unit_mm: millimetres per unit of length, which the format does not state; by default that of the CMU
-            database's conversions.
-
-    Raises:
-        ClipError: one of its kinds, naming file and line: missing, not accessible, malformed, too large.
+    Raises a ClipError that names file and line: missing, not accessible, malformed, too large.
     """
     path = Path(path)
     if not (math.isfinite(unit_mm) and 0 < unit_mm <= 1e6):
@@ -168,12 +165,3 @@ def _names_of(joint: str, dialect: dict[str, str]) -> tuple[str, ...]:
     """Return the names that one of the 17 joints may have in a file, the preferred one first."""
     side, _, part = joint.rpartition(" ")
     return (side.title() + dialect[part],) if part in dialect else _TRUNK[joint]
-
-
-def _height_mm(joints: Float32[np.ndarray, "17 3"]) -> float:
-    """Return the length of the bones from ankle to crown, which does not depend on the pose."""
-    ways = [("right ankle", "right knee", "right hip"), ("pelvis", "spine", "thorax", "neck", "head")]
-    lengths = [
-        np.linalg.norm(np.diff(joints[[JOINT_NAMES.index(name) for name in way]], axis=0), axis=1).sum() for way in ways
-    ]
-    return float(sum(lengths))

@@ -64,9 +64,7 @@ class PoseTensors(Dataset):
         num_frames = len(clip.frames)
         length = num_frames if self.length is None else self.length
         if not 1 <= length <= num_frames:
-            raise ValueError(
-                f"needed clips of at least {length} frames, and one or more; {clip.source} has {num_frames}"
-            )
+            raise ValueError(f"length must be 1 to the {num_frames} frames of {clip.source}; got {length}")
         start = int(rng.integers(num_frames - length + 1)) if self.train else 0
         taken = slice(start, start + length)
         frames, poses = clip.frames[taken].copy(), _poses(clip)[taken]
@@ -74,13 +72,12 @@ class PoseTensors(Dataset):
         side = round(BOARD * frames.shape[1])
         top = left = 0
         for t in range(length):
-            stays = t > 0 and rng.random() < 1 - 1 / SPAN
-            if not stays:
+            if t > 0 and rng.random() < 1 - 1 / SPAN:
+                hidden[t] = hidden[t - 1]
+            else:
                 hidden[t] = rng.random() < self.hidden
                 centre = np.array(frames.shape[1:3]) * (0.5 + rng.uniform(-REACH, REACH, 2))
                 top, left = (centre - side / 2).round().astype(int)
-            else:
-                hidden[t] = hidden[t - 1]
             if hidden[t]:
                 frames[t, top : top + side, left : left + side] = BOARD_GREY
         return frames, poses, hidden

@@ -35,15 +35,11 @@ def read_clip(path: str | Path | Shaped[np.ndarray, "..."], depth_unit_mm: float
     Video: mkv, webm, mp4, mov, avi or gif; `read_video` says which damage is noticed. Folder: jpg and png files,
     ordered by the last number in each name (2 before 10); other and hidden files are ignored, gaps in the numbers
     allowed. 16-bit grey PNGs are depth; 0 is no reading. Array: uint8 (T, H, W, 3) in RGB or (T, H, W) in grey;
-    uint16 (T, H, W) is depth, as in a folder. Folders and arrays get `DEFAULT_FPS`.
+    uint16 (T, H, W) is depth, as in a folder. Folders and arrays get `DEFAULT_FPS`. `depth_unit_mm` is the millimetres
+    per unit of a 16-bit frame (1 for Kinect, 0.125 for Intel's SR305).
 
-    Args:
-        path: the clip's path, or the array itself.
-        depth_unit_mm: millimetres per unit of a 16-bit frame (1 for Kinect, 0.125 for Intel's SR305).
-
-    Raises:
-        ClipError: one of its kinds, naming the file: missing, damaged, not accessible, too large; depth
-        without its unit, or a unit without depth. ValueError: if an array has another shape or type.
+    Raises a ClipError that names the file: missing, damaged, not accessible, too large, depth without its unit or a
+    unit without depth. Raises ValueError if an array has another shape or type.
     """
     if isinstance(path, np.ndarray):
         return _clip_from(path, "array", depth_unit_mm)
@@ -57,10 +53,8 @@ def read_clip(path: str | Path | Shaped[np.ndarray, "..."], depth_unit_mm: float
     if not is_file:
         raise MissingClipError("is missing, or is neither a file nor a folder; check the path", path=path)
     if path.suffix.lower() not in VIDEO_SUFFIXES:
-        raise DamagedClipError(
-            f"is no video by its name; give one of {', '.join(VIDEO_SUFFIXES)}, or a folder of frames",
-            path=path,
-        )
+        reason = f"is no video by its name; give one of {', '.join(VIDEO_SUFFIXES)}, or a folder of frames"
+        raise DamagedClipError(reason, path=path)
     if depth_unit_mm is not None:
         raise ClipError("depth_unit_mm is for 16-bit frames; this is a video: leave it out", path=path)
     with access_errors(path), path.open("rb"):
@@ -71,8 +65,7 @@ def read_clip(path: str | Path | Shaped[np.ndarray, "..."], depth_unit_mm: float
 def numbered_frames(folder: Path) -> dict[int, Path]:
     """Return the frame files of a folder by the last number in their names, in that order; at least one.
 
-    Raises:
-        ClipError: if the folder is missing, not accessible or without frames, or a frame has no number of its own.
+    Raises ClipError if the folder is missing, not accessible or without frames, or a frame has no number of its own.
     """
     with access_errors(folder, missing="is no folder of frames; check the path"):
         files = [
@@ -94,23 +87,18 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
 def read_frames(files: Sequence[Path]) -> Shaped[np.ndarray, "time ..."]:
     """Decode and stack image files: (T, H, W, 3) uint8, or (T, H, W) uint16 if they are 16-bit grey.
 
-    Raises:
-        ClipError: naming the file that is missing, damaged, too large, or differs from the first in size or depth.
+    Raises a ClipError that names the file: missing, damaged, too large, or unlike the first in size or depth.
     """
     frames = []
     for file in files:
         frame = _read_image(file)
         if frames and (frame.shape, frame.dtype) != (frames[0].shape, frames[0].dtype):
-            raise DamagedClipError(
-                f"is {frame.shape} {frame.dtype}, {files[0].name} {frames[0].shape} {frames[0].dtype}",
-                path=file,
-            )
+            reason = f"is {frame.shape} {frame.dtype}, {files[0].name} {frames[0].shape} {frames[0].dtype}"
+            raise DamagedClipError(reason, path=file)
         frames.append(frame)
         if frame.nbytes * len(files) > MAX_CLIP_BYTES:
-            raise OversizedClipError(
-                f"{len(files)} frames like this exceed {MAX_CLIP_BYTES >> 20} MiB; give fewer or smaller",
-                path=file,
-            )
+            reason = f"{len(files)} frames like this exceed {MAX_CLIP_BYTES >> 20} MiB; give fewer or smaller"
+            raise OversizedClipError(reason, path=file)
     return np.stack(frames)
 
 
@@ -131,9 +119,8 @@ def _read_image(file: Path) -> Shaped[np.ndarray, "height width ..."]:
             deep = image.mode.startswith("I")
             return np.asarray(image, dtype=np.uint16) if deep else np.asarray(image.convert("RGB"))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise OversizedClipError(
-            f"the picture exceeds {MAX_FRAME_PIXELS} pixels ({error}); scale it down", path=file
-        ) from error
+        reason = f"the picture exceeds {MAX_FRAME_PIXELS} pixels ({error}); scale it down"
+        raise OversizedClipError(reason, path=file) from error
     except ClipError:
         raise
     except PermissionError as error:

@@ -30,12 +30,46 @@ def read_video(path: Path) -> tuple[UInt8[np.ndarray, "time height width 3"], fl
     recorded live, whose header promises nothing; damage that still decodes, since neither H.264 nor GIF has
     checksums; two merged images of a GIF, which does not state their number.
 
-    Raises:
-        DamagedClipError: if it does not open, a frame does not decode, or frames are missing at the end.
-        OversizedClipError: if a frame or the whole exceeds MAX_FRAME_PIXELS or MAX_CLIP_BYTES.
+    Raises DamagedClipError if it does not open, a frame does not decode, or frames are missing at the end;
+    OversizedClipError if a frame or the whole exceeds MAX_FRAME_PIXELS or MAX_CLIP_BYTES.
     """
     with _opened(path) as (container, stream):
-        return _decode(container, stream, path)
+        rate = stream.average_rate or stream.guessed_rate
+        _check_size(path, stream.width, stream.height, max(stream.frames, 1))
+
+        frames, num_packets, end_s = [], 0, 0.0
+        for packet in container.demux():
+            if packet.size and packet.pts is not None:
+                end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream is not stream:
+                continue
+            num_packets += bool(packet.size) and not packet.is_discard
+            for frame in _upright(packet.decode(), path):
+                if frames and frame.shape != frames[0].shape:
+                    reason = f"frame {len(frames)} is {frame.shape[:2]} where frame 0 is {frames[0].shape[:2]}"
+                    raise DamagedClipError(reason, path=path)
+                frames.append(frame)
+                _check_size(path, frame.shape[1], frame.shape[0], len(frames))
+        if not frames:
+            raise DamagedClipError("the video holds no frame; fetch it again or leave it out", path=path)
+        if num_packets < stream.frames:
+            raise _cut_off(path, f"it promises {stream.frames} frames and holds {num_packets}")
+        if len(frames) < num_packets and stream.codec_context.name not in _HIDING_CODECS:
+            raise DamagedClipError(f"only {len(frames)} of its {num_packets} frames decode", path=path)
+        if container.format.name == "gif":
+            promised = _count_gif_images(path.read_bytes())
+            if promised != len(frames):
+                raise _cut_off(path, f"{len(frames)} frames decode, its blocks hold {promised} in good order")
+            return np.stack(frames), float(rate) if rate else None
+        if container.format.name.startswith("matroska"):
+            size, promised = path.stat().st_size, _promised_matroska_bytes(path)
+            if size < promised:
+                raise _cut_off(path, f"it promises {promised} bytes and holds {size}")
+        if container.duration and rate and not stream.frames:
+            promised_s = container.duration / av.time_base
+            if promised_s - end_s > _END_TOLERANCE / rate:
+                raise _cut_off(path, f"it promises {promised_s:.2f} s and holds {end_s:.2f} s")
+        return np.stack(frames), float(rate) if rate else None
 
 
 def read_video_frames(path: Path, numbers: Sequence[int], fps: float) -> UInt8[np.ndarray, "time height width 3"]:
@@ -43,9 +77,8 @@ def read_video_frames(path: Path, numbers: Sequence[int], fps: float) -> UInt8[n
 
     Decoding starts at the last key frame before them, which is fast for a few frames of a long video.
 
-    Raises:
-        DamagedClipError: if the video does not open, has another rate, lacks a frame, or one does not decode.
-        OversizedClipError: if the frames exceed MAX_FRAME_PIXELS or MAX_CLIP_BYTES.
+    Raises DamagedClipError if the video does not open, has another rate, lacks a frame, or one does not decode;
+    OversizedClipError if the frames exceed MAX_FRAME_PIXELS or MAX_CLIP_BYTES.
     """
     frames: list[np.ndarray] = []
     with _opened(path) as (container, stream):
@@ -87,52 +120,8 @@ def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoS
     except ClipError:
         raise
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise DamagedClipError(
-            f"the video does not decode ({error}); fetch it again or leave it out", path=path
-        ) from error
-
-
-def _decode(
-    container: av.container.InputContainer, stream: av.VideoStream, path: Path
-) -> tuple[UInt8[np.ndarray, "time height width 3"], float | None]:
-    rate = stream.average_rate or stream.guessed_rate
-    _check_size(path, stream.width, stream.height, max(stream.frames, 1))
-
-    frames, num_packets, end_s = [], 0, 0.0
-    for packet in container.demux():
-        if packet.size and packet.pts is not None:
-            end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream is not stream:
-            continue
-        num_packets += bool(packet.size) and not packet.is_discard
-        for frame in _upright(packet.decode(), path):
-            if frames and frame.shape != frames[0].shape:
-                raise DamagedClipError(
-                    f"frame {len(frames)} is {frame.shape[:2]} where frame 0 is {frames[0].shape[:2]}",
-                    path=path,
-                )
-            frames.append(frame)
-            _check_size(path, frame.shape[1], frame.shape[0], len(frames))
-    if not frames:
-        raise DamagedClipError("the video holds no frame; fetch it again or leave it out", path=path)
-    if num_packets < stream.frames:
-        raise _cut_off(path, f"it promises {stream.frames} frames and holds {num_packets}")
-    if len(frames) < num_packets and stream.codec_context.name not in _HIDING_CODECS:
-        raise DamagedClipError(f"only {len(frames)} of its {num_packets} frames decode", path=path)
-    if container.format.name == "gif":
-        promised = _count_gif_images(path.read_bytes())
-        if promised != len(frames):
-            raise _cut_off(path, f"{len(frames)} frames decode, its blocks hold {promised} in good order")
-        return np.stack(frames), float(rate) if rate else None
-    if container.format.name.startswith("matroska"):
-        size, promised = path.stat().st_size, _promised_matroska_bytes(path)
-        if size < promised:
-            raise _cut_off(path, f"it promises {promised} bytes and holds {size}")
-    if container.duration and rate and not stream.frames:
-        promised_s = container.duration / av.time_base
-        if promised_s - end_s > _END_TOLERANCE / rate:
-            raise _cut_off(path, f"it promises {promised_s:.2f} s and holds {end_s:.2f} s")
-    return np.stack(frames), float(rate) if rate else None
+        reason = f"the video does not decode ({error}); fetch it again or leave it out"
+        raise DamagedClipError(reason, path=path) from error
 
 
 def _upright(decoded: list[av.VideoFrame], path: Path) -> Iterator[UInt8[np.ndarray, "height width 3"]]:

@@ -27,8 +27,7 @@ class BodyClips(RenderedClips):
     People wear a marked suit: right limbs red, left limbs green, trunk blue. In a picture of a few dozen pixels a grey
     body seen from the front looks the same as its mirror image with limbs exchanged; the suit distinguishes them.
 
-    Raises:
-        ValueError: if an argument is out of range or a motion is too short for a clip.
+    Raises ValueError if an argument is out of range or a motion is too short for a clip.
     """
 
     KIND = "bodies"

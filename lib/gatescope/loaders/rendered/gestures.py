@@ -83,19 +83,13 @@ class SyntheticGestures(RenderedClips):
             difficulty=self.difficulty,
             modalities=self.modalities,
         )
-        return Clip(
-            fps=fps,
-            source=(
-                f"synthetic gestures: {self.split} clip {index}, seed {self.seed}, {self.size} px, "
-                f"{self.num_frames} frames, difficulty {self.difficulty:g}{self._choice()}"
-            ),
-            label=label,
-            name=self.names[label],
-            **vars(images),
+        source = (
+            f"synthetic gestures: {self.split} clip {index}, seed {self.seed}, {self.size} px, "
+            f"{self.num_frames} frames, difficulty {self.difficulty:g}"
         )
-
-    def _choice(self) -> str:
-        return "" if len(self.classes) == len(JESTER_LABELS) else f", classes {' '.join(map(str, self.classes))}"
+        if len(self.classes) < len(JESTER_LABELS):
+            source += f", classes {' '.join(map(str, self.classes))}"
+        return Clip(fps=fps, source=source, label=label, name=self.names[label], **vars(images))
 
 
 @lru_cache(maxsize=512)
