@@ -29,7 +29,6 @@ class ClipTensors(Dataset):
     def __init__(self, clips: Clips, *, train: bool = False, seed: int = 0, **input: Any):
         self.clips, self.input = clips, input
         self.train, self.seed = train, seed
-        self._rng = np.random.RandomState(0)  # seeded anew for each clip; making one takes ten times as long
         # In shared memory, so that workers which outlive an epoch see the next one's number.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
 
@@ -47,6 +46,8 @@ class ClipTensors(Dataset):
         clip = self.clips[index]
         if clip.label is None:
             raise ValueError(f"{clip.source} has no label; ClipTensors needs one, to_batch does not")
+        rng = None
         if self.train:
-            self._rng.seed(np.random.SeedSequence([self.seed, int(self._epoch), index]).generate_state(4))
-        return to_batch(clip, rng=self._rng if self.train else None, **self.input)[0], clip.label
+            entropy = np.random.SeedSequence([self.seed, int(self._epoch), index])
+            rng = np.random.RandomState(entropy.generate_state(4))
+        return to_batch(clip, rng=rng, **self.input)[0], clip.label
