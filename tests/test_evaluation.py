@@ -126,7 +126,7 @@ def test_logits_that_are_not_finite_name_the_layer(evaluation):
     assert not any(layer._forward_hooks for layer in network.modules())
     network = GestureNetwork(NetworkConfig.small("c", num_classes=3, width=1 / 32))
     network.layer2.candidate.state_to_state.depthwise.weight.data.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="output of layer2.g is not finite"):
+    with pytest.raises(FloatingPointError, match="output of layer2.candidate.state_to_state.depthwise is not finite"):
         evaluation.evaluate(network, noisy_clips(4))
     clips = noisy_clips(4)
     clips.tensors[0][2, 0, 0, 0, 0] = float("inf")
