@@ -14,46 +14,41 @@ from gatescope.paths import MANIFEST, ROOT
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit status, 0 only if it succeeded."""
     parser = argparse.ArgumentParser(prog="gatescope", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-    command = commands.add_parser(
-        "rebuild", help="run one notebook; replace it and its figures only if the run succeeds"
-    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("rebuild", help="run one notebook; replace it and its figures if the run succeeds")
     command.add_argument("notebook", type=Path)
     set_one = {"action": "append", "nargs": 2, "default": [], "metavar": ("NAME", "VALUE")}
     command.add_argument("-p", dest="given", help="set a parameter of the notebook", **set_one)
-    command.set_defaults(run=_rebuild)
-    command = commands.add_parser("compare", help="compare the figures' numbers with the last commit's")
-    command.set_defaults(run=_compare)
+    commands.add_parser("compare", help="compare the figures' numbers with the last commit's")
     command = commands.add_parser("site", help="write every notebook as a web page that works offline")
     command.add_argument("--out", type=Path, default=ROOT / "build" / "site", metavar="FOLDER")
-    command.set_defaults(run=_site)
     command = commands.add_parser("train", help="train a network from a description, or resume where it stopped")
     command.add_argument("description", type=Path, help="TOML file with the tables clips, network and training")
     choice = command.add_mutually_exclusive_group(required=True)
-    choice.add_argument(
-        "--cell", help="recurrent cell of a gesture network: convlstm, a, b, c, d, or one of STUDY_CELLS"
-    )
+    choice.add_argument("--cell", help="cell of a gesture network: convlstm, a, b, c, d, or one of STUDY_CELLS")
     choice.add_argument("--variant", help="of poses or neurons: a name in the description's table variants")
-    command.add_argument(
-        "--seed", type=int, default=0, help="of weights, order of clips and all other draws; default 0"
-    )
+    command.add_argument("--seed", type=int, default=0, help="of weights, order of clips and other draws; default 0")
     command.add_argument("--transform", help="train and validate on changed clips: shuffled, single or reversed")
     command.add_argument("--start", type=Path, metavar="CHECKPOINT", help="start from these weights with a new head")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the training")
     command.add_argument("--workers", type=int, default=0, help="processes that load clips for a GPU; default 0")
-    command.set_defaults(run=_train)
     command = commands.add_parser("fine-tune", help="train a checkpoint further on your own clips")
     command.add_argument("checkpoint", type=Path, help="weights that network.save wrote: .safetensors")
     command.add_argument("clips", type=Path, help="folder with one sub-folder of clips per class")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the training")
     command.add_argument("--epochs", type=int, help="passes over the clips; default 20")
     command.add_argument("--rate", type=float, help="highest learning rate; default 0.001")
-    command.set_defaults(run=_fine_tune)
     asked = parser.parse_args(arguments)
-    return asked.run(asked)
+    runs = {"rebuild": _rebuild, "compare": _compare, "site": _site, "train": _train, "fine-tune": _fine_tune}
+    if failure := runs[asked.command](asked):
+        print(failure, file=sys.stderr)
+    return 1 if failure else 0
 
 
-def _rebuild(asked: argparse.Namespace) -> int:
+# Each command returns None, or the reason why it failed.
+
+
+def _rebuild(asked: argparse.Namespace) -> str | None:
     # jsonschema's grammar of international addresses takes a second to parse. No notebook holds one, and without the
     # grammar jsonschema skips that check.
     sys.modules["rfc3987_syntax"] = None
@@ -66,45 +61,35 @@ def _rebuild(asked: argparse.Namespace) -> int:
         known = read_parameters(nbformat.read(asked.notebook, as_version=nbformat.NO_CONVERT))
         entries = rebuild(asked.notebook, parse_values(known, dict(asked.given)))
     except (RebuildError, ParameterError, OSError) as error:
-        print(f"{asked.notebook.name}: {error}\nThe tree is as it was.", file=sys.stderr)
-        return 1
+        return f"{asked.notebook.name}: {error}\nThe tree is as it was."
     print(f"{asked.notebook.name}: {len(entries)} figures")
-    return 0
 
 
-def _compare(asked: argparse.Namespace) -> int:
+def _compare(asked: argparse.Namespace) -> str | None:
     import subprocess
 
     from gatescope.atlas.manifest import compare, load_manifest, read_manifest
 
     name = MANIFEST.relative_to(ROOT).as_posix()
-    committed = subprocess.run(
-        ["git", "-C", str(ROOT), "show", f"HEAD:{name}"], capture_output=True, text=True, check=False
-    )
+    committed = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True, text=True, check=False)
     if committed.returncode:
-        print(f"no committed {name} to compare with: {committed.stderr.strip()}", file=sys.stderr)
-        return 1
-    departures = compare(read_manifest(committed.stdout), load_manifest(MANIFEST))
-    for departure in departures:
-        print(departure, file=sys.stderr)
-    if not departures:
-        print("every number agrees with the committed manifest's")
-    return 1 if departures else 0
+        return f"no committed {name} to compare with: {committed.stderr.strip()}"
+    if departures := compare(read_manifest(committed.stdout), load_manifest(MANIFEST)):
+        return "\n".join(map(str, departures))
+    print("every number agrees with the committed manifest's")
 
 
-def _site(asked: argparse.Namespace) -> int:
+def _site(asked: argparse.Namespace) -> str | None:
     from gatescope.atlas.site import SiteError, write_site
 
     try:
         pages = write_site(ROOT, asked.out)
     except (SiteError, OSError) as error:
-        print(f"{error}\nNo site was written; an older one is as it was.", file=sys.stderr)
-        return 1
+        return f"{error}\nNo site was written; an older one is as it was."
     print(f"{asked.out / 'index.html'}: {len(pages)} pages")
-    return 0
 
 
-def _train(asked: argparse.Namespace) -> int:
+def _train(asked: argparse.Namespace) -> str | None:
     import tomllib
 
     from tqdm import tqdm
@@ -119,8 +104,7 @@ def _train(asked: argparse.Namespace) -> int:
         named = {name: getattr(asked, name) for name in ("cell", "variant", "seed", "transform", "start")}
         training = described_run(description, **named)
     except (OSError, ValueError, LookupError, TypeError) as error:
-        print(f"{asked.description}: {error}", file=sys.stderr)
-        return 1
+        return f"{asked.description}: {error}"
     for tensors in (training.train_clips, training.valid_clips):
         for doing, cached in (("rendering", getattr(tensors, "clips", None)), ("encoding", tensors)):
             if isinstance(cached, CachedClips | FrozenFeatures):
@@ -130,7 +114,7 @@ def _train(asked: argparse.Namespace) -> int:
     return _follow(run(training, asked.out, num_workers=asked.workers), training.config.epochs, asked.out)
 
 
-def _fine_tune(asked: argparse.Namespace) -> int:
+def _fine_tune(asked: argparse.Namespace) -> str | None:
     from dataclasses import replace
 
     from gatescope.trainings.runs import FINE_TUNING, fine_tune
@@ -139,13 +123,12 @@ def _fine_tune(asked: argparse.Namespace) -> int:
     try:
         config = replace(FINE_TUNING, **given)
     except ValueError as error:
-        print(error, file=sys.stderr)
-        return 1
+        return str(error)
     return _follow(fine_tune(asked.checkpoint, asked.clips, asked.out, config), config.epochs, asked.out)
 
 
-def _follow(rows: Iterator, num_epochs: int, folder: Path) -> int:
-    """Train to the end with a progress bar, and print the metrics; 1 with the reason if it fails."""
+def _follow(rows: Iterator, num_epochs: int, folder: Path) -> str | None:
+    """Train to the end with a progress bar, and print the metrics."""
     from gatescope.trainings.evaluation import load_predictions
     from gatescope.trainings.progress import show_progress
     from gatescope.trainings.results import read_card
@@ -155,14 +138,12 @@ def _follow(rows: Iterator, num_epochs: int, folder: Path) -> int:
         for _ in show_progress(rows, num_epochs, folder.name):
             pass
     except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
-        print(f"{folder}: {error}", file=sys.stderr)
-        return 1
-    if not (folder / PREDICTIONS).exists():
+        return f"{folder}: {error}"
+    if (folder / PREDICTIONS).exists():
+        for name, found in load_predictions(folder / PREDICTIONS).items():
+            print(f"{name:>9}  top-1 {found.accuracy()}  top-5 {found.accuracy(5)}")
+    else:
         print(json.dumps(read_card(folder)["metrics"], indent=1))
-        return 0
-    for name, found in load_predictions(folder / PREDICTIONS).items():
-        print(f"{name:>9}  top-1 {found.accuracy()}  top-5 {found.accuracy(5)}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import Dataset
 
 from gatescope.dependencies import training_digest
 from gatescope.loaders import (
@@ -27,17 +28,20 @@ from gatescope.trainings.features import FrozenFeatures
 from gatescope.trainings.neurons import Specialisation
 from gatescope.trainings.poses import PoseEstimation
 from gatescope.trainings.recipes import TrainConfig
+from gatescope.trainings.tasks import CLASSIFICATION, Task
 from gatescope.trainings.train import Training
 
 RENDERED_ONLY = "These weights have seen rendered people only; what they make of real ones was not measured."
 SETS = {"jester": JesterClips, "isogd": IsoGDClips}
 TABLES = ("clips", "network", "training")
+TASKS = ("poses", "neurons")
 
-Description = Mapping[str, Any]
+Table = dict[str, Any]
+Parts = tuple[Any, dict[str, Dataset], Table, Task]  # start, the clips of each split, facts on the data, task
 
 
 def described_run(
-    description: Description,
+    description: Mapping[str, Any],
     *,
     cell: str | None = None,
     variant: str | None = None,
@@ -72,61 +76,70 @@ def described_run(
         }
         rows = list(run(described_run(description, cell="a", seed=0), "runs/a-0"))
 
-    Raises:
-        ValueError, LookupError, TypeError: if a table or a field is missing, unknown, or has a wrong value, or the
-            checkpoint does not fit.
-        FileNotFoundError: if a recorded set is not at its root, or the checkpoint is missing.
+    Raises ValueError, LookupError or TypeError if a table or a field is missing, unknown, or has a wrong value, or the
+    checkpoint does not fit; FileNotFoundError if a recorded set is not at its root, or the checkpoint is missing.
     """
     cache, task = Path(cache), description.get("task")
-    if task is not None and task not in VARIED:
-        raise LookupError(f"no task {task!r}; there are {', '.join(VARIED)}, or gestures without one")
+    if task is not None and task not in TASKS:
+        raise LookupError(f"no task {task!r}; there are {', '.join(TASKS)}, or gestures without one")
     tables = TABLES if task is None else ("task", *TABLES, "variants")
     if set(description) != set(tables):
         needed = f"{', '.join(tables[:-1])} and {tables[-1]}"
         raise ValueError(f"such a description has the tables {needed}; got {', '.join(description) or 'none'}")
+    if task is None and (cell is None or variant is not None):
+        raise ValueError(f"a training on gestures takes a cell and no variant; got {cell} and {variant}")
+    if task is not None and (variant is None or any(other is not None for other in (cell, transform, start))):
+        raise ValueError(f"a training on {task} takes a variant, and no cell, transform or start")
+    if task is not None and variant not in description["variants"]:
+        raise LookupError(f"no variant {variant!r}; there are {', '.join(description['variants'])}")
+    own = {} if task is None else description["variants"][variant]
+    clips, network, settings = ({**description[table], **own.get(table, {})} for table in TABLES)
+    # TOML and JSON know only lists; configs hold tuples.
+    network = {name: tuple(value) if isinstance(value, list) else value for name, value in network.items()}
     if task is None:
-        if cell is None or variant is not None:
-            raise ValueError(f"a training on gestures takes a cell and no variant; got {cell} and {variant}")
-        training = _gestures(description, cell, seed, cache, transform, start)
+        made = _gestures(clips, network, seed, cache, cell, start)
+    elif task == "poses":
+        made = _poses(clips, network, seed, cache)
     else:
-        if variant is None or any(other is not None for other in (cell, transform, start)):
-            raise ValueError(f"a training on {task} takes a variant, and no cell, transform or start")
-        if variant not in description["variants"]:
-            raise LookupError(f"no variant {variant!r}; there are {', '.join(description['variants'])}")
-        training = VARIED[task](description, variant, seed, cache)
-    return replace(training, data={**training.data, **description, "code": training_digest()})
-
-
-def _gestures(description: Description, cell: str, seed: int, cache: Path, transform: Any, start: Any) -> Training:
-    clips, network, training = (dict(description[table]) for table in TABLES)
-    train, valid, data = _recorded(**clips) if "set" in clips else _rendered(clips, cache)
-    config = NetworkConfig.small(cell, num_classes=len(data["names"]), **_with_tuples(network))
+        made = _neurons(clips, network, cache, own.get("apart"))
+    begun, tensors, data, learnt = made
     return Training(
-        start=config if start is None else _pretrained(Path(start), config, seed),
-        train_clips=ClipTensors(train, **config.input, train=True, seed=seed),
-        valid_clips=ClipTensors(valid, **config.input),
-        config=TrainConfig(**training, transform=transform, seed=seed),
-        data=data,
+        start=begun,
+        train_clips=tensors["train"],
+        valid_clips=tensors["valid"],
+        config=TrainConfig(**settings, transform=transform, seed=seed),
+        data={**data, **({"variant": variant} if variant else {}), **description, "code": training_digest()},
+        task=learnt,
     )
 
 
-def _recorded(*, set: str, root: str, **settings: Any) -> tuple[Any, Any, dict[str, Any]]:
+def _gestures(clips: Table, network: Table, seed: int, cache: Path, cell: str, start: str | Path | None) -> Parts:
+    made, data = _recorded(**clips) if "set" in clips else _rendered(clips, cache)
+    config = NetworkConfig.small(cell, num_classes=len(data["names"]), **network)
+    begun = config if start is None else _pretrained(Path(start), config, seed)
+    tensors = {
+        split: ClipTensors(each, **config.input, train=split == "train", seed=seed) for split, each in made.items()
+    }
+    return begun, tensors, data, CLASSIFICATION
+
+
+def _recorded(*, set: str, root: str, **settings: Any) -> tuple[dict[str, Any], Table]:
     if set not in SETS:
         raise LookupError(f"no set {set!r}; there are {', '.join(SETS)}, or rendered gestures without one")
     # The card says how many clips an incomplete copy lacks.
-    train, valid = (SETS[set](root, split, **settings, strict=False) for split in ("train", "valid"))
-    names = train.labels if isinstance(train, JesterClips) else tuple(str(label) for label in range(1, 250))
-    return train, valid, {"source": set, "names": names, "left_out": len(train.skipped) + len(valid.skipped)}
+    made = {split: SETS[set](root, split, **settings, strict=False) for split in ("train", "valid")}
+    names = made["train"].labels if set == "jester" else tuple(str(label) for label in range(1, 250))
+    return made, {"source": set, "names": names, "left_out": sum(len(each.skipped) for each in made.values())}
 
 
-def _rendered(clips: dict[str, Any], cache: Path) -> tuple[CachedClips, CachedClips, dict[str, Any]]:
+def _rendered(clips: Table, cache: Path) -> tuple[dict[str, CachedClips], Table]:
     counts = _counts(clips)
     # The network sees frames only: masks, depth and flow would be rendered for nothing.
-    train, valid = (
-        CachedClips(SyntheticGestures(split, count, **clips, modalities=()), folder=cache)
+    made = {
+        split: CachedClips(SyntheticGestures(split, count, **clips, modalities=()), folder=cache)
         for split, count in counts.items()
-    )
-    return train, valid, {"source": "rendered gestures", "names": train.clips.names, "warning": RENDERED_ONLY}
+    }
+    return made, {"source": "rendered gestures", "names": made["train"].clips.names, "warning": RENDERED_ONLY}
 
 
 def _pretrained(checkpoint: Path, config: NetworkConfig, seed: int) -> GestureNetwork:
@@ -138,8 +151,7 @@ def _pretrained(checkpoint: Path, config: NetworkConfig, seed: int) -> GestureNe
         return before.with_classes(config.num_classes)
 
 
-def _poses(description: Description, variant: str, seed: int, cache: Path) -> Training:
-    clips, network, training = _varied(description, variant)
+def _poses(clips: Table, network: Table, seed: int, cache: Path) -> Parts:
     shown = {name: clips.pop(name) for name in ("hidden", "length") if name in clips}
     counts = _counts(clips)
     files = {split: clips.pop(split, ()) for split in counts}
@@ -150,60 +162,30 @@ def _poses(description: Description, variant: str, seed: int, cache: Path) -> Tr
         # Every seed is validated with the same boards.
         tensors[split] = PoseTensors(bodies, **shown, train=split == "train", seed=seed if split == "train" else 0)
     source = "rendered motion capture" if files["train"] else "rendered procedural gaits"
-    return Training(
-        start=RPSMConfig.small(**_with_tuples(network)),
-        train_clips=tensors["train"],
-        valid_clips=tensors["valid"],
-        config=TrainConfig(**training, seed=seed),
-        data={"source": source, "variant": variant, "warning": RENDERED_ONLY},
-        task=PoseEstimation(),
-    )
+    return RPSMConfig.small(**network), tensors, {"source": source, "warning": RENDERED_ONLY}, PoseEstimation()
 
 
-def _neurons(description: Description, variant: str, seed: int, cache: Path) -> Training:
-    clips, network, training = _varied(description, variant)
-    counts = _counts(clips)
+def _neurons(clips: Table, network: Table, cache: Path, apart: Table | None) -> Parts:
     if "checkpoint" in clips:
         backbone = GestureNetwork.load(CHECKPOINTS / clips.pop("checkpoint") / "network.safetensors")
         pool = clips.pop("pool")
         family_of = {label: number for number, family in enumerate(CONFUSABLE.values()) for label in family}
         clips["classes"] = sorted(family_of)  # in the order of the clips' labels
         families = [family_of[label] for label in clips["classes"]]
-        tensors = {}
-        for split, count in counts.items():
-            gestures = SyntheticGestures(split, count, **clips, modalities=())
-            tensors[split] = FrozenFeatures(backbone, CachedClips(gestures, folder=cache), pool=pool, folder=cache)
-        data = {"source": "rendered gestures", "names": list(gestures.names), "warning": RENDERED_ONLY}
+        made, data = _rendered(clips, cache)
+        tensors = {split: FrozenFeatures(backbone, each, pool=pool, folder=cache) for split, each in made.items()}
         network = {"backbone": "none", "channels": tensors["train"][0][0].shape[0], **network}
     else:
+        counts = _counts(clips)
         tensors = {split: PermutationFamilies(split, count, **clips) for split, count in counts.items()}
         families = FAMILY_OF.tolist()
-        data = {"source": "synthetic permutation families", "names": list(tensors["train"].names)}
-    return Training(
-        start=DSTSConfig(num_classes=len(families), **network),
-        train_clips=tensors["train"],
-        valid_clips=tensors["valid"],
-        config=TrainConfig(**training, seed=seed),
-        data={**data, "variant": variant},
-        task=Specialisation(families, tensors["train"], description["variants"][variant].get("apart")),
-    )
+        data = {"source": "synthetic permutation families", "names": tensors["train"].names}
+    task = Specialisation(families, tensors["train"], apart)
+    return DSTSConfig(num_classes=len(families), **network), tensors, data, task
 
 
-VARIED = {"poses": _poses, "neurons": _neurons}
-
-
-def _varied(description: Description, variant: str) -> list[dict[str, Any]]:
-    """Return the tables clips, network and training of a variant."""
-    return [{**description[table], **description["variants"][variant].get(table, {})} for table in TABLES]
-
-
-def _counts(clips: dict[str, Any]) -> dict[str, int]:
+def _counts(clips: Table) -> dict[str, int]:
     """Take the number of clips of each split out of the table."""
     if missing := {"num_train", "num_valid"} - set(clips):
         raise ValueError(f"the table clips needs {' and '.join(sorted(missing))}")
     return {split: clips.pop(f"num_{split}") for split in ("train", "valid")}
-
-
-def _with_tuples(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings with tuples for lists: TOML and JSON know only lists, configs hold tuples."""
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}

@@ -1,7 +1,7 @@
 """Evaluation: a prediction for every clip, accuracies with intervals, and controls that change the clips."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,13 +122,10 @@ def first_not_finite(network: nn.Module, x: Batch) -> str | None:
         layer: name.removeprefix("_forward_module").removeprefix(".").replace("hooks.", "") or "the network"
         for name, layer in network.named_modules()
     }
-    hooks = [layer.register_forward_hook(look) for layer in names]
-    try:
-        with torch.no_grad():
-            network(x)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    with torch.no_grad(), ExitStack() as hooks:
+        for layer in names:
+            hooks.callback(layer.register_forward_hook(look).remove)
+        network(x)
     return culprits[0] if culprits else None
 
 
@@ -153,12 +150,7 @@ def batches(clips: Dataset, batch_size: int, num_workers: int, device: torch.dev
 
 
 def evaluate(
-    network: nn.Module,
-    clips: Dataset,
-    *,
-    batch_size: int = 32,
-    transform: str | None = None,
-    num_workers: int = 0,
+    network: nn.Module, clips: Dataset, *, batch_size: int = 32, transform: str | None = None, num_workers: int = 0
 ) -> Predictions:
     """Predict every clip in eval mode, on the device of the network's parameters.
 
@@ -169,10 +161,8 @@ def evaluate(
         predictions, shuffled = evaluate(network, valid), evaluate(network, valid, transform="shuffled")
         print(predictions.accuracy(), predictions.accuracy(k=5), shuffled.accuracy().interval)
 
-    Raises:
-        ValueError: if there is no clip, or a label is outside the network's classes.
-        FloatingPointError: if logits are not finite; the message names the first such layer.
-        LookupError: if there is no such control.
+    Raises ValueError if there is no clip or a label is outside the network's classes, LookupError if there is no such
+    control, FloatingPointError if logits are not finite; its message names the first such layer.
     """
     change, rng = control(transform), torch.Generator().manual_seed(0)
     logits, labels = [], []

@@ -31,9 +31,8 @@ class FrozenFeatures(Dataset):
     first access or by `fill`. The file's name is a hash of all that decides them: the weights of Res3D, the network's
     config, the clips, `pool` and the code. A file that does not match its checksum is computed again.
 
-    Raises:
-        ValueError: if there is no clip or the network is in training mode, in which features change between passes;
-            from `fill`, if maps do not divide by `pool` or exceed the range of 16 bits.
+    Raises ValueError if there is no clip or the network is in training mode, in which features change between passes.
+    `fill` raises it if maps do not divide by `pool` or exceed the range of 16 bits.
     """
 
     def __init__(self, network: GestureNetwork, clips: CachedClips, *, pool: int = 2, folder: Path = CACHE):

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from gatescope.measures.specialisation import (
     mutual_information,
     temporal_fraction,
 )
-from gatescope.models.dsts import DSTSConfig, SpecialisedNetwork, upstream_names
+from gatescope.models.dsts import SpecialisedNetwork, upstream_names
 from gatescope.models.dsts_parts import MaskedBatchNorm
 from gatescope.trainings.evaluation import SavedArrays, batches, eval_mode
 from gatescope.trainings.recipes import TrainConfig
@@ -35,9 +36,9 @@ RESULTS = "neurons.npz"
 class NeuronRow(Row):
     """One epoch of a training with specialised neurons; quantities of a layer's neurons are means over layers."""
 
-    valid_effective_neurons: float | None  # from 1 (one serves all clips) to num_neurons
-    valid_nmi: float | None  # mutual information of neuron and class, 0 to 1
-    valid_gate_size: float | None  # mean |g| of the gate logits; beyond about 4 a gate hardly learns
+    valid_effective_neurons: float | None = None  # from 1 (one serves all clips) to num_neurons
+    valid_nmi: float | None = None  # mutual information of neuron and class, 0 to 1
+    valid_gate_size: float | None = None  # mean |g| of the gate logits; beyond about 4 a gate hardly learns
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +56,13 @@ class NeuronResults(SavedArrays):
         """Fraction of the clips that are predicted right."""
         return float((self.labels == self.predicted).mean())
 
-
-@contextmanager
-def _own_noise(device: torch.device) -> Iterator[None]:
-    """Fix the random numbers inside the block; the caller's stay as they were."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(0)
-        yield
+    def routing(self) -> dict[str, list[float]]:
+        """Return each layer's number of effective neurons and its mutual information of neuron and class."""
+        num_neurons = self.pulses.shape[2]
+        return {
+            "effective_neurons": [effective_neurons(layer, num_neurons) for layer in self.chosen],
+            "nmi_class": [mutual_information(layer, self.labels) for layer in self.chosen],
+        }
 
 
 def serve(
@@ -72,16 +73,14 @@ def serve(
     `families` holds the family of every class, from which a "given" router takes its routes. Raises ValueError if
     there is no clip.
     """
-    layers = network.dsts.layers
-    recorded: dict[str, list[list[Tensor]]] = {name: [[] for _ in layers] for name in ("pulses", "choice")}
-    logits, labels = [], []
-    with eval_mode(network) as device, torch.inference_mode(), _own_noise(device), ExitStack() as hooks:
+    layers, logits, labels = network.dsts.layers, [], []
+    recorded = {name: [[] for _ in layers] for name in ("pulses", "choice")}
+    with eval_mode(network) as device, torch.inference_mode(), torch.random.fork_rng(), ExitStack() as hooks:
+        torch.manual_seed(0)
         for name, by_layer in recorded.items():
             for layer, values in zip(layers, by_layer, strict=True):
-                hook = layer.hooks[name].register_forward_hook(
-                    lambda module, given, value, values=values: values.append(value.float().cpu())
-                )
-                hooks.callback(hook.remove)
+                keep = partial(lambda values, module, given, value: values.append(value.float().cpu()), values)
+                hooks.callback(layer.hooks[name].register_forward_hook(keep).remove)
         for x, target in batches(clips, 100, num_workers, device):
             logits.append(network(x, route_of(network, target, families)).float().cpu())
             labels.append(target.cpu())
@@ -102,24 +101,20 @@ def settle(network: SpecialisedNetwork, clips: Dataset, families: Sequence[int],
 
     In training half of the gates are soft, in eval mode none is, so the running statistics of training do not fit.
     """
-    norms = [module for module in network.modules() if isinstance(module, MaskedBatchNorm)]
-    momenta = [norm.momentum for norm in norms]
     passes = Counter()
 
     def average(norm: MaskedBatchNorm, given: tuple) -> None:
         passes[norm] += 1
         norm.momentum = 1 / passes[norm]
 
-    try:
-        with eval_mode(network) as device, torch.no_grad(), _own_noise(device), ExitStack() as hooks:
-            for norm in norms:
-                norm.train()
-                hooks.callback(norm.register_forward_pre_hook(average).remove)
-            for x, target in batches(clips, 200, num_workers, device):
-                network(x, route_of(network, target, families))
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+    with eval_mode(network) as device, torch.no_grad(), torch.random.fork_rng(), ExitStack() as stack:
+        torch.manual_seed(0)
+        for norm in network.modules():
+            if isinstance(norm, MaskedBatchNorm):
+                stack.callback(setattr, norm, "momentum", norm.momentum)
+                stack.callback(norm.train().register_forward_pre_hook(average).remove)
+        for x, target in batches(clips, 200, num_workers, device):
+            network(x, route_of(network, target, families))
 
 
 def route_of(network: SpecialisedNetwork, target: Tensor, families: Sequence[int]) -> Tensor | None:
@@ -136,7 +131,7 @@ class Specialisation(Classification):
     step, the other for the hyper-gradient, then with the halves swapped, so that each clip counts once in an epoch.
     """
 
-    row, results = NeuronRow, RESULTS
+    network_type, row, results = SpecialisedNetwork, NeuronRow, RESULTS
 
     def __init__(self, families: Sequence[int], train_clips: Dataset, apart: Mapping[str, Any] | None = None):
         self.families = tuple(families)
@@ -180,38 +175,27 @@ class Specialisation(Classification):
         network = getattr(module, "module", module)
         settle(network, self.train_clips, self.families, num_workers=num_workers)
         found, loss = serve(network, clips, self.families, num_workers=num_workers)
-        num_neurons = network.config.num_neurons
         return {
             "valid_loss": loss,
             "valid_accuracy": found.accuracy,
-            "valid_effective_neurons": float(
-                np.mean([effective_neurons(layer, num_neurons) for layer in found.chosen])
-            ),
-            "valid_nmi": float(np.mean([mutual_information(layer, found.labels) for layer in found.chosen])),
+            "valid_effective_neurons": float(np.mean(found.routing()["effective_neurons"])),
+            "valid_nmi": float(np.mean(found.routing()["nmi_class"])),
             "valid_gate_size": float(np.abs(found.gates).mean()),
         }
-
-    def begin(self, config: DSTSConfig, train_clips: Dataset) -> SpecialisedNetwork:
-        """Return a new `SpecialisedNetwork` of `config`."""
-        return SpecialisedNetwork(config)
 
     def conclude(self, network: nn.Module, valid_clips: Dataset, path: Path, num_workers: int) -> dict[str, Any]:
         """Write the `NeuronResults`; return accuracies and measures of the routing."""
         found, loss = serve(network, valid_clips, self.families, num_workers=num_workers)
         found.save(path)
-        num_neurons = network.config.num_neurons
         family = np.array(self.families)[found.labels]
+        of_family = (family == number for number in range(max(self.families) + 1))
         right = found.labels == found.predicted
         return {
             "top1": found.accuracy,
             "class_mean": class_mean_accuracy(found.predicted, found.labels),
-            "by_family": [
-                float(right[own].mean()) if own.any() else None
-                for own in (family == number for number in range(max(self.families) + 1))
-            ],
+            "by_family": [float(right[own].mean()) if own.any() else None for own in of_family],
             "loss": loss,
-            "effective_neurons": [effective_neurons(layer, num_neurons) for layer in found.chosen],
-            "nmi_class": [mutual_information(layer, found.labels) for layer in found.chosen],
+            **found.routing(),
             "nmi_family": [mutual_information(layer, family) for layer in found.chosen],
             "temporal_fraction": temporal_fraction(found.gates).tolist(),
             "clips": len(valid_clips),

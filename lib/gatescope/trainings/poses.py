@@ -27,7 +27,7 @@ class PoseRow(Epoch):
     """One epoch of a training on poses; errors are MPJPE of the last stage over all 17 joints, mm."""
 
     error_mm: float  # on the training clips, each before its step
-    valid_error_mm: float | None
+    valid_error_mm: float | None = None
 
     @property
     def score(self) -> str:
@@ -45,11 +45,6 @@ class PoseErrors(SavedArrays):
     moved: Float32[np.ndarray, " refinement"]  # from the pose of the stage before, by each stage but the first
     hidden: Bool[np.ndarray, "clips time"]  # frames with a board
     by_hidden: Float32[np.ndarray, "levels clips"]  # of the last stage, at each of HIDDEN
-
-    @property
-    def mean_mm(self) -> float:
-        """MPJPE of the last stage."""
-        return float(self.by_frame[:, -1].mean())
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +91,7 @@ def errors_of(network: RPSM, clips: PoseTensors, *, num_workers: int = 0) -> Pos
 class PoseEstimation(Task):
     """Poses from clips, by the loss that the network's config names."""
 
-    row, results = PoseRow, RESULTS
+    network_type, row, results = RPSM, PoseRow, RESULTS
 
     def loss(self, module: nn.Module, x: Tensor, target: Tensor) -> Step:
         """Return the loss over stages and frames, and the sum of the clips' errors in mm."""
@@ -116,7 +111,7 @@ class PoseEstimation(Task):
 
     def begin(self, config: RPSMConfig, train_clips: PoseTensors) -> RPSM:
         """Return a new `RPSM` of `config` with the scale of the training clips' poses."""
-        network = RPSM(config)
+        network = super().begin(config, train_clips)
         network.set_scale(torch.from_numpy(train_clips.poses()))
         return network
 
@@ -124,11 +119,11 @@ class PoseEstimation(Task):
         """Write the `PoseErrors`; return their means in mm."""
         errors = errors_of(network, valid_clips, num_workers=num_workers)
         errors.save(path)
-        by_stage = errors.by_frame.mean((0, 2))
+        mean = float(errors.by_frame[:, -1].mean())
         return {
-            "mpjpe_mm": errors.mean_mm,
-            "mpjpe_without_root_mm": errors.mean_mm * 17 / 16,
+            "mpjpe_mm": mean,
+            "mpjpe_without_root_mm": mean * 17 / 16,
             "pa_mpjpe_mm": float(errors.aligned.mean()),
-            "mpjpe_by_stage_mm": [float(error) for error in by_stage],
+            "mpjpe_by_stage_mm": errors.by_frame.mean((0, 2)).tolist(),
             "clips": len(valid_clips),
         }

@@ -87,8 +87,7 @@ def of_seeds(trainings: Sequence[Finished]) -> Seeds:
 def keep_run(folder: str | Path, where: Path = CHECKPOINTS, *, weights: bool = True) -> Path:
     """Copy the finished training in `folder`, with or without its weights, to the same name in `where`; return it.
 
-    Raises:
-        FileNotFoundError, ValueError: if there is none, it is damaged, or its weights are too large for the repository.
+    Raises FileNotFoundError if there is none, ValueError if it is damaged or its weights exceed MAX_BYTES.
     """
     folder, kept = Path(folder), Path(where) / Path(folder).name
     card = read_card(folder)

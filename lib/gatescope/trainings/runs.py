@@ -35,9 +35,8 @@ def run(training: Training, folder: str | Path, *, num_workers: int = 0) -> Iter
         network = GestureNetwork.load("runs/a-0/network.safetensors")
         print(load_predictions(Path("runs/a-0/predictions.npz"))["clips"].accuracy())
 
-    Raises:
-        ValueError: if `folder` holds another training, or a finished one that is damaged.
-        RuntimeError, FloatingPointError: as `fit` does.
+    Raises ValueError if `folder` holds another training, or a finished one that is damaged; RuntimeError and
+    FloatingPointError as `fit` does.
     """
     folder = Path(folder)
     training = _begun(training)
@@ -97,10 +96,8 @@ def fine_tune(
         network = GestureNetwork.load("runs/mine/network.safetensors")
         network.card["data"]["names"][int(network(to_batch(read_clip("new.mp4"), **network.config.input)).argmax())]
 
-    Raises:
-        FileNotFoundError: if the checkpoint or the folder is missing.
-        ValueError: if either cannot be used; a clip's error names its file.
-        RuntimeError, FloatingPointError: as `fit` does.
+    Raises FileNotFoundError if the checkpoint or the folder is missing, ValueError if either cannot be used (a clip's
+    error names its file), RuntimeError and FloatingPointError as `fit` does.
     """
     before = GestureNetwork.load(checkpoint)
     names, train, valid = labelled_clips(Path(clips))
@@ -134,16 +131,12 @@ def labelled_clips(folder: Path) -> tuple[list[str], list[tuple[Path, int]], lis
         raise FileNotFoundError(f"{folder} is no folder; it must hold one sub-folder of clips per class")
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if len(classes) < 2:
-        raise ValueError(
-            f"{folder} must hold a sub-folder of clips for each of two classes or more; got {len(classes)}"
-        )
+        raise ValueError(f"{folder} must hold a sub-folder of clips for two classes or more; got {len(classes)}")
     train, valid = [], []
     for label, of_class in enumerate(classes):
         paths = sorted(path for path in of_class.iterdir() if not path.name.startswith("."))
         if len(paths) < 2:
-            raise ValueError(
-                f"{of_class} holds {len(paths)} clips; a class needs one to train on and one to validate on"
-            )
+            raise ValueError(f"{of_class} holds {len(paths)} clips; a class needs one to train on, one to validate on")
         for place, path in enumerate(paths):
             (train if place % HELD_OUT else valid).append((path, label))
     return [path.name for path in classes], train, valid

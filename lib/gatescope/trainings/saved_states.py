@@ -21,12 +21,7 @@ def save_state(folder: Path, epoch: int, tensors: Mapping[str, Tensor], facts: M
     Old states and temporary files of a killed writer are removed; there must be no other writer.
     """
     write_weights(folder / f"epoch-{epoch:05d}.safetensors", tensors, {**facts, "facts_sha256": _digest(facts)})
-    for old in _cards(folder)[KEPT:]:
-        # The card first: tensors without a card are not used.
-        old.unlink()
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
-    for unfinished in folder.glob(".epoch-*"):
-        unfinished.unlink()
+    remove_states(folder, KEPT)
 
 
 def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
@@ -38,8 +33,8 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     for path in _cards(folder):
         try:
             tensors, card = read_weights(path.with_suffix(".safetensors"))
-            digests = card.pop("weights_sha256"), card.pop("facts_sha256")
-            if digests[1] != _digest(card):
+            del card["weights_sha256"]
+            if card.pop("facts_sha256") != _digest(card):
                 raise ValueError(f"{path} is not as it was written")
             return tensors, card
         except (OSError, ValueError, KeyError) as error:
@@ -47,10 +42,14 @@ def load_state(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
     return None
 
 
-def remove_states(folder: Path) -> None:
-    """Remove every state in `folder`, and temporary files of a killed writer."""
-    for path in [*_cards(folder), *folder.glob("epoch-*"), *folder.glob(".epoch-*")]:
-        path.unlink(missing_ok=True)
+def remove_states(folder: Path, kept: int = 0) -> None:
+    """Remove the states in `folder` but the last `kept`, and temporary files of a killed writer."""
+    cards = _cards(folder)
+    used = {path.stem for path in cards[:kept]}
+    # The cards first: tensors without a card are not used.
+    for path in [*cards, *folder.glob("epoch-*"), *folder.glob(".epoch-*")]:
+        if path.stem not in used:
+            path.unlink(missing_ok=True)
 
 
 def pack(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -69,27 +68,25 @@ def unpack(tensors: Mapping[str, Tensor], network: nn.Module, optimizer: torch.o
     parameters = dict(network.named_parameters())
     optimizer.state.clear()
     for name, tensor in tensors.items():
-        part, _, rest = name.partition(".")
-        if part != "optimizer":
-            continue
-        key, _, owner = rest.partition(".")
-        parameter = parameters[owner]
-        # On the parameter's device and in its memory layout; AdamW's step count stays as it is.
-        value = torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
-        optimizer.state[parameter][key] = value
+        if name.startswith("optimizer."):
+            _, key, owner = name.split(".", 2)
+            parameter = parameters[owner]
+            # On the parameter's device and in its memory layout; AdamW's step count stays as it is.
+            value = torch.empty_like(parameter).copy_(tensor) if tensor.shape == parameter.shape else tensor
+            optimizer.state[parameter][key] = value
 
 
 def first_difference(wanted: Any, found: Any, name: str = "") -> str | None:
     """Describe the first difference of two JSON values; None if they are equal."""
-    if isinstance(wanted, dict) and isinstance(found, dict):
-        for key in [*wanted, *(found.keys() - wanted.keys())]:
-            place = f"{name}.{key}" if name else key
-            if key not in wanted or key not in found:
-                return f"{place} is only in {'this training' if key in wanted else 'the saved one'}"
-            if difference := first_difference(wanted[key], found[key], place):
-                return difference
-        return None
-    return None if wanted == found else f"{name} is {wanted!r} here and {found!r} in the saved one"
+    if not (isinstance(wanted, dict) and isinstance(found, dict)):
+        return None if wanted == found else f"{name} is {wanted!r} here and {found!r} in the saved one"
+    for key in [*wanted, *(found.keys() - wanted.keys())]:
+        place = f"{name}.{key}" if name else key
+        if key not in wanted or key not in found:
+            return f"{place} is only in {'this training' if key in wanted else 'the saved one'}"
+        if difference := first_difference(wanted[key], found[key], place):
+            return difference
+    return None
 
 
 def _cards(folder: Path) -> list[Path]:

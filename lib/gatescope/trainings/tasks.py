@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
 
-from gatescope.models import GestureNetwork, NetworkConfig
-from gatescope.trainings.evaluation import CONTROLS, Predictions, evaluate, save_predictions
+from gatescope.models import GestureNetwork
+from gatescope.trainings.evaluation import CONTROLS, evaluate, save_predictions
 from gatescope.trainings.recipes import TrainConfig
 
 PREDICTIONS = "predictions.npz"
@@ -26,7 +26,7 @@ class Epoch:
     step: int  # taken so far
     rate: float  # at the last step
     loss: float  # mean over the training clips, each before its step
-    valid_loss: float | None
+    valid_loss: float | None = None  # None without validation clips, as are all fields `valid_...`
     seconds: float  # of this epoch, validation included
     precision: str
     device: str  # cpu or cuda
@@ -37,7 +37,7 @@ class Row(Epoch):
     """One epoch of a classification; losses are cross-entropies in nats."""
 
     accuracy: float  # on the training clips, each before its step
-    valid_accuracy: float | None
+    valid_accuracy: float | None = None
 
     @property
     def score(self) -> str:
@@ -53,12 +53,13 @@ Step = tuple[Tensor, dict[str, float]]
 class Task(ABC):
     """Base class of all that a network can be trained for."""
 
+    network_type: type[nn.Module]
     row: type[Epoch]
     results: str  # name of the file with the finished network's results
 
-    @abstractmethod
     def begin(self, config: Any, train_clips: Dataset) -> nn.Module:
         """Return a new network of `config`, its weights drawn from torch's random numbers."""
+        return self.network_type(config)
 
     @abstractmethod
     def loss(self, module: nn.Module, x: Tensor, target: Tensor) -> Step:
@@ -85,11 +86,7 @@ class Task(ABC):
 class Classification(Task):
     """Classes of clips, by cross-entropy; a finished network is also evaluated on clips changed by each control."""
 
-    row, results = Row, PREDICTIONS
-
-    def begin(self, config: NetworkConfig, train_clips: Dataset) -> nn.Module:
-        """Return a new `GestureNetwork` of `config`."""
-        return GestureNetwork(config)
+    network_type, row, results = GestureNetwork, Row, PREDICTIONS
 
     def logits(self, module: nn.Module, x: Tensor, target: Tensor) -> Tensor:
         """Return the module's logits; it does not see `target`."""
@@ -114,17 +111,14 @@ class Classification(Task):
 
     def conclude(self, network: nn.Module, valid_clips: Dataset, path: Path, num_workers: int) -> dict[str, Any]:
         """Write the predictions; return the accuracies on the clips and under each control."""
-        predictions = {
-            name or "clips": evaluate(network, valid_clips, transform=name, num_workers=num_workers)
-            for name in (None, *CONTROLS)
-        }
+        predictions, metrics = {}, {}
+        for transform in (None, *CONTROLS):
+            name = transform or "clips"
+            found = predictions[name] = evaluate(network, valid_clips, transform=transform, num_workers=num_workers)
+            top1, top5 = found.accuracy(), found.accuracy(k=5).value
+            metrics[name] = {"top1": top1.value, "top1_interval_95": top1.interval, "top5": top5, "clips": top1.total}
         save_predictions(path, predictions)
-        return {name: _metrics(found) for name, found in predictions.items()}
+        return metrics
 
 
 CLASSIFICATION = Classification()
-
-
-def _metrics(found: Predictions) -> dict[str, Any]:
-    top1, top5 = found.accuracy(), found.accuracy(k=5)
-    return {"top1": top1.value, "top1_interval_95": top1.interval, "top5": top5.value, "clips": top1.total}

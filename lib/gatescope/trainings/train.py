@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from jaxtyping import Float
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision, Precision
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
 from gatescope.trainings.evaluation import control, first_not_finite
@@ -83,8 +84,7 @@ def fit(
             try:
                 stack.enter_context(FileLock(folder / ".lock", timeout=0))
             except Timeout:
-                message = f"another process is training in {folder}; wait for it or take another folder"
-                raise RuntimeError(message) from None
+                raise RuntimeError(f"another process trains in {folder}; wait for it or take another folder") from None
         yield from _epochs(training, facts, folder, num_workers)
 
 
@@ -116,12 +116,9 @@ def _epochs(training: Training, facts: dict[str, Any], folder: Path | None, num_
             network.train()
             row = _one_epoch(training, fabric, module, stepper, epoch, num_workers)
             network.eval()
-        # Without validation clips the fields for them are None.
-        row |= {field.name: None for field in fields(task.row) if field.name.startswith("valid_")}
         if training.valid_clips is not None:
             row |= task.validate(module, training.valid_clips, config, num_workers)
-        seconds = time.perf_counter() - start
-        rows.append(task.row(**row, seconds=seconds, precision=precision, device=device.type))
+        rows.append(task.row(**row, seconds=time.perf_counter() - start, precision=precision, device=device.type))
         if folder is not None:
             saved = {"training": facts, "rows": [asdict(row) for row in rows]}
             save_state(folder, epoch + 1, pack(network, optimizer), saved)
@@ -129,16 +126,16 @@ def _epochs(training: Training, facts: dict[str, Any], folder: Path | None, num_
 
 
 def _one_epoch(
-    training: Training,
-    fabric: Fabric,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    epoch: int,
-    num_workers: int,
+    training: Training, fabric: Fabric, module: nn.Module, optimizer: Optimizer, epoch: int, num_workers: int
 ) -> dict[str, Any]:
     """Take one pass over the clips; return a row's fields for the training clips."""
-    config = training.config
-    loader = fabric.setup_dataloaders(_loader(training.train_clips, config, epoch, num_workers))
+    config, clips = training.config, training.train_clips
+    if hasattr(clips, "set_epoch"):
+        clips.set_epoch(epoch)
+    order = torch.randperm(len(clips), generator=_generator(config, epoch, _ORDER)).tolist()
+    batch_size = min(config.batch_size, len(clips))
+    loader = DataLoader(clips, batch_size, sampler=order, num_workers=num_workers, drop_last=True)
+    loader = fabric.setup_dataloaders(loader)
     change, rng = control(config.transform), _generator(config, epoch, _CHANGE)
     num_steps, step, num_clips, sums = config.epochs * len(loader), epoch * len(loader), 0, Counter()
     for x, target in loader:
@@ -173,13 +170,6 @@ def _blame(module: nn.Module, x: Float[Tensor, "batch channel time height width"
     return f"the loss is {loss.item()} and the gradient of {name} is not finite; a lower rate or a max_norm may help"
 
 
-def _loader(clips: Dataset, config: TrainConfig, epoch: int, num_workers: int) -> DataLoader:
-    if hasattr(clips, "set_epoch"):
-        clips.set_epoch(epoch)
-    order = torch.randperm(len(clips), generator=_generator(config, epoch, _ORDER)).tolist()
-    return DataLoader(clips, min(config.batch_size, len(clips)), sampler=order, num_workers=num_workers, drop_last=True)
-
-
 def _generator(config: TrainConfig, epoch: int, purpose: int) -> torch.Generator:
     entropy = np.random.SeedSequence([config.seed, epoch, purpose]).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(entropy[0]))
@@ -199,10 +189,6 @@ def describe(training: Training) -> dict[str, Any]:
         "config": asdict(training.config),
         "network": about.to_json() if hasattr(about, "to_json") else shapes,
         "data": training.data,
-        "clips": {
-            "train": len(train_clips),
-            "valid": 0 if valid_clips is None else len(valid_clips),
-            "shape": list(train_clips[0][0].shape),
-        },
+        "clips": {"train": len(train_clips), "valid": len(valid_clips or ()), "shape": list(train_clips[0][0].shape)},
     }
     return json.loads(json.dumps(facts))

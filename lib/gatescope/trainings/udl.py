@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
@@ -75,10 +74,8 @@ class UpstreamDownstream:
         Those of the rest in `simulated` take the simulated step, by default all. A parameter with several names is
         upstream if one of them is.
 
-        Raises:
-            LookupError: for an unknown form or variant, or a name of no trainable parameter.
-            ValueError: if no parameter is upstream, none downstream or none simulated, or the rate is negative or not
-                finite.
+        Raises LookupError for an unknown form or variant, or a name of no trainable parameter; ValueError if no
+        parameter is upstream, none downstream or none simulated, or the rate is negative or not finite.
         """
         for name, known in ((form, FORMS), (variant, VARIANTS)):
             if name not in known:
@@ -132,15 +129,14 @@ class UpstreamDownstream:
         No parameter and no buffer changes. Returns the loss and the output of (2). A parameter that the loss does not
         reach keeps None.
 
-        Raises:
-            ValueError: if the variant is "joint", or the loss reaches no parameter of the simulated step.
-            FloatingPointError: if a gradient, the first of which is named, or the loss is not finite.
+        Raises ValueError if the variant is "joint", or the loss reaches no parameter of the simulated step;
+        FloatingPointError if a gradient, the first of which is named, or the loss is not finite.
         """
         if self.variant == "joint":
             raise ValueError("joint training has no gradients of upstream parameters alone; take its `steps`")
         self.model.zero_grad()
         direct, indirect = self.variant != "udl", self.variant in ("udl", "full")
-        noise = self._noise()
+        noise = torch.get_rng_state(), torch.cuda.get_rng_state_all()
         slopes = {}
         if self.variant != "alternate":
             slopes = self._slopes(x, target, graph=indirect and self.form != "difference")
@@ -156,7 +152,10 @@ class UpstreamDownstream:
             loss.backward(inputs=upstream * direct + list(ahead.values()) * indirect)
             nu = {name: value.grad for name, value in ahead.items() if value.grad is not None}
             if indirect and self.form == "hessian":
-                self._add_product(slopes, nu)
+                product = sum(((slopes[name] * value).sum() for name, value in nu.items()), torch.zeros(()))
+                # No slope may depend on an upstream parameter; then there is nothing to add.
+                if product.requires_grad:
+                    (-self.rate * product).backward(inputs=upstream)  # (4)
             elif indirect:
                 self._add_difference(x, target, nu, noise)
         _check(self.upstream, loss)
@@ -203,54 +202,30 @@ class UpstreamDownstream:
             raise ValueError(f"the loss reaches none of the simulated parameters {', '.join(self.simulated)}")
         return slopes
 
-    def _add_product(self, slopes: dict[str, Tensor], nu: dict[str, Tensor]) -> None:
-        product = sum(((slopes[name] * value).sum() for name, value in nu.items()), torch.zeros(()))
-        # No slope may depend on an upstream parameter; then there is nothing to add.
-        if product.requires_grad:
-            (-self.rate * product).backward(inputs=list(self.upstream.values()))  # (4)
-
-    def _add_difference(self, x: Any, target: Any, nu: dict[str, Tensor], noise: dict[torch.device, Tensor]) -> None:
+    def _add_difference(self, x: Any, target: Any, nu: dict[str, Tensor], noise: tuple[Tensor, list[Tensor]]) -> None:
         # The authors' 0.01 in float32; for other types in proportion to the cube root of their precision, which
         # balances truncation error against rounding error.
         precision = torch.finfo(next(iter(self.simulated.values())).dtype).eps
         epsilon = 2 * precision ** (1 / 3) / torch.nn.utils.get_total_norm(nu.values()).clamp_min(precision)
         for sign in (1, -1):
             moved = {name: (self.simulated[name] + sign * epsilon * value).detach() for name, value in nu.items()}
-            with _replayed(noise):
+            with torch.random.fork_rng():
+                torch.set_rng_state(noise[0])
+                torch.cuda.set_rng_state_all(noise[1])
                 loss, _ = self._run(x, target, moved)
             (-sign * self.rate / (2 * epsilon) * loss).backward(inputs=list(self.upstream.values()))  # (5)
-
-    def _noise(self) -> dict[torch.device, Tensor]:
-        """Return the states of torch's random numbers, on the processor and on the model's devices."""
-        devices = {weight.device for weight in self.simulated.values() if weight.is_cuda}
-        return {torch.device("cpu"): torch.get_rng_state()} | {on: torch.cuda.get_rng_state(on) for on in devices}
 
 
 def _chosen(model: nn.Module, among: dict[str, nn.Parameter], names: Names) -> dict[str, nn.Parameter]:
     """Return those of `among` with a name, the first or another, in `names`."""
     first = {id(weight): name for name, weight in among.items()}
-    aliases = [
-        (alias, first[id(weight)])
-        for alias, weight in model.named_parameters(remove_duplicate=False)
-        if id(weight) in first
-    ]
-    if not callable(names):
-        names = set(names)
-        if unknown := sorted(names - {alias for alias, _ in aliases}):
-            raise LookupError(f"no parameter {', '.join(unknown)} to choose; there are {', '.join(among)}")
-        names = names.__contains__
-    chosen = {name for alias, name in aliases if names(alias)}
+    everything = model.named_parameters(remove_duplicate=False)
+    aliases = {alias: first[id(weight)] for alias, weight in everything if id(weight) in first}
+    names = set(filter(names, aliases) if callable(names) else names)
+    if unknown := sorted(names - aliases.keys()):
+        raise LookupError(f"no parameter {', '.join(unknown)} to choose; there are {', '.join(among)}")
+    chosen = {aliases[name] for name in names}
     return {name: weight for name, weight in among.items() if name in chosen}
-
-
-@contextmanager
-def _replayed(noise: dict[torch.device, Tensor]) -> Iterator[None]:
-    devices = [device for device in noise if device.type == "cuda"]
-    with torch.random.fork_rng(devices):
-        torch.set_rng_state(noise[torch.device("cpu")])
-        for device in devices:
-            torch.cuda.set_rng_state(noise[device], device)
-        yield
 
 
 def _check(weights: dict[str, nn.Parameter], loss: Tensor) -> None:
