@@ -32,7 +32,7 @@ def test_watching_keeps_nothing_of_the_graph_and_no_hook(network):
 
     seen = watch(network, torch.randn(1, 3, 8, 32, 32), "layer2.*")
     assert not any(value.requires_grad for value in (*seen.recording.values(), seen.logits))
-    assert not any(point.active or point.graphs for point in hook_points(network).values())
+    assert not any(point.readers or point.replacements or point.graphs for point in hook_points(network).values())
 
 
 def test_an_unknown_pattern_lists_what_there_is(network):
