@@ -17,6 +17,7 @@ from gatescope.models import GestureNetwork
 from gatescope.recordings.attribution import BATCH_SIZE, Classes, Clips, chosen
 
 TOP_DOWN = ("head", "mobilenet", "layer2", "layer1", "res3d")
+ClipMaps = Float[np.ndarray, "clips ..."]
 
 
 @torch.inference_mode()
@@ -35,7 +36,9 @@ def removal(
     Deletion (Petsiuk et al. 2018), or with `insert` insertion into `reference`. Ties are ordered at random. A priority
     with one value a frame removes whole frames.
     """
-    ranks = _ranks(priority).to(x.dtype)
+    flat = priority.flatten(1).numpy(force=True)
+    order = np.lexsort((np.random.default_rng(0).random(flat.shape), -flat), axis=-1)
+    ranks = torch.from_numpy(order.argsort(-1) / flat.shape[1]).view(priority.shape).to(x.dtype)  # 0 to below 1
     curve = []
     for part in parts:
         taken = (ranks < part)[:, None]
@@ -60,13 +63,10 @@ def remove_tubes(shape: tuple[int, int, int]) -> Callable[[Tensor, Tensor], tupl
 
     def perturb(x: Clips, reference: Clips) -> tuple[Tensor, Tensor]:
         tube = torch.zeros_like(x)
+        sizes = list(zip(x.shape[2:], shape, strict=True))
         for each in tube:
-            places = [
-                int(torch.randint(full - size + 1, (), generator=rng))
-                for full, size in zip(each.shape[1:], shape, strict=True)
-            ]
-            t, row, column = (slice(place, place + size) for place, size in zip(places, shape, strict=True))
-            each[:, t, row, column] = 1
+            starts = [int(torch.randint(full - size + 1, (), generator=rng)) for full, size in sizes]
+            each[:, *(slice(start, start + size) for start, size in zip(starts, shape, strict=True))] = 1
         return tube, torch.where(tube > 0, reference, x)
 
     return perturb
@@ -87,17 +87,8 @@ def randomised(network: GestureNetwork, seed: int = 0) -> Iterator[tuple[str, Ge
         yield name, deepcopy(network)
 
 
-def rank_correlation(
-    maps: Float[np.ndarray, "clips ..."], others: Float[np.ndarray, "clips ..."]
-) -> Float[np.ndarray, " clips"]:
+def rank_correlation(maps: ClipMaps, others: ClipMaps) -> Float[np.ndarray, " clips"]:
     """Return Spearman's rank correlation of two maps of each clip, -1 to 1; NaN where one of them is constant."""
     from scipy.stats import rankdata  # slow to import
 
     return correlation(*(rankdata(values.reshape(len(values), 1, -1), axis=-1) for values in (maps, others)))
-
-
-def _ranks(priority: Tensor) -> Tensor:
-    """Return the rank of each value in its clip, the highest first, from 0 to just below 1."""
-    flat = priority.flatten(1).numpy(force=True)
-    order = np.lexsort((np.random.default_rng(0).random(flat.shape), -flat), axis=-1)
-    return torch.from_numpy(order.argsort(-1) / flat.shape[1]).view(priority.shape)

@@ -16,7 +16,9 @@ PARTS = ("channel", "time", "clip", "shared map", "clip's map")
 NUM_BINS = 40  # from 0 to 1
 
 Gate = Float[np.ndarray, "clip time channel *space"]  # without space a pooled gate
-Shares = Float[np.ndarray, "clip time rows columns"]  # the part of each position that the hand covers
+MapGate = Float[np.ndarray, "clip time channel rows columns"]
+Mask = Float[np.ndarray, "clip time rows columns"]  # the part of each position that the hand covers
+Levels = Float64[np.ndarray, "clip time channel"]
 
 
 @torch.inference_mode()
@@ -68,9 +70,7 @@ def variance_parts(terms: Mapping[tuple[str, ...], float]) -> dict[str, float]:
     return {part: value / total if total > 0 else float("nan") for part, value in parts.items()}
 
 
-def explained_by(
-    gate: Float[np.ndarray, "clip time channel rows columns"], mask: Float[np.ndarray, "clip time rows columns"]
-) -> Float64[np.ndarray, " clip"]:
+def explained_by(gate: MapGate, mask: Mask) -> Float64[np.ndarray, " clip"]:
     """Return for each clip the share (0 to 1) of a gate's variance over positions that a mask explains.
 
     R squared of a linear regression on the mask with its own slope and intercept for every step and channel: explained
@@ -87,9 +87,7 @@ def explained_by(
     return np.divide(explained, total, out=np.full(len(gate), np.nan), where=total > 1e-12)
 
 
-def on_and_off(
-    gate: Float[np.ndarray, "clip time channel rows columns"], mask: Float[np.ndarray, "clip time rows columns"]
-) -> tuple[Float64[np.ndarray, "clip time channel"], Float64[np.ndarray, "clip time channel"]]:
+def on_and_off(gate: MapGate, mask: Mask) -> tuple[Levels, Levels]:
     """Return the mean of a gate on the mask and off it, positions weighted by their covered part.
 
     NaN on a mask that is empty at that step, and off one that fills the frame.
@@ -117,10 +115,10 @@ class Summary:
     off: Float[np.ndarray, "clip time"] | None
 
 
-def summarise(gate: Gate, hand: Shares | None = None) -> Summary:
+def summarise(gate: Gate, hand: Mask | None = None) -> Summary:
     """Return the Summary of a recorded gate; with a single clip `explained_by_other` is None."""
     maps = gate.ndim == 5 and hand is not None
-    on, off = on_and_off(gate, hand) if maps else (None, None)
+    on, off = (levels.mean(-1) for levels in on_and_off(gate, hand)) if maps else (None, None)
     by_channel = np.moveaxis(gate, 2, 0)
     flat = by_channel.reshape(len(by_channel), -1)
     in_space = gate.reshape(*gate.shape[:3], -1).var(-1, dtype=np.float64).mean((0, 1))
@@ -132,6 +130,6 @@ def summarise(gate: Gate, hand: Shares | None = None) -> Summary:
         terms=variance_terms(gate),
         explained=explained_by(gate, hand) if maps else None,
         explained_by_other=explained_by(gate, np.roll(hand, 1, axis=0)) if maps and len(gate) > 1 else None,
-        on=None if on is None else on.mean(-1),
-        off=None if off is None else off.mean(-1),
+        on=on,
+        off=off,
     )

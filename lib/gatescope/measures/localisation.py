@@ -13,6 +13,9 @@ from gatescope.measures.estimates import known_mean
 Maps = Float[np.ndarray, "*#any rows columns"]
 Mask = Float[np.ndarray, "*#any rows columns"] | Bool[np.ndarray, "*#any rows columns"]
 Values = Float[np.ndarray, "..."] | np.float64  # one for each map; of a single map a number
+StepMaps = Float[np.ndarray, "#clips step rows columns"]
+StepMasks = Float[np.ndarray, "clips step rows columns"]
+OfClips = Float[np.ndarray, " clips"]
 
 TOLERANCE = 15 / 224  # of the frame's side: the pointing game's 15 px in frames of 224
 EVEN = 1e-6  # a map whose relative variation is less varies by rounding
@@ -88,7 +91,7 @@ def centre(maps: Maps) -> Float[np.ndarray, "*any 2"]:
 
 def correlation(
     first: Float[np.ndarray, "clips *any rows columns"], second: Float[np.ndarray, "clips *any rows columns"]
-) -> Float[np.ndarray, " clips"]:
+) -> OfClips:
     """Return Pearson's correlation over positions of two sets of maps, -1 to 1, as the mean over a clip's maps.
 
     Maps that are constant up to rounding are left out; NaN where all are.
@@ -124,12 +127,7 @@ def centre_blob(rows: int, columns: int, width: float = 0.25) -> Float[np.ndarra
     return np.exp(-(down[:, None] ** 2 + across**2) / 2)
 
 
-def on_hand(
-    parts: Float[np.ndarray, "#clips step rows columns"],
-    tops: Float[np.ndarray, "#clips step rows columns"],
-    hand: Float[np.ndarray, "clips step rows columns"],
-    near: Float[np.ndarray, "clips step rows columns"],
-) -> dict[str, Float[np.ndarray, " clips"]]:
+def on_hand(parts: StepMaps, tops: StepMaps, hand: StepMasks, near: StepMasks) -> dict[str, OfClips]:
     """Return measures of agreement with the hand, a value a clip, over the steps with the hand in view.
 
     `parts` are the maps' `shares` and `tops` their `peaks`; for many channels pass the means over channels, which give
@@ -149,10 +147,8 @@ def on_hand(
 
 
 def against_hands(
-    maps: Float[np.ndarray, "clips step channel rows columns"],
-    hand: Float[np.ndarray, "clips step rows columns"],
-    near: Float[np.ndarray, "clips step rows columns"],
-) -> dict[str, dict[str, Float[np.ndarray, " clips"]]]:
+    maps: Float[np.ndarray, "clips step channel rows columns"], hand: StepMasks, near: StepMasks
+) -> dict[str, dict[str, OfClips]]:
     """Return the measures of `on_hand` for `attention`, `its best channel` and `another clip's hand`.
 
     `attention` is the mean over channels. The best channel is chosen by enrichment on the other half of the clips, so
@@ -166,11 +162,9 @@ def against_hands(
     if len(maps) < 2:
         return {"attention": own, "its best channel": unknown, "another clip's hand": unknown}
     each = enrichment(energy(parts, hand[:, :, None]).swapaxes(1, 2), area(hand)[:, None])
-    best = np.where(
-        clips % 2, *(np.nan_to_num(known_mean(each[clips % 2 == half], axis=0)).argmax() for half in (0, 1))
-    )
-    shifted = ([np.roll(one, shift, axis=0) for one in (hand, near)] for shift in clips[1:])
-    others = [on_hand(*mean, *one) for one in shifted]
+    of_even, of_odd = (np.nan_to_num(known_mean(each[clips % 2 == half], axis=0)).argmax() for half in (0, 1))
+    best = np.where(clips % 2, of_even, of_odd)
+    others = [on_hand(*mean, np.roll(hand, shift, axis=0), np.roll(near, shift, axis=0)) for shift in clips[1:]]
     return {
         "attention": own,
         "its best channel": on_hand(parts[clips, :, best], tops[clips, :, best], hand, near),

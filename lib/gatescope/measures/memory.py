@@ -32,8 +32,7 @@ def half_life(f: Float[Tensor, "clips step channels *space"]) -> Float[Tensor, "
 def freeze_after(features: Features, num_kept: int) -> Features:
     """Return the first `num_kept` steps, followed by repetitions of the last of them."""
     _check_kept(features, num_kept)
-    last = features[:, num_kept - 1 : num_kept]
-    return torch.cat([features[:, :num_kept], last.expand(-1, features.shape[1] - num_kept, -1, -1, -1)], 1)
+    return features[:, torch.arange(features.shape[1]).clamp(max=num_kept - 1)]
 
 
 def shuffle_after(features: Features, num_kept: int, rng: torch.Generator) -> Features:
@@ -89,7 +88,10 @@ def fading(layer: RecurrentLayer, features: Features, others: Others) -> Fading:
     Raises ValueError where features and others have not the same shape.
     """
     _check_same(features, others)
-    own, reference = _states(layer, features), _states(layer, others)
+    with record(layer, "h", "c") as own:
+        layer(features)
+    with record(layer, "f", "c") as reference:
+        layer(others)
     f = reference["f"] if reference["f"].ndim == 5 else reference["f"][..., None, None]
     measured, by_gates = [], []
     for k in reversed(range(features.shape[1])):
@@ -100,12 +102,6 @@ def fading(layer: RecurrentLayer, features: Features, others: Others) -> Fading:
         measured.append(_ratio(last - reference["c"][:, -1], apart))
         by_gates.append(_ratio(f[:, k + 1 :].prod(1) * apart, apart))
     return Fading(torch.stack(measured, 1), torch.stack(by_gates, 1))
-
-
-def _states(layer: RecurrentLayer, features: Features) -> dict[str, Tensor]:
-    with record(layer, "h", "c", "f") as rec:
-        layer(features)
-    return dict(rec)
 
 
 @dataclass(frozen=True, eq=False)

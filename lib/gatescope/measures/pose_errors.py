@@ -1,4 +1,4 @@
-"""Errors of predicted poses, mm, for arrays or tensors.
+"""Errors of predicted poses, mm.
 
 Poses are (..., joint, axis); leading axes such as clips, stages or frames are kept.
 """
@@ -7,31 +7,28 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-Poses = Float[np.ndarray, "*#any joint 3"]
-PoseTensor = Float[Tensor, "*#any joint 3"]
-Errors = Float[np.ndarray, "*any"] | np.floating  # one for each pose; of a single pose a number
-ErrorTensor = Float[Tensor, "*any"]
+Poses = Float[np.ndarray | Tensor, "*#any joint 3"]
+PoseArrays = Float[np.ndarray, "*#any joint 3"]
+Errors = Float[np.ndarray | Tensor, "*any"] | np.floating  # one for each pose; of a single pose a number
 
 
-def joint_errors(
-    predicted: Poses | PoseTensor, truth: Poses | PoseTensor
-) -> Float[np.ndarray, "*any joint"] | Float[Tensor, "*any joint"]:
+def joint_errors(predicted: Poses, truth: Poses) -> Float[np.ndarray | Tensor, "*any joint"]:
     """Return each joint's distance from its true place, mm, after both pelvises are moved to the origin."""
     difference = (predicted - predicted[..., :1, :]) - (truth - truth[..., :1, :])
     return (difference**2).sum(-1) ** 0.5
 
 
-def mpjpe(predicted: Poses | PoseTensor, truth: Poses | PoseTensor) -> Errors | ErrorTensor:
+def mpjpe(predicted: Poses, truth: Poses) -> Errors:
     """Return each pose's mean joint error, mm; the pelvis counts with its error of 0, as in the authors' evaluation."""
     return joint_errors(predicted, truth).mean(-1)
 
 
-def pa_mpjpe(predicted: Poses, truth: Poses) -> Errors:
+def pa_mpjpe(predicted: PoseArrays, truth: PoseArrays) -> Errors:
     """Return each pose's mean joint error, mm, after the best similarity transform."""
     return np.linalg.norm(aligned(predicted, truth) - truth, axis=-1).mean(-1)
 
 
-def aligned(predicted: Poses, truth: Poses) -> Float[np.ndarray, "*any joint 3"]:
+def aligned(predicted: PoseArrays, truth: PoseArrays) -> Float[np.ndarray, "*any joint 3"]:
     r"""Return each predicted pose after the similarity transform that brings it closest to the true one, unmirrored.
 
     Closest in the sum of squared distances, not of distances (Umeyama 1991). With the joints of a pose in rows, $P_0$

@@ -22,14 +22,13 @@ def record_states(network: GestureNetwork, features: Features) -> dict[str, Tens
 
     `gradient` is that of the predicted class's logit with respect to h.
     """
-    names = {name: f"layer1.{name}" for name in "hcfo"}
     parts = []
     for part in features.split(BATCH_SIZE):
-        with record(network, *names.values(), gradients=True) as rec:
+        with record(network, "layer1.[hcfo]", gradients=True) as rec:
             # A tensor made in inference mode cannot be part of a graph; its copy can.
             best = network.score(part.clone()).amax(1).sum()
-            gradient = rec.gradient(names["h"], best)
-        parts.append({**{name: rec[point] for name, point in names.items()}, "gradient": gradient})
+            gradient = rec.gradient("layer1.h", best)
+        parts.append({name.removeprefix("layer1."): value for name, value in rec.items()} | {"gradient": gradient})
     return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 

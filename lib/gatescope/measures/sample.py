@@ -88,9 +88,7 @@ def open_sample(network: GestureNetwork, clips: str = "", num_clips: int = 54, c
     `clips` is the root of Jester or IsoGD (validation split), a video, a folder of frames, or a folder of videos. Empty
     takes the rendered gestures that the network was validated on, evenly over the classes, with masks of the hand.
 
-    Raises:
-        FileNotFoundError: if there is nothing at `clips`.
-        ValueError: if there is no clip.
+    Raises FileNotFoundError if there is nothing at `clips`, ValueError if there is no clip.
     """
     found = list(islice(recorded(clips) if clips else CachedClips(rendered(network, num_clips), cache), num_clips))
     if not found:

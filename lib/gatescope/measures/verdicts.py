@@ -1,4 +1,4 @@
-"""Verdicts: what an interval allows one to say, in words chosen by the numbers so that prose cannot drift from them."""
+"""Verdicts: statements that an interval supports, chosen by the numbers so that prose cannot drift from them."""
 
 from collections.abc import Mapping
 

@@ -39,12 +39,7 @@ class PathSum:
 
 
 def integrated_gradients(
-    network: GestureNetwork,
-    x: Clips,
-    reference: Clips,
-    classes: Classes,
-    *,
-    tolerance: float = 0.01,
+    network: GestureNetwork, x: Clips, reference: Clips, classes: Classes, *, tolerance: float = 0.01
 ) -> PathSum:
     """Return integrated gradients (Sundararajan et al. 2017) from `reference` to `x` that add up within `tolerance`.
 
@@ -52,10 +47,8 @@ def integrated_gradients(
     halved until the sum is within tolerance or there are MAX_PIECES. Errors are relative to the difference in score, or
     to one logit where that is smaller.
     """
-    found = [
-        _along_path(network, clip, start, label, tolerance)
-        for clip, start, label in zip(x, reference, classes.tolist(), strict=True)
-    ]
+    clips = zip(x, reference, classes.tolist(), strict=True)
+    found = [_along_path(network, *clip, tolerance) for clip in clips]
     values, errors, gradients = zip(*found, strict=True)
     return PathSum(torch.stack(values), torch.tensor(errors), torch.tensor(gradients))
 
@@ -109,9 +102,7 @@ def grad_cam(
     A channel's weight at a step is the spatial mean of the gradient there, which includes the step's effect on later
     ones. Maps are not normalised, so that values compare over time.
 
-    Raises:
-        LookupError: if there is no such point.
-        ValueError: if its values have no rows and columns, as those of a pooled gate.
+    Raises LookupError if there is no such point, ValueError if it has one value per channel, as a pooled gate has.
     """
     maps = []
     for part, labels in zip(x.split(BATCH_SIZE), classes.split(BATCH_SIZE), strict=True):
@@ -149,17 +140,15 @@ def conductance(
         on_path = reference + at * (features - reference)
         with torch.no_grad(), record(network, *points) as recording:
             network.score(on_path)
-            values = {name: recording[name].clone() for name in recording}
-        held = {name: value.requires_grad_() for name, value in values.items()}
+        held = {name: value.clone().requires_grad_() for name, value in recording.items()}
         with torch.enable_grad(), intervene(network, held):
             score = chosen(network.score(on_path), classes).sum()
         gradients = torch.autograd.grad(score, list(held.values()), allow_unused=True, materialize_grads=True)
         for (name, value), gradient in zip(held.items(), gradients, strict=True):
-            value = value.detach()
             if name in before:
                 last_value, last_gradient = before[name]
-                found[name] = found.get(name, 0) + (value - last_value) * (gradient + last_gradient) / 2
-            before[name] = value, gradient
+                found[name] = found.get(name, 0) + (value.detach() - last_value) * (gradient + last_gradient) / 2
+            before[name] = value.detach(), gradient
     return found
 
 

@@ -18,11 +18,8 @@ PUBLISHED_MULTIPLY_ADDS = {"convlstm": 3700e6, "a": 415e6, "b": 522e6, "c": 472e
 
 def count_parameters(module: nn.Module, biases: bool = False) -> int:
     """Return the number of trained values; without biases Eqs. 7, 16, 20 and 24 for the cells of the paper."""
-    return sum(
-        parameter.numel()
-        for name, parameter in module.named_parameters()
-        if biases or name.rpartition(".")[2] != "bias"
-    )
+    named = module.named_parameters()
+    return sum(value.numel() for name, value in named if biases or name.rpartition(".")[2] != "bias")
 
 
 def count_multiply_adds(module: nn.Module, *inputs: Any) -> int:
@@ -31,16 +28,14 @@ def count_multiply_adds(module: nn.Module, *inputs: Any) -> int:
     Counted on fake tensors, so that no size takes time. A recurrent layer without a given state skips the products with
     the zero state in its first step; here they are counted.
     """
-    weights = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-    with ExitStack() as cleanup:
+    weights = dict(module.named_parameters()) | dict(module.named_buffers())
+    with ExitStack() as cleanup, FakeTensorMode() as fake, torch.no_grad():
         for layer in module.modules():
             if isinstance(layer, RecurrentLayer):
                 cleanup.enter_context(layer.register_forward_pre_hook(_with_state))
-        fake = cleanup.enter_context(FakeTensorMode())
         weights, inputs = tree_map_only(Tensor, fake.from_tensor, (weights, inputs))
-        cleanup.enter_context(torch.no_grad())
-        counter = cleanup.enter_context(FlopCounterMode(display=False))
-        torch.func.functional_call(module, weights, inputs)
+        with FlopCounterMode(display=False) as counter:
+            torch.func.functional_call(module, weights, inputs)
     return counter.get_total_flops() // 2  # a multiplication and an addition each
 
 

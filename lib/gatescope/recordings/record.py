@@ -1,6 +1,6 @@
-"""record and intervene: read and replace the values at a network's hook points for as long as a block lasts."""
+"""Recording and overriding of the values at a network's hook points, for as long as a block lasts."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from fnmatch import fnmatchcase
 
@@ -16,82 +16,85 @@ Replacement = Callable[[Tensor], Tensor]
 
 def hook_points(network: nn.Module) -> dict[str, HookPoint]:
     """Return the hook points of a layer or network by their names: `f` in a layer, `layer1.f` in a network."""
-    return {
-        name.replace("hooks.", ""): module for name, module in network.named_modules() if isinstance(module, HookPoint)
-    }
+    modules = network.named_modules()
+    return {name.replace("hooks.", ""): module for name, module in modules if isinstance(module, HookPoint)}
+
+
+class _Reader:
+    """Values that have passed one hook point since the forward pass began."""
+
+    def __init__(self, time_axis: int | None, gradients: bool):
+        self.time_axis, self.gradients = time_axis, gradients
+        self.begin()
+
+    def begin(self) -> None:
+        self.passed: list[Tensor] = []
+        self.stacked: Tensor | None = None
+
+    def __call__(self, value: Tensor) -> None:
+        if self.time_axis is not None:
+            self.begin()
+        self.passed.append(value if self.gradients else value.detach())
+
+    def with_time(self, values: Sequence[Tensor]) -> Steps:
+        return torch.stack(values, 1) if self.time_axis is None else values[0].movedim(self.time_axis, 1)
 
 
 class Recording(Mapping):
     """Values at the chosen hook points in the last forward pass, by name, always with a time axis.
 
     A value is (batch, time, channel, height, width), or (batch, time, channel) for a pooled gate. It is stacked when it
-    is asked for first. Under an intervention it is the replaced value.
+    is read for the first time. Under an intervention it is the replaced value.
     """
 
-    def __init__(self, points: Mapping[str, HookPoint], gradients: bool):
-        self._points = dict(points)
-        self._gradients = gradients
-        self._passed: dict[str, list[Tensor]] = {name: [] for name in points}
-        self._stacked: dict[str, Tensor] = {}
+    def __init__(self, readers: Mapping[str, _Reader]):
+        self._readers = readers
 
     def __getitem__(self, name: str) -> Steps:
-        if name not in self._stacked:
-            self._stacked[name] = self._with_time(name, [value.detach() for value in self._steps(name)])
-        return self._stacked[name]
+        reader = self._filled(name)
+        if reader.stacked is None:
+            reader.stacked = reader.with_time([value.detach() for value in reader.passed])
+        return reader.stacked
 
     def __contains__(self, name: object) -> bool:
-        return name in self._points
+        return name in self._readers
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._points)
+        return iter(self._readers)
 
     def __len__(self) -> int:
-        return len(self._points)
+        return len(self._readers)
 
     def gradient(self, name: str, score: Float[Tensor, ""]) -> Steps:
-        """Return the gradient of `score` by `name` at every step, zero where the score does not depend on it.
+        """Return the gradient of `score` with respect to `name` at every step, zero where it has no effect.
 
         It includes the effect through later steps. For a score per clip take the sum over the batch: in eval mode no
         clip acts on another's score.
 
-        Raises:
-            LookupError: if `name` was not recorded.
-            ValueError: if the recording was made without `gradients`, or `score` does not come from its last pass.
+        Raises LookupError if `name` was not recorded, ValueError if the recording was made without `gradients` or
+        `score` does not come from its last pass.
         """
-        if not self._gradients:
+        reader = self._filled(name)
+        if not reader.gradients:
             raise ValueError("gradients need record(..., gradients=True) and a forward pass inside it")
-        steps = self._steps(name)
-        if not (score.requires_grad and steps[0].requires_grad):
+        if not (score.requires_grad and reader.passed[0].requires_grad):
             raise ValueError("the score has no graph: make it from a forward pass in the block, without no_grad")
-        found = torch.autograd.grad(score, steps, retain_graph=True, allow_unused=True)
+        found = torch.autograd.grad(score, reader.passed, retain_graph=True, allow_unused=True)
         if all(gradient is None for gradient in found):
             # The score may not depend on this quantity. If it depends on no other either, it is of another pass.
-            every = [value for passed in self._passed.values() for value in passed]
+            every = [value for each in self._readers.values() for value in each.passed]
             others = torch.autograd.grad(score, every, retain_graph=True, allow_unused=True)
             if all(gradient is None for gradient in others):
-                raise ValueError("the score has nothing of what was recorded last: make it from the last forward pass")
-        pairs = zip(found, steps, strict=True)
-        return self._with_time(name, [torch.zeros_like(at) if gradient is None else gradient for gradient, at in pairs])
+                raise ValueError("the score depends on no recorded value: make it from the last forward pass")
+        pairs = zip(found, reader.passed, strict=True)
+        return reader.with_time([torch.zeros_like(at) if gradient is None else gradient for gradient, at in pairs])
 
-    def _steps(self, name: str) -> list[Tensor]:
-        if name not in self._points:
-            raise LookupError(f"{name} was not recorded; this recording holds {', '.join(self._points)}")
-        if not self._passed[name]:
+    def _filled(self, name: str) -> _Reader:
+        if name not in self._readers:
+            raise LookupError(f"{name} was not recorded; this recording holds {', '.join(self)}")
+        if not self._readers[name].passed:
             raise LookupError(f"nothing has passed {name}: run the network inside the record block")
-        return self._passed[name]
-
-    def _with_time(self, name: str, values: list[Tensor]) -> Steps:
-        axis = self._points[name].time_axis
-        return torch.stack(values, dim=1) if axis is None else values[0].movedim(axis, 1)
-
-    def _start(self, name: str) -> None:
-        self._passed[name].clear()
-        self._stacked.pop(name, None)
-
-    def _take(self, name: str, value: Tensor) -> None:
-        if self._points[name].time_axis is not None:
-            self._start(name)
-        self._passed[name].append(value if self._gradients else value.detach())
+        return self._readers[name]
 
 
 @contextmanager
@@ -103,19 +106,17 @@ def record(network: nn.Module, *patterns: str, gradients: bool = False) -> Itera
     alone replaces its own values only. With `gradients`, values keep their graph and `Recording.gradient` gives a
     score's derivative with respect to them.
 
-    Raises:
-        LookupError: if a pattern matches no hook point; it lists those that exist.
+    Raises LookupError if a pattern matches no hook point; it lists those that exist.
     """
     points = _matching(network, patterns or ("*",))
-    recording = Recording(points, gradients)
+    readers = {name: _Reader(point.time_axis, gradients) for name, point in points.items()}
     with ExitStack() as cleanup:
         for name, point in points.items():
-            cleanup.enter_context(_among(point.readers, _Reader(recording, name)))
+            _add(cleanup, point.readers, readers[name])
             if gradients:
-                cleanup.enter_context(_among(point.graphs, recording))
-        for owner in _owners(network, points):
-            cleanup.enter_context(owner.register_forward_pre_hook(_begin))
-        yield recording
+                _add(cleanup, point.graphs, readers[name])
+        _announce_passes(cleanup, network, points)
+        yield Recording(readers)
 
 
 @contextmanager
@@ -126,32 +127,16 @@ def intervene(network: nn.Module, changes: Mapping[str, Replacement | Steps]) ->
     replacement; or a tensor with a time axis, such as another recording's, whose step t replaces step t. Names may be
     patterns. An inner block receives the values that an outer one has replaced.
 
-    Raises:
-        LookupError: if a name matches no hook point; it lists those that exist.
-        ValueError: if a replacement has another shape than what it replaces.
+    Raises LookupError if a name matches no hook point; it lists those that exist. Raises ValueError if a replacement
+    has another shape than the value that it replaces.
     """
     with ExitStack() as cleanup:
         for pattern, change in changes.items():
             points = _matching(network, [pattern])
             for name, point in points.items():
-                replacement = _Replacement(name, change, point.time_axis)
-                cleanup.enter_context(_among(point.replacements, replacement))
-            for owner in _owners(network, points):
-                cleanup.enter_context(owner.register_forward_pre_hook(_begin))
+                _add(cleanup, point.replacements, _Replacement(name, change, point.time_axis))
+            _announce_passes(cleanup, network, points)
         yield
-
-
-class _Reader:
-    """A recording's end at one hook point."""
-
-    def __init__(self, recording: Recording, name: str):
-        self.recording, self.name = recording, name
-
-    def begin(self) -> None:
-        self.recording._start(self.name)
-
-    def __call__(self, value: Tensor) -> None:
-        self.recording._take(self.name, value)
 
 
 class _Replacement:
@@ -195,23 +180,20 @@ def _matching(network: nn.Module, patterns: Collection[str]) -> dict[str, HookPo
     return chosen
 
 
+def _add(cleanup: ExitStack, held: list, item: object) -> None:
+    held.append(item)
+    cleanup.callback(held.remove, item)
+
+
+def _announce_passes(cleanup: ExitStack, network: nn.Module, points: Mapping[str, HookPoint]) -> None:
+    """Call `begin` before every forward pass of the modules that hold one of `points` among their `hooks`."""
+    chosen = set(points.values())
+    for module in network.modules():
+        if chosen.intersection(getattr(module, "hooks", {}).values()):
+            cleanup.enter_context(module.register_forward_pre_hook(_begin))
+
+
 def _begin(module: nn.Module, _: tuple) -> None:
     """Start the module's points anew before a forward pass. It refers to no recording, so a copied network has none."""
     for point in module.hooks.values():
         point.begin()
-
-
-def _owners(network: nn.Module, points: Mapping[str, HookPoint]) -> list[nn.Module]:
-    """Return the modules that hold one of `points` among their `hooks`: their forward passes go through it."""
-    chosen = set(points.values())
-    return [module for module in network.modules() if chosen.intersection(getattr(module, "hooks", {}).values())]
-
-
-@contextmanager
-def _among(collection: list, item: object) -> Iterator[None]:
-    collection.append(item)
-    try:
-        yield
-    finally:
-        # By identity: nested blocks may hold an equal item.
-        del collection[next(place for place, held in enumerate(collection) if held is item)]

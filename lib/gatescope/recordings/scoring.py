@@ -14,6 +14,7 @@ BATCH_SIZE = 16  # clips
 
 Clips = Float[Tensor, "clips channel time height width"]
 Features = Float[Tensor, "clips step features rows columns"]
+Logits = Float[np.ndarray, "*any classes"]
 Change = Callable[[Tensor], Tensor] | Tensor  # as `intervene` takes it
 
 
@@ -31,19 +32,16 @@ def score_all(
 
     A tensor among them has the clips' axis first and is split into the same batches.
     """
-    changes = changes or {}
     logits = []
     for start in range(0, len(features), BATCH_SIZE):
         part = slice(start, start + BATCH_SIZE)
-        own = {name: change[part] if isinstance(change, Tensor) else change for name, change in changes.items()}
+        own = {name: change[part] if isinstance(change, Tensor) else change for name, change in (changes or {}).items()}
         with intervene(network, own):
             logits.append(network.score(features[part]))
     return torch.cat(logits).numpy()
 
 
-def divergence(
-    before: Float[np.ndarray, "*any classes"], after: Float[np.ndarray, "*any classes"]
-) -> Float64[np.ndarray, "*any"]:
+def divergence(before: Logits, after: Logits) -> Float64[np.ndarray, "*any"]:
     """Return the Kullback-Leibler divergence of the class probabilities after an intervention from those before, nats.
 
     It is 0 where nothing changed and grows where a class that was likely no longer is.

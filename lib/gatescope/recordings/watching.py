@@ -1,4 +1,4 @@
-"""watch: recording, scores and gradients of one clip, for viewers, from one forward pass."""
+"""Recording, scores and gradients of one clip, for viewers, from one forward pass."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,4 +31,4 @@ def watch(network: GestureNetwork, x: Float[Tensor, "1 channel time height width
         logits = network.scores_over_time(x)[0]
         hidden = [name for name in recording if name.endswith(".h")]
         gradients = {name: recording.gradient(name, logits[-1].max()) for name in hidden}
-    return Watched({name: recording[name] for name in recording}, logits.detach(), gradients)
+    return Watched(dict(recording), logits.detach(), gradients)
