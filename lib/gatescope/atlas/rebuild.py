@@ -26,13 +26,8 @@ from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.paths import FINISHED, RUN_FIGURES
 
 # The bits of a sum depend on the number of threads, the order of a set on the seed of its hash.
-PINNED = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "PYTHONHASHSEED": "0",
-}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+PINNED = ONE_THREAD | {"PYTHONHASHSEED": "0"}
 CELL_TIMEOUT_S = 1800
 MESSAGE_TIMEOUT_S = 120
 STARTS = 3  # tries to start a kernel: two that start at once can pick the same port

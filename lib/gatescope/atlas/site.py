@@ -174,7 +174,7 @@ def _thumbnail(node: nbformat.NotebookNode) -> tuple[bytes, str] | None:
     """A thumbnail of the first picture with an alternative text, which may be the still picture of a viewer."""
     pictures = ((output, kind) for output in _outputs(node) for kind in PICTURES if kind in output.get("data", {}))
     described = ((output.data[kind], output.metadata.get(kind, {}).get("alt")) for output, kind in pictures)
-    picture, alt = next(((picture, alt) for picture, alt in described if alt), (None, None))
+    picture, alt = next((each for each in described if each[1]), (None, None))
     if picture is None:
         return None
     with Image.open(io.BytesIO(base64.b64decode(picture))) as image:

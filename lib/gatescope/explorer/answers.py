@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from gatescope.explorer.explanations import ATTRIBUTIONS, INTERMEDIATE, explain, offered, title_of
 from gatescope.explorer.request_thread import Report
 from gatescope.explorer.upload import printable
@@ -109,7 +107,9 @@ class Exploration:
         groups += [explained] if about == _about(question) else []
         report("packing")
         title = f"{printable(clip.name or Path(clip.source).name)}{', synthetic' * (question.kind == KINDS[0])}"
-        packed = pack(groups, seen, num_channels=_num_channels(groups), title=title, classes=classes)
+        sizes = [maps[:, 0].size for group in groups for maps in group.maps.values() if maps.shape[1] > 1]
+        num_channels = min(max(MAX_MAPS // max(sum(sizes), 1), 1), MAX_CHANNELS)
+        packed = pack(groups, seen, num_channels=num_channels, title=title, classes=classes)
         both = {point: by for point, by in offers[0].items() if all(point in each for each in offers)}
         return Answer(seen, groups, packed, ". ".join(words) + ".", both, num_clips)
 
@@ -215,8 +215,3 @@ def _class(names: Sequence[str], number: int) -> str:
 def _about(question: Question) -> object:
     """Return the part of a question that an explanation depends on."""
     return replace(question, point="", replacement="")
-
-
-def _num_channels(groups: Sequence[Group]) -> int:
-    sizes = [maps[:, 0].size for group in groups for maps in group.maps.values() if maps.shape[1] > 1]
-    return int(np.clip(MAX_MAPS // max(sum(sizes), 1), 1, MAX_CHANNELS))

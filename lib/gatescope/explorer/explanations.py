@@ -18,17 +18,11 @@ TOGETHER = "all gates"
 GATES = "ifo"
 FOR_GATES = ("shared map", "shifted")  # replacements that clip values to 0 ... 1
 INTERMEDIATE = ("x_pooled", "h_pooled", "z")  # inputs of gates and attention: neither shown nor replaced
-
+BASELINE = ", compared with a still scene."
 ATTRIBUTIONS = {
     "Grad-CAM": Quantity("", "", "Positions where the layer's hidden state raises the class's score; never negative."),
-    "integrated gradients": Quantity(
-        "",
-        "logits",
-        "Pixel's contribution to the class's score, summed over a step's frames, compared with a still scene.",
-    ),
-    "conductance": Quantity(
-        "", "logits", "Contribution to the class's score through the layer's hidden state, compared with a still scene."
-    ),
+    "integrated gradients": Quantity("", "logits", "Contribution of a step's pixels to the class's score" + BASELINE),
+    "conductance": Quantity("", "logits", "Contribution of the layer's hidden state to the class's score" + BASELINE),
 }
 
 

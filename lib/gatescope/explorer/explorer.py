@@ -8,16 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from gatescope.explorer.answers import (
-    KINDS,
-    LAYERS,
-    NUM_RENDERED,
-    UNTRAINED,
-    Answer,
-    Exploration,
-    Question,
-    read_dropped,
-)
+from gatescope.explorer.answers import KINDS, LAYERS, UNTRAINED, Answer, Exploration, Question, read_dropped
 from gatescope.explorer.explanations import ATTRIBUTIONS
 from gatescope.explorer.live_scrubber import LiveScrubber
 from gatescope.explorer.request_thread import Report, RequestThread
@@ -50,11 +41,11 @@ class Explorer:
         self.exploration = Exploration(checkpoints)
         names = self.exploration.names
         gestures, classes = self.exploration.gestures(names[0]), self.exploration.classes(names[0])
-        kinds = zip(("rendered gestures", "a file or folder", "my own"), KINDS, strict=True)
-        self.kind = _choice("clips", list(kinds), "where the clip comes from", PATH if clips else RENDERED)
+        kinds = list(zip(("rendered gestures", "a file or folder", "my own"), KINDS, strict=True))
+        self.kind = _choice("clips", kinds, "where the clip comes from", value=PATH if clips else RENDERED)
         self.gesture = _choice("gesture", gestures, "one of the gestures that the network was trained on")
         self.path = _made(widgets.Text, "path", "path on the kernel's machine", value=clips, continuous_update=False)
-        self.number = _made(widgets.BoundedIntText, "number", "number of the clip, from 0", max=NUM_RENDERED - 1)
+        self.number = _made(widgets.BoundedIntText, "number", "number of the clip, from 0")
         self.checkpoint = _choice("checkpoint", names, "the trained network to run on the clip")
         others = [(f"{name}{end}", f"{name}{end}") for end in ("", UNTRAINED) for name in names]
         self.beside = _choice("beside it", [NOTHING, *others], "a second network to run on the same clip")
@@ -97,7 +88,7 @@ class Explorer:
         """Answer the current question, unless it was asked already."""
         if self._offering:
             return
-        owner = None if change is None else change["owner"]
+        owner = change and change["owner"]
         if owner in (self.kind, self.path, self.gesture):
             self._offer(self.number, value=0)
         if owner is self.point:
@@ -204,9 +195,8 @@ def _labels(classes: Sequence[str]) -> list[tuple[str, int | None]]:
     return [("the network's own answer", None), *((name, place) for place, name in enumerate(classes))]
 
 
-def _choice(words: str, options: Sequence[Any], help: str, value: Any = None) -> widgets.Dropdown:
-    chosen = {} if value is None else {"value": value}
-    return _made(widgets.Dropdown, words, help, options=options, **chosen)
+def _choice(words: str, options: Sequence[Any], help: str, **value: Any) -> widgets.Dropdown:
+    return _made(widgets.Dropdown, words, help, options=options, **value)
 
 
 def _made(kind: type[widgets.Widget], words: str, help: str, **settings: Any) -> widgets.Widget:

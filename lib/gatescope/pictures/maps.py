@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.image import AxesImage
 
-from gatescope.pictures.plots import GAP_PX, bare, film_strip, outline
+from gatescope.pictures.plots import GAP_PX, bare, film_strip, outline, side_by_side
 
 Limits = tuple[float, float]
 
@@ -57,9 +57,7 @@ def map_strip(
 
 def hand_strip(ax: Axes, hand: Bool[np.ndarray, "step size size"], **line) -> list[Artist]:
     """Draw the outline of the hand on each picture of a strip; `line` is as in `outline`."""
-    gap = np.zeros((hand.shape[1], GAP_PX), bool)
-    whole = np.concatenate([part for each in hand for part in (each, gap)][:-1], axis=1)
-    return outline(ax, whole, **{"linewidths": 0.6} | line)
+    return outline(ax, side_by_side(hand, GAP_PX, False)[:, :-GAP_PX], **{"linewidths": 0.6} | line)
 
 
 def strips(
@@ -99,18 +97,14 @@ def film(
     """Draw what `strips` draws in a tenth of the time: one image per row, limits as text, no outline of the hand."""
     axes = fig.subplots(len(rows) + 1, 1, gridspec_kw={"hspace": 0.08}, squeeze=False)[:, 0]
     fig.subplots_adjust(left=1.85 / fig.get_figwidth(), right=0.995, bottom=0.005, top=0.995)
-    axes[0].imshow(np.concatenate(np.pad(frames, ((0, 0), (0, 0), _gap(frames), (0, 0)), constant_values=255), axis=1))
+    # A gap is a part of a picture's width, so that rows of any resolution align.
+    axes[0].imshow(side_by_side(frames, max(1, frames.shape[2] // 16), 255))
     for ax, (title, maps) in zip(axes[1:], rows.items(), strict=True):
         low, high = limits_of(maps)
-        tiles = np.pad(maps, ((0, 0), (0, 0), _gap(maps)), constant_values=np.nan)
-        ax.imshow(np.concatenate(tiles, axis=1), cmap="RdBu_r" if low < 0 else "viridis", vmin=low, vmax=high)
+        tiles = side_by_side(maps, max(1, maps.shape[2] // 16), np.nan)
+        ax.imshow(tiles, cmap="RdBu_r" if low < 0 else "viridis", vmin=low, vmax=high)
         ax.set_ylabel(f"{title}\n{low:.2g} to {high:.2g}", rotation=0, ha="right", va="center", fontsize=7)
     for ax in axes:
         ax.set_aspect("auto")
         bare(ax)
     return list(axes)
-
-
-def _gap(pictures: np.ndarray) -> tuple[int, int]:
-    """Return the columns to add around each picture, a part of its width, so that rows of any resolution align."""
-    return 0, max(1, pictures.shape[2] // 16)

@@ -5,6 +5,7 @@ import io
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import matplotlib
@@ -98,12 +99,11 @@ def pack(
     (num_steps,) = steps
     num_frames, height, width = clip.frames.shape[:3]
     if num_frames % num_steps:
-        raise ValueError(
-            f"{num_frames} frames do not divide into the recording's {num_steps} steps; give the clip as the network "
-            "saw it (gatescope.loaders.as_seen)"
-        )
+        need = "give the clip as the network saw it (gatescope.loaders.as_seen)"
+        raise ValueError(f"{num_frames} frames do not divide into the recording's {num_steps} steps; {need}")
     data, best = io.BytesIO(), _highest(groups, classes)
     each = num_frames // num_steps
+    hand = None if clip.hand_mask is None else np.packbits(clip.hand_mask[each - 1 :: each], bitorder="little")
     header = {
         "title": title,
         "steps": num_steps,
@@ -112,9 +112,7 @@ def pack(
         "height": height,
         "colours": [[name, _add(data, _lookup(name))] for name in COLOURS],
         "frames": [[_add(data, picture), len(picture)] for picture in map(jpeg, clip.frames[each - 1 :: each])],
-        "hand": None
-        if clip.hand_mask is None
-        else _add(data, np.packbits(clip.hand_mask[each - 1 :: each].reshape(-1), bitorder="little").tobytes()),
+        "hand": None if hand is None else _add(data, hand.tobytes()),
         "groups": [_group(data, group, num_channels, best) for group in groups],
     }
     return Packed(header, data.getvalue())
@@ -128,7 +126,8 @@ def _add(data: io.BytesIO, piece: bytes) -> int:
 
 def _group(data: io.BytesIO, group: Group, num_channels: int, best: Mapping[int, str]) -> dict[str, Any]:
     ranked = group.ranked()
-    kept = _first_of_each([order for _, order in ranked[:-1] or ranked], num_channels)
+    in_turn = chain.from_iterable(zip(*(order for _, order in ranked[:-1] or ranked), strict=True))
+    kept = sorted(list(dict.fromkeys(in_turn))[:num_channels])
     return {
         "title": group.title,
         "link": group.link,
@@ -141,23 +140,12 @@ def _group(data: io.BytesIO, group: Group, num_channels: int, best: Mapping[int,
     }
 
 
-def _first_of_each(orders: Sequence[Sequence[int]], count: int) -> list[int]:
-    """Return the first `count` channels, taken from the orders in turn."""
-    found = dict.fromkeys(channel for tied in zip(*orders, strict=True) for channel in tied)
-    return sorted(list(found)[:count])
-
-
 def _map_panel(data: io.BytesIO, maps: Maps, kept: Sequence[int]) -> dict[str, Any]:
-    single = maps.shape[1] == 1
-    planes = [_plane(data, maps[:, channel]) for channel in ([0] if single else kept)]
-    reduced = [] if single else [["mean", _plane(data, maps.mean(1))], ["max", _plane(data, maps.max(1))]]
-    return {
-        "rows": maps.shape[2],
-        "columns": maps.shape[3],
-        "signed": bool(np.nanmin(maps) < 0),
-        "planes": planes,
-        "reduced": reduced,
-    }
+    _, channels, rows, columns = maps.shape
+    planes = [_plane(data, maps[:, channel]) for channel in ([0] if channels == 1 else kept)]
+    reduced = [] if channels == 1 else [["mean", _plane(data, maps.mean(1))], ["max", _plane(data, maps.max(1))]]
+    signed = bool(np.nanmin(maps) < 0)
+    return {"rows": rows, "columns": columns, "signed": signed, "planes": planes, "reduced": reduced}
 
 
 def _strip(data: io.BytesIO, values: Channels) -> dict[str, Any]:

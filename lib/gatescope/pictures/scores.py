@@ -61,9 +61,8 @@ def accuracy_chart(
             looks = {"color": colours[name], "markerfacecolor": filled or colours[name], "markersize": 5}
             bars = ax.errorbar(at, value, (value - low, high - value), marker=marker, linestyle="none", **looks)
             drawn += bars.get_children()
-        handles.append(
-            Line2D([], [], marker=marker, color="#555555", markerfacecolor=filled or "#555555", linestyle="none")
-        )
+        grey = {"color": "#555555", "markerfacecolor": filled or "#555555"}
+        handles.append(Line2D([], [], marker=marker, linestyle="none", **grey))
     ax.set_xticks(range(len(scores)), list(scores))
     ax.set(ylim=(0, 1), ylabel="accuracy")
     ax.legend([*handles, drawn[0]], [*conditions, "chance"], loc="upper left", bbox_to_anchor=(1, 1))
@@ -80,14 +79,13 @@ def confusion_panels(
     fig: FigureBase, counts: Mapping[str, Int[np.ndarray, "classes classes"]], names: Sequence[str]
 ) -> list[Axes]:
     """Draw the confusion of all networks together, large and with the classes' names, and beside it one for each."""
-    rows = 2
-    columns = -(-len(counts) // rows)
-    grid = fig.add_gridspec(rows, rows + columns)
-    large = fig.add_subplot(grid[:, :rows])
+    columns = -(-len(counts) // 2)
+    grid = fig.add_gridspec(2, 2 + columns)
+    large = fig.add_subplot(grid[:, :2])
     shown = confusion(large, sum(counts.values()), names)
     large.tick_params(labelsize=7 if len(names) < 20 else 5.5)
     large.set(title="all together", xlabel="taken for, in the same order")
-    small = [fig.add_subplot(grid[place // columns, rows + place % columns]) for place in range(len(counts))]
+    small = [fig.add_subplot(grid[place // columns, 2 + place % columns]) for place in range(len(counts))]
     for ax, (name, own) in zip(small, counts.items(), strict=True):
         confusion(ax, own)
         ax.set_title(name)

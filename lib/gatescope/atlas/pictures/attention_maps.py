@@ -40,10 +40,7 @@ def interval_grid(
 def step_panels(
     fig: FigureBase, values: Mapping[str, Mapping[str, Float[np.ndarray, "_ step"]]], looks: Looks, *, log: bool = False
 ) -> list[Axes]:
-    """Draw values[group][name] over time steps, from 1: a panel for each group, all with the same axes.
-
-    Several seeds have thin lines beside their mean. `looks` are the line properties of each name.
-    """
+    """Draw values[group][name] over time steps, from 1, the mean over seeds and each seed thin: a panel for each group."""
     axes, lines = curve_panels(fig, values, looks, "time step")
     if log:
         axes[0].set_yscale("log")
@@ -52,10 +49,7 @@ def step_panels(
 
 
 def part_dots(ax: Axes, values: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], looks: Looks) -> list[Artist]:
-    """Draw values[name][part] on a logarithmic axis: a row for each part, from the top, a mark for every seed.
-
-    `looks` are the properties of each name's marks; names of one row stand a little apart.
-    """
+    """Draw values[name][part] on a logarithmic axis: a row for each part, names a little apart, a mark for every seed."""
     parts = list(next(iter(values.values())))
     drawn: list[Artist] = []
     for number, (name, own) in enumerate(values.items()):

@@ -20,8 +20,7 @@ DECADES = 4  # of influence in the colour scale
 def shade_hidden(ax: Axes, hidden: Bool[np.ndarray, " time"]) -> list[Artist]:
     """Shade each run of frames, counted from 1, in which the body is hidden."""
     edges = np.flatnonzero(np.diff(np.pad(hidden.astype(int), 1)))
-    spans = zip(edges[::2], edges[1::2], strict=True)
-    return [ax.axvspan(start + 0.5, end + 0.5, color=SHADE, zorder=0, linewidth=0) for start, end in spans]
+    return [ax.axvspan(*ends, color=SHADE, zorder=0, linewidth=0) for ends in edges.reshape(-1, 2) + 0.5]
 
 
 def joint_courses(
