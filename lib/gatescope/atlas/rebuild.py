@@ -42,9 +42,7 @@ class PinnedKernelManager(AsyncKernelManager):
     start_kernel = _async_start_kernel
 
 
-def rebuild(
-    notebook: Path, given: Mapping[str, object] | None = None, *, cell_timeout_s: int = CELL_TIMEOUT_S
-) -> dict[str, Any]:
+def rebuild(notebook: Path, given: Mapping[str, object] | None = None) -> dict[str, Any]:
     """Run a notebook with the `given` parameters, and return its new entries of the manifest.
 
     Raises ParameterError for a parameter the notebook does not have, RebuildError for a run that failed and OSError
@@ -63,7 +61,7 @@ def rebuild(
     inputs = inputs_digest(notebook, given)
     with tempfile.TemporaryDirectory(prefix=f"{notebook.stem}-", dir=build) as folder:
         stage = Path(folder)
-        executed = _execute(source, given, stage, cell_timeout_s)
+        executed = _execute(source, given, stage)
         check_every_cell_ran(executed)
         made_by = {"notebook": notebook.stem, "parameters": values, "code": code_digest()}
         entries = {name: entry | made_by for name, entry in _collect(stage, notebook.stem).items()}
@@ -76,9 +74,7 @@ def rebuild(
     return entries
 
 
-def _execute(
-    source: nbformat.NotebookNode, given: Mapping[str, Value], stage: Path, cell_timeout_s: int
-) -> nbformat.NotebookNode:
+def _execute(source: nbformat.NotebookNode, given: Mapping[str, Value], stage: Path) -> nbformat.NotebookNode:
     started: list[int] = []
     for start in itertools.count(1):
         try:
@@ -90,7 +86,7 @@ def _execute(
                 progress_bar=False,
                 # Written once, at the end, by `rebuild`.
                 request_save_on_cell_execute=False,
-                execution_timeout=cell_timeout_s,
+                execution_timeout=CELL_TIMEOUT_S,
                 iopub_timeout=MESSAGE_TIMEOUT_S,
                 kernel_manager_class=PinnedKernelManager,
                 coalesce_streams=True,

@@ -119,17 +119,13 @@ def _as_notebook(markdown: str) -> nbformat.NotebookNode:
 
 def _page(path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str]) -> Page:
     _join_captions(path, node)
-    renderer = PageRenderer(path, links)
-    exporter = TemplateExporter(
-        template_name="base",
-        extra_template_paths=[str(TEMPLATES)],
-        template_file="cells.html.j2",
-        filters={
-            "markdown2html": MarkdownWithMath(renderer).render,
-            "highlight_code": Highlight2HTML("ipython3"),
-            "filter_data_type": DataTypeFilter(display_data_priority=SHOWN),
-        },
-    )
+    filters = {
+        "markdown2html": MarkdownWithMath(PageRenderer(path, links)).render,
+        "highlight_code": Highlight2HTML("ipython3"),
+        "filter_data_type": DataTypeFilter(display_data_priority=SHOWN),
+    }
+    template = {"template_name": "base", "template_file": "cells.html.j2", "extra_template_paths": [str(TEMPLATES)]}
+    exporter = TemplateExporter(**template, filters=filters)
     try:
         body, _ = exporter.from_notebook_node(node)
     except ValueError as error:

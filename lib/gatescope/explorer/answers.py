@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-from gatescope.explorer.explanations import ATTRIBUTIONS, INTERMEDIATE, explain, offered, title_of
+from gatescope.explorer.explanations import ATTRIBUTIONS, explain, offered, title_of
 from gatescope.explorer.request_thread import Report
 from gatescope.explorer.upload import printable
 from gatescope.loaders import Clip, ClipError, read_clip, to_batch
@@ -22,6 +22,7 @@ from gatescope.recordings import Watched, intervene, watch
 KINDS = ("rendered", "path", "own")  # of clips
 LAYERS = ("layer1", "layer2")
 UNTRAINED = ", untrained"  # after a checkpoint's name: the same network before training
+INTERMEDIATE = ("x_pooled", "h_pooled", "z")  # inputs of gates and attention: neither shown nor replaced
 NUM_RENDERED = 100  # clips of a gesture that are offered; the renderer has no limit
 MAX_CHANNELS, MAX_MAPS = 16, 1_000_000  # channels and bytes sent at once; other channels follow on request
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.image import AxesImage
@@ -27,12 +26,7 @@ def frames_of_steps(pictures: np.ndarray, num_steps: int) -> np.ndarray:
 
 
 def map_strip(
-    ax: Axes,
-    maps: Float[np.ndarray, "step rows columns"],
-    size: int,
-    limits: Limits,
-    title: str = "",
-    notes: Sequence[str] = (),
+    ax: Axes, maps: Float[np.ndarray, "step y x"], size: int, limits: Limits, title: str = "", notes: Sequence[str] = ()
 ) -> list[AxesImage]:
     """Draw maps of one quantity side by side, each as large as a frame of `size` px in `film_strip`.
 
@@ -55,11 +49,6 @@ def map_strip(
     return drawn
 
 
-def hand_strip(ax: Axes, hand: Bool[np.ndarray, "step size size"], **line) -> list[Artist]:
-    """Draw the outline of the hand on each picture of a strip; `line` is as in `outline`."""
-    return outline(ax, side_by_side(hand, GAP_PX, False)[:, :-GAP_PX], **{"linewidths": 0.6} | line)
-
-
 def strips(
     fig: FigureBase,
     frames: UInt8[np.ndarray, "step size size 3"],
@@ -70,7 +59,8 @@ def strips(
 ) -> list[Axes]:
     """Draw one frame per step on top, and below them a strip of maps with a colour bar for each row's title.
 
-    A row's `limits` are those of its maps over all steps, unless given. A row's `notes` stand below its maps.
+    A row's `limits` are those of its maps over all steps, unless given. A row's `notes` stand below its maps. The
+    `hand` is outlined on each picture.
     """
     # A place for the bar beside the frames too, or they would not stand above their maps.
     axes, bars = fig.subplots(len(rows) + 1, 2, width_ratios=[70, 1]).T
@@ -82,12 +72,11 @@ def strips(
         bar = fig.colorbar(shown[0], cax=beside, ticks=[low, high])
         bar.ax.set_yticklabels([f"{low:.2g}", f"{high:.2g}"], fontsize=7)
         bar.outline.set_visible(False)
-    if hand is not None:
-        for ax in axes:
-            colour = "white" if ax is axes[0] or ax.images[0].get_cmap().name == "viridis" else "black"
-            hand_strip(ax, hand, colors=colour)
     for ax in axes:
         ax.set_anchor("E")  # beside the bars, where the figure is wider than the strips are
+        if hand is not None:
+            colour = "white" if ax is axes[0] or ax.images[0].get_cmap().name == "viridis" else "black"
+            outline(ax, side_by_side(hand, GAP_PX, False)[:, :-GAP_PX], colors=colour, linewidths=0.6)
     return list(axes)
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
-from gatescope.pictures.intervals import band
+from gatescope.pictures.intervals import Colours, band
 from gatescope.pictures.plots import matrix
 
 MARKERS = "os<D^v"
@@ -23,7 +23,7 @@ def learning_curve(ax: Axes, scores: Float[np.ndarray, "seeds epochs"], **line) 
 
 
 def learning_panels(
-    fig: FigureBase, curves: Mapping[str, Float[np.ndarray, "seeds epochs 2"]], colours: Mapping[str, str]
+    fig: FigureBase, curves: Mapping[str, Float[np.ndarray, "seeds epochs 2"]], colours: Colours
 ) -> list[Axes]:
     """Draw a panel for each name: validation (solid) and training scores (dotted), the others' validation in grey."""
     axes = fig.subplots(1, len(curves), sharex=True, sharey=True)
@@ -39,10 +39,7 @@ def learning_panels(
 
 
 def accuracy_chart(
-    ax: Axes,
-    scores: Mapping[str, Mapping[str, Float[np.ndarray, "seeds 3"]]],
-    colours: Mapping[str, str],
-    chance: float,
+    ax: Axes, scores: Mapping[str, Mapping[str, Float[np.ndarray, "seeds 3"]]], colours: Colours, chance: float
 ) -> list[Artist]:
     """Draw every seed's value and interval, side by side for each name and condition; the first condition is filled.
 

@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 
 from gatescope.measures.gate_kinds import ROWS
 from gatescope.measures.gate_variance import PARTS
-from gatescope.pictures.intervals import Interval, Looks, interval_rows, name_rows
+from gatescope.pictures.intervals import Colours, Interval, Looks, interval_rows, name_rows
 from gatescope.pictures.plots import matrix
 
 GREY = "#777777"
@@ -25,9 +25,7 @@ KIND_COLOURS = {"conv": "#56B4E9", "pooled": "#E69F00", "attention": "#009E73"}
 
 
 def ridges(
-    ax: Axes,
-    rows: Mapping[str, tuple[Int[np.ndarray, "seeds bins"], Int[np.ndarray, "others bins"]]],
-    colours: Mapping[str, str],
+    ax: Axes, rows: Mapping[str, tuple[Int[np.ndarray, "seeds bins"], Int[np.ndarray, "others bins"]]], colours: Colours
 ) -> list[Artist]:
     """Draw the distribution of a gate, 0 to 1, as a ridge for each row: filled when trained, a line when untrained.
 
@@ -61,9 +59,7 @@ def channel_spread(
     return drawn
 
 
-def hover_channels(
-    panels: Mapping[tuple[str, str], Float[np.ndarray, "channel 4"]], colours: Mapping[str, str]
-) -> go.Figure:
+def hover_channels(panels: Mapping[tuple[str, str], Float[np.ndarray, "channel 4"]], colours: Colours) -> go.Figure:
     """Draw the same by (cell, gate) with each channel's number, mean, spread and share under the mouse."""
     cells, gates = (list(dict.fromkeys(names)) for names in zip(*panels, strict=True))
     fig = make_subplots(len(cells), len(gates), subplot_titles=gates, shared_yaxes=True, row_titles=cells)

@@ -14,6 +14,7 @@ from gatescope.pictures.intervals import Looks, name_rows
 from gatescope.pictures.plots import matrix
 from rendered_people.skeleton import JOINT_NAMES
 
+Course = Float[np.ndarray, " time"]
 DECADES = 4  # of influence in the colour scale
 
 
@@ -24,11 +25,7 @@ def shade_hidden(ax: Axes, hidden: Bool[np.ndarray, " time"]) -> list[Artist]:
 
 
 def joint_courses(
-    ax: Axes,
-    truth: Float[np.ndarray, " time"],
-    predicted: Mapping[str, Float[np.ndarray, " time"]],
-    looks: Looks,
-    hidden: Bool[np.ndarray, " time"],
+    ax: Axes, truth: Course, predicted: Mapping[str, Course], looks: Looks, hidden: Bool[np.ndarray, " time"]
 ) -> list[Artist]:
     """Draw one coordinate of a joint over frames, mm: the truth thick in grey, each prediction with its looks."""
     times = np.arange(1, len(truth) + 1)

@@ -13,6 +13,7 @@ from matplotlib.image import AxesImage
 
 from gatescope.pictures.plots import matrix
 
+Parts = Float[np.ndarray, "seed neuron"]
 SPATIAL, TEMPORAL = "#0072B2", "#D55E00"
 # Surer gates have stronger colours; a step between them, since in evaluation there is no half gate.
 GATE_COLOURS = LinearSegmentedColormap.from_list(
@@ -53,12 +54,7 @@ def name_families(ax: Axes, families: Sequence[str]) -> list[Artist]:
 
 
 def percent_table(
-    ax: Axes,
-    parts: Float[np.ndarray, "row column"],
-    rows: Sequence[str],
-    columns: Sequence[object],
-    *,
-    least: float = 0.0,
+    ax: Axes, parts: Float[np.ndarray, "row column"], rows: Sequence[str], columns: Sequence[object], least: float = 0.0
 ) -> AxesImage:
     """Draw parts from 0 to 1, in colours and in percent; those below `least`, or unknown, have no number."""
     looks = {"black_above": 0.6, "vmin": 0, "vmax": 1}
@@ -100,10 +96,7 @@ def fraction_bars(ax: Axes, fractions: Float[np.ndarray, " neuron"]) -> list[Art
 
 
 def fraction_against_share(
-    ax: Axes,
-    shares: Float[np.ndarray, "seed neuron"],
-    fractions: Float[np.ndarray, "seed neuron"],
-    served: Int[np.ndarray, "seed neuron"],
+    ax: Axes, shares: Parts, fractions: Parts, served: Int[np.ndarray, "seed neuron"]
 ) -> list[PathCollection]:
     """Draw the part of each neuron's channels that is temporal against the part of its clips from temporal families.
 
