@@ -87,11 +87,8 @@ def compare(committed: Mapping[str, Mapping], rebuilt: Mapping[str, Mapping]) ->
 
 
 def _compare_figure(committed: Mapping, rebuilt: Mapping) -> list[str]:
-    departures = [
-        f"{field} was {committed.get(field)!r}, is {rebuilt.get(field)!r}"
-        for field in SAME_FIELDS
-        if committed.get(field) != rebuilt.get(field)
-    ]
+    changed = [field for field in SAME_FIELDS if committed.get(field) != rebuilt.get(field)]
+    departures = [f"{field} was {committed.get(field)!r}, is {rebuilt.get(field)!r}" for field in changed]
     if set(committed["files"]) != set(rebuilt["files"]):
         departures.append(f"files were {sorted(committed['files'])}, are {sorted(rebuilt['files'])}")
     before, after = committed["numbers"], rebuilt["numbers"]

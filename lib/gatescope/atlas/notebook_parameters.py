@@ -12,7 +12,6 @@ Value = bool | int | float | str | list
 
 SCALARS = {"bool": bool, "int": int, "float": float, "str": str}
 TYPES = [*SCALARS, *(f"list[{name}]" for name in SCALARS)]
-FORM = "name: type = literal  # unit and meaning"
 
 
 class ParameterError(ValueError):
@@ -99,7 +98,7 @@ def _read_line(statement: ast.stmt) -> Parameter:
         case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=ast.expr() as written):
             kind = ast.unparse(annotation)
         case _:
-            raise ParameterError(f"{where} must read `{FORM}`")
+            raise ParameterError(f"{where} must read `name: type = literal  # unit and meaning`")
     if kind not in TYPES:
         raise ParameterError(f"{where}: a type is one of {', '.join(SCALARS)} or a list[...] of one; got {kind}")
     try:

@@ -22,7 +22,7 @@ from gatescope.atlas.manifest import load_manifest, manifest_text
 from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran, read_source, without_traces
 from gatescope.atlas.notebook_parameters import Value, check_values, read_parameters
 from gatescope.atlas.publish import publish, recover
-from gatescope.files import atomic_write, code_digest, sha256_of
+from gatescope.files import code_digest, sha256_of
 from gatescope.paths import FINISHED, RUN_FIGURES
 
 # The bits of a sum depend on the number of threads, the order of a set on the seed of its hash.
@@ -127,8 +127,7 @@ def _moves(tree: Path, notebook: Path, stage: Path, entries: dict[str, dict]) ->
     others = {name: entry for name, entry in manifest.items() if name not in old}
     for name in others.keys() & entries.keys():
         raise RebuildError(f"figure {name} is {others[name]['notebook']}'s already")
-    with atomic_write(stage / "manifest.json") as temporary:
-        temporary.write_text(manifest_text(others | entries))
+    (stage / "manifest.json").write_text(manifest_text(others | entries))
     # The manifest last: until it is written, its hashes show that the figures do not belong to it.
     return moves | {notebook: stage / notebook.name, figures / "manifest.json": stage / "manifest.json"}
 

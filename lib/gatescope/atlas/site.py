@@ -107,9 +107,8 @@ def _sources(tree: Path) -> dict[Path, nbformat.NotebookNode]:
             sources[path] = _as_notebook(path.read_text())
         text = "\n".join(cell.source for cell in sources[path].cells if cell.cell_type == "markdown")
         targets = ((path.parent / link).resolve() for link in MARKDOWN_LINK.findall(text))
-        found += [
-            each for each in dict.fromkeys(targets) if each.is_file() and tree in each.parents and each not in found
-        ]
+        inside = [each for each in dict.fromkeys(targets) if each.is_file() and tree in each.parents]
+        found += [each for each in inside if each not in found]
     return sources
 
 

@@ -59,8 +59,7 @@ def strips(
 ) -> list[Axes]:
     """Draw one frame per step on top, and below them a strip of maps with a colour bar for each row's title.
 
-    A row's `limits` are those of its maps over all steps, unless given. A row's `notes` stand below its maps. The
-    `hand` is outlined on each picture.
+    A row's `limits` are those of its maps over all steps, unless given; its `notes` stand below. `hand` is outlined.
     """
     # A place for the bar beside the frames too, or they would not stand above their maps.
     axes, bars = fig.subplots(len(rows) + 1, 2, width_ratios=[70, 1]).T

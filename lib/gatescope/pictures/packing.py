@@ -104,13 +104,15 @@ def pack(
     data, best = io.BytesIO(), _highest(groups, classes)
     each = num_frames // num_steps
     hand = None if clip.hand_mask is None else np.packbits(clip.hand_mask[each - 1 :: each], bitorder="little")
+    places = np.arange(256)  # of a palette's colours, three bytes each
+    palettes = {name: matplotlib.colormaps[name](places, bytes=True)[:, :3].tobytes() for name in COLOURS}
     header = {
         "title": title,
         "steps": num_steps,
         "framesPerStep": each,
         "width": width,
         "height": height,
-        "colours": [[name, _add(data, _lookup(name))] for name in COLOURS],
+        "colours": [[name, _add(data, palette)] for name, palette in palettes.items()],
         "frames": [[_add(data, picture), len(picture)] for picture in map(jpeg, clip.frames[each - 1 :: each])],
         "hand": None if hand is None else _add(data, hand.tobytes()),
         "groups": [_group(data, group, num_channels, best) for group in groups],
@@ -179,11 +181,6 @@ def _words(group: Group, name: str, values: Float[np.ndarray, "step channel *spa
 
 def _in_order(named: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
     return sorted(named.items(), key=lambda item: place_of(item[0]))
-
-
-def _lookup(name: str) -> bytes:
-    """Return a colour map's 256 colours, three bytes each."""
-    return matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes()
 
 
 def jpeg(frame: UInt8[np.ndarray, "height width 3"]) -> bytes:

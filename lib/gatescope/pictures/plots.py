@@ -113,10 +113,8 @@ def sampling_diagram(
     ax: Axes, num_frames: int, centre: Sequence[int], jittered: Sequence[Sequence[int]]
 ) -> list[Artist]:
     """Mark the frames of a clip that a network sees: squares in testing, dots in several draws of training."""
-    drawn: list[Artist] = [
-        ax.add_patch(Rectangle((n - 0.5, -0.35), 1, 0.7, facecolor="#eeeeee", edgecolor="white"))
-        for n in range(num_frames)
-    ]
+    tile = {"facecolor": "#eeeeee", "edgecolor": "white"}
+    drawn: list[Artist] = [ax.add_patch(Rectangle((n - 0.5, -0.35), 1, 0.7, **tile)) for n in range(num_frames)]
     drawn += [ax.axvline(frame, color="#cccccc", linewidth=0.8, zorder=0) for frame in centre]
     drawn += ax.plot(centre, np.zeros(len(centre)), "s", color="#000000", markersize=4)
     for row, frames in enumerate(jittered, start=1):

@@ -41,10 +41,7 @@ def learning_panels(
 def accuracy_chart(
     ax: Axes, scores: Mapping[str, Mapping[str, Float[np.ndarray, "seeds 3"]]], colours: Colours, chance: float
 ) -> list[Artist]:
-    """Draw every seed's value and interval, side by side for each name and condition; the first condition is filled.
-
-    A name may lack a condition.
-    """
+    """Draw every seed's value and interval for each name and each condition that it has; the first one is filled."""
     conditions = list(dict.fromkeys(condition for found in scores.values() for condition in found))
     width = 0.8 / len(conditions)
     drawn: list[Artist] = [ax.axhline(chance, color="#999999", linewidth=0.8, linestyle="--")]

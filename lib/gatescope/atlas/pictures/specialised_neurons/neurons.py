@@ -13,7 +13,7 @@ from matplotlib.image import AxesImage
 
 from gatescope.pictures.plots import matrix
 
-Parts = Float[np.ndarray, "seed neuron"]
+Parts = Float[np.ndarray, "seed neuron"]  # from 0 to 1
 SPATIAL, TEMPORAL = "#0072B2", "#D55E00"
 # Surer gates have stronger colours; a step between them, since in evaluation there is no half gate.
 GATE_COLOURS = LinearSegmentedColormap.from_list(
