@@ -45,8 +45,7 @@ def offered(
             mask = None if hand is None else over_steps(hand[None].astype(np.float32), shape)
             changes = attention_replacements(values, mask, peak=values.shape[2] > 1)
         else:
-            every = replacements(values).items()
-            changes = {by: each for by, each in every if point in GATES or by not in FOR_GATES}
+            changes = {by: each for by, each in replacements(values).items() if point in GATES or by not in FOR_GATES}
         found[name] = {by: {name: change} for by, change in changes.items()}
     # Made again: a shuffle serves one pass.
     gates = {name: replacements(values) for name, values in recording.items() if name.rpartition(".")[2] in [*GATES]}

@@ -141,10 +141,7 @@ def paths_over_time(
 def gate_spread(
     ax: Axes, gate: Float[np.ndarray, "channel height width"], colour: str, chosen: int | None = None
 ) -> list[Artist]:
-    """Draw for each channel of a gate the range of 90 % of its positions and their mean; ring the `chosen` one's.
-
-    A gate with one value per channel has no spread.
-    """
+    """Draw for each channel of a gate the range of 90 % of its positions and their mean; ring the `chosen` one's."""
     channels = np.arange(len(gate))
     low, high = np.quantile(gate, (0.05, 0.95), axis=(1, 2))
     means = gate.mean((1, 2))
