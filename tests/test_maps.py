@@ -53,11 +53,12 @@ def test_signed_limits_take_a_diverging_map(maps, rng):
 def test_the_hand_is_outlined_on_its_own_step_only(maps):
     hand = np.zeros((3, 8, 8), bool)
     hand[1, 2:5, 3:6] = True
-    (border,) = maps.hand_strip(Figure().add_subplot(), hand)
+    frames, rows = np.zeros((3, 8, 8, 3), np.uint8), {"h": np.ones((3, 2, 2))}
+    (border,) = maps.strips(Figure(), frames, rows, hand)[1].collections
     points = np.concatenate([path.vertices for path in border.get_paths()])
     left = 8 + maps.GAP_PX
     assert points.min(0).tolist() == [left + 2.5, 1.5] and points.max(0).tolist() == [left + 5.5, 4.5]
-    assert maps.hand_strip(Figure().add_subplot(), np.zeros((2, 8, 8), bool)) == []
+    assert not maps.strips(Figure(), frames, rows, np.zeros((3, 8, 8), bool))[1].collections
 
 
 def test_strips_stand_below_the_frames_with_a_bar_each(maps, rng):

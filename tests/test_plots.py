@@ -48,10 +48,15 @@ def test_flow_is_white_at_rest_and_its_hue_turns_with_its_direction(plots):
     assert fast.tolist() == right.tolist()
 
 
-def test_depth_without_a_reading_is_left_blank(plots, ax):
-    shown = plots.depth_picture(ax, np.array([[0.0, 900.0], [1500.0, 0.0]]), 800, 1600)
+def test_depth_without_a_reading_is_left_blank(plots):
+    depth = np.repeat([[[0.0, 900.0], [1500.0, 0.0]]], 2, axis=0)
+    mask, joints = np.ones((2, 2, 2), bool), np.full((2, 2, 2), 3.0)
+    parts = {"frames": np.zeros((2, 2, 2, 3), np.uint8), "depth": depth, "hand_mask": mask, "joints_2d": joints}
+    axes = plots.modalities(Figure(), np.array([0]), [[0, 1]], **parts, flow=np.zeros((1, 2, 2, 2)), fps=8.0)
+    (shown,) = axes[2].images
     assert shown.get_array().mask.tolist() == [[True, False], [False, True]]
-    assert shown.get_clim() == (800, 1600)
+    assert shown.get_clim() == tuple(np.percentile(depth, (0.5, 99.5)))
+    assert axes[8].get_xlim() == (-0.5, 1.5) and axes[8].get_ylim() == (1.5, -0.5)  # joints outside are cut off
 
 
 def test_the_sampling_diagram_marks_what_was_sampled(plots, ax):

@@ -86,11 +86,12 @@ def test_a_second_run_leaves_the_same_bytes_and_a_parameter_goes_as_it_came(tree
         ([DRAW.replace("NAME", "08"), FINISH], "08-line must be named 07-"),
     ],
 )
-def test_a_run_that_fails_leaves_the_tree_as_it_was(tree, cells, reason):
+def test_a_run_that_fails_leaves_the_tree_as_it_was(tree, cells, reason, monkeypatch):
     path = write_notebook(tree, "07_line", DRAW, *cells)
     before = content_of(tree)
+    monkeypatch.setattr("gatescope.atlas.rebuild.CELL_TIMEOUT_S", 10)
     with pytest.raises(RebuildError, match=f"(?s){reason}"):
-        rebuild(path, cell_timeout_s=10)
+        rebuild(path)
     assert content_of(tree) == before
     assert not is_current(path, {})
 

@@ -27,16 +27,11 @@ def inputs_digest(notebook: Path, given: Mapping[str, Value]) -> str:
     This is its cells and parameters, the code behind them, the lock, and the descriptions of trainings, weights and
     results that its tree holds.
     """
-    cells = [
-        [cell.cell_type, cell.source, cell.metadata.get("tags", [])]
-        for cell in own_cells(nbformat.read(notebook, as_version=nbformat.NO_CONVERT))
-    ]
+    written = own_cells(nbformat.read(notebook, as_version=nbformat.NO_CONVERT))
+    cells = [[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in written]
     # A parameter may name a file, and the file change under its name.
-    named = {
-        name: sha256_of(Path(value))
-        for name, value in given.items()
-        if isinstance(value, str) and Path(value).is_file()
-    }
+    paths = {name: Path(value) for name, value in given.items() if isinstance(value, str)}
+    named = {name: sha256_of(path) for name, path in paths.items() if path.is_file()}
     code = _code_behind("\n".join(source for kind, source, _ in cells if kind == "code"))
     return _digest([cells, dict(given), named, code, _data_digest(notebook.parent.parent)])
 

@@ -50,9 +50,8 @@ def check_every_cell_ran(notebook: nbformat.NotebookNode) -> None:
 
 def without_traces(node: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Return the notebook without times, paths, versions and the state of widgets, which change from run to run."""
-    node.metadata = nbformat.from_dict(
-        {key: value for key, value in node.metadata.items() if key in {"kernelspec", "language_info"}}
-    )
+    for key in node.metadata.keys() - {"kernelspec", "language_info"}:
+        del node.metadata[key]
     node.metadata.get("language_info", {}).pop("version", None)
     for cell in node.cells:
         for key in ("papermill", "execution"):

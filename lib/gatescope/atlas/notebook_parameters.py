@@ -11,7 +11,7 @@ from nbformat import NotebookNode
 Value = bool | int | float | str | list
 
 SCALARS = {"bool": bool, "int": int, "float": float, "str": str}
-FORM = "name: type = literal  # unit and meaning"
+TYPES = [*SCALARS, *(f"list[{name}]" for name in SCALARS)]
 
 
 class ParameterError(ValueError):
@@ -55,9 +55,8 @@ def read_parameters(notebook: NotebookNode) -> dict[str, Parameter]:
     Papermill silently drops or overwrites what it cannot read. So this refuses no tagged cell or several, a `|` in a
     type, a `=` in a comment and a value that is computed.
     """
-    cells = [
-        cell for cell in notebook.cells if cell.cell_type == "code" and "parameters" in cell.metadata.get("tags", [])
-    ]
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    cells = [cell for cell in code if "parameters" in cell.metadata.get("tags", [])]
     if len(cells) != 1:
         raise ParameterError(f"a notebook needs one code cell tagged `parameters`; this one has {len(cells)}")
     source = cells[0].source
@@ -95,21 +94,16 @@ def _named(parameters: Mapping[str, Parameter], name: str) -> Parameter:
 
 def _read_line(statement: ast.stmt) -> Parameter:
     where = f"line {statement.lineno} of the parameters cell"
-    if not (
-        isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name) and statement.value is not None
-    ):
-        raise ParameterError(f"{where} must read `{FORM}`")
-    kind = ast.unparse(statement.annotation)
-    inner = kind[5:-1] if kind.startswith("list[") and kind.endswith("]") else kind
-    if inner not in SCALARS:
-        known = ", ".join(SCALARS)
-        raise ParameterError(f"{where}: a type is one of {known} or a list[...] of one; got {kind}")
+    match statement:
+        case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation, value=ast.expr() as written):
+            kind = ast.unparse(annotation)
+        case _:
+            raise ParameterError(f"{where} must read `name: type = literal  # unit and meaning`")
+    if kind not in TYPES:
+        raise ParameterError(f"{where}: a type is one of {', '.join(SCALARS)} or a list[...] of one; got {kind}")
     try:
-        value = ast.literal_eval(statement.value)
+        value = ast.literal_eval(written)
     except ValueError:
-        raise ParameterError(
-            f"{where}: {ast.unparse(statement.value)} is computed; a value is a literal, and what follows "
-            "from it belongs in the next cell"
-        ) from None
-    parameter = Parameter(statement.target.id, kind, value)
-    return Parameter(parameter.name, kind, parameter.check(value))
+        reason = f"{ast.unparse(written)} is computed; a value is a literal, and what follows belongs in the next cell"
+        raise ParameterError(f"{where}: {reason}") from None
+    return Parameter(name, kind, Parameter(name, kind, value).check(value))

@@ -22,17 +22,12 @@ from gatescope.atlas.manifest import load_manifest, manifest_text
 from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran, read_source, without_traces
 from gatescope.atlas.notebook_parameters import Value, check_values, read_parameters
 from gatescope.atlas.publish import publish, recover
-from gatescope.files import atomic_write, code_digest, sha256_of
+from gatescope.files import code_digest, sha256_of
 from gatescope.paths import FINISHED, RUN_FIGURES
 
 # The bits of a sum depend on the number of threads, the order of a set on the seed of its hash.
-PINNED = {
-    "OMP_NUM_THREADS": "1",
-    "MKL_NUM_THREADS": "1",
-    "OPENBLAS_NUM_THREADS": "1",
-    "NUMBA_NUM_THREADS": "1",
-    "PYTHONHASHSEED": "0",
-}
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+PINNED = ONE_THREAD | {"PYTHONHASHSEED": "0"}
 CELL_TIMEOUT_S = 1800
 MESSAGE_TIMEOUT_S = 120
 STARTS = 3  # tries to start a kernel: two that start at once can pick the same port
@@ -47,9 +42,7 @@ class PinnedKernelManager(AsyncKernelManager):
     start_kernel = _async_start_kernel
 
 
-def rebuild(
-    notebook: Path, given: Mapping[str, object] | None = None, *, cell_timeout_s: int = CELL_TIMEOUT_S
-) -> dict[str, Any]:
+def rebuild(notebook: Path, given: Mapping[str, object] | None = None) -> dict[str, Any]:
     """Run a notebook with the `given` parameters, and return its new entries of the manifest.
 
     Raises ParameterError for a parameter the notebook does not have, RebuildError for a run that failed and OSError
@@ -68,7 +61,7 @@ def rebuild(
     inputs = inputs_digest(notebook, given)
     with tempfile.TemporaryDirectory(prefix=f"{notebook.stem}-", dir=build) as folder:
         stage = Path(folder)
-        executed = _execute(source, given, stage, cell_timeout_s)
+        executed = _execute(source, given, stage)
         check_every_cell_ran(executed)
         made_by = {"notebook": notebook.stem, "parameters": values, "code": code_digest()}
         entries = {name: entry | made_by for name, entry in _collect(stage, notebook.stem).items()}
@@ -81,9 +74,7 @@ def rebuild(
     return entries
 
 
-def _execute(
-    source: nbformat.NotebookNode, given: Mapping[str, Value], stage: Path, cell_timeout_s: int
-) -> nbformat.NotebookNode:
+def _execute(source: nbformat.NotebookNode, given: Mapping[str, Value], stage: Path) -> nbformat.NotebookNode:
     started: list[int] = []
     for start in itertools.count(1):
         try:
@@ -95,7 +86,7 @@ def _execute(
                 progress_bar=False,
                 # Written once, at the end, by `rebuild`.
                 request_save_on_cell_execute=False,
-                execution_timeout=cell_timeout_s,
+                execution_timeout=CELL_TIMEOUT_S,
                 iopub_timeout=MESSAGE_TIMEOUT_S,
                 kernel_manager_class=PinnedKernelManager,
                 coalesce_streams=True,
@@ -136,8 +127,7 @@ def _moves(tree: Path, notebook: Path, stage: Path, entries: dict[str, dict]) ->
     others = {name: entry for name, entry in manifest.items() if name not in old}
     for name in others.keys() & entries.keys():
         raise RebuildError(f"figure {name} is {others[name]['notebook']}'s already")
-    with atomic_write(stage / "manifest.json") as temporary:
-        temporary.write_text(manifest_text(others | entries))
+    (stage / "manifest.json").write_text(manifest_text(others | entries))
     # The manifest last: until it is written, its hashes show that the figures do not belong to it.
     return moves | {notebook: stage / notebook.name, figures / "manifest.json": stage / "manifest.json"}
 

@@ -107,9 +107,8 @@ def _sources(tree: Path) -> dict[Path, nbformat.NotebookNode]:
             sources[path] = _as_notebook(path.read_text())
         text = "\n".join(cell.source for cell in sources[path].cells if cell.cell_type == "markdown")
         targets = ((path.parent / link).resolve() for link in MARKDOWN_LINK.findall(text))
-        found += [
-            each for each in dict.fromkeys(targets) if each.is_file() and tree in each.parents and each not in found
-        ]
+        inside = [each for each in dict.fromkeys(targets) if each.is_file() and tree in each.parents]
+        found += [each for each in inside if each not in found]
     return sources
 
 
@@ -119,17 +118,13 @@ def _as_notebook(markdown: str) -> nbformat.NotebookNode:
 
 def _page(path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str]) -> Page:
     _join_captions(path, node)
-    renderer = PageRenderer(path, links)
-    exporter = TemplateExporter(
-        template_name="base",
-        extra_template_paths=[str(TEMPLATES)],
-        template_file="cells.html.j2",
-        filters={
-            "markdown2html": MarkdownWithMath(renderer).render,
-            "highlight_code": Highlight2HTML("ipython3"),
-            "filter_data_type": DataTypeFilter(display_data_priority=SHOWN),
-        },
-    )
+    filters = {
+        "markdown2html": MarkdownWithMath(PageRenderer(path, links)).render,
+        "highlight_code": Highlight2HTML("ipython3"),
+        "filter_data_type": DataTypeFilter(display_data_priority=SHOWN),
+    }
+    template = {"template_name": "base", "template_file": "cells.html.j2", "extra_template_paths": [str(TEMPLATES)]}
+    exporter = TemplateExporter(**template, filters=filters)
     try:
         body, _ = exporter.from_notebook_node(node)
     except ValueError as error:
@@ -174,7 +169,7 @@ def _thumbnail(node: nbformat.NotebookNode) -> tuple[bytes, str] | None:
     """A thumbnail of the first picture with an alternative text, which may be the still picture of a viewer."""
     pictures = ((output, kind) for output in _outputs(node) for kind in PICTURES if kind in output.get("data", {}))
     described = ((output.data[kind], output.metadata.get(kind, {}).get("alt")) for output, kind in pictures)
-    picture, alt = next(((picture, alt) for picture, alt in described if alt), (None, None))
+    picture, alt = next((each for each in described if each[1]), (None, None))
     if picture is None:
         return None
     with Image.open(io.BytesIO(base64.b64decode(picture))) as image:

@@ -5,6 +5,7 @@ import mimetypes
 import os
 import re
 from collections.abc import Mapping
+from itertools import chain, count
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -33,10 +34,8 @@ class PageRenderer(IPythonRenderer):
     def heading(self, text: str, level: int, **attrs: object) -> str:
         """Render a heading with the id that GitHub gives it, for which links in a README are written."""
         words = re.sub(r"[^\w\- ]", "", Markup(text).striptags().lower()).replace(" ", "-")
-        anchor, count = words, 0
-        while anchor in self._taken:
-            count += 1
-            anchor = f"{words}-{count}"
+        numbered = chain([words], (f"{words}-{number}" for number in count(1)))
+        anchor = next(each for each in numbered if each not in self._taken)
         self._taken.add(anchor)
         return f'<h{level} id="{anchor}">{text}</h{level}>\n'
 

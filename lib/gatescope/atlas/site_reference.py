@@ -38,10 +38,12 @@ def _entry(module: str, node: ast.stmt) -> list[str]:
             lines += ["", *_lines(module, statement, statement.body[0].lineno - 1)]
     parts = [_code(lines), _prose(node)]
     if isinstance(node, ast.ClassDef):
-        owners = [*filter(None, (_top(module).get(ast.unparse(base)) for base in node.bases)), node]
-        methods = {each.name: each for owner in owners for each in owner.body if isinstance(each, ast.FunctionDef)}
-        for name in [name for name in methods if name[0] != "_"]:
-            parts += [f"#### `{node.name}.{name}`", *_entry(module, methods[name])]
+        homes = _imports(module) | dict.fromkeys(_top(module), module)
+        bases = [name for name in map(ast.unparse, node.bases) if homes.get(name, "").split(".")[0] in PACKAGES]
+        owners = [*(_definition(module, base) for base in bases), (module, node)]
+        functions = [(home, each) for home, owner in owners for each in owner.body if isinstance(each, ast.FunctionDef)]
+        for name, found in {each.name: (home, each) for home, each in functions if each.name[0] != "_"}.items():
+            parts += [f"#### `{node.name}.{name}`", *_entry(*found)]
     return parts
 
 
@@ -50,9 +52,13 @@ def _definition(module: str, name: str) -> tuple[str, ast.stmt]:
     (home,) = imported(f"from {module} import {name}")
     if name in _top(home):
         return home, _top(home)[name]
-    imports = [node for node in _parsed(home)[0].body if isinstance(node, ast.ImportFrom)]
-    (source,) = [node.module for node in imports if name in [alias.name for alias in node.names]]
-    return _definition(source, name)
+    return _definition(_imports(home)[name], name)
+
+
+def _imports(module: str) -> dict[str, str]:
+    """The module that each name is imported from."""
+    nodes = [node for node in _parsed(module)[0].body if isinstance(node, ast.ImportFrom)]
+    return {alias.name: node.module for node in nodes for alias in node.names}
 
 
 def _names(module: str) -> list[str]:

@@ -5,9 +5,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
-from gatescope.explorer.explanations import ATTRIBUTIONS, INTERMEDIATE, explain, offered, title_of
+from gatescope.explorer.explanations import ATTRIBUTIONS, explain, offered, title_of
 from gatescope.explorer.request_thread import Report
 from gatescope.explorer.upload import printable
 from gatescope.loaders import Clip, ClipError, read_clip, to_batch
@@ -24,6 +22,7 @@ from gatescope.recordings import Watched, intervene, watch
 KINDS = ("rendered", "path", "own")  # of clips
 LAYERS = ("layer1", "layer2")
 UNTRAINED = ", untrained"  # after a checkpoint's name: the same network before training
+INTERMEDIATE = ("x_pooled", "h_pooled", "z")  # inputs of gates and attention: neither shown nor replaced
 NUM_RENDERED = 100  # clips of a gesture that are offered; the renderer has no limit
 MAX_CHANNELS, MAX_MAPS = 16, 1_000_000  # channels and bytes sent at once; other channels follow on request
 
@@ -109,7 +108,9 @@ class Exploration:
         groups += [explained] if about == _about(question) else []
         report("packing")
         title = f"{printable(clip.name or Path(clip.source).name)}{', synthetic' * (question.kind == KINDS[0])}"
-        packed = pack(groups, seen, num_channels=_num_channels(groups), title=title, classes=classes)
+        sizes = [maps[:, 0].size for group in groups for maps in group.maps.values() if maps.shape[1] > 1]
+        num_channels = min(max(MAX_MAPS // max(sum(sizes), 1), 1), MAX_CHANNELS)
+        packed = pack(groups, seen, num_channels=num_channels, title=title, classes=classes)
         both = {point: by for point, by in offers[0].items() if all(point in each for each in offers)}
         return Answer(seen, groups, packed, ". ".join(words) + ".", both, num_clips)
 
@@ -215,8 +216,3 @@ def _class(names: Sequence[str], number: int) -> str:
 def _about(question: Question) -> object:
     """Return the part of a question that an explanation depends on."""
     return replace(question, point="", replacement="")
-
-
-def _num_channels(groups: Sequence[Group]) -> int:
-    sizes = [maps[:, 0].size for group in groups for maps in group.maps.values() if maps.shape[1] > 1]
-    return int(np.clip(MAX_MAPS // max(sum(sizes), 1), 1, MAX_CHANNELS))

@@ -17,18 +17,11 @@ from gatescope.recordings.scoring import Change
 TOGETHER = "all gates"
 GATES = "ifo"
 FOR_GATES = ("shared map", "shifted")  # replacements that clip values to 0 ... 1
-INTERMEDIATE = ("x_pooled", "h_pooled", "z")  # inputs of gates and attention: neither shown nor replaced
-
+BASELINE = ", compared with a still scene."
 ATTRIBUTIONS = {
     "Grad-CAM": Quantity("", "", "Positions where the layer's hidden state raises the class's score; never negative."),
-    "integrated gradients": Quantity(
-        "",
-        "logits",
-        "Pixel's contribution to the class's score, summed over a step's frames, compared with a still scene.",
-    ),
-    "conductance": Quantity(
-        "", "logits", "Contribution to the class's score through the layer's hidden state, compared with a still scene."
-    ),
+    "integrated gradients": Quantity("", "logits", "Contribution of a step's pixels to the class's score" + BASELINE),
+    "conductance": Quantity("", "logits", "Contribution of the layer's hidden state to the class's score" + BASELINE),
 }
 
 
@@ -51,11 +44,8 @@ def offered(
             shape = values.shape[1], *values.shape[3:]
             mask = None if hand is None else over_steps(hand[None].astype(np.float32), shape)
             changes = attention_replacements(values, mask, peak=values.shape[2] > 1)
-        elif point in INTERMEDIATE:
-            continue
         else:
-            changes = replacements(values)
-            changes = {by: each for by, each in changes.items() if point in GATES or by not in FOR_GATES}
+            changes = {by: each for by, each in replacements(values).items() if point in GATES or by not in FOR_GATES}
         found[name] = {by: {name: change} for by, change in changes.items()}
     # Made again: a shuffle serves one pass.
     gates = {name: replacements(values) for name, values in recording.items() if name.rpartition(".")[2] in [*GATES]}

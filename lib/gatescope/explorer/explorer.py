@@ -8,16 +8,7 @@ from typing import Any
 
 import ipywidgets as widgets
 
-from gatescope.explorer.answers import (
-    KINDS,
-    LAYERS,
-    NUM_RENDERED,
-    UNTRAINED,
-    Answer,
-    Exploration,
-    Question,
-    read_dropped,
-)
+from gatescope.explorer.answers import KINDS, LAYERS, UNTRAINED, Answer, Exploration, Question, read_dropped
 from gatescope.explorer.explanations import ATTRIBUTIONS
 from gatescope.explorer.live_scrubber import LiveScrubber
 from gatescope.explorer.request_thread import Report, RequestThread
@@ -50,20 +41,20 @@ class Explorer:
         self.exploration = Exploration(checkpoints)
         names = self.exploration.names
         gestures, classes = self.exploration.gestures(names[0]), self.exploration.classes(names[0])
-        kinds = zip(("rendered gestures", "a file or folder", "my own"), KINDS, strict=True)
-        self.kind = _choice("clips", list(kinds), "where the clip comes from", PATH if clips else RENDERED)
-        self.gesture = _choice("gesture", gestures, "one of the gestures that the network was trained on")
-        self.path = _made(widgets.Text, "path", "path on the kernel's machine", value=clips, continuous_update=False)
-        self.number = _made(widgets.BoundedIntText, "number", "number of the clip, from 0", max=NUM_RENDERED - 1)
-        self.checkpoint = _choice("checkpoint", names, "the trained network to run on the clip")
+        kinds = list(zip(("rendered gestures", "a file or folder", "my own"), KINDS, strict=True))
+        self.kind = _made("clips", "where the clip comes from", options=kinds, value=PATH if clips else RENDERED)
+        self.gesture = _made("gesture", "one of the gestures that the network was trained on", options=gestures)
+        self.path = _made("path", "path on the kernel's machine", widgets.Text, value=clips, continuous_update=False)
+        self.number = _made("number", "number of the clip, from 0", widgets.BoundedIntText)
+        self.checkpoint = _made("checkpoint", "the trained network to run on the clip", options=names)
         others = [(f"{name}{end}", f"{name}{end}") for end in ("", UNTRAINED) for name in names]
-        self.beside = _choice("beside it", [NOTHING, *others], "a second network to run on the same clip")
+        self.beside = _made("beside it", "a second network to run on the same clip", options=[NOTHING, *others])
         layers = [(name.replace("layer", "layer "), name) for name in LAYERS]
-        self.layer = _choice("layer", layers, "the layer whose states and gates are shown")
-        self.point = _choice("replace", [NOTHING], "the quantity of the layer to replace at every step")
-        self.replacement = _choice("by", [NOTHING], "the values to put in its place; later states and scores follow")
-        self.method = _choice("explain by", list(ATTRIBUTIONS), "the method that explains a class's score")
-        self.label = _choice("the score of", _labels(classes), "the class to explain")
+        self.layer = _made("layer", "the layer whose states and gates are shown", options=layers)
+        self.point = _made("replace", "the quantity of the layer to replace at every step", options=[NOTHING])
+        self.replacement = _made("by", "values to put in its place; later states and scores follow", options=[NOTHING])
+        self.method = _made("explain by", "the method that explains a class's score", options=list(ATTRIBUTIONS))
+        self.label = _made("the score of", "the class to explain", options=_labels(classes))
         self.run = widgets.Button(description="Explain", tooltip="takes seconds; progress is shown below")
         self.picture = LiveScrubber(on_files=self._take, on_cancel=self._cancel)
         self.work = RequestThread(partial(self.picture.say, busy=True), self._fail)
@@ -97,7 +88,7 @@ class Explorer:
         """Answer the current question, unless it was asked already."""
         if self._offering:
             return
-        owner = None if change is None else change["owner"]
+        owner = change and change["owner"]
         if owner in (self.kind, self.path, self.gesture):
             self._offer(self.number, value=0)
         if owner is self.point:
@@ -204,11 +195,6 @@ def _labels(classes: Sequence[str]) -> list[tuple[str, int | None]]:
     return [("the network's own answer", None), *((name, place) for place, name in enumerate(classes))]
 
 
-def _choice(words: str, options: Sequence[Any], help: str, value: Any = None) -> widgets.Dropdown:
-    chosen = {} if value is None else {"value": value}
-    return _made(widgets.Dropdown, words, help, options=options, **chosen)
-
-
-def _made(kind: type[widgets.Widget], words: str, help: str, **settings: Any) -> widgets.Widget:
+def _made(words: str, help: str, kind: type[widgets.Widget] = widgets.Dropdown, **settings: Any) -> widgets.Widget:
     layout = widgets.Layout(width="auto", max_width="100%", margin="2px 12px 2px 0")
     return kind(description=words, tooltip=help, style={"description_width": "initial"}, layout=layout, **settings)

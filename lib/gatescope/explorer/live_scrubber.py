@@ -17,10 +17,8 @@ IDLE = {"words": "", "busy": False, "wrong": False}
 
 
 def _module() -> str:
-    css, core, own = (
-        path.read_text()
-        for path in (HERE / "scrubber.css", HERE / "scrubber.js", Path(__file__).with_name("explorer.js"))
-    )
+    paths = HERE / "scrubber.css", HERE / "scrubber.js", Path(__file__).with_name("explorer.js")
+    css, core, own = (path.read_text() for path in paths)
     return f"{core}\nconst CSS = {json.dumps(css)};\nconst MAX_BYTES = {MAX_BYTES};\n{own}"
 
 

@@ -1,6 +1,5 @@
 """RequestThread: run requests in one thread; only the newest is answered, an older one ends at its next report."""
 
-import itertools
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -28,17 +27,16 @@ class RequestThread:
     def __init__(self, say: Callable[[str], None], fail: Callable[[Exception], None]):
         self._say, self._fail = say, fail
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="explorer")
-        self._count = itertools.count(1)
-        self._newest = 0
+        self._newest: object = None  # marks the request that is still wanted
 
     def ask(self, work: Callable[[Report], None]) -> Future:
         """Run this next; every earlier request is outdated."""
-        number = self._newest = next(self._count)
-        return self._pool.submit(self._do, work, Report(self._say, lambda: number == self._newest))
+        this = self._newest = object()
+        return self._pool.submit(self._do, work, Report(self._say, lambda: self._newest is this))
 
     def cancel(self) -> None:
         """End the current request at its next report."""
-        self._newest = next(self._count)
+        self._newest = None
 
     def _do(self, work: Callable[[Report], None], report: Report) -> None:
         try:

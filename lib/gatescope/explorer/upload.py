@@ -17,15 +17,13 @@ class Upload:
     """
 
     def __init__(self, files: Sequence[Mapping[str, Any]]):
-        self.missing = sum(int(file["size"]) for file in files)  # bytes
-        self.size = self.missing
+        self.size = self.missing = sum(int(file["size"]) for file in files)  # bytes
         if not files:
             raise ClipError("no file arrived: drop a video, or pictures")
         if self.size > MAX_BYTES:
-            raise ClipError(
-                f"the files have {self.size / 1e6:,.0f} MB, the limit is {MAX_BYTES // 1_000_000} MB: cut or shrink "
-                "the clip, or give its path on the kernel's machine instead"
-            )
+            help = "cut or shrink the clip, or give its path on the kernel's machine instead"
+            limit = MAX_BYTES // 1_000_000
+            raise ClipError(f"the files have {self.size / 1e6:,.0f} MB, the limit is {limit} MB: {help}")
         # A name from a browser may hold a path to elsewhere.
         names = [PureWindowsPath(PurePosixPath(str(file["name"])).name).name for file in files]
         for name in names:

@@ -1,6 +1,7 @@
 """Draw values with their spread: intervals in rows, a curve in a band, curves beside their mean."""
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +12,8 @@ from matplotlib.figure import FigureBase
 Interval = tuple[float, float, float]  # a value and the ends of its interval
 Values = Sequence[float] | np.ndarray
 Looks = Mapping[str, Mapping[str, object]]  # by name the properties of its lines and marks
+Colours = Mapping[str, str]  # by name
+Curves = Mapping[str, Mapping[str, Float[np.ndarray, "_ step"]]]  # by panel and name, a row for each seed
 
 
 def interval_rows(ax: Axes, found: Mapping[str, Mapping[str, Interval]], looks: Looks) -> list[Artist]:
@@ -21,13 +24,10 @@ def interval_rows(ax: Axes, found: Mapping[str, Mapping[str, Interval]], looks: 
     drawn: list[Artist] = []
     here = {row: [name for name, each in own.items() if np.isfinite(each[0])] for row, own in found.items()}
     most = max(map(len, here.values()))
-    for name in dict.fromkeys(name for names in here.values() for name in names):
-        value, low, high = np.array([found[row][name] for row, names in here.items() if name in names]).T
-        at = [
-            place + (names.index(name) - (len(names) - 1) / 2) * 0.66 / most
-            for place, names in enumerate(here.values())
-            if name in names
-        ]
+    for name in dict.fromkeys(chain(*here.values())):
+        rows = [(place, row) for place, (row, names) in enumerate(here.items()) if name in names]
+        value, low, high = np.array([found[row][name] for _, row in rows]).T
+        at = [place + (here[row].index(name) - (len(here[row]) - 1) / 2) * 0.66 / most for place, row in rows]
         error = np.maximum((value - low, high - value), 0)
         shape = {"marker": "o", "markersize": 3.5, "linestyle": "none", "label": name} | dict(looks[name])
         drawn += ax.errorbar(value, at, xerr=error, **shape).get_children()
@@ -64,13 +64,7 @@ def mean_and_each(ax: Axes, x: Values, curves: Float[np.ndarray, "each points"],
 
 
 def curve_panels(
-    fig: FigureBase,
-    curves: Mapping[str, Mapping[str, Float[np.ndarray, "_ step"]]],
-    looks: Looks,
-    xlabel: str,
-    *,
-    num_rows: int = 1,
-    sharey: bool = True,
+    fig: FigureBase, curves: Curves, looks: Looks, xlabel: str, *, num_rows: int = 1, sharey: bool = True
 ) -> tuple[list[Axes], dict[str, Artist]]:
     """Draw curves[panel][name] over steps, from 1, with the mean over seeds; return panels and a line of each name."""
     axes = fig.subplots(num_rows, -(-len(curves) // num_rows), sharex=True, sharey=sharey, squeeze=False)

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.image import AxesImage
 
-from gatescope.pictures.plots import GAP_PX, bare, film_strip, outline
+from gatescope.pictures.plots import GAP_PX, bare, film_strip, outline, side_by_side
 
 Limits = tuple[float, float]
 
@@ -27,12 +26,7 @@ def frames_of_steps(pictures: np.ndarray, num_steps: int) -> np.ndarray:
 
 
 def map_strip(
-    ax: Axes,
-    maps: Float[np.ndarray, "step rows columns"],
-    size: int,
-    limits: Limits,
-    title: str = "",
-    notes: Sequence[str] = (),
+    ax: Axes, maps: Float[np.ndarray, "step y x"], size: int, limits: Limits, title: str = "", notes: Sequence[str] = ()
 ) -> list[AxesImage]:
     """Draw maps of one quantity side by side, each as large as a frame of `size` px in `film_strip`.
 
@@ -55,13 +49,6 @@ def map_strip(
     return drawn
 
 
-def hand_strip(ax: Axes, hand: Bool[np.ndarray, "step size size"], **line) -> list[Artist]:
-    """Draw the outline of the hand on each picture of a strip; `line` is as in `outline`."""
-    gap = np.zeros((hand.shape[1], GAP_PX), bool)
-    whole = np.concatenate([part for each in hand for part in (each, gap)][:-1], axis=1)
-    return outline(ax, whole, **{"linewidths": 0.6} | line)
-
-
 def strips(
     fig: FigureBase,
     frames: UInt8[np.ndarray, "step size size 3"],
@@ -72,7 +59,7 @@ def strips(
 ) -> list[Axes]:
     """Draw one frame per step on top, and below them a strip of maps with a colour bar for each row's title.
 
-    A row's `limits` are those of its maps over all steps, unless given. A row's `notes` stand below its maps.
+    A row's `limits` are those of its maps over all steps, unless given; its `notes` stand below. `hand` is outlined.
     """
     # A place for the bar beside the frames too, or they would not stand above their maps.
     axes, bars = fig.subplots(len(rows) + 1, 2, width_ratios=[70, 1]).T
@@ -84,12 +71,11 @@ def strips(
         bar = fig.colorbar(shown[0], cax=beside, ticks=[low, high])
         bar.ax.set_yticklabels([f"{low:.2g}", f"{high:.2g}"], fontsize=7)
         bar.outline.set_visible(False)
-    if hand is not None:
-        for ax in axes:
-            colour = "white" if ax is axes[0] or ax.images[0].get_cmap().name == "viridis" else "black"
-            hand_strip(ax, hand, colors=colour)
     for ax in axes:
         ax.set_anchor("E")  # beside the bars, where the figure is wider than the strips are
+        if hand is not None:
+            colour = "white" if ax is axes[0] or ax.images[0].get_cmap().name == "viridis" else "black"
+            outline(ax, side_by_side(hand, GAP_PX, False)[:, :-GAP_PX], colors=colour, linewidths=0.6)
     return list(axes)
 
 
@@ -99,18 +85,14 @@ def film(
     """Draw what `strips` draws in a tenth of the time: one image per row, limits as text, no outline of the hand."""
     axes = fig.subplots(len(rows) + 1, 1, gridspec_kw={"hspace": 0.08}, squeeze=False)[:, 0]
     fig.subplots_adjust(left=1.85 / fig.get_figwidth(), right=0.995, bottom=0.005, top=0.995)
-    axes[0].imshow(np.concatenate(np.pad(frames, ((0, 0), (0, 0), _gap(frames), (0, 0)), constant_values=255), axis=1))
+    # A gap is a part of a picture's width, so that rows of any resolution align.
+    axes[0].imshow(side_by_side(frames, max(1, frames.shape[2] // 16), 255))
     for ax, (title, maps) in zip(axes[1:], rows.items(), strict=True):
         low, high = limits_of(maps)
-        tiles = np.pad(maps, ((0, 0), (0, 0), _gap(maps)), constant_values=np.nan)
-        ax.imshow(np.concatenate(tiles, axis=1), cmap="RdBu_r" if low < 0 else "viridis", vmin=low, vmax=high)
+        tiles = side_by_side(maps, max(1, maps.shape[2] // 16), np.nan)
+        ax.imshow(tiles, cmap="RdBu_r" if low < 0 else "viridis", vmin=low, vmax=high)
         ax.set_ylabel(f"{title}\n{low:.2g} to {high:.2g}", rotation=0, ha="right", va="center", fontsize=7)
     for ax in axes:
         ax.set_aspect("auto")
         bare(ax)
     return list(axes)
-
-
-def _gap(pictures: np.ndarray) -> tuple[int, int]:
-    """Return the columns to add around each picture, a part of its width, so that rows of any resolution align."""
-    return 0, max(1, pictures.shape[2] // 16)

@@ -5,6 +5,7 @@ import io
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import matplotlib
@@ -98,23 +99,22 @@ def pack(
     (num_steps,) = steps
     num_frames, height, width = clip.frames.shape[:3]
     if num_frames % num_steps:
-        raise ValueError(
-            f"{num_frames} frames do not divide into the recording's {num_steps} steps; give the clip as the network "
-            "saw it (gatescope.loaders.as_seen)"
-        )
+        need = "give the clip as the network saw it (gatescope.loaders.as_seen)"
+        raise ValueError(f"{num_frames} frames do not divide into the recording's {num_steps} steps; {need}")
     data, best = io.BytesIO(), _highest(groups, classes)
     each = num_frames // num_steps
+    hand = None if clip.hand_mask is None else np.packbits(clip.hand_mask[each - 1 :: each], bitorder="little")
+    places = np.arange(256)  # of a palette's colours, three bytes each
+    palettes = {name: matplotlib.colormaps[name](places, bytes=True)[:, :3].tobytes() for name in COLOURS}
     header = {
         "title": title,
         "steps": num_steps,
         "framesPerStep": each,
         "width": width,
         "height": height,
-        "colours": [[name, _add(data, _lookup(name))] for name in COLOURS],
+        "colours": [[name, _add(data, palette)] for name, palette in palettes.items()],
         "frames": [[_add(data, picture), len(picture)] for picture in map(jpeg, clip.frames[each - 1 :: each])],
-        "hand": None
-        if clip.hand_mask is None
-        else _add(data, np.packbits(clip.hand_mask[each - 1 :: each].reshape(-1), bitorder="little").tobytes()),
+        "hand": None if hand is None else _add(data, hand.tobytes()),
         "groups": [_group(data, group, num_channels, best) for group in groups],
     }
     return Packed(header, data.getvalue())
@@ -128,7 +128,8 @@ def _add(data: io.BytesIO, piece: bytes) -> int:
 
 def _group(data: io.BytesIO, group: Group, num_channels: int, best: Mapping[int, str]) -> dict[str, Any]:
     ranked = group.ranked()
-    kept = _first_of_each([order for _, order in ranked[:-1] or ranked], num_channels)
+    in_turn = chain.from_iterable(zip(*(order for _, order in ranked[:-1] or ranked), strict=True))
+    kept = sorted(list(dict.fromkeys(in_turn))[:num_channels])
     return {
         "title": group.title,
         "link": group.link,
@@ -141,23 +142,12 @@ def _group(data: io.BytesIO, group: Group, num_channels: int, best: Mapping[int,
     }
 
 
-def _first_of_each(orders: Sequence[Sequence[int]], count: int) -> list[int]:
-    """Return the first `count` channels, taken from the orders in turn."""
-    found = dict.fromkeys(channel for tied in zip(*orders, strict=True) for channel in tied)
-    return sorted(list(found)[:count])
-
-
 def _map_panel(data: io.BytesIO, maps: Maps, kept: Sequence[int]) -> dict[str, Any]:
-    single = maps.shape[1] == 1
-    planes = [_plane(data, maps[:, channel]) for channel in ([0] if single else kept)]
-    reduced = [] if single else [["mean", _plane(data, maps.mean(1))], ["max", _plane(data, maps.max(1))]]
-    return {
-        "rows": maps.shape[2],
-        "columns": maps.shape[3],
-        "signed": bool(np.nanmin(maps) < 0),
-        "planes": planes,
-        "reduced": reduced,
-    }
+    _, channels, rows, columns = maps.shape
+    planes = [_plane(data, maps[:, channel]) for channel in ([0] if channels == 1 else kept)]
+    reduced = [] if channels == 1 else [["mean", _plane(data, maps.mean(1))], ["max", _plane(data, maps.max(1))]]
+    signed = bool(np.nanmin(maps) < 0)
+    return {"rows": rows, "columns": columns, "signed": signed, "planes": planes, "reduced": reduced}
 
 
 def _strip(data: io.BytesIO, values: Channels) -> dict[str, Any]:
@@ -191,11 +181,6 @@ def _words(group: Group, name: str, values: Float[np.ndarray, "step channel *spa
 
 def _in_order(named: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
     return sorted(named.items(), key=lambda item: place_of(item[0]))
-
-
-def _lookup(name: str) -> bytes:
-    """Return a colour map's 256 colours, three bytes each."""
-    return matplotlib.colormaps[name](np.arange(256), bytes=True)[:, :3].tobytes()
 
 
 def jpeg(frame: UInt8[np.ndarray, "height width 3"]) -> bytes:

@@ -16,15 +16,17 @@ GAP_PX = 2  # white between the pictures of a strip
 
 def film_strip(ax: Axes, frames: UInt8[np.ndarray, "time height width 3"], title: str = "") -> list[Artist]:
     """Draw frames side by side, the earliest on the left; `title` stands to their left."""
-    height, width = frames.shape[1:3]
-    strip = np.full((height, len(frames) * (width + GAP_PX) - GAP_PX, 3), 255, np.uint8)
-    for t, frame in enumerate(frames):
-        strip[:, t * (width + GAP_PX) : t * (width + GAP_PX) + width] = frame
-    drawn: list[Artist] = [ax.imshow(strip, interpolation="antialiased")]
+    drawn: list[Artist] = [ax.imshow(side_by_side(frames, GAP_PX, 255)[:, :-GAP_PX], interpolation="antialiased")]
     bare(ax)
     if title:
         drawn.append(ax.set_ylabel(title, rotation=0, ha="right", va="center"))
     return drawn
+
+
+def side_by_side(pictures: np.ndarray, gap: int, blank: float) -> np.ndarray:
+    """Return pictures in one row, each with `gap` columns of `blank` to its right; the first axis is time."""
+    widths = [(0, 0), (0, 0), (0, gap), (0, 0)][: pictures.ndim]
+    return np.concatenate(np.pad(pictures, widths, constant_values=blank), axis=1)
 
 
 def pick_frames(frames: np.ndarray, count: int) -> np.ndarray:
@@ -36,16 +38,7 @@ def outline(ax: Axes, mask: Bool[np.ndarray, "height width"], **line) -> list[Ar
     """Draw the border of a mask, between its pixels and those outside."""
     if not mask.any():
         return []
-    rows, columns = np.arange(mask.shape[0]), np.arange(mask.shape[1])
-    drawn = ax.contour(columns, rows, mask.astype(float), levels=[0.5], **{"colors": "white", "linewidths": 1.2} | line)
-    return [drawn]
-
-
-def depth_picture(ax: Axes, depth: Float[np.ndarray, "height width"], near: float, far: float) -> AxesImage:
-    """Draw depth in mm, near bright, between limits that a clip's frames share; pixels without a reading are white."""
-    shown = ax.imshow(np.where(depth > 0, depth, np.nan), cmap="magma_r", vmin=near, vmax=far)
-    bare(ax)
-    return shown
+    return [ax.contour(mask.astype(float), levels=[0.5], **{"colors": "white", "linewidths": 1.2} | line)]
 
 
 def flow_colours(flow: Float[np.ndarray, "*any 2"], fastest: float) -> Float[np.ndarray, "*any 3"]:
@@ -66,14 +59,6 @@ def _flow_key(ax: Axes, fastest: float) -> None:
     ax.text(0, 1.15, f"rim: {fastest:.0f}\npx/frame", ha="center", va="top", fontsize=8)
 
 
-def _joint_chains(ax: Axes, joints: Float[np.ndarray, "joints 2"], chains: Sequence[Sequence[int]], size: int) -> None:
-    """Join joints in px along each chain, over a frame of `size` px, and cut off what leaves the frame."""
-    for chain in chains:
-        line = joints[list(chain)] - 0.5  # imshow puts the centre of the first pixel at 0
-        ax.plot(line[:, 0], line[:, 1], "o-", color="#D55E00", markersize=1.6, linewidth=1.0)
-    ax.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5))
-
-
 def modalities(
     fig: Figure,
     times: Int[np.ndarray, " picked"],
@@ -86,7 +71,10 @@ def modalities(
     joints_2d: Float[np.ndarray, "time joints 2"],
     fps: float,
 ) -> list[Axes]:
-    """Draw colour, depth, hand, flow and joints of a clip: a row each, a column for each of `times`."""
+    """Draw colour, depth, hand, flow and joints of a clip: a row each, a column for each of `times`.
+
+    Depth is in mm, near bright, pixels without a reading white; joints are in px, joined along each of the `chains`.
+    """
     axes = fig.subplots(5, len(times) + 1, width_ratios=[1] * len(times) + [0.7])
     near, far = np.percentile(depth, (0.5, 99.5))
     fastest = max(1.0, float(np.percentile(np.hypot(flow[..., 0], flow[..., 1]), 99)))
@@ -94,11 +82,15 @@ def modalities(
         for row in (0, 2, 4):
             film_strip(column[row], frames[t][None])
         column[0].set_title(f"{t / fps:.1f} s", loc="center")
-        shown = depth_picture(column[1], depth[t], near, far)
+        shown = column[1].imshow(np.where(depth[t] > 0, depth[t], np.nan), cmap="magma_r", vmin=near, vmax=far)
         outline(column[2], hand_mask[t])
         column[3].imshow(flow_colours(flow[t], fastest))
+        for chain in chains:
+            line = joints_2d[t, list(chain)] - 0.5  # imshow puts the centre of the first pixel at 0
+            column[4].plot(*line.T, "o-", color="#D55E00", markersize=1.6, linewidth=1.0)
+        column[4].set(xlim=column[0].get_xlim(), ylim=column[0].get_ylim())  # cut off what leaves the frame
+        bare(column[1])
         bare(column[3])
-        _joint_chains(column[4], joints_2d[t], chains, frames.shape[1])
     for row, name in enumerate(("colour", "depth", "hand", "flow", "joints")):
         axes[row, 0].set_ylabel(name, rotation=0, ha="right", va="center")
         axes[row, -1].set_axis_off()
@@ -121,18 +113,15 @@ def sampling_diagram(
     ax: Axes, num_frames: int, centre: Sequence[int], jittered: Sequence[Sequence[int]]
 ) -> list[Artist]:
     """Mark the frames of a clip that a network sees: squares in testing, dots in several draws of training."""
-    drawn: list[Artist] = [
-        ax.add_patch(Rectangle((n - 0.5, -0.35), 1, 0.7, facecolor="#eeeeee", edgecolor="white"))
-        for n in range(num_frames)
-    ]
+    tile = {"facecolor": "#eeeeee", "edgecolor": "white"}
+    drawn: list[Artist] = [ax.add_patch(Rectangle((n - 0.5, -0.35), 1, 0.7, **tile)) for n in range(num_frames)]
     drawn += [ax.axvline(frame, color="#cccccc", linewidth=0.8, zorder=0) for frame in centre]
     drawn += ax.plot(centre, np.zeros(len(centre)), "s", color="#000000", markersize=4)
     for row, frames in enumerate(jittered, start=1):
         drawn += ax.plot(frames, np.full(len(frames), row), "o", color="#0072B2", markersize=3)
     ax.set_yticks(range(len(jittered) + 1), ["test"] + [f"train, draw {k}" for k in range(1, len(jittered) + 1)])
     ax.invert_yaxis()
-    ax.set_xlim(-0.7, num_frames - 0.3)
-    ax.set_xlabel("frame of the clip (from 0)")
+    ax.set(xlim=(-0.7, num_frames - 0.3), xlabel="frame of the clip (from 0)")
     ax.spines[["left", "bottom"]].set_visible(False)
     ax.tick_params(length=0)
     return drawn
@@ -152,10 +141,7 @@ def paths_over_time(
 def gate_spread(
     ax: Axes, gate: Float[np.ndarray, "channel height width"], colour: str, chosen: int | None = None
 ) -> list[Artist]:
-    """Draw for each channel of a gate the range of 90 % of its positions and their mean; ring the `chosen` one's.
-
-    A gate with one value per channel has no spread.
-    """
+    """Draw for each channel of a gate the range of 90 % of its positions and their mean; ring the `chosen` one's."""
     channels = np.arange(len(gate))
     low, high = np.quantile(gate, (0.05, 0.95), axis=(1, 2))
     means = gate.mean((1, 2))

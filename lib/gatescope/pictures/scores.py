@@ -10,7 +10,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
-from gatescope.pictures.intervals import band
+from gatescope.pictures.intervals import Colours, band
 from gatescope.pictures.plots import matrix
 
 MARKERS = "os<D^v"
@@ -23,7 +23,7 @@ def learning_curve(ax: Axes, scores: Float[np.ndarray, "seeds epochs"], **line) 
 
 
 def learning_panels(
-    fig: FigureBase, curves: Mapping[str, Float[np.ndarray, "seeds epochs 2"]], colours: Mapping[str, str]
+    fig: FigureBase, curves: Mapping[str, Float[np.ndarray, "seeds epochs 2"]], colours: Colours
 ) -> list[Axes]:
     """Draw a panel for each name: validation (solid) and training scores (dotted), the others' validation in grey."""
     axes = fig.subplots(1, len(curves), sharex=True, sharey=True)
@@ -39,15 +39,9 @@ def learning_panels(
 
 
 def accuracy_chart(
-    ax: Axes,
-    scores: Mapping[str, Mapping[str, Float[np.ndarray, "seeds 3"]]],
-    colours: Mapping[str, str],
-    chance: float,
+    ax: Axes, scores: Mapping[str, Mapping[str, Float[np.ndarray, "seeds 3"]]], colours: Colours, chance: float
 ) -> list[Artist]:
-    """Draw every seed's value and interval, side by side for each name and condition; the first condition is filled.
-
-    A name may lack a condition.
-    """
+    """Draw every seed's value and interval for each name and each condition that it has; the first one is filled."""
     conditions = list(dict.fromkeys(condition for found in scores.values() for condition in found))
     width = 0.8 / len(conditions)
     drawn: list[Artist] = [ax.axhline(chance, color="#999999", linewidth=0.8, linestyle="--")]
@@ -61,9 +55,8 @@ def accuracy_chart(
             looks = {"color": colours[name], "markerfacecolor": filled or colours[name], "markersize": 5}
             bars = ax.errorbar(at, value, (value - low, high - value), marker=marker, linestyle="none", **looks)
             drawn += bars.get_children()
-        handles.append(
-            Line2D([], [], marker=marker, color="#555555", markerfacecolor=filled or "#555555", linestyle="none")
-        )
+        grey = {"color": "#555555", "markerfacecolor": filled or "#555555"}
+        handles.append(Line2D([], [], marker=marker, linestyle="none", **grey))
     ax.set_xticks(range(len(scores)), list(scores))
     ax.set(ylim=(0, 1), ylabel="accuracy")
     ax.legend([*handles, drawn[0]], [*conditions, "chance"], loc="upper left", bbox_to_anchor=(1, 1))
@@ -80,14 +73,13 @@ def confusion_panels(
     fig: FigureBase, counts: Mapping[str, Int[np.ndarray, "classes classes"]], names: Sequence[str]
 ) -> list[Axes]:
     """Draw the confusion of all networks together, large and with the classes' names, and beside it one for each."""
-    rows = 2
-    columns = -(-len(counts) // rows)
-    grid = fig.add_gridspec(rows, rows + columns)
-    large = fig.add_subplot(grid[:, :rows])
+    columns = -(-len(counts) // 2)
+    grid = fig.add_gridspec(2, 2 + columns)
+    large = fig.add_subplot(grid[:, :2])
     shown = confusion(large, sum(counts.values()), names)
     large.tick_params(labelsize=7 if len(names) < 20 else 5.5)
     large.set(title="all together", xlabel="taken for, in the same order")
-    small = [fig.add_subplot(grid[place // columns, rows + place % columns]) for place in range(len(counts))]
+    small = [fig.add_subplot(grid[place // columns, 2 + place % columns]) for place in range(len(counts))]
     for ax, (name, own) in zip(small, counts.items(), strict=True):
         confusion(ax, own)
         ax.set_title(name)

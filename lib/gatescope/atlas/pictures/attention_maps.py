@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from gatescope.pictures.intervals import Interval, Looks, curve_panels, interval_rows, name_rows
+from gatescope.pictures.intervals import Colours, Curves, Interval, Looks, curve_panels, interval_rows, name_rows
 
 OTHERS = "#777777"
 
@@ -16,7 +16,7 @@ OTHERS = "#777777"
 def interval_grid(
     fig: FigureBase,
     found: Mapping[str, Mapping[str, Mapping[str, Interval]]],
-    colours: Mapping[str, Mapping[str, str]],
+    colours: Mapping[str, Colours],
     references: Mapping[str, float],
 ) -> list[Axes]:
     """Draw found[group][measure][name]: a row of panels for each group, a column with one axis for each measure.
@@ -37,13 +37,8 @@ def interval_grid(
     return list(axes.flat)
 
 
-def step_panels(
-    fig: FigureBase, values: Mapping[str, Mapping[str, Float[np.ndarray, "_ step"]]], looks: Looks, *, log: bool = False
-) -> list[Axes]:
-    """Draw values[group][name] over time steps, from 1: a panel for each group, all with the same axes.
-
-    Several seeds have thin lines beside their mean. `looks` are the line properties of each name.
-    """
+def step_panels(fig: FigureBase, values: Curves, looks: Looks, *, log: bool = False) -> list[Axes]:
+    """Draw values[group][name] over time steps, from 1, the mean over seeds and each seed thin: panels of groups."""
     axes, lines = curve_panels(fig, values, looks, "time step")
     if log:
         axes[0].set_yscale("log")
@@ -52,10 +47,7 @@ def step_panels(
 
 
 def part_dots(ax: Axes, values: Mapping[str, Mapping[str, Float[np.ndarray, " _"]]], looks: Looks) -> list[Artist]:
-    """Draw values[name][part] on a logarithmic axis: a row for each part, from the top, a mark for every seed.
-
-    `looks` are the properties of each name's marks; names of one row stand a little apart.
-    """
+    """Draw values[name][part] on a logarithmic axis: a row for each part, names a little apart, a mark a seed."""
     parts = list(next(iter(values.values())))
     drawn: list[Artist] = []
     for number, (name, own) in enumerate(values.items()):

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from gatescope.pictures.intervals import mean_and_each
+from gatescope.pictures.intervals import Colours, mean_and_each
 
 GATE_COLOURS = {"i": "#0072B2", "f": "#56B4E9", "o": "#009E73", "g": "#D55E00"}
 
@@ -29,10 +29,7 @@ def share_bars(ax: Axes, shares: Mapping[str, Float[np.ndarray, " step"]]) -> li
 
 
 def removal_curves(
-    ax: Axes,
-    parts: Sequence[float],
-    curves: Mapping[str, Float[np.ndarray, "seeds clips parts"]],
-    colours: Mapping[str, str],
+    ax: Axes, parts: Sequence[float], curves: Mapping[str, Float[np.ndarray, "seeds clips parts"]], colours: Colours
 ) -> list[Artist]:
     """Draw the class's probability over the part removed: the mean over clips and networks, each network thin.
 
@@ -41,17 +38,15 @@ def removal_curves(
     drawn: list[Artist] = []
     for name, found in curves.items():
         drawn += mean_and_each(ax, parts, found.mean(1), color=colours[name], marker="o", markersize=3, label=name)
-    ax.set_xscale("function", functions=(_root, np.square))
+    # The axis also asks for roots slightly below 0.
+    ax.set_xscale("function", functions=(lambda values: np.sqrt(np.clip(values, 0, None)), np.square))
     ax.set(xlim=(0, parts[-1]), ylim=(0, 1))
     ax.set_xticks(parts, [f"{100 * part:g}" for part in parts])
     return drawn
 
 
 def spoilt_curves(
-    ax: Axes,
-    stages: Sequence[str],
-    correlations: Mapping[str, Float[np.ndarray, "stages clips"]],
-    colours: Mapping[str, str],
+    ax: Axes, stages: Sequence[str], correlations: Mapping[str, Float[np.ndarray, "stages clips"]], colours: Colours
 ) -> list[Artist]:
     """Draw the rank correlation with the trained network's maps over randomised parts, each clip thin."""
     drawn: list[Artist] = [ax.axhline(0, color="#999999", linewidth=0.8)]
@@ -68,8 +63,3 @@ def not_returned(ax: Axes, num_missing: int, width: float, height: float, words:
     right = num_missing * width
     cover = ax.fill_between([-0.5, right - 2], -0.5, height - 0.5, color="#eeeeee", linewidth=0, zorder=5)
     return [cover, ax.text(right / 2, height / 2, words, ha="center", va="center", color="#555555", zorder=6)]
-
-
-def _root(values: np.ndarray) -> np.ndarray:
-    """Return the square root; axes also ask for values slightly below 0."""
-    return np.sqrt(np.clip(values, 0, None))

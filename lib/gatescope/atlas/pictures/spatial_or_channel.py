@@ -15,7 +15,7 @@ from plotly.subplots import make_subplots
 
 from gatescope.measures.gate_kinds import ROWS
 from gatescope.measures.gate_variance import PARTS
-from gatescope.pictures.intervals import Interval, Looks, interval_rows, name_rows
+from gatescope.pictures.intervals import Colours, Interval, Looks, interval_rows, name_rows
 from gatescope.pictures.plots import matrix
 
 GREY = "#777777"
@@ -25,9 +25,7 @@ KIND_COLOURS = {"conv": "#56B4E9", "pooled": "#E69F00", "attention": "#009E73"}
 
 
 def ridges(
-    ax: Axes,
-    rows: Mapping[str, tuple[Int[np.ndarray, "seeds bins"], Int[np.ndarray, "others bins"]]],
-    colours: Mapping[str, str],
+    ax: Axes, rows: Mapping[str, tuple[Int[np.ndarray, "seeds bins"], Int[np.ndarray, "others bins"]]], colours: Colours
 ) -> list[Artist]:
     """Draw the distribution of a gate, 0 to 1, as a ridge for each row: filled when trained, a line when untrained.
 
@@ -61,9 +59,7 @@ def channel_spread(
     return drawn
 
 
-def hover_channels(
-    panels: Mapping[tuple[str, str], Float[np.ndarray, "channel 4"]], colours: Mapping[str, str]
-) -> go.Figure:
+def hover_channels(panels: Mapping[tuple[str, str], Float[np.ndarray, "channel 4"]], colours: Colours) -> go.Figure:
     """Draw the same by (cell, gate) with each channel's number, mean, spread and share under the mouse."""
     cells, gates = (list(dict.fromkeys(names)) for names in zip(*panels, strict=True))
     fig = make_subplots(len(cells), len(gates), subplot_titles=gates, shared_yaxes=True, row_titles=cells)
@@ -82,13 +78,9 @@ def hover_channels(
             row=cells.index(cell) + 1,
             col=gates.index(gate) + 1,
         )
-    fig.update_layout(
-        title={"text": "Gates channel by channel, to hover over", "font": {"size": 14}},
-        template="none",
-        showlegend=False,
-        height=240 * len(cells) + 100,
-        margin={"l": 50, "r": 40, "t": 80, "b": 30},
-    )
+    title = {"text": "Gates channel by channel, to hover over", "font": {"size": 14}}
+    margin = {"l": 50, "r": 40, "t": 80, "b": 30}
+    fig.update_layout(title=title, template="none", showlegend=False, height=240 * len(cells) + 100, margin=margin)
     fig.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
     fig.update_yaxes(range=[0, 1])
     return fig
@@ -127,10 +119,7 @@ def replacement_panels(
     axes = fig.subplots(2, -(-len(replacements) // 2), sharex=True, sharey=True, squeeze=False)
     handles: dict[str, Artist] = {}
     for ax, name in zip(axes.flat, replacements, strict=True):
-        shown: dict[str, dict[str, Interval]] = {row: {} for row in rows}
-        for (cell, gate, replacement), interval in found.items():
-            if replacement == name:
-                shown[gate][cell] = interval
+        shown = {row: {cell: each for (cell, *at), each in found.items() if at == [row, name]} for row in rows}
         ax.axvline(0, color=GREY, linewidth=0.8)
         interval_rows(ax, shown, looks)
         handles |= {text: handle for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
@@ -166,9 +155,8 @@ def tiles_of_rows(fig: FigureBase, accuracies: Mapping[str, Interval], limits: t
             if np.isnan(value):
                 ax.text(column, row, "not\ntrained", ha="center", va="center", fontsize=7, color=GREY)
                 continue
-            bright = value > (limits[0] + limits[1]) / 2
             low, high = 100 * found[row, column, 1:]
-            colour = "black" if bright else "white"
+            colour = "black" if value > sum(limits) / 2 else "white"
             ax.text(column, row - 0.1, f"{100 * value:.1f}", ha="center", va="center", color=colour)
             ax.text(column, row + 0.22, f"{low:.0f} to {high:.0f}", ha="center", va="center", fontsize=7, color=colour)
         ax.set(title=f"f: {of_f}", xlabel="o")

@@ -38,8 +38,7 @@ def half_lives(
             drawn += ax.plot(x, shown, "o", color=colour, markersize=2.4, alpha=0.5, markeredgewidth=0)
             drawn.append(ax.hlines(np.median(shown), at - 0.16, at + 0.16, color="black", linewidth=1.6))
     ax.set_yscale("log", base=2)
-    ticks = [2.0**power for power in range(-4, 5, 2)]
-    ax.set_yticks(ticks, ["≤ 1/16", "1/4", "1", "4", "≥ 16"])
+    ax.set_yticks([1 / 16, 1 / 4, 1, 4, 16], ["≤ 1/16", "1/4", "1", "4", "≥ 16"])
     ax.set(ylim=(limits[0] * 0.8, limits[1] * 1.25), xlim=(-0.6, len(found) - 0.4))
     ax.set_xticks(range(len(found)), list(found))
     return drawn
@@ -47,6 +46,5 @@ def half_lives(
 
 def density(ax: Axes, edges: Float[np.ndarray, " edges"], values: Float[np.ndarray, " bins"], **line) -> list[Artist]:
     """Draw the outline of a histogram on a logarithmic axis; an empty bin leaves a gap."""
-    drawn = [ax.stairs(np.where(values > 0, values, np.nan), edges, **{"linewidth": 1.4} | line)]
     ax.set_yscale("log")
-    return list(drawn)
+    return [ax.stairs(np.where(values > 0, values, np.nan), edges, **{"linewidth": 1.4} | line)]

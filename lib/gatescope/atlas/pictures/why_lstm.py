@@ -40,9 +40,8 @@ def gradients_over_training(
     ax: Axes, iterations: Sequence[int], log10: Float[np.ndarray, "points lag"], lowest: float
 ) -> QuadMesh:
     """Draw the logarithm, from `lowest` to 0, of the gradient that arrives at each lag over a training."""
-    shown = ax.pcolormesh(
-        iterations, np.arange(log10.shape[1]), log10.T, cmap="magma", vmin=lowest, vmax=0, shading="nearest"
-    )
+    looks = {"cmap": "magma", "vmin": lowest, "vmax": 0, "shading": "nearest"}
+    shown = ax.pcolormesh(iterations, np.arange(log10.shape[1]), log10.T, **looks)
     ax.set_ylim(-0.5, log10.shape[1] - 0.5)
     shown.set_rasterized(True)
     return shown

@@ -14,22 +14,18 @@ from gatescope.pictures.intervals import Looks, name_rows
 from gatescope.pictures.plots import matrix
 from rendered_people.skeleton import JOINT_NAMES
 
+Course = Float[np.ndarray, " time"]
 DECADES = 4  # of influence in the colour scale
 
 
 def shade_hidden(ax: Axes, hidden: Bool[np.ndarray, " time"]) -> list[Artist]:
     """Shade each run of frames, counted from 1, in which the body is hidden."""
     edges = np.flatnonzero(np.diff(np.pad(hidden.astype(int), 1)))
-    spans = zip(edges[::2], edges[1::2], strict=True)
-    return [ax.axvspan(start + 0.5, end + 0.5, color=SHADE, zorder=0, linewidth=0) for start, end in spans]
+    return [ax.axvspan(*ends, color=SHADE, zorder=0, linewidth=0) for ends in edges.reshape(-1, 2) + 0.5]
 
 
 def joint_courses(
-    ax: Axes,
-    truth: Float[np.ndarray, " time"],
-    predicted: Mapping[str, Float[np.ndarray, " time"]],
-    looks: Looks,
-    hidden: Bool[np.ndarray, " time"],
+    ax: Axes, truth: Course, predicted: Mapping[str, Course], looks: Looks, hidden: Bool[np.ndarray, " time"]
 ) -> list[Artist]:
     """Draw one coordinate of a joint over frames, mm: the truth thick in grey, each prediction with its looks."""
     times = np.arange(1, len(truth) + 1)

@@ -44,15 +44,9 @@ def turning_skeleton(
     needs scripts and WebGL: show a static picture beside it.
     """
     rows = 1 + len(maps)
-    fig = make_subplots(
-        rows,
-        2,
-        specs=[[{}, {"type": "scene", "rowspan": rows} if row == 0 else None] for row in range(rows)],
-        column_widths=[0.22, 0.78],
-        subplot_titles=["the frame", "", *maps],
-        horizontal_spacing=0.02,
-        vertical_spacing=0.28 / rows,
-    )
+    specs = [[{}, {"type": "scene", "rowspan": rows} if row == 0 else None] for row in range(rows)]
+    place = {"column_widths": [0.22, 0.78], "horizontal_spacing": 0.02, "vertical_spacing": 0.28 / rows}
+    fig = make_subplots(rows, 2, specs=specs, subplot_titles=["the frame", "", *maps], **place)
     for row, (trace, looks) in enumerate(zip(_pictures(0, frames, maps), _looks_of_pictures(maps), strict=True), 1):
         fig.add_trace(trace.update(looks), row=row, col=1)
         fig.update_yaxes(scaleanchor=f"x{row if row > 1 else ''}", row=row, col=1)
@@ -119,15 +113,9 @@ def _camera_axes(truth: Poses) -> go.Scatter3d:
     corner = np.array([truth[..., 0].min(), truth[..., 1].max(), truth[..., 2].min()]) - (ARROW_MM, 0, ARROW_MM)
     ends = corner + ARROW_MM * np.eye(3)
     lines = np.stack([np.broadcast_to(corner, ends.shape), ends, np.full_like(ends, np.nan)], axis=1)
-    return go.Scatter3d(
-        _points(lines.reshape(-1, 3)),
-        text=[text for name in AXES for text in ("", name, "")],
-        mode="lines+text",
-        name="the camera's axes",
-        line={"color": "#555555", "width": 3},
-        textfont={"size": 10, "color": "#555555"},
-        hoverinfo="skip",
-    )
+    looks = {"line": {"color": "#555555", "width": 3}, "textfont": {"size": 10, "color": "#555555"}}
+    looks |= {"mode": "lines+text", "name": "the camera's axes", "hoverinfo": "skip"}
+    return go.Scatter3d(_points(lines.reshape(-1, 3)), text=[text for name in AXES for text in ("", name, "")], **looks)
 
 
 def _layout(poses: Sequence[Poses], times: Sequence[str], title: str) -> dict[str, Any]:
@@ -146,10 +134,8 @@ def _layout(poses: Sequence[Poses], times: Sequence[str], title: str) -> dict[st
     steps = [{"label": when, "method": "animate", "args": [[when], at_once]} for when in times]
     play = AT_ONCE | {"frame": {"duration": PLAY_MS, "redraw": True}, "fromcurrent": True}
     ways = [{"label": name, "method": "relayout", "args": [{"scene.camera": _camera(name)}]} for name in EYES]
-    moves = [
-        {"label": label, "method": "animate", "args": args}
-        for label, args in (("play", [None, play]), ("stop", [[None], at_once]))
-    ]
+    orders = {"play": [None, play], "stop": [[None], at_once]}
+    moves = [{"label": label, "method": "animate", "args": args} for label, args in orders.items()]
     row = {"type": "buttons", "direction": "left", "showactive": False, "xanchor": "left", "font": {"size": 11}}
     return {
         "title": {"text": f"{title}<br><sup>{key}</sup>", "font": {"size": 14}, "x": 0.01, "y": 0.97},

@@ -3,19 +3,16 @@
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from gatescope.pictures.intervals import Looks, curve_panels
+from gatescope.pictures.intervals import Curves, Looks, curve_panels
 
-Point = tuple[float, float]
+Ends = tuple[tuple[float, float], tuple[float, float]]  # two points, or the limits of two axes
 
 
-def courses(
-    fig: FigureBase, found: Mapping[str, Mapping[str, Float[np.ndarray, "seed epoch"]]], looks: Looks
-) -> list[Axes]:
+def courses(fig: FigureBase, found: Curves, looks: Looks) -> list[Axes]:
     """Draw found[quantity][variant] over epochs: a panel for each quantity, the mean over seeds and each seed thin.
 
     `looks` are the line properties of each variant; the legend gives its number of seeds.
@@ -29,11 +26,7 @@ def courses(
 
 
 def steps_on_plane(
-    ax: Axes,
-    loss: Callable[[np.ndarray, np.ndarray], np.ndarray],
-    steps: Mapping[str, tuple[Point, Point]],
-    looks: Looks,
-    limits: tuple[Point, Point],
+    ax: Axes, loss: Callable[..., np.ndarray], steps: Mapping[str, Ends], looks: Looks, limits: Ends
 ) -> list[Artist]:
     """Draw steps between points (u, d) of the plane of two parameters as arrows, over contours of loss(u, d).
 

@@ -13,13 +13,13 @@ from matplotlib.image import AxesImage
 
 from gatescope.pictures.plots import matrix
 
+Parts = Float[np.ndarray, "seed neuron"]  # from 0 to 1
 SPATIAL, TEMPORAL = "#0072B2", "#D55E00"
 # Surer gates have stronger colours; a step between them, since in evaluation there is no half gate.
 GATE_COLOURS = LinearSegmentedColormap.from_list(
     "spatial or temporal", [(0, SPATIAL), (0.5, "#dbe9f4"), (0.5, "#f8e1d3"), (1, TEMPORAL)]
 )
 ASIDE = 0.02  # horizontal shift from seed to seed
-SEED_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 
 
 def neuron_names(num_neurons: int) -> list[str]:
@@ -34,10 +34,10 @@ def class_by_neuron(
 
     Classes of one family stand together, in the order of the families' first classes; see `name_families`.
     """
-    order = [row for row, _ in _in_families(families)]
-    parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    shown = percent_table(ax, parts[order], [names[row] for row in order], range(1, counts.shape[1] + 1), least=0.005)
-    for row, ((_, family), (_, following)) in enumerate(pairwise(_in_families(families))):
+    order, sorted_families = zip(*_in_families(families), strict=True)
+    parts = (counts / np.maximum(counts.sum(1, keepdims=True), 1))[list(order)]
+    shown = percent_table(ax, parts, [names[row] for row in order], range(1, counts.shape[1] + 1), least=0.005)
+    for row, (family, following) in enumerate(pairwise(sorted_families)):
         if family != following:
             ax.axhline(row + 0.5, color="white", linewidth=3)
     return shown
@@ -54,19 +54,11 @@ def name_families(ax: Axes, families: Sequence[str]) -> list[Artist]:
 
 
 def percent_table(
-    ax: Axes,
-    parts: Float[np.ndarray, "row column"],
-    rows: Sequence[str],
-    columns: Sequence[object],
-    *,
-    least: float = 0.0,
+    ax: Axes, parts: Float[np.ndarray, "row column"], rows: Sequence[str], columns: Sequence[object], least: float = 0.0
 ) -> AxesImage:
     """Draw parts from 0 to 1, in colours and in percent; those below `least`, or unknown, have no number."""
-
-    def text(part: float) -> str:
-        return f"{100 * part:.0f}" if part >= least else ""
-
-    return matrix(ax, parts, rows, columns, text=text, black_above=0.6, vmin=0, vmax=1)
+    looks = {"black_above": 0.6, "vmin": 0, "vmax": 1}
+    return matrix(ax, parts, rows, columns, text=lambda part: f"{100 * part:.0f}" if part >= least else "", **looks)
 
 
 def _in_families(families: Sequence[str]) -> list[tuple[int, str]]:
@@ -104,10 +96,7 @@ def fraction_bars(ax: Axes, fractions: Float[np.ndarray, " neuron"]) -> list[Art
 
 
 def fraction_against_share(
-    ax: Axes,
-    shares: Float[np.ndarray, "seed neuron"],
-    fractions: Float[np.ndarray, "seed neuron"],
-    served: Int[np.ndarray, "seed neuron"],
+    ax: Axes, shares: Parts, fractions: Parts, served: Int[np.ndarray, "seed neuron"]
 ) -> list[PathCollection]:
     """Draw the part of each neuron's channels that is temporal against the part of its clips from temporal families.
 
@@ -118,8 +107,7 @@ def fraction_against_share(
     drawn = []
     for seed, (x, y, count) in enumerate(zip(shares, fractions, served, strict=True)):
         known = count > 0
-        colour = SEED_COLOURS[seed % len(SEED_COLOURS)]
-        looks = {"facecolor": colour, "edgecolor": "white", "alpha": 0.75, "label": f"seed {seed}"}
+        looks = {"facecolor": f"C{seed}", "edgecolor": "white", "alpha": 0.75, "label": f"seed {seed}"}
         aside = ASIDE * (seed - (len(shares) - 1) / 2)
         drawn.append(ax.scatter(x[known] + aside, y[known], area * count[known], **looks))
     ax.set(xlim=(-0.1, 1.1), ylim=(-0.06, 1.06))

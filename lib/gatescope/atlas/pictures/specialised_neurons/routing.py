@@ -1,6 +1,7 @@
 """Draw the routing of clips to neurons: pulses, their margins, pooled features, and the flow through layers."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -72,8 +73,8 @@ def principal_plane(
         if len(own):
             drawn.append(ax.scatter(*own.T, s=9, color=colour, alpha=0.6, linewidth=0, label=name))
     parts = 100 * sizes**2 / (sizes**2).sum()
-    ax.set(xlabel=f"first direction, {parts[0]:.0f} % of the variance", ylabel=f"second, {parts[1]:.0f} %")
-    ax.set(xticks=(), yticks=())
+    labels = {"xlabel": f"first direction, {parts[0]:.0f} % of the variance", "ylabel": f"second, {parts[1]:.0f} %"}
+    ax.set(xticks=(), yticks=(), **labels)
     return drawn
 
 
@@ -85,21 +86,20 @@ def flow(ax: Axes, stages: Mapping[str, tuple[Clips, Sequence[str]]], colours: S
     """
     bare(ax)
     places = [_node_places(members, len(names)) for members, names in stages.values()]
-    origin = next(iter(stages.values()))[0]
     drawn: list[Artist] = []
     nodes = [members for members, _ in stages.values()]
-    for x, (left, right) in enumerate(zip(nodes, nodes[1:], strict=False)):
-        for start, end, height, colour in _ribbons(left, right, origin, places[x], places[x + 1]):
+    for x, (left, right) in enumerate(pairwise(nodes)):
+        for start, end, height, colour in _ribbons(left, right, nodes[0], places[x], places[x + 1]):
             shape = _ribbon(x + NODE_WIDTH / 2, x + 1 - NODE_WIDTH / 2, start, end, height)
             drawn.append(ax.add_patch(PathPatch(shape, facecolor=colours[colour], alpha=0.6, linewidth=0)))
+    box = {"color": "#333333", "linewidth": 0}
     for x, ((title, (members, names)), bottoms) in enumerate(zip(stages.items(), places, strict=True)):
         for node in np.unique(members):
             part = (members == node).mean()
-            box = Rectangle((x - NODE_WIDTH / 2, bottoms[node]), NODE_WIDTH, part, color="#333333", linewidth=0)
-            drawn.append(ax.add_patch(box))
-            side = (-1, "right") if x == 0 else (1, "left")
-            text = f"{names[node]}, {part:.0%}"
-            ax.text(x + side[0] * 0.7 * NODE_WIDTH, bottoms[node] + part / 2, text, ha=side[1], va="center", fontsize=8)
+            drawn.append(ax.add_patch(Rectangle((x - NODE_WIDTH / 2, bottoms[node]), NODE_WIDTH, part, **box)))
+            sign, ha = (-1, "right") if x == 0 else (1, "left")
+            place = x + sign * 0.7 * NODE_WIDTH, bottoms[node] + part / 2
+            ax.text(*place, f"{names[node]}, {part:.0%}", ha=ha, va="center", fontsize=8)
         ax.text(x, -0.04, title, ha="center", va="bottom")
     ax.set(xlim=(-0.55, len(stages) - 0.45), ylim=(1 + GAP * max(map(len, places)), -0.12))
     return drawn
