@@ -74,6 +74,7 @@ def slope(network, x, clip, point, step, place, small=1e-6):
     return (moved[0] - moved[1]) / (2 * small)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 def test_recorded_gradients_are_what_small_changes_do(cell, x, shapes_unchecked):
     network = make(cell)
@@ -93,6 +94,7 @@ def test_recorded_gradients_are_what_small_changes_do(cell, x, shapes_unchecked)
             )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "point"), [("convlstm", "layer1.h"), ("c", "layer1.i")])
 def test_grad_cam_is_what_small_changes_of_whole_channels_say(cell, point, x, shapes_unchecked):
     network = make(cell)
@@ -144,6 +146,7 @@ def ends(x):
     return of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "cut"),
     [
@@ -167,6 +170,7 @@ def test_a_cut_holds_the_whole_difference_and_a_gate_alone_does_not(cell, cut, e
     assert not torch.allclose(alone.flatten(1).sum(1), rise, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_conductance_of_whole_sequences_is_captums(ends):
     """Where a module returns all steps at once, captum has all of them, and each only by its way out of the layer."""
     network = make("convlstm")
@@ -200,6 +204,7 @@ def test_captum_alone_returns_one_step_of_a_gates_conductance(ends):
     assert conductance(network, features, reference, CLASSES, ["layer1.f"], 4)["layer1.f"].shape == (2, 2, 8, 8, 8)
 
 
+@pytest.mark.slow
 def test_integrated_gradients_add_up_and_agree_with_many_steps(x):
     network, clip = make("convlstm"), 3 * x[:1]
     found = integrated_gradients(network, clip, still(clip), CLASSES[:1], tolerance=0.02)
@@ -211,11 +216,13 @@ def test_integrated_gradients_add_up_and_agree_with_many_steps(x):
     assert torch.corrcoef(torch.stack([found.values.flatten(), many.flatten()]))[0, 1] > 0.9
 
 
+@pytest.mark.slow
 def test_integrated_gradients_of_nothing_are_nothing(x):
     found = integrated_gradients(make(), x[:1], x[:1], CLASSES[:1])
     assert not found.values.any() and found.errors < 1e-12 and found.gradients.tolist() == [16]
 
 
+@pytest.mark.slow
 def test_refinement_that_may_not_go_on_tells_its_error(x, monkeypatch):
     monkeypatch.setattr("gatescope.recordings.attribution.MAX_PIECES", 16)
     found = integrated_gradients(make(), 3 * x[:1], still(x[:1]), CLASSES[:1], tolerance=0.0)

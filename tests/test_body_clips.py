@@ -55,6 +55,7 @@ def long_walk(body_clips):
     return gait(np.random.default_rng(0), num_frames=240, fps=60.0)
 
 
+@pytest.mark.slow
 def test_a_clip_has_frames_and_the_truth_of_its_joints(body_clips):
     clips = body_clips.BodyClips("valid", 3, 16, seed=1)
     clip = clips[1]
@@ -67,6 +68,7 @@ def test_a_clip_has_frames_and_the_truth_of_its_joints(body_clips):
         clips[3]
 
 
+@pytest.mark.slow
 def test_the_picture_s_joints_are_those_in_space_projected(small):
     for clip in small:
         # One focal length for both axes and all frames, whatever it is.

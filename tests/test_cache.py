@@ -37,6 +37,7 @@ def same(a, b) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_the_cache_gives_back_what_is_rendered(gestures, cached_type, tmp_path):
     cached = cached_type(gestures, tmp_path)
     counts = list(cached.fill())
@@ -50,10 +51,12 @@ def test_the_cache_gives_back_what_is_rendered(gestures, cached_type, tmp_path):
         again[40]
 
 
+@pytest.mark.slow
 def test_without_filling_a_clip_is_rendered_when_asked_for(gestures, cached_type, tmp_path):
     assert same(cached_type(gestures, tmp_path)[30], gestures[30])
 
 
+@pytest.mark.slow
 def test_a_damaged_array_is_found_and_mended(gestures, cached_type, tmp_path):
     cached = cached_type(gestures, tmp_path)
     clip = cached[5]
@@ -67,6 +70,7 @@ def test_a_damaged_array_is_found_and_mended(gestures, cached_type, tmp_path):
     assert same(cached_type(gestures, tmp_path)[5], clip)
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_of_a_card_is_believed(gestures, cached_type, tmp_path):
     cached = cached_type(gestures, tmp_path)
     clip = cached[5]
@@ -84,6 +88,7 @@ def test_no_flipped_bit_of_a_card_is_believed(gestures, cached_type, tmp_path):
     assert same(cached_type(gestures, tmp_path)[5], clip) and stored.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_what_a_killed_writer_left_is_neither_read_nor_kept(gestures, cached_type, tmp_path):
     cached = cached_type(gestures, tmp_path)
     cached[0]
@@ -125,6 +130,7 @@ def walk():
     return gait(np.random.default_rng(0), num_frames=20, fps=12.5)
 
 
+@pytest.mark.slow
 def test_whole_bodies_are_kept_too(walk, cached_type, tmp_path):
     from gatescope.loaders import BodyClips
 

@@ -134,6 +134,7 @@ def test_weights_beside_another_networks_card_are_refused(tmp_path, swapped):
         GestureNetwork.load(one)
 
 
+@pytest.mark.slow
 def test_whenever_a_save_is_cut_off_what_stands_there_is_one_network_or_none(tmp_path):
     path = tmp_path / "network.safetensors"
     environment = os.environ | {"PYTHONPATH": str(LIBRARY)}

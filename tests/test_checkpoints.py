@@ -48,6 +48,7 @@ def flip_bit(path, place):
     path.write_bytes(content)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{"recipe": "sgd"}, {"recipe": "adamw"}, {"transform": "shuffled"}])
 def test_a_stopped_training_ends_as_one_that_was_not(library, tmp_path, settings):
     rows, network = library.train(None, **settings)
@@ -96,6 +97,7 @@ def test_an_optimisers_state_comes_back_in_the_layout_of_its_weights(library):
             assert resumed.state[same][key].stride() == value.stride()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "damage"),
     [
@@ -127,6 +129,7 @@ def test_a_state_without_a_card_was_never_finished(library, tmp_path):
     assert library.load_state(tmp_path)[1]["rows"][-1]["epoch"] == 3
 
 
+@pytest.mark.slow
 def test_with_every_state_damaged_a_training_begins_anew(library, tmp_path):
     rows, _ = library.train(None)
     library.train(tmp_path, stop_after=4)

@@ -158,6 +158,7 @@ def read_variant(folder: Path) -> dict:
             "depth": None if clip.depth is None else float(clip.depth.sum(dtype=np.float64))}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_hundred_damaged_files_end_well(whole, tmp_path):
     expected = make_variants(whole, tmp_path)
     assert len(expected) == 200

@@ -76,6 +76,7 @@ def by_hand(cell, kernel_size, c_in, c_out, positions):
     return total + (separable + k2 * c_out * positions if cell.input_attention else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
 @pytest.mark.parametrize(
     "cell", [*CELLS.values(), Cell("conv", "pooled", "attention", "separable", input_attention=True)]
@@ -98,6 +99,7 @@ def test_grouped_and_strided_convolutions_count_what_they_compute():
     assert count_multiply_adds(module, torch.empty(1, 6, 9, 7)) == 9 * (6 // 2) * 8 * (5 * 4)
 
 
+@pytest.mark.slow
 def test_counting_runs_nothing_and_leaves_nothing():
     network = GestureNetwork(NetworkConfig.small("b", num_classes=3))
     before = {name: value.clone() for name, value in network.state_dict().items()}

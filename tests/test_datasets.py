@@ -50,6 +50,7 @@ def test_one_frame_video_works(tmp_path, suffix, codec):
     assert len(read_clip(write_video(tmp_path / f"clip.{suffix}", some_frames(1), codec)).frames) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("suffix", "codec"), FORMS)
 def test_video_cut_anywhere_is_noticed(tmp_path, suffix, codec):
     path = write_video(tmp_path / f"clip.{suffix}", some_frames(12), codec)
@@ -314,6 +315,7 @@ def test_damaged_clip_is_passed_over_and_check_drops_it(tmp_path):
     assert report == clips.skipped and len(report) == 1 and report[0][0].endswith("00002.jpg")
 
 
+@pytest.mark.slow
 def test_isogd_as_distributed(tmp_path):
     write_isogd(tmp_path)
     colour, grey = IsoGDClips(tmp_path, "train"), IsoGDClips(tmp_path, "train", "depth")
@@ -414,6 +416,7 @@ def video_tensors(folder):
     return ClipTensors(clips, num_frames=4, size=24, mean=(0, 0, 0), train=True, seed=1)
 
 
+@pytest.mark.slow
 def test_workers_read_what_the_main_process_reads(tmp_path):
     """The main process decodes first, so that a decoder it kept would cross into the workers."""
     dataset = video_tensors(tmp_path)
@@ -474,6 +477,7 @@ def test_real_videos_and_their_jester_copy_agree(shared, some):
             assert np.abs(np.asarray(picture).astype(int) - frame).mean() <= 4, (clip.source, k)
 
 
+@pytest.mark.slow
 def test_real_depth_frames_give_millimetres(shared):
     folders = sorted((shared / "realdata" / "ladaondris_depth" / "datasets" / "custom").glob("2021*"))
     for folder, num_frames in zip(folders, (8, 11), strict=True):

@@ -17,6 +17,7 @@ def names_behind(*modules):
     return {path.relative_to(LIBRARY).as_posix() for path in files_behind(modules)}
 
 
+@pytest.mark.slow
 def test_a_training_is_decided_by_all_the_code_it_runs_through():
     """What an interpreter loads for a training, but for what only the packages' own pages bring in."""
     code = f"import sys, {', '.join(TRAINING)}; print(*sys.modules)"

@@ -29,6 +29,7 @@ def run():
     return run
 
 
+@pytest.mark.slow
 def test_rendered_gestures_are_described_on_the_card(described_run, run, tmp_path):
     arguments = described_run(DESCRIPTION, cell="b", seed=3, cache=tmp_path / "cache")
     rows = list(run(arguments, tmp_path / "b-3"))
@@ -64,6 +65,7 @@ def jester(tmp_path):
     return {**DESCRIPTION, "clips": {"set": "jester", "root": str(root)}}
 
 
+@pytest.mark.slow
 def test_a_network_is_trained_on_jester_with_its_own_labels(described_run, run, tmp_path):
     description = jester(tmp_path)
     rows = list(run(described_run(description, cell="a", seed=0), tmp_path / "a-0"))
@@ -79,6 +81,7 @@ def test_a_network_is_trained_on_jester_with_its_own_labels(described_run, run, 
     assert (arguments.data["left_out"], len(arguments.train_clips)) == (2, 5)
 
 
+@pytest.mark.slow
 def test_isogd_goes_on_from_a_checkpoint_with_a_head_of_its_own(described_run, tmp_path):
     from gatescope.models import GestureNetwork, NetworkConfig
 

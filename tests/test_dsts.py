@@ -447,6 +447,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS, ids=str)
 @pytest.mark.parametrize("training", [False, True])
 def test_the_network_is_its_equations(settings, training):
@@ -650,6 +651,7 @@ def optimizers(network):
 APART = {"rate": 0.1, "form": "hessian"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [0, 1], ids=["adamw", "sgd"])
 @pytest.mark.parametrize(("router", "apart"), [("learned", None), ("learned", APART), ("given", None)])
 def test_neurons_that_serve_nobody_are_left_as_they_are(router, apart, kind):
@@ -706,6 +708,7 @@ def frozen(layer, x, names, seed=0):
     return function, (x.requires_grad_(), *(weight for _, weight in layer.named_parameters()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"centre": False, "pulse": "sum"}], ids=str)
 def test_in_its_soft_mode_a_layer_has_the_derivatives_of_its_function(settings):
     network = tiny_network(channels=2, num_neurons=2, router="soft", semhash="soft", num_positions=8, **settings)
@@ -718,6 +721,7 @@ def test_in_its_soft_mode_a_layer_has_the_derivatives_of_its_function(settings):
     assert all(gradient.any() for gradient in found)
 
 
+@pytest.mark.slow
 def test_the_forms_of_upstream_downstream_learning_agree_on_soft_neurons():
     """Whatever takes the simulated step: in the soft mode there is no choice that a difference could miss."""
     network = tiny_network(router="soft", semhash="soft", num_layers=2).train()

@@ -45,6 +45,7 @@ def test_every_row_of_a_step_is_a_true_equation(equations, pooled):
         assert f"({number})" in numbers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pooled", [False, True])
 def test_a_step_is_drawn_with_one_colour_bar_for_each_scale(equations, pooled):
     fig = Figure()

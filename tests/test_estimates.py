@@ -21,6 +21,7 @@ def test_the_estimate_is_the_mean_of_what_is_known():
     assert estimate(np.array([[0.25]])) == pytest.approx((0.25, 0.25, 0.25))
 
 
+@pytest.mark.slow
 def test_an_interval_of_one_seed_is_about_that_of_the_mean(rng):
     values = rng.standard_normal((1, 400))
     mean, low, high = estimate(values)
@@ -45,6 +46,7 @@ def test_of_the_same_clips_it_is_the_difference_that_counts(rng):
     assert 0.8 < low < mean < high < 1.2
 
 
+@pytest.mark.slow
 def test_a_difference_has_the_interval_of_its_paired_clips():
     """One seed each: the normal approximation of the mean of what one network has over the other, clip by clip."""
     rng = np.random.default_rng(0)
@@ -61,6 +63,7 @@ def test_a_difference_has_the_interval_of_its_paired_clips():
     assert wider[1] < low and wider[2] > high
 
 
+@pytest.mark.slow
 def test_a_difference_knows_that_seeds_differ():
     """Two seeds far apart: their spread, not that of the clips, makes the interval."""
     clips = np.arange(1000)

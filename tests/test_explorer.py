@@ -82,6 +82,7 @@ def video(path, num_frames=20, codec="libx264"):
     return path
 
 
+@pytest.mark.slow
 def test_the_answer_is_what_the_network_records_of_the_clip_asked_for(exploration, asked):
     answer = exploration.answer(asked, QUIET)
     network = exploration.network(asked.checkpoint)
@@ -117,6 +118,7 @@ def test_a_change_is_shown_beside_the_network_as_it_is(exploration, asked):
     assert f"{NAMES[int(logits.argmax())]} {logits.softmax(0).max():.0%}" in answer.words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", ["layer1", "layer2"])
 def test_whatever_is_offered_can_be_asked(exploration, saved, layer):
     for cell in ("convlstm", "a", "b"):
@@ -135,6 +137,7 @@ def test_attention_can_be_put_on_the_hand_where_it_is_known(exploration, saved):
     np.testing.assert_allclose(after.maps["layer1.attention"].sum((1, 2, 3)), 1, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_change_that_one_of_two_networks_has_no_place_for_is_left_out(exploration, saved):
     asked = Question(saved["a"], saved["b"], gesture="Swiping Left", point="layer1.attention", replacement="uniform")
     answer = exploration.answer(asked, QUIET)
@@ -150,6 +153,7 @@ def test_a_network_stands_beside_its_untrained_twin_and_not_beside_one_of_other_
         exploration.answer(replace(asked, beside=saved["larger"]), QUIET)
 
 
+@pytest.mark.slow
 def test_what_explains_an_answer_is_shown_with_it_until_the_clip_is_another(exploration, asked):
     exploration.explain(asked, "Grad-CAM", 2, QUIET)
     *_, explained = exploration.answer(replace(asked, point="layer1.f", replacement="constant"), QUIET).groups
@@ -161,6 +165,7 @@ def test_what_explains_an_answer_is_shown_with_it_until_the_clip_is_another(expl
     assert len(exploration.answer(replace(asked, number=1), QUIET).groups) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "size"), [("conductance", 8), ("integrated gradients", 32)])
 def test_every_explanation_has_a_map_for_each_step_and_can_be_left(exploration, asked, method, size):
     said = []
@@ -179,6 +184,7 @@ def test_every_explanation_has_a_map_for_each_step_and_can_be_left(exploration, 
     assert not exploration.network(asked.checkpoint).layer1._forward_pre_hooks
 
 
+@pytest.mark.slow
 def test_integrated_gradients_of_a_step_are_the_sum_over_its_frames(exploration, asked):
     network = exploration.network(asked.checkpoint)
     x = to_batch(exploration.answer(asked, QUIET).clip, **network.config.input)
@@ -230,6 +236,7 @@ def test_cancelled_work_ends_at_its_next_report_and_nobody_hears_of_its_errors()
     assert isinstance(failed[0], ZeroDivisionError)
 
 
+@pytest.mark.slow
 def test_controls_ask_and_the_picture_answers(explorer, saved):
     first = explorer.picture.picture["number"]
     explorer.gesture.value = "Rolling Hand Forward"
@@ -248,6 +255,7 @@ def test_controls_ask_and_the_picture_answers(explorer, saved):
         explorer.checkpoint.value = "another"
 
 
+@pytest.mark.slow
 def test_errors_are_said_in_words(explorer, tmp_path):
     explorer.kind.value = "path"
     assert "Write the path" in settled(explorer)["words"]
@@ -273,6 +281,7 @@ def test_a_path_is_given_from_the_start_or_refused(saved, tmp_path):
         explore(["nowhere-0"])
 
 
+@pytest.mark.slow
 def test_where_no_widget_lives_there_is_a_film_strip(explorer):
     data, metadata = explorer._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
@@ -292,6 +301,7 @@ def messages_of(picture, monkeypatch):
     return hear
 
 
+@pytest.mark.slow
 def test_a_dropped_video_is_looked_at_and_removed(explorer, tmp_path, monkeypatch):
     content = video(tmp_path / "mine.mp4").read_bytes()
     hear = messages_of(explorer.picture, monkeypatch)
@@ -395,6 +405,7 @@ def big():
     return Group("layer 1", maps, orders={"activation sum": np.arange(256.0)})
 
 
+@pytest.mark.slow
 def test_one_channel_of_a_large_recording_comes_at_once(big, exploration, asked, monkeypatch):
     clip = exploration.answer(asked, QUIET).clip
     frames = np.repeat(clip.frames, 2, axis=0)

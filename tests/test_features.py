@@ -60,6 +60,7 @@ def refuses_to_encode():
     return network
 
 
+@pytest.mark.slow
 def test_features_are_means_of_what_encoding_gives(filled, network, clips):
     assert len(filled) == 5
     for index in (0, 3, 4, -1):
@@ -96,6 +97,7 @@ def test_filling_tells_how_far_it_is_and_happens_once(network, clips, tmp_path):
         assert torch.equal(again[index][0], first[index][0])
 
 
+@pytest.mark.slow
 def test_damaged_features_are_computed_again(filled, network, clips, tmp_path):
     card = filled.path.with_suffix(".json")
     right = filled.path.read_bytes(), card.read_bytes()
@@ -154,6 +156,7 @@ def test_workers_read_the_same(filled):
     assert torch.cat([labels for _, labels in batches]).tolist() == [filled.clips.label(index) for index in range(5)]
 
 
+@pytest.mark.slow
 def test_whatever_determines_the_features_determines_the_file(network, clips, tmp_path, monkeypatch):
     path = FrozenFeatures(network, clips, folder=tmp_path).path
     assert FrozenFeatures(untrained(), clips, folder=tmp_path).path == path

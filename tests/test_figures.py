@@ -32,6 +32,7 @@ def in_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_the_same_numbers_give_the_same_bytes_and_others_do_not(in_folder):
     png, svg = in_folder / "figures/05-forget.png", in_folder / "figures/05-forget.svg"
     seen = []
@@ -43,6 +44,7 @@ def test_the_same_numbers_give_the_same_bytes_and_others_do_not(in_folder):
     assert seen[0][1] != seen[2][1]
 
 
+@pytest.mark.slow
 def test_neither_date_nor_version_stands_in_a_file(in_folder):
     save_figure(draw(), "05-forget", alt="a gate closes", data="none")
     assert b"Software" not in (in_folder / "figures/05-forget.png").read_bytes()
@@ -51,6 +53,7 @@ def test_neither_date_nor_version_stands_in_a_file(in_folder):
     assert matplotlib.__version__ not in svg.partition("<defs>")[0]
 
 
+@pytest.mark.slow
 def test_the_record_holds_what_made_the_figure(in_folder):
     weights = [in_folder / seed / "network.safetensors" for seed in ("a-0", "a-1")]
     for path in weights:

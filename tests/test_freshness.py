@@ -38,6 +38,7 @@ def append(path):
     return lambda: path.write_text(path.read_text() + "\n")
 
 
+@pytest.mark.slow
 def test_an_edited_module_makes_the_notebooks_stale_that_import_it_and_no_other(library):
     code = {
         path: [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
@@ -49,6 +50,7 @@ def test_an_edited_module_makes_the_notebooks_stale_that_import_it_and_no_other(
     assert stale_after(append(library / "gatescope/pictures/scores.py")) == asking
 
 
+@pytest.mark.slow
 def test_what_every_notebook_uses_makes_all_stale_and_the_site_none(library):
     assert stale_after(append(library / "gatescope/atlas/figures.py")) == set(COMMITTED)
     assert stale_after(append(library / "gatescope/pictures/style.mplstyle")) == set(COMMITTED)

@@ -45,6 +45,7 @@ def test_channels_stand_in_the_order_asked_for(fig):
     assert bars.get_segments()[0][:, 1] == pytest.approx([0.1, 0.6])
 
 
+@pytest.mark.slow
 def test_hovering_tells_a_channels_own_number(fig):
     channels = np.array([[0.8, 0.7, 0.9, 0.0], [0.2, 0.1, 0.6, 0.5]])
     panels = {(cell, gate): channels for cell in ("A", "B") for gate in ("i", "f", "o")}

@@ -73,6 +73,7 @@ def test_one_seed_is_one_performance(label):
     assert not np.allclose(first["wrist"], other["wrist"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("duration_s", [2.2, 3.4])
 @pytest.mark.parametrize("label", range(NUM_LABELS))
 def test_movement_is_smooth_and_bodily(label, duration_s):
@@ -91,6 +92,7 @@ def test_movement_is_smooth_and_bodily(label, duration_s):
         assert angle.max() * 240 < 20.0  # rad/s
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", range(NUM_LABELS))
 def test_hand_stays_within_what_joints_allow(label):
     times = np.linspace(0, DURATION_S, 60)
@@ -111,6 +113,7 @@ def test_hand_stays_within_what_joints_allow(label):
         assert np.degrees(np.arccos((forearm * upper).sum(-1))).max() < 152  # the elbow's flexion
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", range(NUM_LABELS))
 def test_hand_does_not_pass_through_the_head(label):
     times = np.linspace(0, DURATION_S, 40)
@@ -303,6 +306,7 @@ def seen_at(name: str, num_clips: int) -> np.ndarray:
     return np.array(middles)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shapes_unchecked")
 @pytest.mark.parametrize(("name", "reverse"), PAIRS)
 def test_when_the_hand_is_in_view_does_not_tell_which_way_it_goes(name, reverse):

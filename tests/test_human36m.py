@@ -127,6 +127,7 @@ def rewritten(path, changes):
     np.savez(path, **{name: array for name, array in content.items() if array is not None})
 
 
+@pytest.mark.slow
 def test_clips_lie_one_behind_the_other(root):
     clips = Human36M(root, "test", size=32, num_frames=3, every=5)
     assert len(clips) == 3 * 4 * 3  # performances, cameras, clips that start at 0, 15 and 30 of 44 frames
@@ -274,6 +275,7 @@ def test_a_pickle_among_the_poses_runs_nothing(copy):
     assert made.exists()  # so it does, opened in the usual way
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default:Reading `.npy` or `.npz` file required additional header parsing")
 def test_damaged_poses_end_in_typed_errors(copy, shapes_unchecked):
     """Cut off and changed anywhere, in the npz file and in the array inside it, where no checksum holds."""

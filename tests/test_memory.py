@@ -163,6 +163,7 @@ def test_two_clips_must_be_alike():
         fading(layer_of("a").float(), torch.zeros(2, 3, 3, 4, 4), torch.zeros(1, 3, 3, 4, 4))
 
 
+@pytest.mark.slow
 def test_the_reach_of_a_step_is_measured_towards_the_other_clip(rng):
     torch.manual_seed(0)
     network = GestureNetwork(NetworkConfig.small("c", num_classes=3, width=1 / 32, size=32)).eval().double()

@@ -404,6 +404,7 @@ def chain(num_joints):
     return f"{opened}{'}' * num_joints}\nMOTION\nFrames: 1\nFrame Time: 1\n90\n"
 
 
+@pytest.mark.slow
 def test_a_very_deep_hierarchy_is_read(tmp_path):
     mocap = read_bvh(write(tmp_path / "deep.bvh", chain(4000)), unit_mm=1)
     np.testing.assert_allclose(mocap.joints[0, -1], [-3999, 0, 0], atol=1e-2)
@@ -437,6 +438,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_memory_stays_bounded(tmp_path, shapes_unchecked, bomb):
     make, said = BOMBS[bomb]

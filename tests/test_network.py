@@ -51,6 +51,7 @@ def test_any_pair_of_cells_can_be_set():
     assert network(some_clips(1)).shape == (1, 3)
 
 
+@pytest.mark.slow
 def test_the_papers_network_has_the_papers_maps():
     config = NetworkConfig.paper("c", num_classes=249)
     network = GestureNetwork(config).eval()
@@ -127,6 +128,7 @@ def test_a_step_sees_as_many_frames_around_it_as_is_said(conventions, back, ahea
     assert (seen.min(), seen.max()) == (32 - back, 32 + ahead)
 
 
+@pytest.mark.slow
 def test_a_clip_scores_alike_alone_and_in_a_batch():
     network, x = small_network("b").double(), some_clips(3).double()
     with torch.no_grad():
@@ -176,6 +178,7 @@ def test_float32_and_bfloat16_stay_with_float64(cell):
     assert (half - double).abs().max() < 2e-2 * scale
 
 
+@pytest.mark.slow
 def test_the_gradients_of_float32_and_bfloat16_stay_with_float64():
     network, x, labels = small_network("a"), some_clips(4), torch.tensor([0, 1, 2, 3])
 
@@ -263,6 +266,7 @@ def test_a_field_that_the_config_has_not_is_refused():
         NetworkConfig.from_json(values)
 
 
+@pytest.mark.slow
 def test_the_input_is_what_to_batch_asks_for():
     clip = SyntheticGestures("valid", num_clips=1, size=32, num_frames=6)[0]
     network = small_network(num_frames=4, size=20, clip_mean=0.5)

@@ -73,6 +73,7 @@ def random_network(seed=0, **settings):
 # Trainings
 
 
+@pytest.mark.slow
 def test_a_training_leaves_card_rows_and_what_the_neurons_did(finished):
     folder, rows, network, kept = finished
     assert sorted(path.name for path in folder.iterdir() if path.suffix in (".json", ".npz", ".safetensors")) == [
@@ -128,6 +129,7 @@ def without_times(rows):
     return [{name: value for name, value in vars(row).items() if name != "seconds"} for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["default", "udl", "given", "random"])
 def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path, variant):
     from gatescope.trainings.runs import run
@@ -146,6 +148,7 @@ def test_a_training_that_was_stopped_ends_with_the_same_bits(tmp_path, variant):
     assert network.config == described(variant).start
 
 
+@pytest.mark.slow
 def test_apart_every_clip_is_learnt_from_once_and_all_parameters_move(tmp_path):
     from gatescope.models import SpecialisedNetwork
 
@@ -185,6 +188,7 @@ def test_a_neuron_that_served_no_clip_stays_as_it_is(recipe):
     assert moved == [[False, True, False], [True, False, False]]
 
 
+@pytest.mark.slow
 def test_a_route_that_is_given_is_the_clips_family(tmp_path):
     _, network, kept = trained(tmp_path, "given")
     np.testing.assert_array_equal(kept.chosen[0], kept.labels // 3 % 3)
@@ -204,6 +208,7 @@ def test_pulses_that_16_bits_do_not_hold_are_kept_in_32(tmp_path):
     assert back.accuracy == 1 and back.chosen.dtype == np.int64
 
 
+@pytest.mark.slow
 def test_a_family_without_a_clip_has_no_accuracy(tmp_path):
     description = {**TINY, "clips": {**TINY["clips"], "num_valid": 2}}
     metrics = trained(tmp_path, description=description)[1].card["metrics"]
@@ -232,6 +237,7 @@ def test_serving_changes_nothing_and_gives_the_same_again(router):
         serve(network, TensorDataset(torch.zeros(0, 1, 3, 8, 8), torch.zeros(0)), range(3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("router", ["learned", "given", "random"])
 def test_norms_settle_to_the_statistics_of_what_they_see_in_evaluation(router):
     from gatescope.models.dsts_parts import MaskedBatchNorm
@@ -288,6 +294,7 @@ def test_norms_settle_to_means_over_batches():
     torch.testing.assert_close(centre.running_var, torch.stack([part.var(0) for part in parts]).mean(0))
 
 
+@pytest.mark.slow
 def test_what_a_training_leaves_has_settled(finished):
     from gatescope.models import SpecialisedNetwork
     from gatescope.trainings.neurons import settle
@@ -303,6 +310,7 @@ def test_what_a_training_leaves_has_settled(finished):
 # Descriptions
 
 
+@pytest.mark.slow
 def test_variants_change_what_they_name_alone():
     plain, short = described(seed=1), described("short", seed=1)
     assert short.train_clips[0][0].shape == (1, 4, 12, 12) and plain.train_clips[0][0].shape == (1, 3, 12, 12)
@@ -342,6 +350,7 @@ def test_a_way_to_learn_apart_that_there_is_not_is_refused(tmp_path):
         list(run(described(description=description), tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "variant"), [(name, variant) for name in DESCRIPTIONS for variant in DESCRIPTIONS[name]["variants"]]
 )
@@ -396,6 +405,7 @@ def test_what_is_kept_of_neurons_is_small():
     assert sum(path.stat().st_size for path in files) <= 6_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: "/".join(folder.parts[-2:]))
 def test_kept_results_are_those_of_the_description(folder):
     from gatescope.models import DSTSConfig

@@ -128,16 +128,19 @@ def test_layers_and_all_within_them_are_the_authors_in_float32(kind, activation)
         np.testing.assert_allclose(attention, arrays["attention"], rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_gated_network_is_the_authors():
     check_network(REFERENCE / "gated_weights.h5", np.load(REFERENCE / "gated_tensors.npz"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tag", ["attenx", "atteni", "atteno"])
 def test_the_networks_with_attention_are_the_authors(shared, tag):
     folder = shared / "reference" / "nets_div16"
     check_network(folder / f"{tag}_weights.h5", np.load(folder / f"{tag}_tensors.npz"))
 
 
+@pytest.mark.slow
 def test_a_file_that_lists_beta_before_gamma_gives_the_same_network(tmp_path):
     path = tmp_path / "beta_first.h5"
     path.write_bytes((REFERENCE / "gated_weights.h5").read_bytes())
@@ -152,6 +155,7 @@ def test_a_file_that_lists_beta_before_gamma_gives_the_same_network(tmp_path):
     assert all(torch.equal(tensor, same[name]) for name, tensor in ours.items())
 
 
+@pytest.mark.slow
 def test_the_authors_file_with_beta_before_gamma_gives_the_same_network(shared):
     folder = shared / "reference" / "nets_div16"
     ours = load_keras_weights(folder / "gated_weights.h5").state_dict()
@@ -188,6 +192,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("changes", "spoil", "known"), MISTAKES.values(), ids=MISTAKES)
 def test_a_likely_mistake_breaks_parity(monkeypatch, changes, spoil, known):
     with_authors(monkeypatch, **changes)
@@ -199,6 +204,7 @@ def test_a_likely_mistake_breaks_parity(monkeypatch, changes, spoil, known):
     assert 0.9 * known < error < 1.1 * known
 
 
+@pytest.mark.slow
 def test_a_network_without_the_separable_biases_cannot_take_the_authors_weights(monkeypatch):
     with_authors(monkeypatch, top_bias=False)
     with pytest.raises(ValueError, match=r"1a\.conv\.pointwise\.bias is \(16,\) in the file, missing in"):

@@ -48,6 +48,7 @@ def test_flow_is_white_at_rest_and_its_hue_turns_with_its_direction(plots):
     assert fast.tolist() == right.tolist()
 
 
+@pytest.mark.slow
 def test_depth_without_a_reading_is_left_blank(plots):
     depth = np.repeat([[[0.0, 900.0], [1500.0, 0.0]]], 2, axis=0)
     mask, joints = np.ones((2, 2, 2), bool), np.full((2, 2, 2), 3.0)

@@ -131,6 +131,7 @@ def test_shared_stages_have_the_weights_of_one():
 # Equations
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -182,6 +183,7 @@ def test_no_pose_sees_what_comes_later(recurrent):
             assert changed[t:].all() if recurrent else same[t + 1 :].all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recurrent", [True, False])
 def test_influence_is_the_jacobian_frame_by_frame(recurrent):
     network, x = tiny_network(recurrent=recurrent), some_clips(1, 4)
@@ -427,6 +429,7 @@ def test_a_scale_of_other_than_poses_from_the_pelvis_is_refused():
             network.set_scale(wrong)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recurrent", [True, False])
 def test_one_clip_is_learnt_by_heart(shapes_unchecked, recurrent):
     torch.manual_seed(0)

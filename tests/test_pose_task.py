@@ -45,6 +45,7 @@ def finished(cache, tmp_path_factory):
     return folder, list(run(described(cache), folder))
 
 
+@pytest.mark.slow
 def test_poses_are_relative_to_the_pelvis_and_frames_within_a_half(bodies):
     from gatescope.loaders import PoseTensors
 
@@ -117,6 +118,7 @@ def test_a_clip_with_other_joints_is_refused(bodies):
         PoseTensors([replace(bodies[0], joints_3d=None)])[0]
 
 
+@pytest.mark.slow
 def test_a_training_leaves_card_rows_and_errors(finished, cache):
     from gatescope.models import RPSM
     from gatescope.trainings.poses import RESULTS, PoseErrors, predict_poses
@@ -151,6 +153,7 @@ def test_a_finished_training_is_read_and_another_refused(finished, cache):
         list(run(described(cache, "per_frame"), folder))
 
 
+@pytest.mark.slow
 def test_a_training_that_was_stopped_ends_with_the_same_weights(finished, cache, tmp_path):
     from gatescope.trainings.runs import run
 
@@ -183,6 +186,7 @@ def test_descriptions_that_say_too_little_are_refused(cache):
         described(cache, description={name: TINY[name] for name in TINY if name != "variants"})
 
 
+@pytest.mark.slow
 def test_real_motion_takes_the_place_of_gaits(shared, cache, tmp_path):
     from gatescope.trainings.runs import run
 

@@ -33,6 +33,7 @@ def tree(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_good_run_leaves_notebook_figures_and_manifest(tree):
     path = write_notebook(tree, "07_line", DRAW, "print(os.environ['OMP_NUM_THREADS'])", FINISH)
     assert not is_current(path, {})
@@ -133,6 +134,7 @@ def test_a_rebuild_takes_back_one_that_was_killed_while_it_wrote(tree):
     assert content_of(tree) == before
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_writing_leaves_the_tree_as_it_was(tree, monkeypatch):
     path = write_notebook(tree, "07_line", DRAW, FINISH)
     before = content_of(tree)

@@ -136,6 +136,7 @@ def test_a_second_pass_begins_the_recording_anew(network, x):
     assert all(torch.equal(recording[name], alone[name]) for name in recording)
 
 
+@pytest.mark.slow
 def test_values_read_before_a_second_pass_stay_and_those_read_after_it_are_its_own(network, x):
     other = 2 * x.flip(1)
     for gradients in (False, True):
@@ -230,6 +231,7 @@ def test_an_intervention_is_what_the_network_goes_on_with(network, x):
     torch.testing.assert_close(c, i * g)
 
 
+@pytest.mark.slow
 def test_whatever_is_replaced_by_itself_changes_nothing(network, x):
     plain = network(x)
     with record(network) as recording:
@@ -243,6 +245,7 @@ def test_whatever_is_replaced_by_itself_changes_nothing(network, x):
     torch.testing.assert_close(replaced, network(x.double()), rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_every_point_acts_on_the_result(network, x):
     plain = network(x)
     for name in hook_points(network):
@@ -339,6 +342,7 @@ def test_an_inner_intervention_sees_what_the_outer_made(network, x):
     assert len(seen) == 4 and all((value == 1).all() for value in seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trainable", [True, False])
 def test_gradients_are_those_of_small_changes(network, x, trainable, shapes_unchecked):
     network, x = network.double().requires_grad_(trainable), x.double()

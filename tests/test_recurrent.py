@@ -35,6 +35,7 @@ def random_layer(cell, size, seed=0, **options):
     return layer, x, state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("conventions", ["paper", "authors"])
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("cell", ROWS.values(), ids=ROWS)
@@ -131,6 +132,7 @@ def test_an_input_that_attention_makes_small_keeps_its_digits():
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("given_state", [True, False])
 @pytest.mark.parametrize("cell", ROWS.values(), ids=ROWS)
 def test_gradients_are_those_of_finite_differences(cell, given_state):
@@ -201,6 +203,7 @@ def test_the_quick_tanh_is_the_tanh(monkeypatch, slow):
     assert (each - expected).abs().max() <= 5e-7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_layer_is_the_same_where_mkl_is_slow(monkeypatch, cell):
     torch.manual_seed(0)
@@ -255,6 +258,7 @@ def test_rescaling_attention_is_rescaling_the_input():
     torch.testing.assert_close(recording["x_attended"], 42 * recording["attention"] * x)
 
 
+@pytest.mark.slow
 def test_every_row_of_kinds_runs():
     kinds = ("conv", "pooled", "attention")
     for candidate in ("conv", "separable"):

@@ -20,6 +20,7 @@ def run(code):
     ).stdout.split("\n")
 
 
+@pytest.mark.slow
 def test_one_gesture_of_one_person():
     gesture = EXAMPLES[0]
     assert len([line for line in gesture.splitlines() if line]) <= 10
@@ -33,6 +34,7 @@ def test_one_gesture_of_one_person():
     assert shown[4:7] == ["(16, 27, 2) float32", "(16, 27, 3) float32", "True True True"]
 
 
+@pytest.mark.slow
 def test_a_whole_body_walking():
     shown = run(f"{EXAMPLES[1]}\nprint(images.frames.shape, images.depth.shape, images.joints_3d.shape)")
     assert shown[0] == "(10, 112, 112, 3) (10, 112, 112) (10, 17, 3)"

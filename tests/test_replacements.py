@@ -124,6 +124,7 @@ def test_a_pooled_gate_has_no_space_to_take_away_one_step_no_time_and_one_clip_n
     assert "another clip's" not in replacements(maps[:1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", ["convlstm", "a", MIXED], ids=["convlstm", "a", "mixed"])
 def test_a_gate_in_its_own_place_changes_no_bit(network, features, cell):
     network = network(cell)
@@ -135,6 +136,7 @@ def test_a_gate_in_its_own_place_changes_no_bit(network, features, cell):
                     assert torch.equal(network.score(features), before)
 
 
+@pytest.mark.slow
 def test_what_varies_no_more_cannot_be_taken_away_again(network, features):
     """Of a constant gate every mean is that gate; only its mean over channels is another."""
     network = network(MIXED)

@@ -64,6 +64,7 @@ def finished(once_finished, tmp_path):
     return shutil.copytree(folder, tmp_path / "run"), rows
 
 
+@pytest.mark.slow
 def test_a_finished_training_leaves_all_that_a_reader_needs(runs, finished):
     from gatescope.models import GestureNetwork
     from gatescope.trainings.evaluation import evaluate, load_predictions
@@ -91,6 +92,7 @@ def test_a_finished_training_is_not_run_again(go, finished):
     assert {path.name: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.iterdir()} == before
 
 
+@pytest.mark.slow
 def test_a_stopped_training_goes_on_to_the_same_files(go, finished, tmp_path):
     folder, rows = finished
     assert len(go(tmp_path / "other", stop_after=1)) == 1
@@ -99,6 +101,7 @@ def test_a_stopped_training_goes_on_to_the_same_files(go, finished, tmp_path):
         assert (tmp_path / "other" / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_training_killed_before_its_card_is_finished_by_the_next(go, finished, tmp_path):
     """All rows are there and so are the weights, but not the card: what is written last."""
     folder, rows = finished
@@ -127,6 +130,7 @@ def test_a_finished_training_that_is_damaged_is_refused(go, finished, name):
         go(folder)
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_is_where_a_training_can_begin_and_stays_as_it_was(runs, go, start, tmp_path):
     from gatescope.models import GestureNetwork
 
@@ -141,6 +145,7 @@ def test_a_network_of_ones_own_is_where_a_training_can_begin_and_stays_as_it_was
         go(tmp_path / "run", start=GestureNetwork(start))
 
 
+@pytest.mark.slow
 def test_seeds_draw_other_weights_and_leave_the_callers_random_numbers(go, tmp_path):
     before = torch.get_rng_state()
     go(tmp_path / "0")
@@ -181,6 +186,7 @@ def test_a_folder_that_is_not_sorted_into_classes_is_refused(runs, own_clips):
         runs.labelled_clips(own_clips)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_fine_tuned_on_ones_own_clips(runs, finished, own_clips, tmp_path):
     from gatescope.loaders import read_clip, to_batch
     from gatescope.models import GestureNetwork
@@ -222,6 +228,7 @@ def command(capsys):
     return command
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_and_says_how_it_ended(command, tmp_path, monkeypatch):
     from gatescope.trainings import descriptions
 
@@ -251,6 +258,7 @@ def test_a_training_without_clips_is_refused_on_the_command_line(command, tmp_pa
     assert "no clip to train on" in err
 
 
+@pytest.mark.slow
 def test_the_command_line_fine_tunes(command, finished, own_clips, tmp_path):
     asked = ("fine-tune", finished[0] / "network.safetensors", own_clips, "--out", tmp_path / "mine", "--epochs", 1)
     status, out, _ = command(*asked)

@@ -41,6 +41,7 @@ def test_a_missing_checkpoint_is_named_with_what_there_is():
         checkpoint("nowhere-0")
 
 
+@pytest.mark.slow
 def test_a_pattern_stands_for_every_seed_that_is_kept(tmp_path, monkeypatch):
     from gatescope.models import checkpoints
 
@@ -69,6 +70,7 @@ def test_an_untrained_twin_is_the_same_for_a_seed_and_another_for_the_next():
     assert not torch.equal(weights[0], weights[2])
 
 
+@pytest.mark.slow
 def test_rendered_clips_come_with_labels_hands_and_exact_flow(saved, tmp_path):
     network = GestureNetwork.load(saved())
     sample = open_sample(network, num_clips=6, cache=tmp_path / "cache")
@@ -91,6 +93,7 @@ def test_speed_is_that_of_a_frame_to_the_next_and_the_last_repeats_it():
     assert sample.speed[0, :, 2, 1].tolist() == [5, 10, 15, 15]
 
 
+@pytest.mark.slow
 def test_recorded_clips_have_frames_alone(saved, shared, tmp_path):
     network = GestureNetwork.load(saved())
     for where in ("jester_layout", "jester_layout/20bn-jester-v1/1", "asl_gestures/no.mkv"):
@@ -102,6 +105,7 @@ def test_recorded_clips_have_frames_alone(saved, shared, tmp_path):
             sample.hand_on((8, 4, 4))
 
 
+@pytest.mark.slow
 def test_what_is_said_of_recorded_clips_holds_no_path_of_the_machine(saved, shared, tmp_path):
     network = GestureNetwork.load(saved())
     root = shared / "realdata/intel_asl"
@@ -115,6 +119,7 @@ def test_what_is_said_of_recorded_clips_holds_no_path_of_the_machine(saved, shar
         assert open_sample(network, str(root / where), num_clips, cache=tmp_path).source == words
 
 
+@pytest.mark.slow
 def test_clips_below_the_repository_are_named_from_there_on(saved, shared, tmp_path, monkeypatch):
     from gatescope import paths
     from gatescope.loaders import datasets

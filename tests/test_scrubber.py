@@ -119,6 +119,7 @@ def test_a_recording_of_several_clips_is_refused(scrubber):
         scrubber({"h": torch.randn(2, 4, 3, 5, 5)}, clip_of())
 
 
+@pytest.mark.slow
 def test_what_would_outgrow_a_notebook_keeps_fewer_channels(scrubber):
     rng = torch.Generator().manual_seed(0)
     rec = {f"layer1.{name}": torch.randn(1, 16, 64, 28, 28, generator=rng) for name in "ifogch"}
@@ -158,10 +159,12 @@ def test_a_page_needs_no_other_file_and_no_host(scrubber, watched, tmp_path):
     assert set(re.findall(r'\bsrc="(.{5})', page)) == {"data:"}
 
 
+@pytest.mark.slow
 def test_the_same_recording_makes_the_same_page(scrubber, watched):
     assert scrubber(watched("c"), clip_of()).html() == scrubber(watched("c"), clip_of()).html()
 
 
+@pytest.mark.slow
 def test_a_scrubber_of_a_network_and_a_clip_is_what_one_makes_by_hand(scrubber):
     from gatescope.loaders import read_clip, to_batch
     from gatescope.loaders.clip import as_seen
@@ -179,6 +182,7 @@ def test_a_scrubber_of_a_network_and_a_clip_is_what_one_makes_by_hand(scrubber):
     assert scrubber.of(network, clip, "layer1.h", classes=[*"vwxyz"]).classes == [*"vwxyz"]
 
 
+@pytest.mark.slow
 def test_the_example_in_the_readme_writes_a_page(tmp_path, monkeypatch):
     root = Path(__file__).resolve().parent.parent
     examples = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.S)

@@ -82,6 +82,7 @@ def test_predictions_stand_before_the_grey_truth_at_one_scale(skeletons, poses):
     assert drawn[0, 1] == pytest.approx(3 * poses[2][1, :2])
 
 
+@pytest.mark.slow
 def test_over_time_each_pose_stands_below_its_frame_and_hidden_ones_are_shaded(skeletons, poses):
     frames = np.zeros((4, 6, 6, 3), np.uint8)
     hidden = np.array([False, True, False, False])
@@ -113,6 +114,7 @@ def of_skeletons(figure, mode="markers"):
     return [trace for trace in figure.data if trace.type == "scatter3d" and trace.mode == mode]
 
 
+@pytest.mark.slow
 def test_it_turns_what_is_given_with_up_up_and_away_behind(turning, turned, poses):
     joints = next(trace for trace in of_skeletons(turned) if trace.name == "stage 2")
     assert joints.x == tuple(poses[0, :, 0].round().astype(int))

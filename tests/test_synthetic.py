@@ -61,6 +61,7 @@ def test_every_modality_has_its_shape_and_type(synthetic):
     assert "synthetic" in clip.source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 33, 100, 161])
 def test_any_size_shows_the_same_performance(synthetic, size):
     small = synthetic.SyntheticGestures("train", 5, SIZE, num_frames=4)[4]
@@ -130,6 +131,7 @@ def test_chosen_classes_are_numbered_without_gaps_and_balanced(synthetic):
     assert clips[0].source.endswith("classes 3 14 25")
 
 
+@pytest.mark.slow
 def test_a_chosen_class_is_what_is_performed(synthetic, renderer, monkeypatch):
     """Told by the label that is really handed to the kinematics."""
     performed = []
@@ -154,6 +156,7 @@ def test_all_classes_by_name_are_the_clips_of_none(synthetic):
     assert (every.source, every.label, every.name) == (default.source, default.label, default.name)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shapes_unchecked")
 def test_nobody_appears_in_two_splits(synthetic, renderer, monkeypatch):
     """Told by who is really handed to the renderer."""
@@ -177,6 +180,7 @@ def test_nobody_appears_in_two_splits(synthetic, renderer, monkeypatch):
     assert not people["train"] & people["valid"] | people["train"] & people["test"] | people["valid"] & people["test"]
 
 
+@pytest.mark.slow
 def test_skin_is_redder_than_blue(synthetic):
     clips = synthetic.SyntheticGestures("train", 27, SIZE, difficulty=0.0, num_frames=3)
     hands = [clip.frames[clip.hand_mask].mean(0) for clip in clips if clip.hand_mask.any()]
@@ -205,6 +209,7 @@ def test_noise_and_blur_are_in_the_pictures(synthetic, renderer, monkeypatch, wh
         assert changed[:-1][hand].mean() > 3 and changed[:, :4, :4].mean() < 1
 
 
+@pytest.mark.slow
 def test_someone_walks_past_in_hard_clips_only(synthetic, renderer):
     def walkers(difficulty):
         clips = synthetic.SyntheticGestures("train", 60, SIZE, difficulty=difficulty)
@@ -252,6 +257,7 @@ def test_an_index_beyond_the_end_is_refused(synthetic):
         synthetic.SyntheticGestures("train", 5)[5]
 
 
+@pytest.mark.slow
 def test_difficulty_runs_from_a_bare_to_a_crowded_room(synthetic):
     def detail(difficulty):
         clips = synthetic.SyntheticGestures("train", 12, SIZE, num_frames=1, difficulty=difficulty)
@@ -266,6 +272,7 @@ def test_difficulty_runs_from_a_bare_to_a_crowded_room(synthetic):
     assert 3 * bare < usual and 1.2 * usual < crowded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("label", "axis", "sign"), [(0, 1, 1), (1, 1, -1), (2, 0, 1), (3, 0, -1)])
 def test_swipes_go_where_the_performer_would_say(synthetic, label, axis, sign):
     """Left is the performer's: the image's right, as the camera does not mirror."""

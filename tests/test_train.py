@@ -30,6 +30,7 @@ def fit(train):
     return fit
 
 
+@pytest.mark.slow
 def test_a_network_learns_what_can_be_learnt(fit, train):
     clips = noisy_clips(60)
     for recipe, rate in (("sgd", 0.1), ("adamw", 0.02)):
@@ -100,6 +101,7 @@ def test_what_a_network_draws_is_other_in_every_epoch_and_for_every_seed(fit):
     assert again == first
 
 
+@pytest.mark.slow
 def test_weights_do_not_depend_on_the_number_of_workers(fit):
     _, alone = fit(epochs=2)
     _, helped = fit(epochs=2, num_workers=2)

@@ -39,6 +39,7 @@ def described(tmp_path):
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("card", ["network.json", "epoch-00003.json"])
 def test_a_training_of_other_code_or_another_description_is_stale(described, tmp_path, card):
     data = {**tomllib.loads(TINY), "code": training_digest(), "names": ["Swiping Left"]}
@@ -86,6 +87,7 @@ def finished(once_finished, tmp_path):
     return shutil.copytree(folder, tmp_path / "a-0"), rows
 
 
+@pytest.mark.slow
 def test_a_kept_training_is_read_as_the_one_it_came_from(finished, tmp_path):
     from gatescope.models import GestureNetwork
     from gatescope.trainings.results import keep_run, read_results
@@ -226,6 +228,7 @@ def test_the_committed_run_shows_that_each_cell_learns():
     assert figures["04-input"]["numbers"]["validation clips"]["value"] >= 600
 
 
+@pytest.mark.slow
 def test_the_checkpoints_are_small():
     files = [path for path in (REPOSITORY / "data" / "checkpoints").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= MAX_BYTES_TOGETHER

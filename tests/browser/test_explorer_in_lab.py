@@ -69,6 +69,7 @@ def explorer(lab, jupyter) -> Explorer:
     return Explorer(lab)
 
 
+@pytest.mark.slow
 def test_a_change_shows_states_and_scores_before_and_after(explorer, lab):
     expect(explorer.groups()).to_have_text(["a-0 layer 1"])
     explorer.says("a-0 answers")
@@ -92,6 +93,7 @@ def test_a_change_shows_states_and_scores_before_and_after(explorer, lab):
     expect(lab.cells).to_have_count(2)
 
 
+@pytest.mark.slow
 def test_a_score_is_explained_in_a_panel_and_long_work_ends_when_told(explorer):
     explorer.choose("explain by", "Grad-CAM")
     explorer.box.get_by_role("button", name="Explain", exact=True).click()
@@ -106,6 +108,7 @@ def test_a_score_is_explained_in_a_panel_and_long_work_ends_when_told(explorer):
     expect(explorer.groups()).to_have_text(["a-0 layer 2"], timeout=60_000)
 
 
+@pytest.mark.slow
 def test_a_video_that_is_dropped_is_looked_at_and_a_broken_one_named(explorer, shared, lab):
     video = (shared / "realdata/intel_asl/asl_gestures/no.mkv").read_bytes()
     start = time.perf_counter()
@@ -123,6 +126,7 @@ def test_a_video_that_is_dropped_is_looked_at_and_a_broken_one_named(explorer, s
     assert not lab.page.evaluate("() => window.ran")
 
 
+@pytest.mark.slow
 def test_a_channel_of_many_comes_at_once(lab, jupyter):
     lab.open(jupyter.write("big.ipynb", BIG))
     lab.run_all()

@@ -17,6 +17,7 @@ def viewer(page, exported) -> Viewer:
     return viewer
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("colours", ["viridis", "magma"])
 def test_a_drag_shows_the_values_of_its_step_in_matplotlibs_colours(viewer, recording, colours):
     viewer.choose("channel", "3")
@@ -28,6 +29,7 @@ def test_a_drag_shows_the_values_of_its_step_in_matplotlibs_colours(viewer, reco
         assert np.abs(viewer.colours(name) - coloured(recording[name][0, :, 3], 11, colours)).max() <= 1, name
 
 
+@pytest.mark.slow
 def test_every_panel_says_the_recorded_value_under_the_pointer(viewer, recording):
     viewer.choose("channel", "2")
     for step, row, column in ((0, 0, 0), (5, 3, 21), (15, SIZE - 1, SIZE - 1)):
@@ -40,6 +42,7 @@ def test_every_panel_says_the_recorded_value_under_the_pointer(viewer, recording
             assert viewer.value(name) == near, name
 
 
+@pytest.mark.slow
 def test_keys_step_and_go_to_the_ends(viewer):
     for key, step in (("ArrowRight", 1), (".", 2), ("ArrowLeft", 1), (",", 0), (",", 0), ("End", STEPS - 1)):
         viewer.press(key)
@@ -50,6 +53,7 @@ def test_keys_step_and_go_to_the_ends(viewer):
     assert viewer.step == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", [" ", "k"])
 def test_a_key_plays_and_pauses(viewer, key):
     viewer.press(key)
@@ -62,6 +66,7 @@ def test_a_key_plays_and_pauses(viewer, key):
     assert viewer.step == step
 
 
+@pytest.mark.slow
 def test_what_is_shown_is_said_beside_the_slider_once_and_not_while_playing(viewer):
     readout = viewer.host.locator("output.readout")
     viewer.press("ArrowRight")
@@ -73,11 +78,13 @@ def test_what_is_shown_is_said_beside_the_slider_once_and_not_while_playing(view
     expect(readout).to_have_attribute("aria-live", "polite")
 
 
+@pytest.mark.slow
 def test_the_page_asks_for_nothing_but_itself(viewer, asked, exported):
     viewer.drag(to=8)
     assert [url for url in asked if not url.startswith(("data:", "blob:"))] == [exported.as_uri()]
 
 
+@pytest.mark.slow
 def test_positions_are_blended_only_where_the_reader_asks_for_it(viewer):
     def blended():
         canvas = viewer.host.locator("canvas.map").first
