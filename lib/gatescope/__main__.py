@@ -130,7 +130,7 @@ def _fine_tune(asked: argparse.Namespace) -> str | None:
 def _follow(rows: Iterator, num_epochs: int, folder: Path) -> str | None:
     """Train to the end with a progress bar, and print the metrics."""
     from gatescope.trainings.evaluation import load_predictions
-    from gatescope.trainings.progress import show_progress
+    from gatescope.trainings.progress_bar import show_progress
     from gatescope.trainings.results import read_card
     from gatescope.trainings.tasks import PREDICTIONS
 

@@ -1,4 +1,4 @@
-"""A table of the cells, and their parts: gates, candidates, input attention."""
+"""A table of the cells, and the weights of their parts; `recurrent.py` has the equations that use them."""
 
 from itertools import product
 from typing import Literal, get_args
@@ -53,8 +53,8 @@ CELLS: dict[str, Cell] = {
     "d": Cell("pooled", "pooled", "attention", "separable"),
 }
 
-# Not in the paper: (b) without its small input, and every choice of gates with the separable candidate, named by the
-# kinds of i, f and o.
+# For study: (b) without its small input, and every choice of gates with the separable candidate, named by the kinds of
+# i, f and o; three of those are (a), (c) and (d). A row of your own goes here too.
 STUDY_CELLS: dict[str, Cell] = {
     "b_rescaled": Cell("pooled", "pooled", "pooled", "separable", input_attention=True, rescaled=True),
     **{"_".join(kinds): Cell(*kinds, "separable") for kinds in product(GATE_KINDS, repeat=3)},

@@ -11,7 +11,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from throwaway import KERNELSPEC
 
 MAKE_ROWS = """
-from gatescope.trainings.progress import show_progress
+from gatescope.trainings.progress_bar import show_progress
 from gatescope.trainings.tasks import Row
 rows = [
     Row(epoch=n, step=n, rate=0.1, loss=1 / n, accuracy=0.5, valid_loss=None, valid_accuracy=n / 10, seconds=60.0,
