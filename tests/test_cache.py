@@ -111,6 +111,11 @@ def test_another_renderer_has_another_folder(gestures, cached_type, tmp_path, mo
         monkeypatch.undo()
 
 
+def test_a_class_of_ones_own_is_cached_as_the_one_it_extends(gestures, cached_type, tmp_path):
+    own = type("Mine", (type(gestures),), {"__module__": "__main__"})("train", 40, 16, seed=3, num_frames=3)
+    assert cached_type(own, tmp_path).folder == cached_type(gestures, tmp_path).folder
+
+
 @pytest.mark.parametrize(
     "change", [{"seed": 4}, {"size": 17}, {"difficulty": 0.6}, {"modalities": ("flow",)}, {"classes": (0, 1)}]
 )

@@ -228,6 +228,20 @@ def test_files_that_do_not_fit_each_other_are_not_converted(sources, numbers):
     assert not (sources / "poses.npz").exists()
 
 
+def test_poses_of_other_lengths_are_not_converted(sources):
+    (sources / "poses.npz").unlink()
+    with np.load(sources / "data_2d_h36m_gt.npz", allow_pickle=True) as file:
+        poses = {name: file[name] for name in file.files}
+    views = poses["positions_2d"].item()["S11"]["Eating"]
+    views[1] = views[1][:-1]
+    np.savez(sources / "data_2d_h36m_gt.npz", **poses)
+    done = converted(sources)
+    assert done.returncode == 1 and "S11 Eating: needed 3D poses (time, 32, 3) and 2D poses of 4 cameras" in done.stderr
+    (sources / "metadata.xml").unlink()
+    assert "metadata.xml" in converted(sources).stderr.splitlines()[-1]
+    assert not (sources / "poses.npz").exists()
+
+
 EATING = "S11/Eating/world"
 WRONG_POSES = {
     "half of it": (EATING, lambda old: old[:, :8], r"\(44, 17, 3\), .* got .*\(44, 8, 3\)"),

@@ -180,6 +180,10 @@ def test_a_scrubber_of_a_network_and_a_clip_is_what_one_makes_by_hand(scrubber):
     made = scrubber.of(network, clip, "layer1.*", num_channels=3)
     assert made.html() == wanted.html()
     assert scrubber.of(network, clip, "layer1.h", classes=[*"vwxyz"]).classes == [*"vwxyz"]
+    with torch.inference_mode():
+        assert scrubber.of(network, clip, "layer1.h").html()
+    with pytest.raises(ValueError, match=r"call network\.eval\(\)"):
+        scrubber.of(network.train(), clip)
 
 
 @pytest.mark.slow

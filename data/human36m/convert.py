@@ -39,8 +39,15 @@ def convert(root: Path) -> Path:
         cameras = np.array([[*rotation(camera[:3]), camera[3:]] for camera in own])
         arrays[f"{subject}/cameras"] = cameras
         for action, joints in actions.items():
+            views = in_pixels.get(subject, {}).get(action, ())
+            found, wanted = [np.shape(view) for view in views], NUM_CAMERAS * [(len(joints), len(KEPT), 2)]
+            if not len(joints) or joints.shape[1:] != (32, 3) or found != wanted:
+                raise ValueError(
+                    f"{subject} {action}: needed 3D poses (time, 32, 3) and 2D poses of 4 cameras (time, 17, 2), "
+                    f"with a frame or more; got {joints.shape} and {found}; make both files from one copy"
+                )
             world = joints[:, KEPT].astype(np.float32) * np.float32(1000)  # from m
-            pixels = np.stack(in_pixels[subject][action]).astype(np.float32)
+            pixels = np.stack(views).astype(np.float32)
             for camera, lens, view in zip(cameras, inside, pixels, strict=True):
                 apart = np.linalg.norm(project(world[0], camera, lens) - view[0], axis=-1).max()
                 if not apart <= MOST_APART * lens[:2].max():
@@ -92,5 +99,5 @@ if __name__ == "__main__":
         sys.exit(__doc__)
     try:
         print(f"wrote {convert(Path(sys.argv[1]))}")
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         sys.exit(str(error))

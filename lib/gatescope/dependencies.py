@@ -28,8 +28,9 @@ def files_behind(modules: Iterable[str], source: str = "") -> list[Path]:
     """Return the files that these modules, and a text of Python `source`, run through, sorted.
 
     These are the modules' own files and those of all they import from the library, at their top or in a function. A
-    name that a package's `__init__` passes on leads to the module that defines it: one picture does not depend on every
-    other. A style sheet, script or template counts where its name, or that of its folder, stands in the code.
+    name that a package's `__init__` passes on leads to the module that defines it, past the `__init__` itself: one
+    picture does not depend on every other. A style sheet, script or template counts where its name, or that of its
+    folder, stands in the code.
 
     Raises LookupError for a module that the library does not have, SyntaxError for a source that is not Python.
     """

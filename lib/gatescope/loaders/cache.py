@@ -16,7 +16,7 @@ from filelock import FileLock
 from torch.utils.data import Dataset
 
 from gatescope.dependencies import digest_of
-from gatescope.files import atomic_write, sha256_of
+from gatescope.files import PACKAGES, atomic_write, sha256_of
 from gatescope.loaders.clip import Clip
 from gatescope.loaders.rendered.clips import RenderedClips
 from gatescope.paths import CACHE
@@ -138,5 +138,7 @@ def _renderer(module: str) -> list:
 
 
 def _key(clips: RenderedClips) -> str:
-    what = [clips.KIND, clips.determined_by(), _renderer(type(clips).__module__)]
+    # A reader's own class is a library class with other parameters.
+    module = next(each.__module__ for each in type(clips).__mro__ if each.__module__.split(".")[0] in PACKAGES)
+    what = [clips.KIND, clips.determined_by(), _renderer(module)]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]

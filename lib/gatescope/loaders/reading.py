@@ -35,7 +35,8 @@ def read_clip(path: str | Path | Shaped[np.ndarray, "..."], depth_unit_mm: float
     Video: mkv, webm, mp4, mov, avi or gif; `read_video` says which damage is noticed. Folder: jpg and png files,
     ordered by the last number in each name (2 before 10); other and hidden files are ignored, gaps in the numbers
     allowed. 16-bit grey PNGs are depth; 0 is no reading. Array: uint8 (T, H, W, 3) in RGB or (T, H, W) in grey;
-    uint16 (T, H, W) is depth, as in a folder. Folders and arrays get `DEFAULT_FPS`. `depth_unit_mm` is the millimetres
+    uint16 (T, H, W) is depth, as in a folder. Folders and arrays get `DEFAULT_FPS`;
+    `dataclasses.replace(clip, fps=30)` gives another. `depth_unit_mm` is the millimetres
     per unit of a 16-bit frame (1 for Kinect, 0.125 for Intel's SR305).
 
     Raises a ClipError that names the file: missing, damaged, not accessible, too large, depth without its unit or a

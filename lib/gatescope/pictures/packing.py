@@ -99,7 +99,7 @@ def pack(
     (num_steps,) = steps
     num_frames, height, width = clip.frames.shape[:3]
     if num_frames % num_steps:
-        need = "give the clip as the network saw it (gatescope.loaders.as_seen)"
+        need = "a clip as the network saw it (gatescope.loaders.as_seen) has a multiple of them"
         raise ValueError(f"{num_frames} frames do not divide into the recording's {num_steps} steps; {need}")
     data, best = io.BytesIO(), _highest(groups, classes)
     each = num_frames // num_steps

@@ -75,10 +75,14 @@ class Scrubber:
 
         `settings` are those of Scrubber; classes carry the names on the network's card unless given.
 
-        Raises LookupError if a pattern matches no hook point.
+        Raises LookupError if a pattern matches no hook point; ValueError for a network in training mode, whose running
+        statistics would change, or a clip that does not have the network's modality.
         """
+        if network.training:
+            raise ValueError("a scrubber shows a network in eval mode; call network.eval()")
         config = network.config
-        watched = watch(network, to_batch(clip, **config.input), *patterns)
+        x = to_batch(clip, **config.input).to(next(network.parameters()).device)
+        watched = watch(network, x, *patterns)
         named = {"classes": class_names(network)} | settings
         return cls(watched, as_seen(clip, config.num_frames, config.size), **named)
 
@@ -184,7 +188,7 @@ def groups_of(variant: str, watched: Watched) -> list[Group]:
             group.orders = _orders(layer, group, watched.gradients)
             groups.append(group)
     if watched.logits is not None:
-        groups[-1].scores = watched.logits.softmax(-1).numpy()
+        groups[-1].scores = watched.logits.softmax(-1).cpu().numpy()
     return groups
 
 

@@ -27,7 +27,7 @@ def watch(network: GestureNetwork, x: Float[Tensor, "1 channel time height width
 
     Raises LookupError if a pattern matches no hook point.
     """
-    with torch.enable_grad(), record(network, *patterns, gradients=True) as recording:
+    with torch.inference_mode(False), torch.enable_grad(), record(network, *patterns, gradients=True) as recording:
         logits = network.scores_over_time(x)[0]
         hidden = [name for name in recording if name.endswith(".h")]
         gradients = {name: recording.gradient(name, logits[-1].max()) for name in hidden}

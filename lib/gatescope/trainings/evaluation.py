@@ -1,7 +1,7 @@
 """Evaluation: a prediction for every clip, accuracies with intervals, and controls that change the clips."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,6 +138,11 @@ def eval_mode(network: nn.Module) -> Iterator[torch.device]:
         yield next(network.parameters()).device
     finally:
         network.train(was_training)
+
+
+def kept_random(device: torch.device) -> AbstractContextManager[None]:
+    """Return a context after which torch's random numbers are as before, the CPU's and those of `device`."""
+    return torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
 
 
 def batches(clips: Dataset, batch_size: int, num_workers: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:

@@ -55,6 +55,10 @@ class FrozenFeatures(Dataset):
         index %= len(self)
         return self._features[index].float(), self.clips.label(index)
 
+    def __getstate__(self) -> dict:
+        # Workers read the file themselves.
+        return self.__dict__ | {"_features": None}
+
     def fill(self) -> Iterator[int]:
         """Compute the features if they are missing; yield the number of clips done, for a progress bar."""
         if self._features is None:

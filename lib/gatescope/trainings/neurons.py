@@ -24,7 +24,7 @@ from gatescope.measures.specialisation import (
 )
 from gatescope.models.dsts import SpecialisedNetwork, upstream_names
 from gatescope.models.dsts_parts import MaskedBatchNorm
-from gatescope.trainings.evaluation import SavedArrays, batches, eval_mode
+from gatescope.trainings.evaluation import SavedArrays, batches, eval_mode, kept_random
 from gatescope.trainings.recipes import TrainConfig
 from gatescope.trainings.tasks import Classification, Row, Step
 from gatescope.trainings.udl import UpstreamDownstream
@@ -75,7 +75,7 @@ def serve(
     """
     layers, logits, labels = network.dsts.layers, [], []
     recorded = {name: [[] for _ in layers] for name in ("pulses", "choice")}
-    with eval_mode(network) as device, torch.inference_mode(), torch.random.fork_rng(), ExitStack() as hooks:
+    with eval_mode(network) as device, torch.inference_mode(), kept_random(device), ExitStack() as hooks:
         torch.manual_seed(0)
         for name, by_layer in recorded.items():
             for layer, values in zip(layers, by_layer, strict=True):
@@ -107,7 +107,7 @@ def settle(network: SpecialisedNetwork, clips: Dataset, families: Sequence[int],
         passes[norm] += 1
         norm.momentum = 1 / passes[norm]
 
-    with eval_mode(network) as device, torch.no_grad(), torch.random.fork_rng(), ExitStack() as stack:
+    with eval_mode(network) as device, torch.no_grad(), kept_random(device), ExitStack() as stack:
         torch.manual_seed(0)
         for norm in network.modules():
             if isinstance(norm, MaskedBatchNorm):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, Dataset
 
-from gatescope.trainings.evaluation import control, first_not_finite
+from gatescope.trainings.evaluation import control, first_not_finite, kept_random
 from gatescope.trainings.recipes import TrainConfig, choose_precision, make_optimizer
 from gatescope.trainings.saved_states import first_difference, load_state, pack, save_state, unpack
 from gatescope.trainings.tasks import CLASSIFICATION, Epoch, Task
@@ -111,7 +111,7 @@ def _epochs(training: Training, facts: dict[str, Any], folder: Path | None, num_
     for epoch in range(len(rows), config.epochs):
         start = time.perf_counter()
         # Draws depend on seed and epoch alone, and the caller's own random numbers stay as they were.
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with kept_random(device):
             torch.manual_seed(_generator(config, epoch, _NETWORK).initial_seed())
             network.train()
             row = _one_epoch(training, fabric, module, stepper, epoch, num_workers)

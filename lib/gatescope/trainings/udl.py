@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from gatescope.trainings.evaluation import kept_random
+
 FORMS = ("unrolled", "hessian", "difference")
 VARIANTS = ("udl", "full", "first", "alternate", "joint")
 
@@ -136,7 +138,8 @@ class UpstreamDownstream:
             raise ValueError("joint training has no gradients of upstream parameters alone; take its `steps`")
         self.model.zero_grad()
         direct, indirect = self.variant != "udl", self.variant in ("udl", "full")
-        noise = torch.get_rng_state(), torch.cuda.get_rng_state_all()
+        device = next(self.model.parameters()).device
+        noise = torch.get_rng_state(), torch.cuda.get_rng_state(device) if device.type == "cuda" else None
         slopes = {}
         if self.variant != "alternate":
             slopes = self._slopes(x, target, graph=indirect and self.form != "difference")
@@ -202,16 +205,18 @@ class UpstreamDownstream:
             raise ValueError(f"the loss reaches none of the simulated parameters {', '.join(self.simulated)}")
         return slopes
 
-    def _add_difference(self, x: Any, target: Any, nu: dict[str, Tensor], noise: tuple[Tensor, list[Tensor]]) -> None:
+    def _add_difference(self, x: Any, target: Any, nu: dict[str, Tensor], noise: tuple[Tensor, Tensor | None]) -> None:
         # The authors' 0.01 in float32; for other types in proportion to the cube root of their precision, which
         # balances truncation error against rounding error.
         precision = torch.finfo(next(iter(self.simulated.values())).dtype).eps
         epsilon = 2 * precision ** (1 / 3) / torch.nn.utils.get_total_norm(nu.values()).clamp_min(precision)
         for sign in (1, -1):
             moved = {name: (self.simulated[name] + sign * epsilon * value).detach() for name, value in nu.items()}
-            with torch.random.fork_rng():
+            device = next(self.model.parameters()).device
+            with kept_random(device):
                 torch.set_rng_state(noise[0])
-                torch.cuda.set_rng_state_all(noise[1])
+                if noise[1] is not None:
+                    torch.cuda.set_rng_state(noise[1], device)
                 loss, _ = self._run(x, target, moved)
             (-sign * self.rate / (2 * epsilon) * loss).backward(inputs=list(self.upstream.values()))  # (5)
 
