@@ -18,7 +18,7 @@ from gatescope.recordings import Watched, watch
 
 # What works JupyterLab stands with the browser tests, which are no package: its place has to be known before.
 sys.path.append(str(Path(__file__).parent.parent / "browser"))
-import chromium  # noqa: E402
+import chromium  # noqa: E402, found by the path above
 from lab import Lab, Server  # noqa: E402
 from viewer import Viewer  # noqa: E402
 
