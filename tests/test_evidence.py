@@ -37,15 +37,18 @@ def test_a_damaged_file_and_a_missing_one_are_told(tmp_path, answers):
 
 
 def test_seeds_are_rows_and_must_have_answered_the_same_clips(tmp_path, answers):
-    keep_answers(tmp_path / "a-0", answers)
-    keep_answers(tmp_path / "a-1", answers)
-    folders = [tmp_path / "a-0", tmp_path / "a-1"]
-    assert seeds_right(folders, "space, adapted").tolist() == [[False, True, True]] * 2
+    for name in ("a-0", "a-1", "a_b-0"):
+        keep_answers(tmp_path / name, answers)
+    right, people = seeds_right(tmp_path, "space, adapted", ["a", "b", "a_b"])
+    assert {cell: found.tolist() for cell, found in right.items()} == {
+        "a": [[False, True, True]] * 2,
+        "a_b": [[False, True, True]],
+    }
+    assert people.tolist() == answers.people.tolist()
+    assert seeds_right(tmp_path, "undisturbed", ["c"])[0] == {}
     keep_answers(tmp_path / "a-1", Answers(answers.labels[::-1], answers.people, answers.predicted))
-    with pytest.raises(ValueError, match="the same clips, of one training or more; got 2"):
-        seeds_right(folders, "undisturbed")
-    with pytest.raises(ValueError, match="got 0"):
-        seeds_right([], "undisturbed")
+    with pytest.raises(ValueError, match="the trainings of a in .* answered other clips"):
+        seeds_right(tmp_path, "undisturbed", ["a"])
 
 
 @pytest.mark.slow

@@ -61,15 +61,25 @@ def read_answers(folder: str | Path) -> tuple[Answers, dict[str, Any]]:
         return Answers(file["labels"], file["people"], predicted), card
 
 
-def seeds_right(folders: Iterable[Path], condition: str) -> Bool[np.ndarray, "seeds clips"]:
-    """Return which clips each of several trainings gets right under a condition, a row for each.
+def seeds_right(
+    root: Path, condition: str, cells: Iterable[str]
+) -> tuple[dict[str, Bool[np.ndarray, "_ clips"]], Int16[np.ndarray, " clips"]]:
+    """Return which clips the trainings kept in `root` get right, by cell a row for each seed, and the clips' people.
 
-    Raises ValueError for no folder, or for different clips, and as `read_answers` does.
+    A training's folder is named by its cell and seed, a-0. A cell without any is left out.
+
+    Raises ValueError where trainings answered different clips, and as `read_answers` and `Answers.right` do.
     """
-    found = [read_answers(folder)[0] for folder in folders]
-    if not found or any(not np.array_equal(found[0].labels, other.labels) for other in found):
-        raise ValueError(f"needed answers to the same clips, of one training or more; got {len(found)}")
-    return np.stack([each.right(condition) for each in found])
+    right, people, labels = {}, np.zeros(0, np.int16), None
+    for cell in cells:
+        found = [read_answers(path.parent)[0] for path in sorted(root.glob(f"{cell}-[0-9]*/{CARD}"))]
+        for each in found:
+            labels, people = each.labels if labels is None else labels, each.people
+            if not np.array_equal(labels, each.labels):
+                raise ValueError(f"the trainings of {cell} in {root} answered other clips than those before them")
+        if found:
+            right[cell] = np.stack([each.right(condition) for each in found])
+    return right, people
 
 
 def held_out(network: GestureNetwork, num_clips: int, cache: Path = CACHE) -> CachedClips:
