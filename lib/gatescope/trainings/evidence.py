@@ -87,9 +87,9 @@ def used_and_needed(root: Path, cell: str, part: str) -> tuple[Estimate, Estimat
     """Return the change of accuracy without a part, in points: at once, and after the rest was trained further.
 
     The first, what the networks use, is relative to the undisturbed networks; the second, what is needed, to networks
-    trained further as long with nothing removed. Both are differences within each network, over seeds and people, from
-    the conditions `undisturbed`, `PART, before`, `nothing, adapted` and `PART, adapted`. None if no training of the cell
-    is kept in `root`; raises as `seeds_right` does.
+    trained further as long with nothing removed. Both are differences within each network, over seeds and people, of
+    the conditions `undisturbed`, `PART, before`, `nothing, adapted` and `PART, adapted`. None if no training of the
+    cell is kept in `root`; raises as `seeds_right` does.
     """
     right = []
     for condition in ("undisturbed", f"{part}, before", "nothing, adapted", f"{part}, adapted"):
