@@ -13,6 +13,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.image import AxesImage
 from plotly.subplots import make_subplots
 
+from gatescope.measures.estimates import Estimate, simultaneous
 from gatescope.measures.gate_kinds import ROWS
 from gatescope.measures.gate_variance import PARTS
 from gatescope.pictures.intervals import Colours, Interval, Looks, interval_rows, name_rows
@@ -164,16 +165,18 @@ def tiles_of_rows(fig: FigureBase, accuracies: Mapping[str, Interval], limits: t
     return list(axes)
 
 
-def kind_effects(fig: FigureBase, effects: Mapping[tuple[str, str], Interval], half_width: float) -> list[Axes]:
-    """Draw the effects of each gate's kinds in points: the interval over clips thick, that over trainings thin."""
+def kind_effects(fig: FigureBase, effects: Mapping[tuple[str, str], Estimate], margin: float) -> list[Axes]:
+    """Draw the effects of each gate's kinds in points: each with its own interval thick, and thin those that hold
+    together; what lies within `margin` of zero is shaded."""
     axes = fig.subplots(1, 3, sharex=True, sharey=True)
     for ax, gate in zip(axes, "ifo", strict=True):
+        ax.axvspan(-margin, margin, color="#eeeeee", zorder=0)
         ax.axvline(0, color=GREY, linewidth=0.8)
         for place, (kind, colour) in enumerate(KIND_COLOURS.items()):
-            value, low, high = effects[gate, kind]
-            ax.plot((value - half_width, value + half_width), (place, place), color=colour, linewidth=1)
-            ax.plot((low, high), (place, place), color=colour, linewidth=4, alpha=0.6)
-            ax.plot(value, place, "o", color=colour, markersize=5)
+            found = effects[gate, kind]
+            ax.plot(found.at(simultaneous(len(effects)))[1:], (place, place), color=colour, linewidth=1)
+            ax.plot(found[1:], (place, place), color=colour, linewidth=4, alpha=0.6)
+            ax.plot(found.value, place, "o", color=colour, markersize=5)
         name_rows(ax, list(KIND_COLOURS))
         ax.set_title(gate)
     axes[1].set_xlabel("points above the mean of all rows")
