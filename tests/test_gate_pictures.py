@@ -111,8 +111,8 @@ def test_effects_of_kinds_have_both_their_intervals(fig):
     effects = {(gate, kind): Estimate(1, 0.25, 20) for gate in "ifo" for kind in ("conv", "pooled", "attention")}
     axes = pictures.kind_effects(fig, effects, 2.0)
     together, alone, value = (line.get_xdata() for line in axes[2].lines[1:4])
-    # t with 20 degrees of freedom: 3.119 for two-sided 0.05 / 9, 2.086 for 0.05.
-    assert np.ravel(together) == pytest.approx([1 - 0.25 * 3.119, 1 + 0.25 * 3.119], abs=1e-3)
+    # t with 20 degrees of freedom: 3.107 for two-sided 0.05 / 9, 2.086 for 0.05.
+    assert np.ravel(together) == pytest.approx([1 - 0.25 * 3.107, 1 + 0.25 * 3.107], abs=1e-3)
     assert np.ravel(alone) == pytest.approx([1 - 0.25 * 2.086, 1 + 0.25 * 2.086], abs=1e-3)
     assert np.ravel(value).tolist() == [1]
     assert [ax.get_title(loc="left") for ax in axes] == ["i", "f", "o"]

@@ -166,8 +166,10 @@ def tiles_of_rows(fig: FigureBase, accuracies: Mapping[str, Interval], limits: t
 
 
 def kind_effects(fig: FigureBase, effects: Mapping[tuple[str, str], Estimate], margin: float) -> list[Axes]:
-    """Draw the effects of each gate's kinds in points: each with its own interval thick, and thin those that hold
-    together; what lies within `margin` of zero is shaded."""
+    """Draw the effects of each gate's kinds in points: its own interval thick, thin the ones that all hold together.
+
+    Effects nearer to zero than `margin` lie in the shaded band.
+    """
     axes = fig.subplots(1, 3, sharex=True, sharey=True)
     for ax, gate in zip(axes, "ifo", strict=True):
         ax.axvspan(-margin, margin, color="#eeeeee", zorder=0)
