@@ -119,7 +119,9 @@ def replacement_panels(
     """Draw found[cell, gate, replacement]: a panel for each replacement, a row for each gate, its cells within."""
     axes = fig.subplots(2, -(-len(replacements) // 2), sharex=True, sharey=True, squeeze=False)
     handles: dict[str, Artist] = {}
-    for ax, name in zip(axes.flat, replacements, strict=True):
+    for ax in axes.flat[len(replacements) :]:
+        ax.set_axis_off()
+    for ax, name in zip(axes.flat, replacements, strict=False):
         shown = {row: {cell: each for (cell, *at), each in found.items() if at == [row, name]} for row in rows}
         ax.axvline(0, color=GREY, linewidth=0.8)
         interval_rows(ax, shown, looks)
@@ -129,7 +131,7 @@ def replacement_panels(
         ax.set_xlabel(xlabel)
     cells = [cell for cell in looks if cell in handles]
     fig.legend([handles[cell] for cell in cells], cells, loc="outside lower center", ncols=len(looks))
-    return list(axes.flat)
+    return list(axes.flat)[: len(replacements)]
 
 
 def change_by_class(
