@@ -12,6 +12,7 @@ _HOMES = {
     "gait": "gaits",
     "random_person": "person",
     "render_body": "whole_body_render",
+    "render_counterfactual": "counterfactual",
     "render_gesture": "render",
 }
 __all__ = list(_HOMES)

@@ -1,0 +1,74 @@
+"""Measures of counterfactual clips: on which of two things a map lies, and whether maps move with the picture."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float32
+from torch import Tensor
+
+from gatescope.loaders.clip import over_steps
+from gatescope.measures.estimates import known_mean
+from gatescope.measures.localisation import area, energy, enrichment, shares
+from gatescope.models import GestureNetwork
+from gatescope.recordings import record
+
+Maps = Float[np.ndarray, "clips step rows columns"]
+Channels = Float[np.ndarray, "clips step channel rows columns"]
+Masks = Bool[np.ndarray, "clips time size size"]
+OfClips = Float[np.ndarray, " clips"]
+
+BATCH_SIZE = 27  # clips
+
+
+@torch.inference_mode()
+def watched(
+    network: GestureNetwork, x: Float32[Tensor, "clips 3 time size size"]
+) -> tuple[dict[str, Float[Tensor, "clips step channel *space"]], Float[np.ndarray, "clips classes"]]:
+    """Return what passes a network, by hook point, and its logits.
+
+    These are Res3D's features, the first layer's gates and attention of every kind, and the hidden state of both
+    layers. A pooled gate has no space. An attention gate is given once, as the gate.
+    """
+    first = network.layer1.cell
+    names = ["features", "layer1.i", "layer1.f", "layer1.o", "layer1.h", "layer2.h"]
+    names += ["layer1.attention"] * first.input_attention
+    found: dict[str, list[Tensor]] = {name: [] for name in names}
+    logits = []
+    for part in x.split(BATCH_SIZE):
+        with record(network, *names) as recording:
+            logits.append(network(part))
+        for name in names:
+            found[name].append(recording[name])
+    return {name: torch.cat(each) for name, each in found.items()}, torch.cat(logits).numpy()
+
+
+def spread(values: Float[Tensor, "clips step channel rows columns"]) -> Maps:
+    """Return the mean over channels of each channel's magnitude divided by its sum over positions.
+
+    A channel without any magnitude counts as even.
+    """
+    size = values.abs().double()
+    total = size.sum((-2, -1), keepdim=True)
+    even = 1 / (size.shape[-2] * size.shape[-1])
+    return torch.where(total > 0, size / total.clamp(min=1e-300), even).mean(2).numpy()
+
+
+def covered(masks: Masks, maps: tuple[int, int, int]) -> Maps:
+    """Return the part of each position, over the frames of a step, that a mask covers; `maps` is (steps, rows, columns)."""
+    return over_steps(masks.astype(np.float32), maps)
+
+
+def on_mask(maps: Maps, mask: Maps) -> OfClips:
+    """Return E/A of each clip: the energy of its maps on a mask relative to that of an even map; see `enrichment`."""
+    return enrichment(energy(maps, mask), area(mask))
+
+
+def on_others(maps: Maps, mask: Maps) -> OfClips:
+    """Return the mean E/A of each clip's maps on all other clips' masks: what the usual place of a thing explains.
+
+    NaN for a single clip.
+    """
+    if len(maps) < 2:
+        return np.full(len(maps), np.nan)
+    return known_mean(np.stack([on_mask(maps, np.roll(mask, shift, axis=0)) for shift in range(1, len(maps))]), axis=0)
