@@ -1,4 +1,4 @@
-"""render_counterfactual: the clip of `render_gesture` with one thing changed and every random number kept."""
+"""render_counterfactuals: the clip of `render_gesture` with one thing changed and every random number kept."""
 
 from collections.abc import Sequence
 from copy import deepcopy
@@ -10,15 +10,13 @@ from jaxtyping import Float, Float32, UInt8
 from scipy.spatial.transform import Rotation
 
 from rendered_people import body, mesh
+from rendered_people.changes import REGIONS, Change
 from rendered_people.drawing import Actors, Images, develop, expose
 from rendered_people.labels import MODALITIES
 from rendered_people.person import Person
 from rendered_people.render import ARM, HANGING, LIGHT_MAP, Staged, cast, painted, stage
 from rendered_people.textures import TEXELS, linear
 
-CHANGES = ("none", "view shifted", "hand shifted", "frozen", "removed", "distractor")
-# What a pixel shows, as `Shown.regions` numbers it.
-REGIONS = ("wall", "hand", "arm", "trunk", "head", "passer-by", "distractor")
 _PASSER_BY, _THING = 4, 8  # the first part of the one, the part of the other
 _HAND = body.BONES.index("right_hand")
 # Half the length, width and thickness of a flat hand, and its middle from the wrist, in the hand's axes, mm.
@@ -34,72 +32,74 @@ class Shown:
     fps: float
 
 
-def render_counterfactual(
+def render_counterfactuals(
     person: Person,
     label: int,
     rngs: Sequence[np.random.Generator],
-    change: str,
+    changes: Sequence[Change],
     *,
-    shift_px: tuple[int, int] = (0, 0),
     size: int = 112,
     num_frames: int = 16,
     difficulty: float = 0.5,
-) -> Shown:
-    """Render the clip that `render_gesture` makes of the same arguments, with one change.
-
-    `none`: the same clip, to the byte. `view shifted`: the lens moves the whole picture by `shift_px`, right and down;
-    the wall goes on mirrored beyond its edge. `hand shifted`: the wrist is seen `shift_px` further right and down at
-    every time, as far as the arm reaches; trunk and head move as before. `frozen`: the hand stays where the middle
-    frame shows it, while trunk and head move as before. `removed`: the arm hangs down. `distractor`: the hand is frozen
-    and an ellipsoid of its size, in the skin's colour with red and blue exchanged, makes its movement instead, without
-    an arm and without fingers.
+) -> list[Shown]:
+    """Render the clip that `render_gesture` makes of the same arguments, once with each change.
 
     Movement, scene, clothes, wall, flicker, noise and the camera's exposure are those of the unchanged clip. Pixels
     that neither the arm, its shadow nor the distractor touches are the same bytes. Masks, depth, flow and joints are
     exact for what is shown.
-
-    Raises ValueError for an unknown change.
     """
-    if change not in CHANGES:
-        raise ValueError(f"change must be one of {', '.join(CHANGES)}; got {change!r}")
     motion, place, paint = rngs
     staged = stage(label, motion, place, num_frames, difficulty)
     looks, wall = painted(person, staged.scene, size, paint)
     before = Actors(**cast(person, staged.scene, staged.performance, staged.times, size), **looks, light_map=LIGHT_MAP)
-    seen = expose(before, staged.scene, wall, deepcopy(paint), flow=True)
-    metered, actors, scene = float(seen.light.mean()), before, staged.scene
-    if change == "view shifted":
-        scene = replace(scene, camera=replace(scene.camera, shift=tuple(each / size for each in shift_px)))
-        wall = _rolled(wall, shift_px)
-    elif change != "none":
-        performance = _performance(person.build, staged, change, shift_px, size)
-        thing = None
-        if change == "distractor":
-            thing = _thing(person.build), body.pose(person.build, staged.performance).bones[:, [_HAND]]
-            looks |= _with_thing(person, looks)
-        actors = Actors(**cast(person, scene, performance, staged.times, size, thing), **looks, light_map=LIGHT_MAP)
-    seen = expose(actors, scene, wall, paint, flow=True)
-    images = develop(seen, actors, scene, paint, MODALITIES, metered=metered)
-    return Shown(images, _regions(actors.mesh)[seen.covering], staged.fps)
+    unchanged = expose(before, staged.scene, wall, deepcopy(paint), flow=True)
+    metered = float(unchanged.light.mean())
+    shown = []
+    for change in changes:
+        scene, actors, behind, rng = staged.scene, before, wall, deepcopy(paint)
+        if change.kind == "view shifted":
+            scene = replace(scene, camera=replace(scene.camera, shift=tuple(each / size for each in change.shift_px)))
+            behind = _moved(wall, change.shift_px)
+        elif change.kind != "none":
+            actors = _acting(person, staged, change, looks, size)
+        seen = expose(actors, scene, behind, rng, flow=True)
+        images = develop(seen, actors, scene, rng, MODALITIES, metered=metered)
+        shown.append(Shown(images, _regions(actors.mesh)[seen.covering], staged.fps))
+    return shown
 
 
-def _performance(
-    build: body.Build, staged: Staged, change: str, shift_px: tuple[int, int], size: int
-) -> body.Performance:
+def _acting(person: Person, staged: Staged, change: Change, looks: dict[str, np.ndarray], size: int) -> Actors:
+    """Return the actors of a change in what the arm does."""
+    performance, thing = _performance(person.build, staged, change, size), None
+    if change.kind == "distractor":
+        path = body.pose(person.build, staged.performance).bones[:, [_HAND]]
+        path[:, 0, :, 3] += _aside(staged, path[:, 0] @ [*body.rest_frames(person.build)[1][_HAND], 1], change, size)
+        thing, looks = (_thing(person.build), path), looks | _with_thing(person, looks)
+    acting = cast(person, staged.scene, performance, staged.times, size, thing)
+    return Actors(**acting, **looks, light_map=LIGHT_MAP)
+
+
+def _aside(
+    staged: Staged, wrist: Float[np.ndarray, "times 3"], change: Change, size: int
+) -> Float[np.ndarray, "times 3"]:
+    """Return the way from the wrist's places to those seen `shift_px` further right and down, equally far away, mm."""
+    camera = staged.scene.camera
+    depth = camera.to_camera(wrist)[:, 2:]
+    return np.asarray(change.shift_px) / (camera.focal * size) * depth @ camera.axes[:2].astype(float)
+
+
+def _performance(build: body.Build, staged: Staged, change: Change, size: int) -> body.Performance:
     """Return the performance of an arm that is frozen, removed or shifted; trunk, head and lids move as before."""
     before = staged.performance
-    if change == "removed":
+    if change.kind == "removed":
         kept = {name: getattr(before, name) for name in ("trunk", "head", "blink")}
         times = len(before.wrist)
         return body.Performance(
             **{name: np.repeat(each, times, 0) for name, each in vars(HANGING).items() if name not in kept}, **kept
         )
     wrist = body.pose(build, before).joints[:, 0]
-    if change == "hand shifted":
-        camera = staged.scene.camera
-        depth = camera.to_camera(wrist)[:, 2:]
-        aside = np.asarray(shift_px) / (camera.focal * size) * depth  # mm
-        return replace(before, wrist=_reaching(build, before.trunk, wrist + aside @ camera.axes[:2].astype(float)))
+    if change.kind == "hand shifted":
+        return replace(before, wrist=_reaching(build, before.trunk, wrist + _aside(staged, wrist, change, size)))
     middle = len(staged.times) // 5 // 2  # the first fifth of the times are the frames' own
     trunk = Rotation.from_rotvec(before.trunk).as_matrix()
     palm = trunk[middle] @ before.palm[middle]
@@ -122,7 +122,7 @@ def _reaching(
     return body.SHOULDER + (upright - shoulder) / (build.arm_length * build.stature)
 
 
-def _rolled(wall: Float32[np.ndarray, "size size 3"], shift_px: tuple[int, int]) -> Float32[np.ndarray, "size size 3"]:
+def _moved(wall: Float32[np.ndarray, "size size 3"], shift_px: tuple[int, int]) -> Float32[np.ndarray, "size size 3"]:
     """Return the wall moved right and down, mirrored where it ends."""
     right, down = shift_px
     margin = max(abs(right), abs(down))

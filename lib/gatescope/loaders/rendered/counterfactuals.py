@@ -1,5 +1,6 @@
-"""counterfactual: a rendered clip with one thing changed, and what each of its pixels shows."""
+"""counterfactuals: a rendered clip with one thing changed, and what each of its pixels shows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,6 +8,7 @@ from jaxtyping import Bool, UInt8
 
 from gatescope.loaders.clip import Clip
 from gatescope.loaders.rendered.gestures import SyntheticGestures
+from rendered_people.changes import REGIONS, Change
 
 MOVES = 0.5  # px per frame; what is faster is said to move
 
@@ -16,12 +18,10 @@ class Counterfactual:
     """A clip with one change, and what each of its pixels shows."""
 
     clip: Clip  # with mask, depth, flow and joints of what is shown
-    regions: UInt8[np.ndarray, "time size size"]  # places in `rendered_people.counterfactual.REGIONS`
+    regions: UInt8[np.ndarray, "time size size"]  # places in `rendered_people.changes.REGIONS`
 
     def region(self, *names: str) -> Bool[np.ndarray, "time size size"]:
         """Return the pixels that show any of these regions. Raises ValueError for an unknown name."""
-        from rendered_people.counterfactual import REGIONS
-
         return np.isin(self.regions, [REGIONS.index(name) for name in names])
 
     @property
@@ -31,25 +31,17 @@ class Counterfactual:
         return np.concatenate([moving, moving[-1:]])
 
 
-def counterfactual(
-    clips: SyntheticGestures, index: int, change: str, shift_px: tuple[int, int] = (0, 0)
-) -> Counterfactual:
-    """Render clip `index` of `clips` with one change, every random number kept: see `render_counterfactual`.
+def counterfactuals(clips: SyntheticGestures, index: int, changes: Sequence[Change]) -> list[Counterfactual]:
+    """Render clip `index` of `clips` once with each change, every random number kept: see `render_counterfactuals`.
 
-    `change` is `none`, `view shifted` or `hand shifted` (both by `shift_px`, right and down), `frozen`, `removed` or
-    `distractor`. All modalities are rendered. The label remains that of the unchanged clip.
-
-    Raises ValueError for another change.
+    All modalities are rendered. The label remains that of the unchanged clip.
     """
-    from rendered_people.counterfactual import render_counterfactual  # Numba and SciPy take 0.5 s to import
+    from rendered_people.counterfactual import render_counterfactuals  # Numba and SciPy take 0.5 s to import
 
-    shown = render_counterfactual(
-        *clips.ingredients(index),
-        change,
-        shift_px=shift_px,
-        size=clips.size,
-        num_frames=clips.num_frames,
-        difficulty=clips.difficulty,
-    )
-    clip = clips.as_clip(index, shown.images, shown.fps)
-    return Counterfactual(replace(clip, source=f"{clip.source}, {change}"), shown.regions)
+    sizes = {"size": clips.size, "num_frames": clips.num_frames, "difficulty": clips.difficulty}
+    found = []
+    for change, shown in zip(changes, render_counterfactuals(*clips.ingredients(index), changes, **sizes), strict=True):
+        clip = clips.as_clip(index, shown.images, shown.fps)
+        what = f"{change.kind} {change.shift_px}" if any(change.shift_px) else change.kind
+        found.append(Counterfactual(replace(clip, source=f"{clip.source}, {what}"), shown.regions))
+    return found
