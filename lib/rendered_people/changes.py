@@ -11,8 +11,8 @@ REGIONS = ("wall", "hand", "arm", "trunk", "head", "passer-by", "distractor")
 class Change:
     """One change of a clip.
 
-    `none`: the clip of `render_gesture`, to the byte. `view shifted`: the lens moves the whole picture; the wall goes on
-    mirrored beyond its edge. `hand shifted`: the wrist is seen elsewhere at every time, as far as the arm reaches;
+    `none`: the clip of `render_gesture`, to the byte. `view shifted`: the lens moves the whole picture; the wall goes
+    on mirrored beyond its edge. `hand shifted`: the wrist is seen elsewhere at every time, as far as the arm reaches;
     trunk and head move as before. `frozen`: the hand stays where the middle frame shows it, while trunk and head move
     as before. `removed`: the arm hangs down. `distractor`: the hand is frozen and an ellipsoid of its size, in the
     skin's colour with red and blue exchanged, makes its movement instead, without an arm and without fingers.

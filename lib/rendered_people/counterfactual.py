@@ -165,7 +165,7 @@ def _with_thing(person: Person, looks: dict[str, np.ndarray]) -> dict[str, np.nd
     return {"wardrobe": paint, "boxes": np.concatenate([boxes, boxes[:1]])}
 
 
-def _regions(surface: mesh.Mesh) -> UInt8[np.ndarray, " triangles+1"]:
+def _regions(surface: mesh.Mesh) -> UInt8[np.ndarray, " _"]:
     """Return the region of each triangle, as a place in `REGIONS`; the last stands for no triangle."""
     of_arm = ((surface.bones[:, 0] >= ARM.start) & (surface.bones[:, 0] < ARM.stop))[surface.triangles].all(1)
     of_body = np.where(of_arm, REGIONS.index("arm"), REGIONS.index("trunk"))

@@ -1,7 +1,5 @@
 """Measures of counterfactual clips: on which of two things a map lies, and whether maps move with the picture."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
@@ -9,7 +7,7 @@ from torch import Tensor
 
 from gatescope.loaders.clip import over_steps
 from gatescope.measures.estimates import known_mean
-from gatescope.measures.localisation import area, energy, enrichment, shares
+from gatescope.measures.localisation import area, energy, enrichment
 from gatescope.models import GestureNetwork
 from gatescope.recordings import record
 
@@ -55,7 +53,7 @@ def spread(values: Float[Tensor, "clips step channel rows columns"]) -> Maps:
 
 
 def covered(masks: Masks, maps: tuple[int, int, int]) -> Maps:
-    """Return the part of each position, over the frames of a step, that a mask covers; `maps` is (steps, rows, columns)."""
+    """Return the part of each position that a mask covers over a step's frames; `maps` is (steps, rows, columns)."""
     return over_steps(masks.astype(np.float32), maps)
 
 

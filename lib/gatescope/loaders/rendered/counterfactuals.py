@@ -21,12 +21,14 @@ class Counterfactual:
     regions: UInt8[np.ndarray, "time size size"]  # places in `rendered_people.changes.REGIONS`
 
     def region(self, *names: str) -> Bool[np.ndarray, "time size size"]:
-        """Return the pixels that show any of these regions. Raises ValueError for an unknown name."""
+        """Return the pixels that show any of these regions. Raises LookupError for an unknown name."""
+        if unknown := set(names) - set(REGIONS):
+            raise LookupError(f"no region {', '.join(sorted(unknown))}; there are {', '.join(REGIONS)}")
         return np.isin(self.regions, [REGIONS.index(name) for name in names])
 
     @property
     def moving(self) -> Bool[np.ndarray, "time size size"]:
-        """Pixels that show what moves by more than `MOVES` until the next frame; the last frame repeats the one before."""
+        """Pixels of what moves by more than `MOVES` until the next frame; the last frame repeats the one before."""
         moving = np.hypot(self.clip.flow[..., 0], self.clip.flow[..., 1]) > MOVES
         return np.concatenate([moving, moving[-1:]])
 
