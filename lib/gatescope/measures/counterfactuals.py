@@ -7,7 +7,7 @@ from torch import Tensor
 
 from gatescope.loaders.clip import over_steps
 from gatescope.measures.estimates import known_mean
-from gatescope.measures.localisation import area, energy, enrichment
+from gatescope.measures.localisation import area, correlation, energy, enrichment
 from gatescope.models import GestureNetwork
 from gatescope.recordings import record
 
@@ -70,3 +70,40 @@ def on_others(maps: Maps, mask: Maps) -> OfClips:
     if len(maps) < 2:
         return np.full(len(maps), np.nan)
     return known_mean(np.stack([on_mask(maps, np.roll(mask, shift, axis=0)) for shift in range(1, len(maps))]), axis=0)
+
+
+def moved(maps: Channels, columns: float) -> Channels:
+    """Return maps moved right by a number of columns, whole or not, by linear interpolation; NaN moves in from outside.
+
+    The first columns, which would come from beyond the left edge, are NaN.
+    """
+    whole = int(np.floor(columns))
+    part = columns - whole
+    padded = np.pad(maps, [(0, 0)] * (maps.ndim - 1) + [(whole + 1, 0)], constant_values=np.nan)
+    width = maps.shape[-1]
+    here, before = padded[..., 1 : 1 + width], padded[..., :width]
+    return here if part == 0 else (1 - part) * here + part * before
+
+
+def equivariance(
+    before: Channels, after: Channels, columns: float, margin: int = 2
+) -> dict[str, Float[np.ndarray, " clips"]]:
+    """Compare the maps of clips whose view was moved right by `columns` columns with the moved maps of the same clips.
+
+    `correlation` over positions, -1 to 1, is the mean over steps and channels; `error` is the root of the squared
+    difference relative to the variation of the moved maps over positions: 0 for maps that move with the picture, 1 for
+    maps known no better than by their mean. `unmoved` is the correlation with the maps where they were. All leave out
+    `margin` positions at each edge, and the columns whose content was out of view.
+
+    Raises ValueError if nothing is left.
+    """
+    rows, width = before.shape[-2:]
+    first = margin + int(np.ceil(columns))
+    if first >= width - margin or 2 * margin >= rows:
+        raise ValueError(f"maps of {rows} x {width} have no interior after {columns} columns and a margin of {margin}")
+    inside = (..., slice(margin, rows - margin), slice(first, width - margin))
+    expected, found, still = moved(before, columns)[inside], after[inside], before[inside]
+    variation = expected - expected.mean((-2, -1), keepdims=True)
+    axes = tuple(range(1, before.ndim))
+    error = np.sqrt(((found - expected) ** 2).sum(axes) / np.maximum((variation**2).sum(axes), 1e-300))
+    return {"correlation": correlation(found, expected), "error": error, "unmoved": correlation(found, still)}
