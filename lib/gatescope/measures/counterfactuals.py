@@ -1,12 +1,13 @@
 """Measures of counterfactual clips: on which of two things a map lies, and whether maps move with the picture."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from gatescope.loaders.clip import over_steps
-from gatescope.measures.estimates import known_mean
 from gatescope.measures.localisation import area, correlation, energy, enrichment
 from gatescope.models import GestureNetwork
 from gatescope.recordings import record
@@ -19,26 +20,29 @@ OfClips = Float[np.ndarray, " clips"]
 BATCH_SIZE = 27  # clips
 
 
-@torch.inference_mode()
-def watched(
-    network: GestureNetwork, x: Float32[Tensor, "clips 3 time size size"]
-) -> tuple[dict[str, Float[Tensor, "clips step channel *space"]], Float[np.ndarray, "clips classes"]]:
-    """Return what passes a network, by hook point, and its logits.
+def quantities(network: GestureNetwork) -> list[str]:
+    """Return the hook points with maps: Res3D's features, gates and attention of the first layer, hidden states.
 
-    These are Res3D's features, the first layer's gates and attention of every kind, and the hidden state of both
-    layers. A pooled gate has no space. An attention gate is given once, as the gate.
+    Pooled gates have no maps and are left out. An attention gate is named once, as the gate.
     """
-    first = network.layer1.cell
-    names = ["features", "layer1.i", "layer1.f", "layer1.o", "layer1.h", "layer2.h"]
-    names += ["layer1.attention"] * first.input_attention
-    found: dict[str, list[Tensor]] = {name: [] for name in names}
+    cell = network.layer1.cell
+    gates = [f"layer1.{name}" for name, kind in cell.gates.items() if kind != "pooled"]
+    return ["features", *["layer1.attention"] * cell.input_attention, *gates, "layer1.h", "layer2.h"]
+
+
+@torch.inference_mode()
+def spreads(
+    network: GestureNetwork, x: Float32[Tensor, "clips 3 time size size"]
+) -> tuple[dict[str, Maps], Float[np.ndarray, "clips classes"]]:
+    """Return the `spread` of each of a network's `quantities`, and its logits."""
+    found: dict[str, list[Maps]] = {name: [] for name in quantities(network)}
     logits = []
     for part in x.split(BATCH_SIZE):
-        with record(network, *names) as recording:
-            logits.append(network(part))
-        for name in names:
-            found[name].append(recording[name])
-    return {name: torch.cat(each) for name, each in found.items()}, torch.cat(logits).numpy()
+        with record(network, *found) as recording:
+            logits.append(network(part).numpy())
+        for name, each in found.items():
+            each.append(spread(recording[name]))
+    return {name: np.concatenate(each) for name, each in found.items()}, np.concatenate(logits)
 
 
 def spread(values: Float[Tensor, "clips step channel rows columns"]) -> Maps:
@@ -62,14 +66,10 @@ def on_mask(maps: Maps, mask: Maps) -> OfClips:
     return enrichment(energy(maps, mask), area(mask))
 
 
-def on_others(maps: Maps, mask: Maps) -> OfClips:
-    """Return the mean E/A of each clip's maps on all other clips' masks: what the usual place of a thing explains.
-
-    NaN for a single clip.
-    """
-    if len(maps) < 2:
-        return np.full(len(maps), np.nan)
-    return known_mean(np.stack([on_mask(maps, np.roll(mask, shift, axis=0)) for shift in range(1, len(maps))]), axis=0)
+def ratio(first: OfClips, second: OfClips) -> OfClips:
+    """Return the logarithm of a quotient of two E/A; NaN where either is zero or unknown."""
+    known = (first > 0) & (second > 0)
+    return np.where(known, np.log(np.where(known, first, 1)) - np.log(np.where(known, second, 1)), np.nan)
 
 
 def moved(maps: Channels, columns: float) -> Channels:
@@ -85,9 +85,7 @@ def moved(maps: Channels, columns: float) -> Channels:
     return here if part == 0 else (1 - part) * here + part * before
 
 
-def equivariance(
-    before: Channels, after: Channels, columns: float, margin: int = 2
-) -> dict[str, Float[np.ndarray, " clips"]]:
+def equivariance(before: Channels, after: Channels, columns: float, margin: int = 2) -> dict[str, OfClips]:
     """Compare the maps of clips whose view was moved right by `columns` columns with the moved maps of the same clips.
 
     `correlation` over positions, -1 to 1, is the mean over steps and channels; `error` is the root of the squared
@@ -107,3 +105,23 @@ def equivariance(
     axes = tuple(range(1, before.ndim))
     error = np.sqrt(((found - expected) ** 2).sum(axes) / np.maximum((variation**2).sum(axes), 1e-300))
     return {"correlation": correlation(found, expected), "error": error, "unmoved": correlation(found, still)}
+
+
+@torch.inference_mode()
+def equivariances(
+    network: GestureNetwork,
+    own: Float32[Tensor, "clips 3 time size size"],
+    views: Mapping[int, Float32[Tensor, "clips 3 time size size"]],
+) -> dict[str, dict[int, dict[str, OfClips]]]:
+    """Return `equivariance` by quantity and shift; `views` are the clips `own` seen so many px further right."""
+    names = quantities(network)
+    with record(network, *names) as recording:
+        network(own)
+        before = {name: recording[name].double().numpy() for name in names}
+        found: dict[str, dict[int, dict[str, OfClips]]] = {name: {} for name in names}
+        for shift, x in views.items():
+            network(x)
+            for name in names:
+                columns = shift * before[name].shape[-1] / own.shape[-1]
+                found[name][shift] = equivariance(before[name], recording[name].double().numpy(), columns)
+    return found
