@@ -8,7 +8,9 @@ from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from gatescope.loaders.clip import over_steps
+from gatescope.measures.estimates import Estimate
 from gatescope.measures.localisation import area, correlation, energy, enrichment
+from gatescope.measures.verdicts import judge_difference
 from gatescope.models import GestureNetwork
 from gatescope.recordings import record
 
@@ -21,13 +23,13 @@ BATCH_SIZE = 27  # clips
 
 
 def quantities(network: GestureNetwork) -> list[str]:
-    """Return the hook points with maps: Res3D's features, gates and attention of the first layer, hidden states.
+    """Return the hook points with maps: Res3D's features, and the first layer's attention, gates and hidden state.
 
     Pooled gates have no maps and are left out. An attention gate is named once, as the gate.
     """
     cell = network.layer1.cell
     gates = [f"layer1.{name}" for name, kind in cell.gates.items() if kind != "pooled"]
-    return ["features", *["layer1.attention"] * cell.input_attention, *gates, "layer1.h", "layer2.h"]
+    return ["features", *["layer1.attention"] * cell.input_attention, *gates, "layer1.h"]
 
 
 @torch.inference_mode()
@@ -50,10 +52,11 @@ def spread(values: Float[Tensor, "clips step channel rows columns"]) -> Maps:
 
     A channel without any magnitude counts as even.
     """
-    size = values.abs().double()
+    size = values.abs()
     total = size.sum((-2, -1), keepdim=True)
     even = 1 / (size.shape[-2] * size.shape[-1])
-    return torch.where(total > 0, size / total.clamp(min=1e-300), even).mean(2).numpy()
+    parts = torch.where(total > 0, size / total.clamp(min=torch.finfo(size.dtype).tiny), even)
+    return parts.mean(2).double().numpy()
 
 
 def covered(masks: Masks, maps: tuple[int, int, int]) -> Maps:
@@ -70,6 +73,22 @@ def ratio(first: OfClips, second: OfClips) -> OfClips:
     """Return the logarithm of a quotient of two E/A; NaN where either is zero or unknown."""
     known = (first > 0) & (second > 0)
     return np.where(known, np.log(np.where(known, first, 1)) - np.log(np.where(known, second, 1)), np.nan)
+
+
+def judge_following(still: Estimate, thing: Estimate, over: Estimate, margin: float) -> str:
+    """Return what a map follows, from logarithms of quotients of E/A.
+
+    `still` is that of a still hand and its empty place, `thing` that of a moving thing and its empty place, `over` that
+    of the moving thing and a still hand in one clip. `follows motion`: the last two are above 0, and the first is
+    equivalent to 0 within `margin`. `follows the hand`: the first is above 0 and the last is not. `avoids motion`: the
+    last two are below 0. Else `undecided`.
+    """
+    trace = judge_difference(still, margin)
+    if thing.low > 0 and over.low > 0 and trace == "equivalent":
+        return "follows motion"
+    if trace == "higher" and not over.low > 0:
+        return "follows the hand"
+    return "avoids motion" if thing.high < 0 and over.high < 0 else "undecided"
 
 
 def moved(maps: Channels, columns: float) -> Channels:

@@ -3,16 +3,18 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
 from gatescope.loaders.rendered import Counterfactual
-from gatescope.pictures.intervals import Interval, Looks, band, interval_rows
+from gatescope.pictures.intervals import Interval, Looks, interval_rows, mean_and_each
 from gatescope.pictures.maps import frames_of_steps
 from gatescope.pictures.plots import GAP_PX, film_strip, outline, side_by_side
 
 EDGES = {"hand": "white", "distractor": "#F0E442"}
+TICKS, FINE_TICKS = (0.03, 0.1, 0.3, 1, 3, 10, 30), (0.5, 0.7, 1, 1.4, 2)
 
 
 def changed_strips(fig: FigureBase, shown: Mapping[str, Counterfactual], num_steps: int) -> list[Axes]:
@@ -41,22 +43,22 @@ def factor_panels(
         ax.axvline(0, color="#999999", linewidth=0.8, linestyle="--")
         interval_rows(ax, rows, looks)
         ax.set(title=title, xlim=(-widest, widest), xlabel=xlabel)
-        ticks = [tick for tick in (0.1, 0.25, 0.5, 1, 2, 4, 10) if abs(np.log(tick)) < widest]
+        ticks = [tick for tick in (TICKS if widest > 1.2 else FINE_TICKS) if abs(np.log(tick)) < widest]
         ax.set_xticks(np.log(ticks), [f"{tick:g}" for tick in ticks])
     return list(axes)
 
 
 def shift_panels(
     fig: FigureBase,
-    curves: Mapping[str, Mapping[str, Sequence[Interval]]],
+    curves: Mapping[str, Mapping[str, Float[np.ndarray, "_ shifts"]]],
     shifts_px: Sequence[int],
     looks: Looks,
 ) -> dict[str, Artist]:
-    """Draw curves[panel][name] over the shift of the view, px, with bands; return a line of each name."""
+    """Draw curves[panel][name] over the shift of the view, px: the mean, and each network thin; return the lines."""
     axes = fig.subplots(1, len(curves), sharex=True, squeeze=False)[0]
     lines: dict[str, Artist] = {}
     for ax, (title, own) in zip(axes, curves.items(), strict=True):
-        for name, found in own.items():
-            lines.setdefault(name, band(ax, shifts_px, found, marker="o", markersize=3, **looks[name])[0])
+        for name, each in own.items():
+            lines.setdefault(name, mean_and_each(ax, shifts_px, each, **looks[name])[0])
         ax.set(title=title, xlabel="shift of the view, px", xticks=shifts_px)
     return lines
