@@ -36,8 +36,8 @@ def setting(
 
 
 def run_name(cell: str, seed: int, *, reach: int, num_frames: int, memory: bool = True) -> str:
-    """Return the name of a run's folder, below data/evidence/memory and build/runs/memory."""
-    return f"reach{reach}-frames{num_frames}-{cell}{'' if memory else '-without'}-{seed}"
+    """Return the folder of a run, below data/evidence/memory and build/runs/memory: its setting, its cell and seed."""
+    return f"reach{reach}-frames{num_frames}{'' if memory else '-without'}/{cell}-{seed}"
 
 
 def test_clips(description: Mapping[str, Any], num_clips: int = NUM_TEST, cache: Path = CACHE) -> CachedClips:

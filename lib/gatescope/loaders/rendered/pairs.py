@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import fields
+from functools import lru_cache
 from itertools import permutations
 from operator import index as whole
 
@@ -9,11 +10,14 @@ import numpy as np
 
 from gatescope.loaders.clip import Clip
 from gatescope.loaders.rendered.clips import SPLITS, RenderedClips
-from gatescope.loaders.rendered.gestures import _CAST, _LABEL, _MOTION, _PAINT, _SCENE, NUM_PEOPLE, _person
+from gatescope.loaders.rendered.gestures import NUM_PEOPLE
 from rendered_people.labels import JESTER_LABELS
 
 FOUR: tuple[int, ...] = (0, 2, 4, 12)  # swiping left and down, pushing away, rolling: told apart in many frames
 EXACT = ("hand_mask", "depth")
+_ALL = range(len(JESTER_LABELS))
+# One stream of random numbers for each ingredient of a clip, so that one can change without the others.
+_PERSON, _LABEL, _CAST, _MOTION, _SCENE, _PAINT = range(6)
 
 
 class GesturePairs(RenderedClips):
@@ -113,4 +117,8 @@ class GesturePairs(RenderedClips):
         )
 
 
-_ALL = range(len(JESTER_LABELS))
+@lru_cache(maxsize=512)
+def _person(seed: int, split: int, number: int):
+    from rendered_people.person import random_person
+
+    return random_person(np.random.default_rng([seed, split, _PERSON, number]))
