@@ -7,7 +7,15 @@ from gatescope.loaders import ClipTensors, SyntheticGestures
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.paths import CHECKPOINTS
 from gatescope.trainings.evaluation import evaluate
-from gatescope.trainings.evidence import Answers, held_out, keep_answers, read_answers, score_held_out, seeds_right
+from gatescope.trainings.evidence import (
+    Answers,
+    held_out,
+    keep_answers,
+    read_answers,
+    score_held_out,
+    seeds_right,
+    used_and_needed,
+)
 
 
 @pytest.fixture
@@ -49,6 +57,20 @@ def test_seeds_are_rows_and_must_have_answered_the_same_clips(tmp_path, answers)
     keep_answers(tmp_path / "a-1", Answers(answers.labels[::-1], answers.people, answers.predicted))
     with pytest.raises(ValueError, match="the trainings of a in .* answered other clips"):
         seeds_right(tmp_path, "undisturbed", ["a"])
+
+
+def test_what_is_used_and_what_is_needed_are_told_apart(tmp_path):
+    """Four clips; without the part one is right at once, and three after adaptation, when the control has all."""
+    labels = np.zeros(4, np.uint8)
+    right = {"undisturbed": 3, "space, before": 1, "nothing, adapted": 4, "space, adapted": 3}
+    for seed in range(3):
+        predicted = {name: (np.arange(4) >= count).astype(np.uint8) for name, count in right.items()}
+        keep_answers(tmp_path / f"a-{seed}", Answers(labels, np.arange(4, dtype=np.int16), predicted))
+    used, needed = used_and_needed(tmp_path, "a", "space")
+    assert (used.value, needed.value) == (-50, -25)
+    assert used_and_needed(tmp_path, "b", "space") is None
+    with pytest.raises(LookupError, match="no condition 'memory, before'"):
+        used_and_needed(tmp_path, "a", "memory")
 
 
 @pytest.mark.slow

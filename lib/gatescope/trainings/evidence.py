@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int16, UInt8
 
 from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.loaders import CachedClips, ClipTensors, SyntheticGestures
+from gatescope.measures.estimates import Estimate, estimate
 from gatescope.models import GestureNetwork
 from gatescope.paths import CACHE
 from gatescope.trainings.evaluation import evaluate
@@ -80,6 +81,24 @@ def seeds_right(
         if found:
             right[cell] = np.stack([each.right(condition) for each in found])
     return right, people
+
+
+def used_and_needed(root: Path, cell: str, part: str) -> tuple[Estimate, Estimate] | None:
+    """Return the change of accuracy without a part, in points: at once, and after the rest was trained further.
+
+    The first, what the networks use, is relative to the undisturbed networks; the second, what is needed, to networks
+    trained further as long with nothing removed. Both are differences within each network, over seeds and people, of
+    the conditions `undisturbed`, `PART, before`, `nothing, adapted` and `PART, adapted`. None if no training of the
+    cell is kept in `root`; raises as `seeds_right` does.
+    """
+    right = []
+    for condition in ("undisturbed", f"{part}, before", "nothing, adapted", f"{part}, adapted"):
+        found, people = seeds_right(root, condition, [cell])
+        if not found:
+            return None
+        right.append(100.0 * found[cell])
+    undisturbed, at_once, control, adapted = right
+    return estimate(at_once - undisturbed, people=people), estimate(adapted - control, people=people)
 
 
 def held_out(network: GestureNetwork, num_clips: int, cache: Path = CACHE) -> CachedClips:
