@@ -18,7 +18,7 @@ from gatescope.trainings.descriptions import described_run
 from gatescope.trainings.evaluation import evaluate
 from gatescope.trainings.evidence import Answers, keep_answers
 from gatescope.trainings.recipes import TrainConfig
-from gatescope.trainings.removals import Remainder
+from gatescope.trainings.removals import Remainder, parts_of
 from gatescope.trainings.runs import run
 from gatescope.trainings.train import fit
 
@@ -40,7 +40,7 @@ def run_name(cell: str, seed: int, *, reach: int, num_frames: int, memory: bool 
     return f"reach{reach}-frames{num_frames}{'' if memory else '-without'}/{cell}-{seed}"
 
 
-def test_clips(description: Mapping[str, Any], num_clips: int = NUM_TEST, cache: Path = CACHE) -> CachedClips:
+def held_out_pairs(description: Mapping[str, Any], num_clips: int = NUM_TEST, cache: Path = CACHE) -> CachedClips:
     """Return clips as the description's, of the test split's people, whom no training and no choice of ours saw."""
     clips = {
         name: value for name, value in description["clips"].items() if name not in ("set", "num_train", "num_valid")
@@ -67,15 +67,15 @@ def examine(
 ) -> dict[str, np.ndarray]:
     """Return the class given to each test clip, by condition.
 
-    Without each of the `parts` (of `Remainder`) as the network is, by the part's name, and after the rest behind Res3D
-    was trained further on `train` as `ADAPTATION` says, by the name and ", adapted". "nothing" is the control.
+    `undisturbed`; `nothing, adapted`, after all behind Res3D was trained further on `train` as `ADAPTATION` says; and
+    for each of the `parts` of `Remainder`, `PART, before` without it and `PART, adapted` after the same training.
     """
     learnt, asked = encoded(network, train), encoded(network, test)
-    some = learnt[: 2 * _BATCH_SIZE][0]
+    some = learnt[: 4 * _BATCH_SIZE][0]
     found = {}
-    for part in parts:
+    for part in ("nothing", *parts):
         rest = Remainder(network, part, some)
-        found[part] = predicted(rest, asked)
+        found["undisturbed" if part == "nothing" else f"{part}, before"] = predicted(rest, asked)
         for _ in fit(rest, learnt, None, TrainConfig(**ADAPTATION, seed=seed)):
             pass
         found[f"{part}, adapted"] = predicted(rest, asked)
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--frames", type=int, required=True, help="frames of a clip")
     parser.add_argument("--without", action="store_true", help="train it without memory")
     parser.add_argument(
-        "--parts", nargs="*", default=["nothing", "memory"], help="to remove, before and after adapting"
+        "--parts", nargs="*", default=["memory"], help="to remove, one at a time, before and after adapting"
     )
     parser.add_argument("--out", type=Path, default=EVIDENCE / "memory")
     asked = parser.parse_args(arguments)
@@ -105,12 +105,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder = RUNS / "memory" / name
     rows = list(run(training, folder))
     network = GestureNetwork.load(folder / "network.safetensors")
-    clips = test_clips(described)
+    clips = held_out_pairs(described)
     test = ClipTensors(clips, **network.config.input)
-    answers = {"whole": predicted(network, test)}
-    if not asked.without:
+    if asked.without:
+        answers = {"undisturbed": predicted(network, test)}
+    else:
+        # (a) has no gate that is a map.
+        parts = [part for part in asked.parts if part in parts_of(network)]
         train = ClipTensors(training.train_clips.clips, **network.config.input)
-        answers |= examine(network, train, test, asked.parts, asked.seed)
+        answers = examine(network, train, test, parts, asked.seed)
     keep_answers(
         asked.out / name,
         Answers(
@@ -122,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         cell=asked.cell,
         seed=asked.seed,
         **chosen,
+        parts=[] if asked.without else parts,
         adaptation=ADAPTATION,
         valid_accuracy=rows[-1].valid_accuracy,
         seconds=round(sum(row.seconds for row in rows)),
