@@ -44,6 +44,17 @@ def test_the_hand_is_out_of_the_picture_where_the_halves_meet_and_at_both_ends(p
         assert (half.sum(1) >= 5).all()
 
 
+@pytest.mark.slow
+def test_the_hand_is_drawn_where_its_mask_says(pairs_type):
+    """Each frame's exposure belongs to its own moment, in either half."""
+    clip = pairs_type("train", 1, 48, num_frames=32)[0]
+    difference = np.abs(clip.frames.astype(float) - clip.frames[0]).mean(-1)
+    large = clip.hand_mask.sum((1, 2)) > 60
+    assert large[:16].sum() > 4 and large[16:].sum() > 4
+    for frame, mask in zip(difference[large], clip.hand_mask[large], strict=True):
+        assert frame[mask].mean() > 3 * frame[~mask].mean()
+
+
 def test_labels_are_balanced_and_name_ordered_pairs(clips, pairs_type):
     assert len(clips.names) == 12 and clips.names[0] == "Swiping Left, Swiping Down"
     for start in range(0, 48, 12):
