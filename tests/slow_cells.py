@@ -56,6 +56,10 @@ class SlowLayer:
         self.cell, self.activation = cell, activation
         self.w = {name: np.asarray(value, np.float64) for name, value in weights.items()}
 
+    def changed(self, name, value):
+        """What takes the place of a gate, or of attention on X, at this step; a twin of a removal overrides it."""
+        return value
+
     def run(self, x, h, c):
         steps = []
         for frame in x:
@@ -69,7 +73,7 @@ class SlowLayer:
         if self.cell.input_attention:
             hidden = np.tanh(self.separable("attention", x, h))
             named["z"] = convolve(hidden, self.w["attention.score.weight"])  # (17)
-            named["attention"] = softmax_over_positions(named["z"])  # (18)
+            named["attention"] = self.changed("attention", softmax_over_positions(named["z"]))  # (18)
             scale = x[0].size if self.cell.rescaled else 1
             x = named["x_attended"] = scale * named["attention"] * x  # (19)
         if "pooled" in (self.cell.i, self.cell.f, self.cell.o):
@@ -90,6 +94,7 @@ class SlowLayer:
                 hidden = np.tanh(self.separable(f"gates.{name}", x, h))
                 z = convolve_separable(hidden, *(self.w[part] for part in score))  # (21)
                 named[name] = peak_per_channel(z)  # (22) (23)
+            named[name] = self.changed(name, named[name])
         path = self.dense if self.cell.candidate == "conv" else self.separable
         named["g"] = np.tanh(path("candidate", x, h))  # (4) (13)
         i, f, o = (named[name] if named[name].ndim == 3 else named[name][:, None, None] for name in "ifo")

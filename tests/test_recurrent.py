@@ -36,6 +36,16 @@ def random_layer(cell, size, seed=0, **options):
     return layer, x, state
 
 
+@pytest.mark.parametrize("cell", ROWS)
+def test_without_memory_every_step_is_a_first_step(cell):
+    layer, x, state = random_layer(ROWS[cell], (3, 2, 4, 2, 3, 5, 4), memory=False)
+    remembering, *_ = random_layer(ROWS[cell], (3, 2, 4, 2, 3, 5, 4))
+    alone = torch.stack([remembering(x[:, [step]])[:, 0] for step in range(4)], dim=1)
+    torch.testing.assert_close(layer(x), alone)
+    torch.testing.assert_close(layer(x, state), alone)
+    assert not torch.allclose(remembering(x), alone)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("conventions", ["paper", "authors"])
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)

@@ -56,11 +56,18 @@ class RecurrentLayer(nn.Module):
     input attention (17)-(19), in place of $X_t$: $\tilde{X}_t = A_t \circ X_t$ with $A_t$ the softmax over
     positions of $Z_t = W_z * \tanh(W_x * X_t + W_h * H_{t-1} + b)$
 
-    `conventions` "authors" takes the hard sigmoid and constant gate kernels of the released code.
+    `conventions` "authors" takes the hard sigmoid and constant gate kernels of the released code. Without `memory`
+    every step starts from $H_{t-1} = C_{t-1} = 0$, as the first one does: a control, not the paper's.
     """
 
     def __init__(
-        self, cell: str | Cell, in_channels: int, hidden_channels: int, kernel_size: int = 3, conventions: str = "paper"
+        self,
+        cell: str | Cell,
+        in_channels: int,
+        hidden_channels: int,
+        kernel_size: int = 3,
+        conventions: str = "paper",
+        memory: bool = True,
     ):
         super().__init__()
         if conventions not in CONVENTIONS:
@@ -71,7 +78,7 @@ class RecurrentLayer(nn.Module):
                 f"got {kernel_size}, {in_channels} and {hidden_channels}"
             )
         self.cell = cell_named(cell) if isinstance(cell, str) else cell
-        self.conventions = CONVENTIONS[conventions]
+        self.conventions, self.memory = CONVENTIONS[conventions], memory
         self.in_channels, self.hidden_channels, self.kernel_size = in_channels, hidden_channels, kernel_size
         sizes = (in_channels, hidden_channels, kernel_size)
         self.gates = nn.ModuleDict()
@@ -98,7 +105,8 @@ class RecurrentLayer(nn.Module):
     ) -> Hidden | tuple[Hidden, State]:
         """Return H_t of every step, and with `return_state` the last (h, c).
 
-        The clip may have any number of steps. `state` continues from another call; without it the state is zero.
+        The clip may have any number of steps. `state` continues from another call; without it, or without `memory`, the
+        state is zero.
         Raises ValueError if `x` has other channels than the layer, no step, or does not fit `state`.
         """
         check_input(x, self.in_channels, self.hidden_channels, state or ())
@@ -114,6 +122,8 @@ class RecurrentLayer(nn.Module):
         h, c = state or (None, None)
         hidden = []
         for x_t, projected in zip(frames.chunk(num_steps), from_input, strict=True):
+            if not self.memory:
+                h, c = None, None
             if attended:
                 (projected,) = self._project(self._attend(x_t, projected, h), 1)
             h, c = self._step(projected, h, c)
