@@ -1,27 +1,57 @@
+import numpy as np
 import pytest
+from scipy import stats
 
-from gatescope.measures.verdicts import above_controls, in_words, judge_difference, judge_need, tell_apart
+from gatescope.measures.estimates import Estimate
+from gatescope.measures.verdicts import (
+    above_controls,
+    in_words,
+    judge_difference,
+    judge_need,
+    power,
+    seeds_needed,
+    tell_apart,
+)
+
+T95 = stats.t.ppf(0.975, 20)
+
+
+def between(low, high):
+    """The estimate with this 95 % interval, of twenty degrees of freedom."""
+    return Estimate((low + high) / 2, (high - low) / 2 / T95, 20)
 
 
 @pytest.mark.parametrize(
-    ("found", "words"),
+    ("low", "high", "words"),
     [
-        ((0.0, -1.0, 1.0), "equivalent"),
-        ((-1.5, -2.5, -0.5), "equivalent"),  # an effect, and a small one
-        ((-4.0, -6.0, -2.0), "lower"),
-        ((4.0, 2.0, 6.0), "higher"),
-        ((-2.0, -5.0, 1.0), "undecided"),
-        ((0.0, -3.0, 1.0), "undecided"),  # as large as the margin is not below it
-        ((float("nan"),) * 3, "undecided"),
+        (-1.0, 1.0, "equivalent"),
+        (-2.5, -0.5, "equivalent"),  # an effect, and a small one
+        (-3.1, 0.1, "equivalent"),  # two tests at 5 % take the 90 % interval
+        (-6.0, -2.0, "lower"),
+        (2.0, 6.0, "higher"),
+        (-5.0, 1.0, "undecided"),
+        (-3.6, 1.0, "undecided"),
+        (np.nan, np.nan, "undecided"),
     ],
 )
-def test_an_interval_says_no_more_than_it_can(found, words):
-    assert judge_difference(found, margin=3.0) == words
+def test_an_interval_says_no_more_than_it_can(low, high, words):
+    assert judge_difference(between(low, high), margin=3.0) == words
+
+
+def test_equivalence_is_two_one_sided_tests():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        values = rng.normal(1.5, 2, 9)
+        found = Estimate(values.mean(), stats.sem(values), 8)
+        below = stats.ttest_1samp(values, 3, alternative="less").pvalue
+        above = stats.ttest_1samp(values, -3, alternative="greater").pvalue
+        assert (judge_difference(found, 3.0) == "equivalent") == (max(below, above) < 0.05)
 
 
 def test_a_difference_is_written_with_its_sign_and_interval():
     assert in_words((1.25, -0.34, 2.0)) == "+1.2 points [-0.3, +2.0]"
     assert in_words((0.1234, 0.1, 0.2), "nats", 2) == "+0.12 nats [+0.10, +0.20]"
+    assert in_words((1.0, np.nan, np.nan)) == "+1.0 points [spread unknown]"
 
 
 def test_two_cells_are_told_apart_where_the_interval_excludes_zero():
@@ -36,22 +66,46 @@ def test_two_cells_are_told_apart_where_the_interval_excludes_zero():
 
 
 @pytest.mark.parametrize(
-    ("change", "num_answers", "said"),
+    ("low", "high", "num_clips", "said"),
     [
-        ((-20, -30, -10), 100, "needed"),
-        ((0, -4, 4), 100, "not needed"),
-        ((0, 0, 0), 61, "not needed"),
-        ((0, 0, 0), 59, "undecided"),  # 5 % may change and not be seen in 59
-        ((-1, -6, 4), 1000, "undecided"),
-        ((2, 1, 3), 100, "harmful"),
+        (-30, -10, 100, "needed"),
+        (-4, 4, 100, "not needed"),
+        (0, 0, 61, "not needed"),
+        (0, 0, 59, "undecided"),  # 5 % may change and not be seen in 59
+        (-8, 4, 1000, "undecided"),
+        (1, 3, 100, "harmful"),
     ],
 )
-def test_the_interval_and_the_number_of_answers_decide_and_not_the_value(change, num_answers, said):
-    assert judge_need(tuple(map(float, change)), margin=5, num_answers=num_answers) == said
+def test_the_interval_and_the_number_of_clips_decide_and_not_the_value(low, high, num_clips, said):
+    assert judge_need(between(low, high), margin=5, num_clips=num_clips) == said
 
 
-def test_what_is_above_every_control_passes_the_whole_of_each():
-    controls = {"untrained": (1.0, 0.8, 1.2), "the frames": (1.5, 1.3, 1.7)}
-    assert above_controls((2.0, 1.8, 2.2), controls) == "above every control"
-    assert above_controls((1.8, 1.6, 2.0), controls) == "not above the frames"
-    assert above_controls((float("nan"),) * 3, controls) == "not above untrained or the frames"
+def test_what_is_above_every_control_is_so_clip_by_clip():
+    """Clips differ more than the two do: marginal intervals overlap, paired differences do not."""
+    rng = np.random.default_rng(0)
+    clips = 2 + rng.standard_normal((1, 40))
+    own = clips + 0.1 * rng.standard_normal((3, 40))
+    controls = {"untrained": own - 0.3 + 0.05 * rng.standard_normal((3, 40)), "the frames": clips - 0.2}
+    assert above_controls(own, controls) == "above every control"
+    controls["another clip's hand"] = own + 0.05 * rng.standard_normal((3, 40))
+    controls["two others"] = np.stack([clips[0] + 0.5, clips[0] + 0.6])
+    assert above_controls(own, controls) == "not above another clip's hand or two others"
+    assert above_controls(np.full((3, 40), np.nan), {"the frames": clips}) == "not above the frames"
+
+
+def test_power_is_the_share_of_simulated_trainings_that_are_told_apart():
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(4, 1.93, (4000, 3)), rng.normal(0, 1.93, (4000, 3))
+    found = stats.ttest_ind(first, second, axis=1).pvalue < 0.05
+    assert power(4, 1.93, 3) == pytest.approx(found.mean(), abs=0.02)
+    assert power(0, 1.93, 3) == pytest.approx(0.05)
+    assert power(-4, 1.93, 3) == power(4, 1.93, 3)
+
+
+def test_the_papers_four_points_need_five_seeds_and_nine_for_ten_pairs():
+    """As computed for the standard deviation of fifteen trainings, 1.93 points."""
+    assert power(4, 1.93, 3) == pytest.approx(0.49, abs=0.005)
+    assert seeds_needed(4, 1.93) == 5
+    assert seeds_needed(4, 1.93, level=1 - 0.05 / 10) == 9
+    with pytest.raises(ValueError, match="two seeds or more"):
+        power(4, 1.93, 1)

@@ -1,28 +1,34 @@
 """Verdicts: statements that an interval supports, chosen by the numbers so that prose cannot drift from them."""
 
 from collections.abc import Mapping
+from itertools import count
 
-from gatescope.measures.estimates import Interval
+import numpy as np
+
+from gatescope.measures.estimates import Estimate, Interval, Values, estimate
 
 
 def in_words(found: Interval, unit: str = "points", digits: int = 1) -> str:
     """Return a difference with its interval as text: +1.2 points [-0.3, +2.7]."""
     value, low, high = found
+    if np.isnan(low):
+        return f"{value:+.{digits}f} {unit} [spread unknown]"
     return f"{value:+.{digits}f} {unit} [{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
-def judge_difference(found: Interval, margin: float) -> str:
+def judge_difference(found: Estimate, margin: float) -> str:
     """Return `equivalent`, `lower`, `higher` or `undecided` for a difference, where less than `margin` is small.
 
-    `equivalent`: the whole interval is nearer to zero than the margin, even where it excludes zero. `lower`, `higher`:
-    it excludes zero. `undecided`: it includes zero and a difference of the margin or more.
+    `equivalent`: two one-sided tests exclude a difference of the margin or more, even where the interval excludes zero.
+    At a level of 95 % each test has 5 %, so that the 90 % interval must lie within the margin (Schuirmann 1987).
+    `lower`, `higher`: the interval excludes zero. `undecided`: neither.
     """
-    _, low, high = found
-    if -margin < low and high < margin:
+    _, inner_low, inner_high = found.at(2 * found.level - 1)
+    if -margin < inner_low and inner_high < margin:
         return "equivalent"
-    if high < 0:
+    if found.high < 0:
         return "lower"
-    return "higher" if low > 0 else "undecided"
+    return "higher" if found.low > 0 else "undecided"
 
 
 def tell_apart(found: Interval, first: str, second: str, num_seeds: int) -> str:
@@ -34,23 +40,52 @@ def tell_apart(found: Interval, first: str, second: str, num_seeds: int) -> str:
     return f"{first} against {second}: {in_words(found)}. The interval includes zero: {seeds} cannot tell them apart."
 
 
-def judge_need(change: Interval, margin: float, num_answers: int) -> str:
+def judge_need(change: Estimate, margin: float, num_clips: int) -> str:
     """Return `needed`, `harmful`, `not needed` or `undecided` for what an ablation took away.
 
     `change` is the change of accuracy in points. `needed`: the whole interval lies below zero, `harmful`: above it.
-    `not needed`: the interval excludes a loss of `margin`, and `num_answers` are enough to have seen such a loss. By
-    the rule of three a change in 1 % of the answers appears in none of 300 with a probability of 5 %, and then the
+    `not needed`: a one-sided test excludes a loss of `margin`, and `num_clips` are enough to have seen such a loss. By
+    the rule of three a change in 1 % of the clips appears in none of 300 with a probability of 5 %, and then the
     interval is a point.
     """
-    _, low, high = change
-    if high < 0:
+    if change.high < 0:
         return "needed"
-    if low > 0:
+    if change.low > 0:
         return "harmful"
-    return "not needed" if low > -margin and 300 / num_answers < margin else "undecided"
+    excluded = change.at(2 * change.level - 1).low > -margin
+    return "not needed" if excluded and 300 / num_clips < margin else "undecided"
 
 
-def above_controls(found: Interval, controls: Mapping[str, Interval]) -> str:
-    """Return `above every control` where the whole interval is above each control's, else the controls it is not."""
-    missed = [name for name, control in controls.items() if not found[1] > control[2]]
+def above_controls(own: Values, controls: Mapping[str, Values]) -> str:
+    """Return `above every control` where `own` is above each, else the controls that it is not above.
+
+    Above: the 95 % interval of the difference is above zero. Differences are taken seed by seed and clip by clip where
+    a control has as many seeds, or one row for all. All of them must hold, so that no correction is needed.
+    """
+    missed = []
+    for name, control in controls.items():
+        paired = len(control) in (1, len(own))
+        found = estimate(np.subtract(own, control, dtype=np.float64)) if paired else estimate(own, control)
+        missed += [] if found.low > 0 else [name]
     return f"not above {' or '.join(missed)}" if missed else "above every control"
+
+
+def power(difference: float, sd_of_seeds: float, num_seeds: int, level: float = 0.95) -> float:
+    """Return the probability, 0 to 1, that two groups of `num_seeds` trainings are told apart.
+
+    `difference` is the true one and `sd_of_seeds` the standard deviation of a training's accuracy on the clips, in the
+    same unit. A two-sided t-test of independent seeds; raises ValueError below two seeds, which have no spread.
+    """
+    from scipy.stats import nct, t  # slow to import
+
+    if num_seeds < 2:
+        raise ValueError(f"needed two seeds or more, as one has no spread; got {num_seeds}")
+    freedom = 2 * (num_seeds - 1)
+    apart = abs(difference) / (sd_of_seeds * np.sqrt(2 / num_seeds))
+    least = t.ppf((1 + level) / 2, freedom)
+    return float(nct.sf(least, freedom, apart) + nct.cdf(-least, freedom, apart))
+
+
+def seeds_needed(difference: float, sd_of_seeds: float, wanted: float = 0.8, level: float = 0.95) -> int:
+    """Return the least number of seeds in each of two groups with which the `power` is at least `wanted`."""
+    return next(seeds for seeds in count(2) if power(difference, sd_of_seeds, seeds, level) >= wanted)
