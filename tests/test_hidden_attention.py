@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gatescope.measures.hidden_attention import hidden_attention, left_by_steps
+from gatescope.measures.hidden_attention import hidden_attention, left_by_steps, lost_without_steps
 from gatescope.models import STUDY_CELLS, RecurrentLayer
 from gatescope.recordings import intervene, record
 
@@ -46,12 +46,7 @@ def test_what_steps_left_is_the_product_of_gates_and_adds_up_to_the_state(cell):
 def test_in_a_linear_cell_it_is_the_effect_of_the_step(cell):
     layer, x, q = recorded(cell)
     left = left_by_steps(q["f"], q["i"], q["g"])
-    for step in range(5):
-        without = q["g"].clone()
-        without[:, step] = 0
-        with torch.no_grad(), intervene(layer, {"g": without}), record(layer, "c") as changed:
-            layer(x)
-        torch.testing.assert_close(q["c"][:, -1] - changed["c"][:, -1], left[:, step])
+    torch.testing.assert_close(lost_without_steps(layer, x), left)
     with record(layer, "g", gradients=True) as recording:
         _, (_, last) = layer(x, None, True)
         # Each channel and position is by itself, so that the gradient of the sum is that of each.
@@ -62,12 +57,16 @@ def test_in_a_linear_cell_it_is_the_effect_of_the_step(cell):
 @pytest.mark.parametrize("cell", ["a", "convlstm", "gru"])
 def test_in_other_cells_a_step_does_more_than_its_gates_say(cell):
     layer, x, q = recorded(cell)
-    without = q["g"].clone()
+    lost, without = lost_without_steps(layer, x), q["g"].clone()
     without[:, 0] = 0
     with torch.no_grad(), intervene(layer, {"g": without}), record(layer, "c") as changed:
         layer(x)
-    lost = q["c"][:, -1] - changed["c"][:, -1]
-    assert (lost - left_by_steps(q["f"], q["i"], q["g"])[:, 0]).abs().max() > 1e-4
+    torch.testing.assert_close(lost[:, 0], q["c"][:, -1] - changed["c"][:, -1])
+    assert (lost - left_by_steps(q["f"], q["i"], q["g"])).abs()[:, 0].max() > 1e-4
+    # After the last step nothing can return.
+    torch.testing.assert_close(
+        lost[:, -1], (q["i"] if q["i"].ndim == 5 else q["i"][..., None, None])[:, -1] * q["g"][:, -1]
+    )
 
 
 def test_shares_are_those_of_every_step_and_sum_to_one():

@@ -4,6 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from gatescope.models import RecurrentLayer
+from gatescope.recordings.record import intervene, record
+
 Gate = Float[Tensor, "clips step channels *_space"]  # of a pooled gate one value a channel
 Maps = Float[Tensor, "clips step channels rows columns"]
 
@@ -35,3 +38,21 @@ def hidden_attention(f: Gate, i: Gate, g: Maps) -> Float[Tensor, "clips to_step 
         known = torch.where(total > 0, left / total, torch.nan)
         shares[:, last, : last + 1] = known.flatten(2).nanmean(2)
     return shares
+
+
+@torch.inference_mode()
+def lost_without_steps(layer: RecurrentLayer, x: Maps) -> Float[Tensor, "clips step hidden rows columns"]:
+    """Return what the last cell state loses where one step writes nothing: its candidate is 0, and all else runs on.
+
+    In a cell that is linear in its state this is what `left_by_steps` says. Others add what returns through H.
+    """
+    with record(layer, "g", "c") as recording:
+        layer(x)
+    whole, lost = recording["c"][:, -1], []
+    for step in range(x.shape[1]):
+        without = recording["g"].clone()
+        without[:, step] = 0
+        with intervene(layer, {"g": without}):
+            _, (_, last) = layer(x, None, True)
+        lost.append(whole - last)
+    return torch.stack(lost, 1)
