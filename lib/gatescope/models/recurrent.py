@@ -216,7 +216,7 @@ class RecurrentLayer(nn.Module):
             i, f = (self._named(name, (s * log_odds).sigmoid(), num_steps) for name, s in (("i", -1), ("f", 1)))  # (M1)
         elif self.cell.i is None:
             f = self._gate("f", totals["f"], num_steps)
-            i = self._pass("i", 1 - f, num_steps)  # (M2)
+            i = self._named("i", 1 - (f[:, :, 0, 0] if self.cell.f == "pooled" else f), num_steps)  # (M2)
         else:
             i, f = (self._gate(name, totals[name], num_steps) for name in "if")
         return i, f, None if self.cell.o is None else self._gate("o", totals["o"], num_steps)
@@ -233,7 +233,7 @@ class RecurrentLayer(nn.Module):
     def _named(self, name: str, gate: Tensor, num_steps: int) -> Tensor:
         """Return a gate that has passed its hook point; values with height and width 1 where it is pooled."""
         gate = self._pass(name, gate, num_steps)
-        return gate[:, :, None, None] if self.cell.gates[name] == "pooled" else gate
+        return gate[:, :, None, None] if gate.ndim == 2 else gate
 
     def _pass(self, name: str, value: Tensor, num_steps: int) -> Tensor:
         """Return what has passed a hook point, step by step where something reads or replaces it."""
