@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 from gatescope.loaders import ClipTensors, SyntheticGestures
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.paths import CHECKPOINTS
 from gatescope.trainings.evaluation import evaluate
 from gatescope.trainings.evidence import (
+    CHANGED,
     Answers,
     held_out,
     keep_answers,
@@ -89,6 +91,17 @@ def test_the_test_people_are_scored_once(tmp_path):
         score_held_out(weights, tmp_path / "a-0", 6, tmp_path)
     with pytest.raises(ValueError, match="another weights_sha256"):
         score_held_out(CHECKPOINTS / "a-1" / "network.safetensors", tmp_path / "a-0", 5, tmp_path)
+
+
+def test_without_memory_the_logits_are_the_mean_of_steps_from_an_empty_state():
+    network = GestureNetwork.load(CHECKPOINTS / "a-0" / "network.safetensors")
+    x = 50 * torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        features = network.encode(x)
+        expected = torch.stack([network.score(features[:, [step]]) for step in range(4)]).mean(0)
+        torch.testing.assert_close(CHANGED["no memory"](network)(x), expected, rtol=1e-4, atol=1e-6)
+        assert torch.equal(CHANGED["undisturbed"](network)(x), network(x))
+        assert (network(x) - expected).abs().max() > 1e-2
 
 
 def test_only_rendered_people_are_held_out():

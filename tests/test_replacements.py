@@ -1,3 +1,4 @@
+import statistics
 from itertools import chain
 
 import numpy as np
@@ -14,10 +15,12 @@ from gatescope.recordings.replacements import (
     constant,
     every_replacement,
     replacements,
+    shift_in_time,
     shift_level,
     shuffle_space,
     space_mean,
     time_mean,
+    with_level_of,
     without_own_map,
 )
 from gatescope.recordings.scoring import divergence
@@ -116,11 +119,30 @@ def test_shifting_leaves_a_map_that_is_not_cut_off_as_it_is(rng):
     assert (up | down).all() and up.any() and down.any()
 
 
+@pytest.mark.parametrize("space", [(4, 5), ()], ids=["maps", "pooled"])
+@pytest.mark.parametrize(("low", "high"), [(0.4, 0.6), (0.0, 1.0), (0.9, 1.0)])
+def test_shifting_in_time_changes_as_much_as_the_time_mean_also_where_it_is_cut_off(rng, low, high, space):
+    gate = torch.from_numpy(rng.uniform(low, high, (2, 6, 3, *space)))
+    gate[0, :, 0] = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0, 0.0]).double().view(-1, *[1] * len(space))
+    shifted = shift_in_time(gate)
+    places = list(np.ndindex(*space))
+    for clip, channel in np.ndindex(2, 3):
+        own = {place: gate[(clip, slice(None), channel, *place)].tolist() for place in places}
+        wanted = np.mean([(value - np.mean(steps)) ** 2 for steps in own.values() for value in steps])
+        for step in range(6):
+            found = [shifted[(clip, step, channel, *place)].item() - own[place][step] for place in places]
+            assert np.mean(np.square(found)) == pytest.approx(wanted, abs=1e-3)
+    assert shifted.min() >= 0 and shifted.max() <= 1
+    if space and low == 0.4:
+        maps = [each[1] - each[1].mean((-2, -1), keepdim=True) for each in (shifted, gate)]
+        torch.testing.assert_close(*maps)
+
+
 def test_a_pooled_gate_has_no_space_to_take_away_one_step_no_time_and_one_clip_no_other(rng):
     maps, values = torch.from_numpy(rng.random((2, 3, 4, 5, 6))), torch.from_numpy(rng.random((2, 3, 4)))
     assert tuple(replacements(maps)) == REPLACEMENTS
-    assert set(replacements(values)) == {"time mean", "channel mean", "another clip's", "constant"}
-    assert "time mean" not in replacements(maps[:, :1])
+    assert set(replacements(values)) == {"time mean", "shifted in time", "channel mean", "another clip's", "constant"}
+    assert {"time mean", "shifted in time"}.isdisjoint(replacements(maps[:, :1]))
     assert "another clip's" not in replacements(maps[:1])
 
 
@@ -157,7 +179,7 @@ def test_every_gate_is_replaced_alone_and_then_all_together(network, features):
         f"layer{layer}.{gate}": dimensions for layer in (1, 2) for gate, dimensions in (("i", 5), ("f", 3), ("o", 5))
     }
     found = {(gate, name): changes for gate, name, changes in every_replacement(recorded)}
-    assert len(found) == 4 * 8 + 2 * 4 + 8
+    assert len(found) == 4 * 9 + 2 * 5 + 9
     assert torch.equal(found["layer2.f", "another clip's"]["layer2.f"][2], recorded["layer2.f"][1])
     assert set(found["all", "space mean"]) == {"layer1.i", "layer1.o", "layer2.i", "layer2.o"}
     assert set(found["all", "constant"]) == set(recorded)
@@ -167,25 +189,71 @@ def test_every_gate_is_replaced_alone_and_then_all_together(network, features):
 def test_what_one_gate_alone_has_is_not_taken_from_all_together():
     recorded = {"layer1.i": torch.rand(2, 3, 4, 5, 6), "layer1.f": torch.rand(2, 3, 4)}
     together = {name for gate, name, _ in every_replacement(recorded) if gate == "all"}
-    assert together == {"time mean", "channel mean", "another clip's", "constant"}
+    assert together == {"time mean", "shifted in time", "channel mean", "another clip's", "constant"}
+
+
+def maps_of(rng, shape, peak):
+    """Random attention in float64 that peaks or sums at one, as Eq. 22 or Eq. 18 has it."""
+    scores = torch.from_numpy(rng.normal(0, 0.5 if peak else 1.5, shape)).exp()
+    return scores / (scores.amax((-2, -1), keepdim=True) if peak else scores.sum((-2, -1), keepdim=True))
+
+
+def slow_hand(recorded, mask, peak):
+    """The mask at the level of the map, one position at a time."""
+    found = torch.zeros_like(recorded)
+    for clip, step, channel in np.ndindex(*recorded.shape[:3]):
+        own, place = recorded[clip, step, channel].flatten().tolist(), mask[clip, step].flatten().tolist()
+        mean, share = statistics.mean(own), statistics.mean(place)
+        spread, size = statistics.pstdev(own), statistics.pstdev(place)
+        values = [mean + (spread * (each - share) / size if size > 0 else 0) for each in place]
+        values = [min(max(value, 0), 1) for value in values]
+        whole = 1 if peak else sum(values)
+        found[clip, step, channel] = torch.tensor([value / whole for value in values]).view(recorded.shape[3:])
+    return found
 
 
 @pytest.mark.parametrize(("peak", "channels"), [(True, 3), (False, 1)])
-def test_attention_is_replaced_by_maps_that_peak_or_sum_at_one_as_it_does(rng, peak, channels):
-    mask = rng.random((2, 3, 4, 5)).astype(np.float32)
-    mask[0, 1] = 0
-    recorded = torch.rand(2, 3, channels, 4, 5)
+def test_attention_is_put_elsewhere_at_the_level_it_has(rng, peak, channels):
+    recorded, mask = maps_of(rng, (3, 2, channels, 4, 5), peak), rng.random((3, 2, 4, 5))
+    mask[0, 1], mask[1, 0] = 0, 1  # out of view, and all there is
     found = attention_replacements(recorded, mask, peak=peak)
-    uniform, hand = found["uniform"], found["hand"]
-    assert uniform.shape == hand.shape == recorded.shape
-    for maps in (uniform, hand):
-        size = maps.amax((-2, -1)) if peak else maps.sum((-2, -1))
-        assert torch.allclose(size, torch.ones(2, 3, channels))
-    assert torch.allclose(uniform, uniform[0, 0, 0, 0, 0])
-    whole = mask[1, 2].max() if peak else mask[1, 2].sum()
-    assert torch.allclose(hand[1, 2, 0] * whole, torch.from_numpy(mask[1, 2]))
-    assert torch.equal(hand[0, 1], uniform[0, 1])
-    assert set(attention_replacements(recorded, None, peak=peak)) == {"uniform", "shuffled"}
+    for clip, step, channel in np.ndindex(3, 2, channels):
+        assert found["uniform"][clip, step, channel].numpy() == pytest.approx(
+            recorded[clip, step, channel].mean().item()
+        )
+    torch.testing.assert_close(found["hand"], slow_hand(recorded, mask, peak))
+    torch.testing.assert_close(found["another clip's hand"], slow_hand(recorded, mask[[2, 0, 1]], peak))
+    torch.testing.assert_close(found["hand"][0, 1], found["uniform"][0, 1])
+    torch.testing.assert_close(found["hand"][1, 0], found["uniform"][1, 0])
+    assert (found["hand"] >= 0).all() and (found["hand"] <= 1).all()
+    if peak:
+        assert (found["all open"] == 1).all()
+    else:
+        assert "all open" not in found
+        torch.testing.assert_close(found["hand"].sum((-2, -1)), torch.ones(3, 2, 1, dtype=torch.float64))
+    assert {"hand", "another clip's hand"}.isdisjoint(attention_replacements(recorded, None, peak=peak))
+    assert "another clip's hand" not in attention_replacements(recorded[:1], mask[:1], peak=peak)
+
+
+@pytest.mark.parametrize("peak", [True, False])
+def test_what_is_not_clamped_keeps_mean_and_spread(rng, peak):
+    recorded, mask = maps_of(rng, (2, 3, 1, 4, 5), peak), rng.random((2, 3, 4, 5))
+    recorded = 0.9 * recorded.mean((-2, -1), keepdim=True) + 0.1 * recorded
+    axes = (-2, -1)
+    for found in (with_level_of(recorded, each, peak=peak) for each in (mask, np.roll(mask, 1, 0))):
+        torch.testing.assert_close(found.mean(axes), recorded.mean(axes))
+        torch.testing.assert_close(found.std(axes), recorded.std(axes))
+
+
+def test_a_small_hand_of_a_high_map_is_clamped_which_lowers_its_mean():
+    recorded = torch.full((1, 1, 1, 4, 4), 0.8)
+    recorded[..., 0] = 0.4
+    mask = np.zeros((1, 1, 4, 4), dtype=np.float32)
+    mask[..., 1, 1] = 1
+    found = with_level_of(recorded, mask, peak=True)
+    assert found.max() == 1 == found[..., 1, 1].item()
+    assert found.mean() < recorded.mean() - 0.01
+    assert found.std() < recorded.std()
 
 
 def test_the_divergence_is_kullback_and_leiblers(rng):
