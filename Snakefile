@@ -101,3 +101,20 @@ rule train:
     priority: 1  # before what is quick
     shell:
         "NUMBA_NUM_THREADS=1 {params.command}"
+
+
+rule adapt:
+    # On demand: `snakemake --cores 2 build/adapted/a-0/card.json`; no notebook waits for it.
+    input:
+        "build/runs/rows/{run}/network.json",
+    output:
+        # Written last; without it the same command goes on with the part at which it was cut off.
+        "build/adapted/{run}/card.json",
+    params:
+        command=lambda wildcards: shlex.join(
+            [sys.executable, "-m", "gatescope", "adapt", f"build/runs/rows/{wildcards.run}/network.safetensors"]
+            + ["--out", f"build/adapted/{wildcards.run}"]
+        ),
+    threads: 1
+    shell:
+        "NUMBA_NUM_THREADS=1 {params.command}"
