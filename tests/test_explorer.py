@@ -13,8 +13,8 @@ from gatescope.explorer.live_scrubber import LiveScrubber
 from gatescope.explorer.request_thread import Report, RequestThread
 from gatescope.explorer.upload import MAX_BYTES, Upload, printable
 from gatescope.loaders import Clip, ClipError, to_batch
-from gatescope.models import NetworkConfig
-from gatescope.models.checkpoints import untrained
+from gatescope.measures.sample import rendered
+from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.pictures import explore
 from gatescope.pictures.packing import Group, pack, quantise
 from gatescope.recordings import intervene, record
@@ -32,7 +32,10 @@ def saved(tmp_path_factory):
 
     def save(name, cell, **settings):
         config = NetworkConfig.small(cell, num_classes=3, **{"width": 1 / 32, "size": 32, **settings})
-        untrained(config).save(folder / f"{name}.safetensors", data={"names": NAMES, "clips": FACTS})
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            network = GestureNetwork(config)
+        network.eval().save(folder / f"{name}.safetensors", data={"names": NAMES, "clips": FACTS}, seed=1)
         return str(folder / f"{name}.safetensors")
 
     return {
@@ -151,6 +154,16 @@ def test_a_network_stands_beside_its_untrained_twin_and_not_beside_one_of_other_
     assert [group.title for group in answer.groups] == [f"{saved['a']} layer 1", f"{saved['a']}, untrained layer 1"]
     with pytest.raises(ValueError, match="differ in input"):
         exploration.answer(replace(asked, beside=saved["larger"]), QUIET)
+
+
+def test_an_untrained_twin_has_the_seed_of_the_training_and_norms_that_know_rendered_clips(exploration, saved):
+    trained, twin = (exploration.network(f"{saved['a']}{ending}") for ending in ("", ", untrained"))
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        assert torch.equal(twin.head.weight, GestureNetwork(trained.config).head.weight)
+    x = torch.cat([to_batch(clip, **trained.config.input) for clip in rendered(trained, 3)])
+    with torch.no_grad():
+        np.testing.assert_allclose(twin.res3d.stem_norm.running_mean, twin.res3d.stem(x).mean((0, 2, 3, 4)), rtol=1e-4)
 
 
 @pytest.mark.slow

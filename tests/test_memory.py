@@ -1,6 +1,8 @@
 """How long a state remembers: closed forms, and slow twins that run the whole layer."""
 
 import math
+import statistics
+from itertools import product
 
 import numpy as np
 import pytest
@@ -38,6 +40,35 @@ def test_gates_that_vary_count_by_their_product_and_the_first_step_does_not():
     f = torch.tensor([0.001, 0.2, 0.9, 0.6]).reshape(1, 4, 1)
     left = 0.2 * 0.9 * 0.6
     assert 0.5 ** (3 / half_life(f).item()) == pytest.approx(left)
+
+
+def test_the_half_life_is_the_median_over_clips_and_places_each_with_steps_of_its_own(rng):
+    """In loops."""
+    f = torch.rand(3, 5, 2, 2, 4, generator=rng, dtype=torch.float64)
+    for channel, found in enumerate(half_life(f).tolist()):
+        lives = []
+        for clip, row, column in product(range(3), range(2), range(4)):
+            left = math.prod(f[clip, step, channel, row, column].item() for step in range(1, 5)) ** (1 / 4)
+            lives.append(math.log(2) / -math.log(left))
+        assert found == pytest.approx(statistics.median(lives))
+
+
+def test_a_gate_that_underflows_once_takes_the_memory_of_its_own_place_only():
+    f = torch.full((2, 4, 2, 3, 3), 0.5**0.25)
+    f[1, 2, 0, 0, 0] = 0
+    assert half_life(f).tolist() == pytest.approx([4, 4])
+    assert half_life(f[1:, ..., :1, :1]).tolist() == pytest.approx([0, 4])
+
+
+def test_places_that_keep_and_places_that_forget_are_not_one_rate():
+    f = torch.full((1, 3, 1, 3, 3), 0.5**0.25)
+    f[..., 0, :] = 1e-9
+    assert half_life(f).item() == pytest.approx(4)
+
+
+def test_as_many_open_as_shut_places_are_open_at_the_median():
+    f = torch.stack([torch.ones(3), torch.zeros(3)], 1)[None, ..., None].movedim(2, 3)  # two places of one channel
+    assert half_life(f.unsqueeze(-1)).tolist() == [math.inf]
 
 
 def test_one_step_has_no_half_life():

@@ -1,3 +1,4 @@
+import statistics
 from itertools import chain
 
 import numpy as np
@@ -18,6 +19,7 @@ from gatescope.recordings.replacements import (
     shuffle_space,
     space_mean,
     time_mean,
+    with_level_of,
     without_own_map,
 )
 from gatescope.recordings.scoring import divergence
@@ -170,22 +172,68 @@ def test_what_one_gate_alone_has_is_not_taken_from_all_together():
     assert together == {"time mean", "channel mean", "another clip's", "constant"}
 
 
+def maps_of(rng, shape, peak):
+    """Random attention in float64 that peaks or sums at one, as Eq. 22 or Eq. 18 has it."""
+    scores = torch.from_numpy(rng.normal(0, 0.5 if peak else 1.5, shape)).exp()
+    return scores / (scores.amax((-2, -1), keepdim=True) if peak else scores.sum((-2, -1), keepdim=True))
+
+
+def slow_hand(recorded, mask, peak):
+    """The mask at the level of the map, one position at a time."""
+    found = torch.zeros_like(recorded)
+    for clip, step, channel in np.ndindex(*recorded.shape[:3]):
+        own, place = recorded[clip, step, channel].flatten().tolist(), mask[clip, step].flatten().tolist()
+        mean, share = statistics.mean(own), statistics.mean(place)
+        spread, size = statistics.pstdev(own), statistics.pstdev(place)
+        values = [mean + (spread * (each - share) / size if size > 0 else 0) for each in place]
+        values = [min(max(value, 0), 1) for value in values]
+        whole = 1 if peak else sum(values)
+        found[clip, step, channel] = torch.tensor([value / whole for value in values]).view(recorded.shape[3:])
+    return found
+
+
 @pytest.mark.parametrize(("peak", "channels"), [(True, 3), (False, 1)])
-def test_attention_is_replaced_by_maps_that_peak_or_sum_at_one_as_it_does(rng, peak, channels):
-    mask = rng.random((2, 3, 4, 5)).astype(np.float32)
-    mask[0, 1] = 0
-    recorded = torch.rand(2, 3, channels, 4, 5)
+def test_attention_is_put_elsewhere_at_the_level_it_has(rng, peak, channels):
+    recorded, mask = maps_of(rng, (3, 2, channels, 4, 5), peak), rng.random((3, 2, 4, 5))
+    mask[0, 1], mask[1, 0] = 0, 1  # out of view, and all there is
     found = attention_replacements(recorded, mask, peak=peak)
-    uniform, hand = found["uniform"], found["hand"]
-    assert uniform.shape == hand.shape == recorded.shape
-    for maps in (uniform, hand):
-        size = maps.amax((-2, -1)) if peak else maps.sum((-2, -1))
-        assert torch.allclose(size, torch.ones(2, 3, channels))
-    assert torch.allclose(uniform, uniform[0, 0, 0, 0, 0])
-    whole = mask[1, 2].max() if peak else mask[1, 2].sum()
-    assert torch.allclose(hand[1, 2, 0] * whole, torch.from_numpy(mask[1, 2]))
-    assert torch.equal(hand[0, 1], uniform[0, 1])
-    assert set(attention_replacements(recorded, None, peak=peak)) == {"uniform", "shuffled"}
+    for clip, step, channel in np.ndindex(3, 2, channels):
+        assert found["uniform"][clip, step, channel].numpy() == pytest.approx(
+            recorded[clip, step, channel].mean().item()
+        )
+    torch.testing.assert_close(found["hand"], slow_hand(recorded, mask, peak))
+    torch.testing.assert_close(found["another clip's hand"], slow_hand(recorded, mask[[2, 0, 1]], peak))
+    torch.testing.assert_close(found["hand"][0, 1], found["uniform"][0, 1])
+    torch.testing.assert_close(found["hand"][1, 0], found["uniform"][1, 0])
+    assert (found["hand"] >= 0).all() and (found["hand"] <= 1).all()
+    if peak:
+        assert (found["all open"] == 1).all()
+    else:
+        assert "all open" not in found
+        torch.testing.assert_close(found["hand"].sum((-2, -1)), torch.ones(3, 2, 1, dtype=torch.float64))
+    assert {"hand", "another clip's hand"}.isdisjoint(attention_replacements(recorded, None, peak=peak))
+    assert "another clip's hand" not in attention_replacements(recorded[:1], mask[:1], peak=peak)
+
+
+@pytest.mark.parametrize("peak", [True, False])
+def test_what_is_not_clamped_keeps_mean_and_spread(rng, peak):
+    recorded, mask = maps_of(rng, (2, 3, 1, 4, 5), peak), rng.random((2, 3, 4, 5))
+    recorded = 0.9 * recorded.mean((-2, -1), keepdim=True) + 0.1 * recorded
+    axes = (-2, -1)
+    for found in (with_level_of(recorded, each, peak=peak) for each in (mask, np.roll(mask, 1, 0))):
+        torch.testing.assert_close(found.mean(axes), recorded.mean(axes))
+        torch.testing.assert_close(found.std(axes), recorded.std(axes))
+
+
+def test_a_small_hand_of_a_high_map_is_clamped_which_lowers_its_mean():
+    recorded = torch.full((1, 1, 1, 4, 4), 0.8)
+    recorded[..., 0] = 0.4
+    mask = np.zeros((1, 1, 4, 4), dtype=np.float32)
+    mask[..., 1, 1] = 1
+    found = with_level_of(recorded, mask, peak=True)
+    assert found.max() == 1 == found[..., 1, 1].item()
+    assert found.mean() < recorded.mean() - 0.01
+    assert found.std() < recorded.std()
 
 
 def test_the_divergence_is_kullback_and_leiblers(rng):

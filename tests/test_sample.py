@@ -1,3 +1,5 @@
+import statistics
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,12 @@ def config(cell="a", **settings):
     return NetworkConfig.small(cell, num_classes=3, **{"width": 1 / 32, "size": 32, **settings})
 
 
+def fresh(config, seed=0):
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return GestureNetwork(config).eval()
+
+
 @pytest.fixture
 def saved(tmp_path):
     """Where a network of that cell and seed was saved, with a card as trainings leave it."""
@@ -24,7 +32,7 @@ def saved(tmp_path):
     def save(cell="a", seed=0, **settings):
         path = tmp_path / f"{cell}-{seed}.safetensors"
         clips = {"num_train": 9, "num_valid": 9, **FACTS}
-        untrained(config(cell, **settings), seed).save(path, data={"names": NAMES, "clips": clips})
+        fresh(config(cell, **settings), seed).save(path, data={"names": NAMES, "clips": clips})
         return str(path)
 
     return save
@@ -47,7 +55,7 @@ def test_a_pattern_stands_for_every_seed_that_is_kept(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoints, "CHECKPOINTS", tmp_path / "checkpoints")
     for name in ("a-0", "a-1", "a-shuffled-0", "b-0"):
-        untrained(config(name[0])).save(tmp_path / "checkpoints" / name / "network.safetensors")
+        fresh(config(name[0])).save(tmp_path / "checkpoints" / name / "network.safetensors")
     assert list(open_networks(["b-?", "a-?"])) == ["b-0", "a-0", "a-1"]
     assert list(open_networks(["a-1"])) == ["a-1"]
     with pytest.raises(FileNotFoundError, match="a-0, a-1, a-shuffled-0, b-0"):
@@ -65,9 +73,37 @@ def test_no_checkpoint_is_an_error():
 
 
 def test_an_untrained_twin_is_the_same_for_a_seed_and_another_for_the_next():
-    weights = [untrained(config(), seed).head.weight for seed in (0, 0, 1)]
+    x = 50 * torch.randn(2, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    weights = [untrained(config(), seed, x).head.weight for seed in (0, 0, 1)]
     assert torch.equal(weights[0], weights[1])
+    assert torch.equal(weights[0], fresh(config()).head.weight)
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_the_norms_of_an_untrained_twin_know_the_clips():
+    """In loops: the statistics of the first norm, over equal parts of the clips."""
+    x = 50 * torch.randn(18, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0)) + 10
+    twin = untrained(config(), 0, x)
+    with torch.no_grad():
+        maps = twin.res3d.stem(x).double()
+    means, variances = [], []
+    for part in (maps[:9], maps[9:]):
+        channels = [part[:, channel].flatten().tolist() for channel in range(maps.shape[1])]
+        means.append([sum(values) / len(values) for values in channels])
+        variances.append([statistics.variance(values) for values in channels])
+    norm = twin.res3d.stem_norm
+    np.testing.assert_allclose(norm.running_mean, np.mean(means, 0), rtol=1e-4)
+    np.testing.assert_allclose(norm.running_var, np.mean(variances, 0), rtol=1e-4)
+    assert not any(module.training for module in twin.modules())
+
+
+@pytest.mark.parametrize("cell", ["convlstm", "a", "b", "c", "d"])
+def test_an_untrained_twin_tells_clips_apart_as_dead_norms_do_not(cell):
+    x = 50 * torch.randn(18, 3, 4, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        alive, dead = (network(x).std(0).mean() for network in (untrained(config(cell), 0, x), fresh(config(cell))))
+    assert alive > 0.03
+    assert dead < 1e-5
 
 
 @pytest.mark.slow
@@ -181,7 +217,7 @@ def test_pictures_become_means_over_a_steps_frames_and_a_positions_area():
 
 
 def test_features_scored_are_the_logits_and_a_change_is_cut_as_the_clips_are():
-    network = untrained(config(width=1 / 8))
+    network = fresh(config(width=1 / 8))
     torch.manual_seed(0)
     x = 50 * torch.randn(18, 3, 4, 32, 32)  # grey levels
     features = encode_all(network, x)

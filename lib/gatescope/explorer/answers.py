@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import torch
+
 from gatescope.explorer.explanations import ATTRIBUTIONS, explain, offered, title_of
 from gatescope.explorer.request_thread import Report
 from gatescope.explorer.upload import printable
@@ -146,9 +148,13 @@ class Exploration:
         return networks
 
     def _network(self, name: str) -> GestureNetwork:
-        if name.endswith(UNTRAINED):
-            return untrained(self.network(name.removesuffix(UNTRAINED)).config)
-        return open_networks([name])[name]
+        if not name.endswith(UNTRAINED):
+            return open_networks([name])[name]
+        trained = self.network(name.removesuffix(UNTRAINED))
+        # Whatever clip is shown later, its twin's norms know one clip of each gesture.
+        clips = rendered(trained, len(rendered(trained, 1).names))
+        x = torch.cat([to_batch(clip, **trained.config.input) for clip in clips])
+        return untrained(trained.config, (trained.card or {}).get("seed") or 0, x)
 
     def _clip(self, question: Question, report: Report) -> tuple[Clip, int]:
         report("opening the clip")

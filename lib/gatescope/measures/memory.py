@@ -16,17 +16,21 @@ Others = Float[Tensor, "other_clips other_step features other_rows other_columns
 
 
 def half_life(f: Float[Tensor, "clips step channels *space"]) -> Float[Tensor, " channels"]:
-    """Return the number of steps in which each channel's forget gates halve the cell state: ln 2 / -ln f.
+    """Return the number of steps in which the forget gates of each channel halve its cell state: ln 2 / -ln f.
 
-    f is the geometric mean over clips, positions and steps but the first, which has nothing to forget. An open gate (1)
-    gives infinity. What returns through H is not included.
+    f is the geometric mean over the steps of one clip at one position, but for the first step, which has nothing to
+    forget. What comes back is the median over clips and positions, so that places that keep and places that forget are
+    not mixed into one rate. A place whose gate is open (1) at all steps has an infinite half-life; one whose gate is
+    shut (0) at any step has a half-life of 0. What returns through H is not included.
 
     Raises ValueError for a recording of one step.
     """
     if f.shape[1] < 2:
         raise ValueError("a half-life needs two steps or more, as the first step's gate has nothing to forget; got one")
-    rates = f[:, 1:].log().abs().movedim(2, 0).flatten(1).mean(1)
-    return math.log(2) / rates
+    rates = f[:, 1:].log().abs().mean(1)
+    lives = (math.log(2) / rates).movedim(1, 0).flatten(1).sort(1).values
+    # Not `median`, which takes the lower of two middle values, nor `quantile`, which subtracts infinities.
+    return lives[:, [(lives.shape[1] - 1) // 2, lives.shape[1] // 2]].mean(1)
 
 
 def freeze_after(features: Features, num_kept: int) -> Features:

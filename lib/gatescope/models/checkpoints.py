@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from torch.optim.swa_utils import update_bn
 
 from gatescope.models.config import NetworkConfig
-from gatescope.models.network import GestureNetwork
+from gatescope.models.network import Clips, GestureNetwork
 from gatescope.paths import CHECKPOINTS, ROOT
 
 WEIGHTS = "network.safetensors"  # in the folder of a checkpoint
+CALIBRATION_BATCH = 16  # clips, as in training
 
 
 def checkpoint(name: str) -> Path:
@@ -60,11 +62,18 @@ def by_cell(networks: Mapping[str, GestureNetwork]) -> dict[str, list[GestureNet
     return groups
 
 
-def untrained(config: NetworkConfig, seed: int = 0) -> GestureNetwork:
-    """Return a network of that config before training, in eval mode, as a control."""
+def untrained(config: NetworkConfig, seed: int, x: Clips) -> GestureNetwork:
+    """Return a network of that config with the weights training starts from, in eval mode, as a control.
+
+    One pass over the clips `x`, as the network takes them, sets the running statistics of its norms. At their start
+    (mean 0, variance 1) each norm lets a signal shrink as the layers before it do, and the scores are those of no clip.
+    """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return GestureNetwork(config).eval()
+        network = GestureNetwork(config)
+    # Parts of nearly equal size, as each counts the same.
+    update_bn(x.chunk(-(-len(x) // CALIBRATION_BATCH)), network)
+    return network.eval()
 
 
 def class_names(network: GestureNetwork) -> list[str]:

@@ -22,6 +22,7 @@ REPLACEMENTS = (
 
 Step = Float[Tensor, "clip channel *space"]
 Steps = Float[Tensor, "clip time channel *space"]
+Maps = Float[Tensor, "clip time channel rows columns"]
 
 
 def space_mean(gate: Step) -> Step:
@@ -126,20 +127,38 @@ def every_replacement(recorded: Mapping[str, Steps]) -> Iterator[tuple[str, str,
 
 
 def attention_replacements(
-    recorded: Float[Tensor, "clip time channel rows columns"],
-    mask: Float[np.ndarray, "clip time rows columns"] | None,
-    *,
-    peak: bool,
+    recorded: Maps, mask: Float[np.ndarray, "clip time rows columns"] | None, *, peak: bool
 ) -> dict[str, Change]:
-    """Return the replacements of an attention map by name: `uniform`, `shuffled` and, with a `mask`, `hand`.
+    """Return the replacements of an attention map by name, from a pass without intervention and the hand's `mask`.
 
-    `hand` is the mask itself, or uniform at a step where it is empty. Maps are scaled like the one they replace: to a
-    `peak` of 1 (gate attention, Eq. 22) or else to a sum of 1 (input attention, Eq. 18).
+    `uniform` is the map's own mean of each clip, step and channel, and `shuffled` its own values at other positions.
+    `hand` is the mask `with_level_of` the map, and `another clip's hand` the mask of the clip before treated alike;
+    they need a mask, and two clips. These four change where a map is high, and not its level. `all open` changes the
+    level alone: 1 everywhere. It needs a map with a `peak` of 1 (gate attention, Eq. 22), and not a sum of 1 (input
+    attention, Eq. 18).
     """
-    maps = {"uniform": torch.ones_like(recorded)}
+    uniform = recorded.mean((-2, -1), keepdim=True).expand_as(recorded)
+    changes: dict[str, Change] = {"uniform": uniform, "shuffled": shuffle_space()}
     if mask is not None:
-        own = torch.from_numpy(mask).to(recorded)[:, :, None].expand_as(recorded)
-        maps["hand"] = torch.where(own.sum((-2, -1), keepdim=True) > 0, own, maps["uniform"])
-    one = torch.amax if peak else torch.sum
-    changes: dict[str, Change] = {name: found / one(found, (-2, -1), keepdim=True) for name, found in maps.items()}
-    return changes | {"shuffled": shuffle_space()}
+        changes["hand"] = with_level_of(recorded, mask, peak=peak)
+        if len(mask) > 1:
+            changes["another clip's hand"] = with_level_of(recorded, np.roll(mask, 1, 0), peak=peak)
+    return changes | ({"all open": torch.ones_like(recorded)} if peak else {})
+
+
+def with_level_of(recorded: Maps, mask: Float[np.ndarray, "clip time rows columns"], *, peak: bool) -> Maps:
+    """Return the mask with the mean and standard deviation over positions that the map has, in all channels.
+
+    Where a value would leave the range of the map it is clamped: to 0 and 1 for a map with a `peak` of 1, or to 0 for
+    one with a sum of 1, which is then scaled to a sum of 1 again. Clamping makes the spread smaller and moves the mean
+    of a peaked map; small hands of high maps are cut at 1, which lowers it. A mask that is the same everywhere, such as
+    that of a hand out of view, gives the map's mean.
+    """
+    axes = (-2, -1)
+    place = torch.from_numpy(mask).to(recorded)[:, :, None]
+    place = place - place.mean(axes, keepdim=True)
+    size = place.square().mean(axes, keepdim=True).sqrt()
+    place = torch.where(size > 1e-6, place / size.clamp(min=1e-6), 0.0)  # below: the rounding of an even mask
+    spread, mean = torch.std_mean(recorded, axes, correction=0, keepdim=True)
+    maps = (mean + spread * place).clamp(0, 1)
+    return maps if peak else maps / maps.sum(axes, keepdim=True)
