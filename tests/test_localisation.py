@@ -155,6 +155,21 @@ def test_another_clips_hand_is_every_other_clips_in_turn(rng):
             assert values[clip] == pytest.approx(np.mean([other[name] for other in others])), name
 
 
+def test_on_hands_agrees_with_what_is_measured_hand_by_hand(rng):
+    maps, hand = rng.random((4, 3, 5, 6)), rng.random((4, 3, 5, 6)) * (rng.random((4, 3, 5, 6)) < 0.4)
+    hand[1, 2] = hand[3] = 0  # out of view for a step, and for a clip
+    maps[0, 1] = 0
+    found = localisation.on_hands(maps, hand)
+    known = localisation.against_hands(maps[:, :, None], hand, hand)
+    for name, each in found.items():
+        np.testing.assert_allclose(each["its own hand"], known["attention"][name])
+        np.testing.assert_allclose(each["another clip's hand"], known["another clip's hand"][name])
+    even = localisation.on_hands(np.ones((1, 1, 5, 6)), hand)
+    np.testing.assert_allclose(even["enrichment"]["its own hand"], [1, 1, 1, np.nan])
+    alone = localisation.on_hands(maps[:1], hand[:1])["pointing"]
+    assert np.isfinite(alone["its own hand"]).all() and np.isnan(alone["another clip's hand"]).all()
+
+
 def test_one_clip_has_no_other(rng):
     maps, hand = rng.random((1, 3, 2, 5, 6)), rng.random((1, 3, 5, 6))
     found = localisation.against_hands(maps, hand, hand)

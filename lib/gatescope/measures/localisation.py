@@ -146,6 +146,24 @@ def on_hand(parts: StepMaps, tops: StepMaps, hand: StepMasks, near: StepMasks) -
     }
 
 
+def on_hands(maps: Float[np.ndarray, "#clips #step rows columns"], hand: StepMasks) -> dict[str, dict[str, OfClips]]:
+    """Return `enrichment` and `pointing` of maps on `its own hand` and `another clip's hand`, the mean over all others.
+
+    Maps may be the same for all clips. NaN for another's hand where there is no other clip.
+    """
+    under, own = area(hand), np.eye(len(hand), dtype=bool)
+    found = {}
+    for name, parts in (("enrichment", shares(maps)), ("pointing", peaks(maps))):
+        # Of clips, hands and steps.
+        parts = np.broadcast_to(parts, hand.shape)
+        each = np.einsum("msrc,hsrc->mhs", parts, hand)
+        each = np.where(np.isnan(under), np.nan, each)
+        each = enrichment(each, under) if name == "enrichment" else known_mean(each)
+        others = known_mean(np.where(own, np.nan, each))
+        found[name] = {"its own hand": each.diagonal(), "another clip's hand": others}
+    return found
+
+
 def against_hands(
     maps: Float[np.ndarray, "clips step channel rows columns"], hand: StepMasks, near: StepMasks
 ) -> dict[str, dict[str, OfClips]]:

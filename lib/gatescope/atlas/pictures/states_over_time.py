@@ -8,7 +8,10 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
+from gatescope.pictures.intervals import Interval, interval_rows
+
 UNTRAINED = {"color": "#777777"}
+HAND_LINES = {"an even map": {"color": "#999999", "linestyle": "--"}, "frame difference": {"color": "#D55E00"}}
 
 
 def panels(fig: FigureBase, colours: Mapping[str, str]) -> dict[str, Axes]:
@@ -17,6 +20,34 @@ def panels(fig: FigureBase, colours: Mapping[str, str]) -> dict[str, Axes]:
     for ax, (name, colour) in zip(axes, colours.items(), strict=True):
         ax.set_title(name, color=colour)
     return dict(zip(colours, axes, strict=True))
+
+
+def hand_panels(
+    fig: FigureBase,
+    found: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Interval]]]],
+    lines: Mapping[str, Mapping[str, float]],
+    colours: Mapping[str, str],
+) -> list[Axes]:
+    """Draw found[measure][name][row][kind]: panels of names, and below them those of the next measure.
+
+    Of a row's kinds the first is filled, one named `untrained` is grey and others are hollow. lines[measure] are values
+    of HAND_LINES, drawn through every panel.
+    """
+    drawn: list[Axes] = []
+    for number, (side, (measure, names)) in enumerate(zip(fig.subfigures(len(found), 1), found.items(), strict=True)):
+        for name, ax in panels(side, colours).items():
+            kinds = dict.fromkeys(kind for row in names[name].values() for kind in row)
+            looks = {kind: {"color": colours[name], "markerfacecolor": "white"} for kind in kinds}
+            looks[next(iter(kinds))] = {"color": colours[name]}
+            interval_rows(ax, names[name], looks | {"untrained": UNTRAINED})
+            for line, look in HAND_LINES.items():
+                ax.axvline(lines[measure][line], linewidth=0.8, zorder=0, label=line, **look)
+            ax.set_xlabel(measure)
+            if number:
+                ax.set_title("")
+            drawn.append(ax)
+    drawn[len(colours) - 1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return drawn
 
 
 def half_lives(
