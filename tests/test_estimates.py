@@ -71,7 +71,7 @@ def test_seeds_on_one_clip_are_a_sample_of_students_t(rng):
     values, others = rng.standard_normal((5, 1)), rng.standard_normal((4, 1))
     wanted = stats.ttest_1samp(values[:, 0], 0).confidence_interval(0.95)
     assert estimate(values)[1:] == pytest.approx((wanted.low, wanted.high))
-    wanted = stats.ttest_ind(values[:, 0], others[:, 0]).confidence_interval(0.95)
+    wanted = stats.ttest_ind(values[:, 0], others[:, 0], equal_var=False).confidence_interval(0.95)
     assert estimate(values, others)[1:] == pytest.approx((wanted.low, wanted.high))
 
 
@@ -97,6 +97,18 @@ def test_clips_of_the_same_few_people_say_less_than_clips_of_many(rng):
     people = np.repeat(np.arange(10), 20)
     assert estimate(values, people=people).error == pytest.approx(estimate(values[:, ::20]).error)
     assert estimate(values, people=people).error > 3 * estimate(values).error
+
+
+def test_a_proportion_stays_within_its_bounds_and_is_about_symmetric_in_the_middle(rng):
+    near = np.array([[True] * 19 + [False]])
+    value, low, high = estimate(near)
+    assert value == 0.95 and 0 < low < 0.9 and high < 1
+    assert estimate(100.0 * near) == pytest.approx((95.0, 100 * low, 100 * high))
+    assert estimate(near).times(100) == pytest.approx((95.0, 100 * low, 100 * high))
+    assert estimate(near).at(0.8).high < high
+    middle = rng.random((1, 2000)) < 0.5
+    wanted = stats.binomtest(int(middle.sum()), 2000).proportion_ci(method="wilson")
+    assert estimate(middle)[1:] == pytest.approx((wanted.low, wanted.high), abs=1e-3)
 
 
 def test_another_number_of_clips_is_refused():

@@ -14,6 +14,7 @@ TRAININGS = DATA / "trainings"  # descriptions, for `gatescope train`
 CHECKPOINTS = DATA / "checkpoints"  # weights of the trained networks
 POSES = DATA / "poses"  # results of trainings on poses, and the weights of two
 NEURONS = DATA / "neurons"  # results of trainings with specialised neurons, and the weights of a few
+EVIDENCE = DATA / "evidence"  # answers of networks on held-out clips, without the weights
 RUNS = ROOT / "build" / "runs"  # trainings, finished or not
 RUN_FIGURES = Path("figures")  # of a running notebook, below its working folder
 FINISHED = "finished.json"  # in it, once the notebook came to its end

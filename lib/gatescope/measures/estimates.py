@@ -22,14 +22,22 @@ class Estimate(tuple):
     error: float  # standard error
     freedom: float  # degrees of freedom of Student's t
     level: float
+    whole: float | None  # of a proportion: the value if all were right, 1 or 100
 
-    def __new__(cls, value: float, error: float, freedom: float, level: float = 0.95) -> "Estimate":
-        """Make the interval value +- t(freedom) error at `level`."""
-        from scipy.special import stdtrit  # slow to import
+    def __new__(
+        cls, value: float, error: float, freedom: float, level: float = 0.95, whole: float | None = None
+    ) -> "Estimate":
+        """Make the interval value +- t(freedom) error at `level`; of a proportion it is made on the logit scale."""
+        from scipy.special import expit, logit, stdtrit  # slow to import
 
         half = error * float(stdtrit(freedom, (1 + level) / 2)) if error > 0 else error
-        made = super().__new__(cls, (float(value), float(value - half), float(value + half)))
-        made.error, made.freedom, made.level = float(error), float(freedom), level
+        if whole is not None and 0 < value < whole:
+            part = value / whole
+            ends = whole * expit(logit(part) + np.array([-half, half]) / (whole * part * (1 - part)))
+        else:
+            ends = value - half, value + half
+        made = super().__new__(cls, (float(value), float(ends[0]), float(ends[1])))
+        made.error, made.freedom, made.level, made.whole = float(error), float(freedom), level, whole
         return made
 
     value = property(lambda self: self[0])
@@ -38,14 +46,15 @@ class Estimate(tuple):
 
     def at(self, level: float) -> "Estimate":
         """Return the same estimate with its interval at another level."""
-        return Estimate(self.value, self.error, self.freedom, level)
+        return Estimate(self.value, self.error, self.freedom, level, self.whole)
 
     def times(self, factor: float) -> "Estimate":
         """Return the estimate in another unit, as 100 times for points."""
-        return Estimate(self.value * factor, self.error * abs(factor), self.freedom, self.level)
+        whole = None if self.whole is None else self.whole * factor
+        return Estimate(self.value * factor, self.error * abs(factor), self.freedom, self.level, whole)
 
-    def __getnewargs__(self) -> tuple[float, float, float, float]:
-        return self.value, self.error, self.freedom, self.level
+    def __getnewargs__(self) -> tuple:
+        return self.value, self.error, self.freedom, self.level, self.whole
 
 
 def estimate(
@@ -56,42 +65,51 @@ def estimate(
     Seeds and clips are crossed random effects: the variance of the mean is the sum of that between seeds, between
     clips and of their interaction, each estimated from its mean square and never below zero. The interval is Student's
     t, with Satterthwaite's degrees of freedom: where seeds differ most, these are about the number of seeds less one.
-    `minus` holds other networks on the same clips, whose seeds are taken to vary alike. For two conditions of the same
-    networks pass their difference as `values`. `people` numbers the person in each clip: people are then the units
-    that were drawn, and not clips. With one seed the interval covers the sampling of clips only. NaN is left out; the
-    mean of nothing is NaN.
+    `minus` holds other networks on the same clips, whose seeds may vary otherwise. For two conditions of the same
+    networks pass their difference as `values`. `people` numbers the person in each clip: people are then the units that
+    were drawn, and not clips. With one seed the interval covers the sampling of clips only. NaN is left out; the mean
+    of nothing is NaN. A mean of zeros and ones (or hundreds) is a proportion, whose interval stays within its bounds.
 
     Raises ValueError if `minus` or `people` has another number of clips.
     """
-    sides = [values] if minus is None else [values, minus]
     num_clips = values.shape[1]
     if any(other is not None and other.shape[-1] != num_clips for other in (minus, people)):
         raise ValueError(f"needed the same {num_clips} clips; got minus {np.shape(minus)}, people {np.shape(people)}")
     units = np.arange(num_clips) if people is None else np.unique(people, return_inverse=True)[1]
-    means, tables = zip(*(_contributions(side, units) for side in sides), strict=True)
+    means, tables = zip(*(_contributions(side, units) for side in (values, minus) if side is not None), strict=True)
     num_units = tables[0].shape[1]
-    of_units = tables[0].sum(0) - (tables[1].sum(0) if minus is not None else 0)
-    between_units = num_units / (num_units - 1) * (of_units**2).sum() if num_units > 1 else 0.0
-    # Mean squares pooled over both sides: of a seed's mean, and of what neither seed nor clip explains in it.
-    of_seeds = residual = 0.0
-    freedom = sum(len(table) - 1 for table in tables)
-    for table in tables if freedom else ():
-        num_seeds, by_seed = len(table), table.sum(1, keepdims=True)
-        of_seeds += (num_seeds * by_seed**2).sum() * num_seeds / freedom
+    # Of each source of variance: the mean square, what of it is the source's own, and its degrees of freedom.
+    sources, rest, spread = [], 0.0, 0.0
+    for table in tables:
+        num_seeds, of_seeds = len(table), table.sum(1, keepdims=True)
+        if num_seeds == 1:
+            continue
+        between, freedom, own_rest = num_seeds / (num_seeds - 1) * (of_seeds**2).sum(), num_seeds - 1, 0.0
         if num_units > 1:
-            rest = table - by_seed / num_units - table.mean(0)
-            residual += (rest**2).sum() * num_seeds**2 * num_units / (num_units - 1) / freedom
-    share = sum(1 / len(table) for table in tables)
-    seeds, rest = share * of_seeds, share * residual
-    parts = [(seeds, seeds - rest, freedom), (between_units, between_units - rest, num_units - 1)]
+            left = table - of_seeds / num_units - table.mean(0)
+            freedom_left = freedom * (num_units - 1)
+            own_rest = num_seeds * num_units / freedom_left * (left**2).sum()
+            spread += own_rest**2 / freedom_left
+        rest += own_rest
+        sources.append((between, between - own_rest, freedom))
+    if num_units > 1:
+        of_units = tables[0].sum(0) - (tables[1].sum(0) if minus is not None else 0)
+        between = num_units / (num_units - 1) * (of_units**2).sum()
+        sources.append((between, between - rest, num_units - 1))
     # A component below zero counts as zero, and its mean square then says nothing about the degrees of freedom.
-    variance = rest + sum(max(component, 0.0) for _, component, _ in parts)
-    spread = sum(square**2 / number for square, component, number in parts if component > 0 and number)
-    spread += rest**2 / (freedom * (num_units - 1)) if freedom and num_units > 1 else 0.0
-    known = freedom or num_units > 1
-    error = np.sqrt(variance) if known else np.nan
-    mean = means[0] - (means[1] if minus is not None else 0.0)
-    return Estimate(mean, error, variance**2 / spread if spread > 0 else np.inf, level)
+    variance = rest + sum(max(component, 0.0) for _, component, _ in sources) if sources else np.nan
+    spread += sum(square**2 / freedom for square, component, freedom in sources if component > 0)
+    freedom = variance**2 / spread if spread > 0 else np.inf
+    if minus is not None:
+        return Estimate(means[0] - means[1], np.sqrt(variance), freedom, level)
+    return Estimate(means[0], np.sqrt(variance), freedom, level, _whole(values))
+
+
+def _whole(values: Values) -> float | None:
+    """Return the largest of values that are all either zero or that, None for others: proportions have such values."""
+    known = values[~np.isnan(values)].astype(np.float64)
+    most = known.max(initial=0.0)
+    return float(most) if most > 0 and np.isin(known, (0.0, most)).all() else None
 
 
 def _contributions(values: Values, units: Int[np.ndarray, " clips"]) -> tuple[float, Float[np.ndarray, "_ units"]]:

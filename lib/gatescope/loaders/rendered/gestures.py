@@ -68,14 +68,17 @@ class SyntheticGestures(RenderedClips):
         block, place = divmod(index, len(self.names))
         return int(self._stream(_LABEL, block).permutation(len(self.names))[place])
 
+    def performer(self, index: int) -> int:
+        """Return the number of the person who performs clip `index`, among those of its split."""
+        return int(self._stream(_CAST, index).integers(NUM_PEOPLE[self.split]))
+
     def clip(self, index: int) -> Clip:
         """Render clip `index`."""
         from rendered_people.render import render_gesture  # Numba and SciPy take 0.5 s to import
 
         label = self.label(index)
-        performer = int(self._stream(_CAST, index).integers(NUM_PEOPLE[self.split]))
         images, fps = render_gesture(
-            _person(self.seed, SPLITS.index(self.split), performer),
+            _person(self.seed, SPLITS.index(self.split), self.performer(index)),
             self.classes[label],
             [self._stream(purpose, index) for purpose in (_MOTION, _SCENE, _PAINT)],
             size=self.size,

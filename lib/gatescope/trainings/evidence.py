@@ -1,0 +1,136 @@
+"""Evidence: the answers of trained networks on clips held out for them, kept without their weights."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Int16, UInt8
+
+from gatescope.files import atomic_write, code_digest, sha256_of
+from gatescope.loaders import CachedClips, ClipTensors, SyntheticGestures
+from gatescope.measures.estimates import Estimate, estimate
+from gatescope.models import GestureNetwork
+from gatescope.paths import CACHE
+from gatescope.trainings.evaluation import evaluate
+
+ANSWERS, CARD = "answers.npz", "card.json"
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Predicted class of every clip under one condition or several, with its true class and its performer."""
+
+    labels: UInt8[np.ndarray, " clips"]
+    people: Int16[np.ndarray, " clips"]
+    predicted: Mapping[str, UInt8[np.ndarray, " clips"]]  # by condition
+
+    def right(self, condition: str) -> Bool[np.ndarray, " clips"]:
+        """Return which clips are predicted right; raises LookupError for a condition that is not there."""
+        if condition not in self.predicted:
+            raise LookupError(f"no condition {condition!r}; there are {', '.join(self.predicted)}")
+        return self.predicted[condition] == self.labels
+
+
+def keep_answers(folder: str | Path, answers: Answers, **facts: Any) -> dict[str, Any]:
+    """Write the answers to `folder` and their card last; return the card: `facts`, the code's hash and the file's."""
+    folder = Path(folder)
+    arrays = {f"predicted/{name}": found for name, found in answers.predicted.items()}
+    with atomic_write(folder / ANSWERS) as temporary:
+        np.savez_compressed(temporary, labels=answers.labels, people=answers.people, **arrays)
+    card = {**facts, "code": code_digest(), "files": {ANSWERS: sha256_of(folder / ANSWERS)}}
+    with atomic_write(folder / CARD) as temporary:
+        temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+    return card
+
+
+def read_answers(folder: str | Path) -> tuple[Answers, dict[str, Any]]:
+    """Read the answers in `folder` and their card.
+
+    Raises FileNotFoundError if there are none, ValueError if the file is not the one that the card was written for.
+    """
+    folder = Path(folder)
+    card = json.loads((folder / CARD).read_text())
+    if sha256_of(folder / ANSWERS) != card["files"][ANSWERS]:
+        raise ValueError(f"{folder / ANSWERS} is damaged; remove {folder} to compute it anew")
+    with np.load(folder / ANSWERS) as file:
+        names = [name.removeprefix("predicted/") for name in file.files if name.startswith("predicted/")]
+        predicted = {name: file[f"predicted/{name}"] for name in names}
+        return Answers(file["labels"], file["people"], predicted), card
+
+
+def seeds_right(
+    root: Path, condition: str, cells: Iterable[str]
+) -> tuple[dict[str, Bool[np.ndarray, "_ clips"]], Int16[np.ndarray, " clips"]]:
+    """Return which clips the trainings kept in `root` get right, by cell a row for each seed, and the clips' people.
+
+    A training's folder is named by its cell and seed, a-0. A cell without any is left out.
+
+    Raises ValueError where trainings answered different clips, and as `read_answers` and `Answers.right` do.
+    """
+    right, people, labels = {}, np.zeros(0, np.int16), None
+    for cell in cells:
+        found = [read_answers(path.parent)[0] for path in sorted(root.glob(f"{cell}-[0-9]*/{CARD}"))]
+        for each in found:
+            labels, people = each.labels if labels is None else labels, each.people
+            if not np.array_equal(labels, each.labels):
+                raise ValueError(f"the trainings of {cell} in {root} answered other clips than those before them")
+        if found:
+            right[cell] = np.stack([each.right(condition) for each in found])
+    return right, people
+
+
+def used_and_needed(root: Path, cell: str, part: str) -> tuple[Estimate, Estimate] | None:
+    """Return the change of accuracy without a part, in points: at once, and after the rest was trained further.
+
+    The first, what the networks use, is relative to the undisturbed networks; the second, what is needed, to networks
+    trained further as long with nothing removed. Both are differences within each network, over seeds and people, of
+    the conditions `undisturbed`, `PART, before`, `nothing, adapted` and `PART, adapted`. None if no training of the
+    cell is kept in `root`; raises as `seeds_right` does.
+    """
+    right = []
+    for condition in ("undisturbed", f"{part}, before", "nothing, adapted", f"{part}, adapted"):
+        found, people = seeds_right(root, condition, [cell])
+        if not found:
+            return None
+        right.append(100.0 * found[cell])
+    undisturbed, at_once, control, adapted = right
+    return estimate(at_once - undisturbed, people=people), estimate(adapted - control, people=people)
+
+
+def held_out(network: GestureNetwork, num_clips: int, cache: Path = CACHE) -> CachedClips:
+    """Return rendered clips of the test people, whom no training or choice has seen, as the card describes the others.
+
+    Raises ValueError for a network whose card describes no rendered clips.
+    """
+    data = (network.card or {}).get("data") or {}
+    if data.get("source") != "rendered gestures":
+        raise ValueError("held-out people are rendered: the network's card must describe rendered gestures")
+    facts = {name: value for name, value in data["clips"].items() if not name.startswith("num_")}
+    return CachedClips(SyntheticGestures("test", num_clips, **facts, modalities=()), folder=cache)
+
+
+def score_held_out(weights: Path, folder: Path, num_clips: int, cache: Path = CACHE) -> Answers:
+    """Return the answers of a trained network on the test people, computed once and kept in `folder`.
+
+    Raises ValueError if `folder` holds the answers of other weights, or to other clips: a test set is for one look.
+    """
+    network = GestureNetwork.load(weights)
+    facts = {"weights_sha256": network.card["weights_sha256"], "num_clips": num_clips}
+    if (folder / CARD).exists():
+        answers, card = read_answers(folder)
+        if other := [name for name, value in facts.items() if card[name] != value]:
+            raise ValueError(f"{folder} holds answers with another {other[0]}; the test people are scored once")
+        return answers
+    clips = held_out(network, num_clips, cache)
+    people = np.array([clips.clips.performer(index) for index in range(num_clips)], np.int16)
+    with torch.random.fork_rng():
+        found = evaluate(network, ClipTensors(clips, **network.config.input))
+    predicted = {"undisturbed": found.logits.argmax(1).astype(np.uint8)}
+    answers = Answers(found.labels.astype(np.uint8), people, predicted)
+    trained = {name: network.card[name] for name in ("config", "data", "seed", "training")}
+    keep_answers(folder, answers, **facts, trained=trained)
+    return answers
