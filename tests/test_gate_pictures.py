@@ -5,6 +5,7 @@ import pytest
 from matplotlib import pyplot as plt
 
 from gatescope.atlas.pictures import spatial_or_channel as pictures
+from gatescope.measures.estimates import Estimate
 from gatescope.measures.gate_kinds import ROWS
 from gatescope.measures.gate_variance import PARTS
 
@@ -107,8 +108,11 @@ def test_rows_stand_where_their_kinds_say_and_those_untrained_say_so(fig):
 
 
 def test_effects_of_kinds_have_both_their_intervals(fig):
-    effects = {(gate, kind): (1, 0.5, 1.5) for gate in "ifo" for kind in ("conv", "pooled", "attention")}
+    effects = {(gate, kind): Estimate(1, 0.25, 20) for gate in "ifo" for kind in ("conv", "pooled", "attention")}
     axes = pictures.kind_effects(fig, effects, 2.0)
-    ends = [line.get_xdata() for line in axes[2].lines[1:4]]
-    assert [np.ravel(each).tolist() for each in ends] == [[-1, 3], [0.5, 1.5], [1]]
+    together, alone, value = (line.get_xdata() for line in axes[2].lines[1:4])
+    # t with 20 degrees of freedom: 3.107 for two-sided 0.05 / 9, 2.086 for 0.05.
+    assert np.ravel(together) == pytest.approx([1 - 0.25 * 3.107, 1 + 0.25 * 3.107], abs=1e-3)
+    assert np.ravel(alone) == pytest.approx([1 - 0.25 * 2.086, 1 + 0.25 * 2.086], abs=1e-3)
+    assert np.ravel(value).tolist() == [1]
     assert [ax.get_title(loc="left") for ax in axes] == ["i", "f", "o"]

@@ -15,6 +15,7 @@ from gatescope.recordings.replacements import (
     constant,
     every_replacement,
     replacements,
+    shift_in_time,
     shift_level,
     shuffle_space,
     space_mean,
@@ -118,11 +119,30 @@ def test_shifting_leaves_a_map_that_is_not_cut_off_as_it_is(rng):
     assert (up | down).all() and up.any() and down.any()
 
 
+@pytest.mark.parametrize("space", [(4, 5), ()], ids=["maps", "pooled"])
+@pytest.mark.parametrize(("low", "high"), [(0.4, 0.6), (0.0, 1.0), (0.9, 1.0)])
+def test_shifting_in_time_changes_as_much_as_the_time_mean_also_where_it_is_cut_off(rng, low, high, space):
+    gate = torch.from_numpy(rng.uniform(low, high, (2, 6, 3, *space)))
+    gate[0, :, 0] = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0, 0.0]).double().view(-1, *[1] * len(space))
+    shifted = shift_in_time(gate)
+    places = list(np.ndindex(*space))
+    for clip, channel in np.ndindex(2, 3):
+        own = {place: gate[(clip, slice(None), channel, *place)].tolist() for place in places}
+        wanted = np.mean([(value - np.mean(steps)) ** 2 for steps in own.values() for value in steps])
+        for step in range(6):
+            found = [shifted[(clip, step, channel, *place)].item() - own[place][step] for place in places]
+            assert np.mean(np.square(found)) == pytest.approx(wanted, abs=1e-3)
+    assert shifted.min() >= 0 and shifted.max() <= 1
+    if space and low == 0.4:
+        maps = [each[1] - each[1].mean((-2, -1), keepdim=True) for each in (shifted, gate)]
+        torch.testing.assert_close(*maps)
+
+
 def test_a_pooled_gate_has_no_space_to_take_away_one_step_no_time_and_one_clip_no_other(rng):
     maps, values = torch.from_numpy(rng.random((2, 3, 4, 5, 6))), torch.from_numpy(rng.random((2, 3, 4)))
     assert tuple(replacements(maps)) == REPLACEMENTS
-    assert set(replacements(values)) == {"time mean", "channel mean", "another clip's", "constant"}
-    assert "time mean" not in replacements(maps[:, :1])
+    assert set(replacements(values)) == {"time mean", "shifted in time", "channel mean", "another clip's", "constant"}
+    assert {"time mean", "shifted in time"}.isdisjoint(replacements(maps[:, :1]))
     assert "another clip's" not in replacements(maps[:1])
 
 
@@ -159,7 +179,7 @@ def test_every_gate_is_replaced_alone_and_then_all_together(network, features):
         f"layer{layer}.{gate}": dimensions for layer in (1, 2) for gate, dimensions in (("i", 5), ("f", 3), ("o", 5))
     }
     found = {(gate, name): changes for gate, name, changes in every_replacement(recorded)}
-    assert len(found) == 4 * 8 + 2 * 4 + 8
+    assert len(found) == 4 * 9 + 2 * 5 + 9
     assert torch.equal(found["layer2.f", "another clip's"]["layer2.f"][2], recorded["layer2.f"][1])
     assert set(found["all", "space mean"]) == {"layer1.i", "layer1.o", "layer2.i", "layer2.o"}
     assert set(found["all", "constant"]) == set(recorded)
@@ -169,7 +189,7 @@ def test_every_gate_is_replaced_alone_and_then_all_together(network, features):
 def test_what_one_gate_alone_has_is_not_taken_from_all_together():
     recorded = {"layer1.i": torch.rand(2, 3, 4, 5, 6), "layer1.f": torch.rand(2, 3, 4)}
     together = {name for gate, name, _ in every_replacement(recorded) if gate == "all"}
-    assert together == {"time mean", "channel mean", "another clip's", "constant"}
+    assert together == {"time mean", "shifted in time", "channel mean", "another clip's", "constant"}
 
 
 def maps_of(rng, shape, peak):

@@ -6,7 +6,7 @@ import torch
 
 from gatescope.loaders import Clip
 from gatescope.loaders.clip import as_seen, over_steps
-from gatescope.measures.sample import Sample, open_sample
+from gatescope.measures.sample import Sample, open_sample, rendered
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.models.checkpoints import by_cell, checkpoint, open_networks, untrained
 from gatescope.recordings.scoring import encode_all, score_all
@@ -112,6 +112,7 @@ def test_rendered_clips_come_with_labels_hands_and_exact_flow(saved, tmp_path):
     sample = open_sample(network, num_clips=6, cache=tmp_path / "cache")
     assert sample.x.shape == (6, 3, 16, 32, 32)
     assert sorted(sample.labels) == [0, 0, 1, 1, 2, 2]
+    assert sample.people.tolist() == [rendered(network, 6).performer(index) for index in range(6)]
     assert [NAMES[label] for label in sample.labels] == list(sample.names)
     assert sample.hand.shape == (6, 16, 32, 32)
     assert sample.hand.any((2, 3)).mean() > 0.5
@@ -135,7 +136,7 @@ def test_recorded_clips_have_frames_alone(saved, shared, tmp_path):
     for where in ("jester_layout", "jester_layout/20bn-jester-v1/1", "asl_gestures/no.mkv"):
         sample = open_sample(network, str(shared / "realdata/intel_asl" / where), 2, cache=tmp_path)
         assert sample.x.shape[1:] == (3, 16, 32, 32)
-        assert sample.labels is None and sample.hand is None
+        assert sample.labels is None and sample.hand is None and sample.people is None
         assert sample.speed.shape == sample.change.shape == sample.frames.shape[:4]
         with pytest.raises(ValueError, match="has no mask of the hand"):
             sample.hand_on((8, 4, 4))

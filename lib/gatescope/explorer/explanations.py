@@ -16,7 +16,7 @@ from gatescope.recordings.scoring import Change
 
 TOGETHER = "all gates"
 GATES = "ifo"
-FOR_GATES = ("shared map", "shifted")  # replacements that clip values to 0 ... 1
+FOR_GATES = ("shared map", "shifted", "shifted in time")  # replacements that clip values to 0 ... 1
 BASELINE = ", compared with a still scene."
 ATTRIBUTIONS = {
     "Grad-CAM": Quantity("", "", "Positions where the layer's hidden state raises the class's score; never negative."),

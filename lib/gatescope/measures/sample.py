@@ -28,6 +28,7 @@ class Sample:
     x: Float32[Tensor, "clips 3 time size size"]
     clips: tuple[Clip, ...]  # as the network sees them, see `as_seen`
     labels: Int[np.ndarray, " clips"] | None  # None where a clip's class is not among the network's
+    people: Int[np.ndarray, " clips"] | None = None  # number of the person in each clip, None where not known
 
     def __len__(self) -> int:
         return len(self.x)
@@ -90,7 +91,8 @@ def open_sample(network: GestureNetwork, clips: str = "", num_clips: int = 54, c
 
     Raises FileNotFoundError if there is nothing at `clips`, ValueError if there is no clip.
     """
-    found = list(islice(recorded(clips) if clips else CachedClips(rendered(network, num_clips), cache), num_clips))
+    made = None if clips else rendered(network, num_clips)
+    found = list(islice(recorded(clips) if made is None else CachedClips(made, cache), num_clips))
     if not found:
         raise ValueError(f"there is no clip in {clips or 'the set of rendered gestures'}")
     first = found[0].source.replace(str(ROOT / clips), named(Path(clips))) if clips else found[0].source
@@ -103,6 +105,7 @@ def open_sample(network: GestureNetwork, clips: str = "", num_clips: int = 54, c
         x=torch.cat([to_batch(clip, **network.config.input) for clip in found]),
         clips=tuple(as_seen(clip, network.config.num_frames, network.config.size) for clip in found),
         labels=None if None in labels else np.array(labels),
+        people=None if made is None else np.array([made.performer(index) for index in range(len(found))]),
     )
 
 

@@ -15,6 +15,7 @@ REPLACEMENTS = (
     "shuffled",
     "shifted",
     "time mean",
+    "shifted in time",
     "channel mean",
     "another clip's",
     "constant",
@@ -61,17 +62,42 @@ def shift_level() -> Callable[[Step], Step]:
 
     def shift(gate: Step) -> Step:
         values = gate.flatten(2)
-        sign = torch.randint(0, 2, (*gate.shape[:2], 1), generator=rng).to(gate) * 2 - 1
-        wanted = values.var(2, unbiased=False, keepdim=True)
-        # Bisection: after a shift by 1 all of a channel is 0 or 1, which changes it by more than its variance.
-        little, much = torch.zeros_like(wanted), torch.ones_like(wanted)
-        for _ in range(14):
-            middle = (little + much) / 2
-            enough = ((values + sign * middle).clamp(0, 1) - values).square().mean(2, keepdim=True) >= wanted
-            little, much = torch.where(enough, little, middle), torch.where(enough, middle, much)
-        return (values + sign * much).clamp(0, 1).view_as(gate)
+        return _shifted(values, values.var(2, unbiased=False, keepdim=True), rng).view_as(gate)
 
     return shift
+
+
+def shift_in_time(recorded: Steps) -> Steps:
+    """Return a gate whose level is shifted up or down at random at each step, and keeps its map, clamped to 0 to 1.
+
+    The control of `time_mean`: at every step the shift has the mean squared change that removing the course in time
+    makes, averaged over the clip's steps.
+    """
+    values = recorded.flatten(3) if recorded.ndim == 5 else recorded[..., None]
+    wanted = (values - time_mean(values)).square().mean((1, 3), keepdim=True).expand(*values.shape[:3], 1)
+    return _shifted(values, wanted, torch.Generator().manual_seed(0)).view_as(recorded)
+
+
+def _shifted(
+    values: Float[Tensor, "*any position"], wanted: Float[Tensor, "*any 1"], rng: torch.Generator
+) -> Float[Tensor, "*any position"]:
+    """Shift values of 0 to 1, all positions alike, until the mean squared change over positions is as wanted.
+
+    The direction is drawn, and turned where 0 or 1 is too near. At most 1/4 can be wanted.
+    """
+
+    def change(by: Tensor) -> Tensor:
+        return ((values + by).clamp(0, 1) - values).square().mean(-1, keepdim=True)
+
+    sign = torch.randint(0, 2, wanted.shape, generator=rng).to(values) * 2 - 1
+    # One of both directions always is enough, as v^2 + (1 - v)^2 is 1/2 or more.
+    sign = torch.where(change(sign) >= wanted, sign, -sign)
+    little, much = torch.zeros_like(wanted), torch.ones_like(wanted)
+    for _ in range(14):  # bisection
+        middle = (little + much) / 2
+        enough = change(sign * middle) >= wanted
+        little, much = torch.where(enough, little, middle), torch.where(enough, middle, much)
+    return (values + sign * much).clamp(0, 1)
 
 
 def time_mean(recorded: Steps) -> Steps:
@@ -98,16 +124,16 @@ def replacements(recorded: Steps) -> dict[str, Change]:
     """Return the replacements of a gate by their names in REPLACEMENTS, for one pass over the clips.
 
     `space mean`, `shared map`, `shuffled` (in space), `shifted` (in level) and `channel mean` are computed from the
-    live gate, which already reflects the intervention at earlier steps. `time mean`, `another clip's` and `constant`
-    are computed from `recorded`, a pass without intervention. Those in space need maps, `time mean` two steps,
-    `another clip's` two clips.
+    live gate, which already reflects the intervention at earlier steps. `time mean`, its control `shifted in time`,
+    `another clip's` and `constant` are computed from `recorded`, a pass without intervention. Those in space need maps,
+    those in time two steps, `another clip's` two clips.
     """
     changes: dict[str, Change] = {"channel mean": channel_mean, "constant": constant(recorded)}
     if recorded.ndim == 5:
         changes |= {"space mean": space_mean, "shared map": without_own_map(recorded)}
         changes |= {"shuffled": shuffle_space(), "shifted": shift_level()}
     if recorded.shape[1] > 1:
-        changes["time mean"] = time_mean(recorded)
+        changes |= {"time mean": time_mean(recorded), "shifted in time": shift_in_time(recorded)}
     if len(recorded) > 1:
         changes["another clip's"] = recorded.roll(1, 0)
     return {name: changes[name] for name in REPLACEMENTS if name in changes}

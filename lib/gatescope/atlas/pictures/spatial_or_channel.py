@@ -13,6 +13,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.image import AxesImage
 from plotly.subplots import make_subplots
 
+from gatescope.measures.estimates import Estimate, simultaneous
 from gatescope.measures.gate_kinds import ROWS
 from gatescope.measures.gate_variance import PARTS
 from gatescope.pictures.intervals import Colours, Interval, Looks, interval_rows, name_rows
@@ -118,7 +119,9 @@ def replacement_panels(
     """Draw found[cell, gate, replacement]: a panel for each replacement, a row for each gate, its cells within."""
     axes = fig.subplots(2, -(-len(replacements) // 2), sharex=True, sharey=True, squeeze=False)
     handles: dict[str, Artist] = {}
-    for ax, name in zip(axes.flat, replacements, strict=True):
+    for ax in axes.flat[len(replacements) :]:
+        ax.set_axis_off()
+    for ax, name in zip(axes.flat, replacements, strict=False):
         shown = {row: {cell: each for (cell, *at), each in found.items() if at == [row, name]} for row in rows}
         ax.axvline(0, color=GREY, linewidth=0.8)
         interval_rows(ax, shown, looks)
@@ -128,7 +131,7 @@ def replacement_panels(
         ax.set_xlabel(xlabel)
     cells = [cell for cell in looks if cell in handles]
     fig.legend([handles[cell] for cell in cells], cells, loc="outside lower center", ncols=len(looks))
-    return list(axes.flat)
+    return list(axes.flat)[: len(replacements)]
 
 
 def change_by_class(
@@ -164,16 +167,20 @@ def tiles_of_rows(fig: FigureBase, accuracies: Mapping[str, Interval], limits: t
     return list(axes)
 
 
-def kind_effects(fig: FigureBase, effects: Mapping[tuple[str, str], Interval], half_width: float) -> list[Axes]:
-    """Draw the effects of each gate's kinds in points: the interval over clips thick, that over trainings thin."""
+def kind_effects(fig: FigureBase, effects: Mapping[tuple[str, str], Estimate], margin: float) -> list[Axes]:
+    """Draw the effects of each gate's kinds in points: its own interval thick, thin the ones that all hold together.
+
+    Effects nearer to zero than `margin` lie in the shaded band.
+    """
     axes = fig.subplots(1, 3, sharex=True, sharey=True)
     for ax, gate in zip(axes, "ifo", strict=True):
+        ax.axvspan(-margin, margin, color="#eeeeee", zorder=0)
         ax.axvline(0, color=GREY, linewidth=0.8)
         for place, (kind, colour) in enumerate(KIND_COLOURS.items()):
-            value, low, high = effects[gate, kind]
-            ax.plot((value - half_width, value + half_width), (place, place), color=colour, linewidth=1)
-            ax.plot((low, high), (place, place), color=colour, linewidth=4, alpha=0.6)
-            ax.plot(value, place, "o", color=colour, markersize=5)
+            found = effects[gate, kind]
+            ax.plot(found.at(simultaneous(len(effects)))[1:], (place, place), color=colour, linewidth=1)
+            ax.plot(found[1:], (place, place), color=colour, linewidth=4, alpha=0.6)
+            ax.plot(found.value, place, "o", color=colour, markersize=5)
         name_rows(ax, list(KIND_COLOURS))
         ax.set_title(gate)
     axes[1].set_xlabel("points above the mean of all rows")
