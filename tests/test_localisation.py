@@ -139,6 +139,11 @@ def test_the_best_channel_is_chosen_on_the_clips_it_is_not_measured_on(rng):
     found = localisation.against_hands(maps, hand, hand)
     assert (found["its best channel"]["enrichment"] > 20).all()
     assert found["its best channel"]["pointing"] == pytest.approx(np.ones(6))
+    best = localisation.on_hands(maps[:, :, 0], hand)
+    for name in ("enrichment", "pointing"):
+        elsewhere = found["best channel, another's hand"][name]
+        np.testing.assert_allclose(elsewhere, best[name]["another clip's hand"])
+    assert (elsewhere < 0.5).all() and np.isnan(found["best channel, another's hand"]["distance"]).all()
 
 
 def test_another_clips_hand_is_every_other_clips_in_turn(rng):
