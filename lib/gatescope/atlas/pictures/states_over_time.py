@@ -33,21 +33,20 @@ def hand_panels(
     Of a row's kinds the first is filled, one named `untrained` is grey and others are hollow. lines[measure] are values
     of HAND_LINES, drawn through every panel.
     """
-    drawn: list[Axes] = []
-    for number, (side, (measure, names)) in enumerate(zip(fig.subfigures(len(found), 1), found.items(), strict=True)):
-        for name, ax in panels(side, colours).items():
+    axes = fig.subplots(len(found), len(colours), sharex="row", sharey=True, squeeze=False)
+    for line, (measure, names) in zip(axes, found.items(), strict=True):
+        for ax, (name, colour) in zip(line, colours.items(), strict=True):
             kinds = dict.fromkeys(kind for row in names[name].values() for kind in row)
-            looks = {kind: {"color": colours[name], "markerfacecolor": "white"} for kind in kinds}
-            looks[next(iter(kinds))] = {"color": colours[name]}
+            looks = {kind: {"color": colour, "markerfacecolor": "white"} for kind in kinds}
+            looks[next(iter(kinds))] = {"color": colour}
             interval_rows(ax, names[name], looks | {"untrained": UNTRAINED})
-            for line, look in HAND_LINES.items():
-                ax.axvline(lines[measure][line], linewidth=0.8, zorder=0, label=line, **look)
+            for where, look in HAND_LINES.items():
+                ax.axvline(lines[measure][where], linewidth=0.8, zorder=0, label=where, **look)
             ax.set_xlabel(measure)
-            if number:
-                ax.set_title("")
-            drawn.append(ax)
-    drawn[len(colours) - 1].legend(loc="upper left", bbox_to_anchor=(1, 1))
-    return drawn
+    for ax, (name, colour) in zip(axes[0], colours.items(), strict=True):
+        ax.set_title(name, color=colour)
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return list(axes.flat)
 
 
 def half_lives(
