@@ -17,6 +17,7 @@ from gatescope.paths import CACHE
 from gatescope.trainings.evaluation import evaluate
 
 ANSWERS, CARD = "answers.npz", "card.json"
+NUM_CLIPS = 1200  # of the test people, twenty each
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +113,7 @@ def held_out(network: GestureNetwork, num_clips: int, cache: Path = CACHE) -> Ca
     return CachedClips(SyntheticGestures("test", num_clips, **facts, modalities=()), folder=cache)
 
 
-def score_held_out(weights: Path, folder: Path, num_clips: int, cache: Path = CACHE) -> Answers:
+def score_held_out(weights: Path, folder: Path, num_clips: int = NUM_CLIPS, cache: Path = CACHE) -> Answers:
     """Return the answers of a trained network on the test people, computed once and kept in `folder`.
 
     The conditions are `undisturbed` and `no memory`, every step from an empty state. Raises ValueError if `folder`
