@@ -4,16 +4,25 @@ import numpy as np
 import pytest
 import torch
 
+from gatescope.__main__ import main
 from gatescope.loaders import SyntheticGestures
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.trainings import adaptation
 from gatescope.trainings.adaptation import adapt
 from gatescope.trainings.evidence import read_answers, seeds_right, used_and_needed
-from gatescope.trainings.removals import PARTS
 
 pytestmark = pytest.mark.slow
 CLIPS = {"size": 16, "difficulty": 0.0, "classes": [0, 1, 12]}
 FEW = {"num_train": 6, "num_test": 9}
+PARTS = ("nothing", "space", "memory", "H")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_parts():
+    """Seconds less for each part left out."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(adaptation, "parts_of", lambda network: PARTS)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +83,7 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_alike(whole, weights, cache, tm
     made = []
     monkeypatch.setattr(adaptation, "_answers_without", _told(made, adaptation._answers_without))
     assert list(adapt(weights, tmp_path, **FEW, cache=cache)) == list(PARTS)
-    assert made == ["H from gates", "H", "all but C"]
+    assert made == ["H"]
     first, second = (read_answers(folder)[0].predicted for folder in (whole, tmp_path))
     assert list(first) == list(second)
     assert all(np.array_equal(found, second[name]) for name, found in first.items())
@@ -100,3 +109,12 @@ def test_a_network_of_other_clips_is_refused(tmp_path, cache):
     network.save(tmp_path / "network.safetensors", data={"source": "clips of one's own"}, seed=0)
     with pytest.raises(ValueError, match="must describe rendered gestures"):
         list(adapt(tmp_path / "network.safetensors", tmp_path / "out", cache=cache))
+
+
+def test_the_command_line_names_what_is_wrong(whole, weights, tmp_path, capsys):
+    for asked, says in (
+        ((weights, whole), "holds answers with another num_train"),
+        ((tmp_path / "none.safetensors", tmp_path), "the weights, is missing"),
+    ):
+        assert main(["adapt", str(asked[0]), "--out", str(asked[1])]) == 1
+        assert says in capsys.readouterr().err

@@ -1,7 +1,7 @@
 """Attributions add up, name every step, and agree with slow ways to the same numbers."""
 
 from functools import cache
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from gatescope.atlas.pictures import attribution_curves as pictures
 from gatescope.measures.faithfulness import TOP_DOWN, area_under, randomised, rank_correlation, removal, remove_tubes
-from gatescope.models import GestureNetwork, NetworkConfig
+from gatescope.models import GestureNetwork, NetworkConfig, untrained
 from gatescope.recordings import intervene, record
 from gatescope.recordings.attribution import at_pixels, chosen, conductance, grad_cam, integrated_gradients, still
 
@@ -310,13 +310,36 @@ def test_tubes_lie_inside_and_an_exact_attribution_has_no_infidelity(x):
 def test_randomisation_goes_from_the_head_down_and_leaves_the_network_alone(x):
     network = make()
     before = score_of(network, x)
-    stages = list(randomised(network))
+    stages = list(randomised(network, x))
     assert [name for name, _ in stages] == list(TOP_DOWN)
     for done, (_, spoilt) in enumerate(stages, 1):
         for number, name in enumerate(TOP_DOWN):
             pairs = zip(spoilt.get_submodule(name).parameters(), network.get_submodule(name).parameters(), strict=True)
             assert any(not torch.equal(*pair) for pair in pairs) == (number < done)
     assert torch.equal(score_of(network, x), before)
+
+
+def test_random_parts_let_signals_through_as_an_untrained_network_does(x):
+    torch.manual_seed(5)
+    network = GestureNetwork(make().config).eval().requires_grad_(False)
+    clips = 3 * x.float()
+    stages = dict(randomised(network, clips, seed=7))
+    torch.testing.assert_close(stages["res3d"](clips), untrained(network.config, 7, clips)(clips))
+    assert (stages["res3d"](clips).std(0) > 1e-3).any()
+    assert torch.equal(stages["layer1"].encode(clips), network.encode(clips))
+    momenta = {module.momentum for module in stages["res3d"].modules() if isinstance(module, _BatchNorm)}
+    assert None not in momenta and not any(module.training for module in stages["res3d"].modules())
+
+
+def test_a_path_may_begin_with_fewer_pieces(x):
+    network, clip = make(), x[:1]
+    found = integrated_gradients(network, clip, still(clip), CLASSES[:1], tolerance=1.0, num_pieces=3)
+    assert found.gradients.tolist() == [3]
+    captum, ends, total = IntegratedGradients(network), torch.linspace(0, 1, 4).double() ** 1.7, 0
+    for low, high in pairwise(ends):
+        start, end = (still(clip) + at * (clip - still(clip)) for at in (low, high))
+        total = total + captum.attribute(end, start, target=int(CLASSES[0]), n_steps=1)
+    torch.testing.assert_close(found.values, total)
 
 
 def test_rank_correlation_minds_only_the_order():
@@ -343,11 +366,12 @@ def test_curves_are_drawn_with_their_mean_and_a_line_for_each_of_several_network
     assert [label.get_text() for label in ax.get_xticklabels()] == ["0", "40"]
 
 
-def test_a_map_without_ranks_leaves_the_mean_of_the_others():
+def test_a_stage_without_ranks_leaves_a_gap():
     ax = Figure().subplots()
-    found = np.array([[1.0, 1.0], [0.2, np.nan], [np.nan, np.nan]])
+    found = [(1.0, 1.0, 1.0), (0.2, 0.1, 0.3), (np.nan,) * 3]
     pictures.spoilt_curves(ax, ["trained", "head", "all"], {"map": found}, {"map": "red"})
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), [1, 0.2, np.nan])
+    assert ax.collections[0].get_paths()[0].vertices[:, 1].max() == 1
 
 
 def test_what_captum_leaves_out_covers_all_pictures_but_the_last():

@@ -139,6 +139,11 @@ def test_the_best_channel_is_chosen_on_the_clips_it_is_not_measured_on(rng):
     found = localisation.against_hands(maps, hand, hand)
     assert (found["its best channel"]["enrichment"] > 20).all()
     assert found["its best channel"]["pointing"] == pytest.approx(np.ones(6))
+    best = localisation.on_hands(maps[:, :, 0], hand)
+    for name in ("enrichment", "pointing"):
+        elsewhere = found["best channel, another's hand"][name]
+        np.testing.assert_allclose(elsewhere, best[name]["another clip's hand"])
+    assert (elsewhere < 0.5).all() and np.isnan(found["best channel, another's hand"]["distance"]).all()
 
 
 def test_another_clips_hand_is_every_other_clips_in_turn(rng):
@@ -153,6 +158,21 @@ def test_another_clips_hand_is_every_other_clips_in_turn(rng):
         ]
         for name, values in found.items():
             assert values[clip] == pytest.approx(np.mean([other[name] for other in others])), name
+
+
+def test_on_hands_agrees_with_what_is_measured_hand_by_hand(rng):
+    maps, hand = rng.random((4, 3, 5, 6)), rng.random((4, 3, 5, 6)) * (rng.random((4, 3, 5, 6)) < 0.4)
+    hand[1, 2] = hand[3] = 0  # out of view for a step, and for a clip
+    maps[0, 1] = 0
+    found = localisation.on_hands(maps, hand)
+    known = localisation.against_hands(maps[:, :, None], hand, hand)
+    for name, each in found.items():
+        np.testing.assert_allclose(each["its own hand"], known["attention"][name])
+        np.testing.assert_allclose(each["another clip's hand"], known["another clip's hand"][name])
+    even = localisation.on_hands(np.ones((1, 1, 5, 6)), hand)
+    np.testing.assert_allclose(even["enrichment"]["its own hand"], [1, 1, 1, np.nan])
+    alone = localisation.on_hands(maps[:1], hand[:1])["pointing"]
+    assert np.isfinite(alone["its own hand"]).all() and np.isnan(alone["another clip's hand"]).all()
 
 
 def test_one_clip_has_no_other(rng):

@@ -1,5 +1,7 @@
 """The experiment on gesture pairs, at the smallest size: what it keeps, and that nothing but the named part differs."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -77,3 +79,31 @@ def test_features_are_those_of_the_network_and_take_gradients(need, training):
     with torch.no_grad():
         torch.testing.assert_close(features, network.encode(x[None])[0].transpose(0, 1), rtol=1e-4, atol=1e-4)
     assert label == given and not features.is_inference()
+
+
+@pytest.mark.slow
+def test_the_command_keeps_answers_once(need, tmp_path, monkeypatch):
+    from gatescope.trainings.evidence import read_answers, used_and_needed
+
+    tables = {
+        name: "\n".join(f"{key} = {value!r}" for key, value in each.items()) for name, each in DESCRIPTION.items()
+    }
+    (tmp_path / "pairs.toml").write_text("\n".join(f"[{name}]\n{text}" for name, text in tables.items()))
+    for name, value in {"TRAININGS": tmp_path, "RUNS": tmp_path / "runs"}.items():
+        monkeypatch.setattr(need, name, value)
+    monkeypatch.setattr(need, "described_run", partial(need.described_run, cache=tmp_path / "cache"))
+    monkeypatch.setattr(need, "held_out_pairs", partial(need.held_out_pairs, num_clips=12, cache=tmp_path / "cache"))
+    arguments = ["--cell", "a", "--seed", "1", "--reach", "5", "--frames", "8", "--out", str(tmp_path / "kept")]
+    need.main([*arguments, "--parts", "memory", "space"])
+    answers, card = read_answers(tmp_path / "kept" / "reach5-frames8" / "a-1")
+    # (a) has no gate that is a map: nothing to remove.
+    assert list(answers.predicted) == ["undisturbed", "nothing, adapted", "memory, before", "memory, adapted"]
+    assert (card["parts"], card["seed"], card["reach"], card["memory"]) == (["memory"], 1, 5, True)
+    assert sorted(answers.labels.tolist()) == sorted([*range(6)] * 2) and len(answers.people) == 12
+    used, needed = used_and_needed(tmp_path / "kept" / "reach5-frames8", "a", "memory")
+    assert -100 <= used.value <= 100 and -100 <= needed.value <= 100
+    need.main([*arguments, "--without"])
+    never, card = read_answers(tmp_path / "kept" / "reach5-frames8-without" / "a-1")
+    assert list(never.predicted) == ["undisturbed"] and card["memory"] is False and card["parts"] == []
+    monkeypatch.setattr(need, "described_run", None)
+    need.main(arguments)  # already kept: nothing is trained

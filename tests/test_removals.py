@@ -1,6 +1,7 @@
 """What is removed from a network is gone, stays gone in training, and nothing else is."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,6 +75,24 @@ def test_pooled_gates_have_no_space_to_remove(networks, features):
         Remainder(networks["a"], "space", features)
     with pytest.raises(LookupError, match="no part 'gates'; there are nothing, space"):
         Remainder(networks["b"], "gates", features)
+
+
+@pytest.mark.parametrize(
+    ("cell", "lacking"),
+    [("a_gates_of_x", {"space", "H from gates"}), ("min_conv", {"H from gates", "H", "all but C"}), ("gru", set())],
+)
+def test_what_a_cell_lacks_cannot_be_removed_and_all_else_can(features, cell, lacking):
+    config = NetworkConfig.small(cell, num_classes=3, width=1 / 64, size=16, num_frames=2 * STEPS)
+    config = replace(config, cells=(cell, cell))
+    network = GestureNetwork(config).double().eval()
+    assert set(PARTS) - set(parts_of(network)) == lacking
+    for part in parts_of(network):
+        with torch.no_grad():
+            changed = not torch.equal(
+                Remainder(network, part, features)(features), network.score(features.transpose(1, 2))
+            )
+        assert changed == (part != "nothing")
+    assert "memory" not in parts_of(GestureNetwork(replace(config, memory=False)))
 
 
 @pytest.mark.slow

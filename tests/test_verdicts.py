@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gatescope.measures.estimates import Estimate
+from gatescope.measures.estimates import Estimate, estimate
 from gatescope.measures.verdicts import (
     above_controls,
     in_words,
     judge_difference,
+    judge_following,
     judge_need,
+    minus_controls,
     power,
     seeds_needed,
     tell_apart,
@@ -91,6 +93,49 @@ def test_what_is_above_every_control_is_so_clip_by_clip():
     controls["two others"] = np.stack([clips[0] + 0.5, clips[0] + 0.6])
     assert above_controls(own, controls) == "not above another clip's hand or two others"
     assert above_controls(np.full((3, 40), np.nan), {"the frames": clips}) == "not above the frames"
+
+
+def test_a_control_of_other_networks_is_not_paired():
+    rng = np.random.default_rng(0)
+    clips = 5 * rng.standard_normal((1, 40))
+    own = clips + 1 + 0.1 * rng.standard_normal((3, 40))
+    controls = {"itself": own, "other seeds": clips + 0.1 * rng.standard_normal((2, 40)), "the frames": clips}
+    found = minus_controls(own, controls, level=0.99)
+    assert found["itself"] == (0, 0, 0)
+    assert found["other seeds"] == estimate(own, controls["other seeds"], level=0.99)
+    assert found["the frames"] == estimate(own - clips, level=0.99)
+    people = np.arange(40) // 2
+    assert minus_controls(own, controls, people=people)["the frames"] == estimate(own - clips, people=people)
+
+
+UP, DOWN, OPEN = between(0.5, 1.5), between(-1.5, -0.5), between(-1, 1)
+
+
+@pytest.mark.parametrize(
+    ("energy", "pointing", "words"),
+    [
+        ((UP, UP), (UP, UP), "follows the hand"),
+        ((DOWN, UP), (DOWN, UP), "leans towards the hand and does not follow it"),
+        ((OPEN, UP), (DOWN, UP), "leans towards the hand and is not shown to follow it"),
+        ((UP, UP), (OPEN, UP), "leans towards the hand and is not shown to follow it"),
+        ((DOWN, UP), (DOWN, OPEN), "leans towards the hand by E/A alone and does not follow it"),
+        ((UP, UP), (DOWN, DOWN), "leans towards the hand by E/A alone and is not shown to follow it"),
+        ((DOWN, OPEN), (DOWN, DOWN), "is not shown to lean towards the hand and does not follow it"),
+        (
+            (between(np.nan, np.nan),) * 2,
+            (UP, UP),
+            "leans towards the hand by pointing alone and is not shown to follow it",
+        ),
+    ],
+)
+def test_maps_follow_the_hand_where_both_measures_are_above_motion_and_every_other_control(energy, pointing, words):
+    more = {
+        measure: dict(zip(("frame difference", "untrained"), found, strict=True))
+        for measure, found in (("E/A", energy), ("pointing", pointing))
+    }
+    assert judge_following(more, "frame difference") == words
+    more["E/A"]["another clip's hand"] = OPEN
+    assert "E/A" not in judge_following(more, "frame difference")
 
 
 def test_power_is_the_share_of_simulated_trainings_that_are_told_apart():

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gatescope.measures.localisation import correlation
 from gatescope.models import GestureNetwork
@@ -72,19 +73,35 @@ def remove_tubes(shape: tuple[int, int, int]) -> Callable[[Tensor, Tensor], tupl
     return perturb
 
 
-def randomised(network: GestureNetwork, seed: int = 0) -> Iterator[tuple[str, GestureNetwork]]:
+def randomised(network: GestureNetwork, x: Clips, seed: int = 0) -> Iterator[tuple[str, GestureNetwork]]:
     """Yield copies of `network` with more and more parts at random weights, from the head down (Adebayo et al. 2018).
 
-    Each comes with the name of the part randomised last; `network` itself does not change.
+    Each comes with the name of the part randomised last; `network` itself does not change. One pass over the clips `x`
+    sets the running statistics of the norms in random parts: those of a new network would let no signal through.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         fresh = GestureNetwork(network.config)
     fresh.to(next(network.parameters()))
     network = deepcopy(network)
-    for name in TOP_DOWN:
+    for number, name in enumerate(TOP_DOWN, 1):
         network.get_submodule(name).load_state_dict(fresh.get_submodule(name).state_dict())
+        _calibrate(network, TOP_DOWN[:number], x)
         yield name, deepcopy(network)
+
+
+@torch.no_grad()
+def _calibrate(network: GestureNetwork, parts: Sequence[str], x: Clips) -> None:
+    norms = [each for name in parts for each in network.get_submodule(name).modules() if isinstance(each, _BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.train().momentum = None  # the mean over batches
+    # Parts of nearly equal size, as each counts the same.
+    for some in x.chunk(-(-len(x) // BATCH_SIZE)):
+        network(some)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.eval().momentum = momentum
 
 
 def rank_correlation(maps: ClipMaps, others: ClipMaps) -> Float[np.ndarray, " clips"]:

@@ -146,21 +146,41 @@ def on_hand(parts: StepMaps, tops: StepMaps, hand: StepMasks, near: StepMasks) -
     }
 
 
+def on_hands(maps: Float[np.ndarray, "#clips #step rows columns"], hand: StepMasks) -> dict[str, dict[str, OfClips]]:
+    """Return `enrichment` and `pointing` of maps on `its own hand` and `another clip's hand`, the mean over all others.
+
+    Maps may be the same for all clips. NaN for another's hand where there is no other clip.
+    """
+    under, own = area(hand), np.eye(len(hand), dtype=bool)
+    found = {}
+    for name, parts in (("enrichment", shares(maps)), ("pointing", peaks(maps))):
+        # Of clips, hands and steps.
+        parts = np.broadcast_to(parts, hand.shape)
+        each = np.einsum("msrc,hsrc->mhs", parts, hand)
+        each = np.where(np.isnan(under), np.nan, each)
+        each = enrichment(each, under) if name == "enrichment" else known_mean(each)
+        others = known_mean(np.where(own, np.nan, each))
+        found[name] = {"its own hand": each.diagonal(), "another clip's hand": others}
+    return found
+
+
 def against_hands(
     maps: Float[np.ndarray, "clips step channel rows columns"], hand: StepMasks, near: StepMasks
 ) -> dict[str, dict[str, OfClips]]:
-    """Return the measures of `on_hand` for `attention`, `its best channel` and `another clip's hand`.
+    """Return the measures of `on_hand` for `attention`, `its best channel`, and both of these on other clips' hands.
 
     `attention` is the mean over channels. The best channel is chosen by enrichment on the other half of the clips, so
-    that the choice does not bias the measurement. The last is the mean over all other clips' hands. The last two are
-    NaN for a single clip.
+    that the choice does not bias the measurement. `another clip's hand` is the mean of `attention` over all other
+    clips' hands, and `best channel, another's hand` that of the best channel, enrichment and pointing alone. All but
+    `attention` are NaN for a single clip.
     """
     parts, tops = shares(maps), peaks(maps)
     mean, clips = (parts.mean(2), tops.mean(2)), np.arange(len(maps))
     own = on_hand(*mean, hand, near)
     unknown = {name: np.full(len(maps), np.nan) for name in own}
     if len(maps) < 2:
-        return {"attention": own, "its best channel": unknown, "another clip's hand": unknown}
+        missing = ("its best channel", "another clip's hand", "best channel, another's hand")
+        return {"attention": own} | dict.fromkeys(missing, unknown)
     each = enrichment(energy(parts, hand[:, :, None]).swapaxes(1, 2), area(hand)[:, None])
     of_even, of_odd = (np.nan_to_num(known_mean(each[clips % 2 == half], axis=0)).argmax() for half in (0, 1))
     best = np.where(clips % 2, of_even, of_odd)
@@ -169,4 +189,6 @@ def against_hands(
         "attention": own,
         "its best channel": on_hand(parts[clips, :, best], tops[clips, :, best], hand, near),
         "another clip's hand": {name: known_mean(np.stack([one[name] for one in others]), axis=0) for name in own},
+        "best channel, another's hand": unknown
+        | {name: each["another clip's hand"] for name, each in on_hands(maps[clips, :, best], hand).items()},
     }

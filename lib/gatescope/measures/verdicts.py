@@ -5,7 +5,7 @@ from itertools import count
 
 import numpy as np
 
-from gatescope.measures.estimates import Estimate, Interval, Values, estimate
+from gatescope.measures.estimates import Estimate, Interval, People, Values, estimate
 
 
 def in_words(found: Interval, unit: str = "points", digits: int = 1) -> str:
@@ -56,18 +56,54 @@ def judge_need(change: Estimate, margin: float, num_clips: int) -> str:
     return "not needed" if excluded and 300 / num_clips < margin else "undecided"
 
 
+def minus_controls(
+    own: Values, controls: Mapping[str, Values], *, level: float = 0.95, people: People | None = None
+) -> dict[str, Estimate]:
+    """Return the difference of `own` from each control, with its interval.
+
+    Differences are taken seed by seed and clip by clip where a control has as many seeds, or one row for all. `people`
+    are as in `estimate`.
+    """
+    found = {}
+    for name, control in controls.items():
+        paired = len(control) in (1, len(own))
+        sides = (np.subtract(own, control, dtype=np.float64),) if paired else (own, control)
+        found[name] = estimate(*sides, level=level, people=people)
+    return found
+
+
 def above_controls(own: Values, controls: Mapping[str, Values]) -> str:
     """Return `above every control` where `own` is above each, else the controls that it is not above.
 
-    Above: the 95 % interval of the difference is above zero. Differences are taken seed by seed and clip by clip where
-    a control has as many seeds, or one row for all. All of them must hold, so that no correction is needed.
+    Above: the 95 % interval of the difference is above zero. All of them must hold, so that no correction is needed.
     """
-    missed = []
-    for name, control in controls.items():
-        paired = len(control) in (1, len(own))
-        found = estimate(np.subtract(own, control, dtype=np.float64)) if paired else estimate(own, control)
-        missed += [] if found.low > 0 else [name]
+    missed = [name for name, more in minus_controls(own, controls).items() if not more.low > 0]
     return f"not above {' or '.join(missed)}" if missed else "above every control"
+
+
+def judge_following(more: Mapping[str, Mapping[str, Estimate]], motion: str) -> str:
+    """Return what maps do towards the hand, decided by all measures and not by one: words that continue a sentence.
+
+    more[measure][control] is what the maps have over each control; `motion` names the control that is motion alone. The
+    maps *follow* the hand where all measures are above all controls; they *lean* towards it by a measure that is above
+    all controls but motion, which may then explain it. They *do not* follow it where motion is above them by every
+    measure. Else nothing is shown. `lean` and `follow` each need several intervals at once, so that within a verdict
+    they need no correction.
+    """
+    leaning = [
+        measure
+        for measure, found in more.items()
+        if all(each.low > 0 for control, each in found.items() if control != motion)
+    ]
+    over_motion = [found[motion].low > 0 for found in more.values()]
+    if len(leaning) == len(more) and all(over_motion):
+        return "follows the hand"
+    words = "is not shown to lean towards the hand"
+    if leaning:
+        alone = "" if len(leaning) == len(more) else f" by {' and '.join(leaning)} alone"
+        words = f"leans towards the hand{alone}"
+    beaten = all(found[motion].high < 0 for found in more.values())
+    return f"{words} and {'does not follow it' if beaten else 'is not shown to follow it'}"
 
 
 def power(difference: float, sd_of_seeds: float, num_seeds: int, level: float = 0.95) -> float:

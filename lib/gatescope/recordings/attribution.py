@@ -39,22 +39,28 @@ class PathSum:
 
 
 def integrated_gradients(
-    network: GestureNetwork, x: Clips, reference: Clips, classes: Classes, *, tolerance: float = 0.01
+    network: GestureNetwork,
+    x: Clips,
+    reference: Clips,
+    classes: Classes,
+    *,
+    tolerance: float = 0.01,
+    num_pieces: int = 16,
 ) -> PathSum:
     """Return integrated gradients (Sundararajan et al. 2017) from `reference` to `x` that add up within `tolerance`.
 
-    The path is cut into 16 pieces, which captum integrates with one gradient each; a clip's worst quarter of them is
+    The path is cut into `num_pieces`, which captum integrates with one gradient each; a clip's worst quarter of them is
     halved until the sum is within tolerance or there are MAX_PIECES. Errors are relative to the difference in score, or
     to one logit where that is smaller.
     """
     clips = zip(x, reference, classes.tolist(), strict=True)
-    found = [_along_path(network, *clip, tolerance) for clip in clips]
+    found = [_along_path(network, *clip, tolerance, num_pieces) for clip in clips]
     values, errors, gradients = zip(*found, strict=True)
     return PathSum(torch.stack(values), torch.tensor(errors), torch.tensor(gradients))
 
 
 def _along_path(
-    network: GestureNetwork, clip: Tensor, start: Tensor, label: int, tolerance: float
+    network: GestureNetwork, clip: Tensor, start: Tensor, label: int, tolerance: float, num_pieces: int
 ) -> tuple[Tensor, float, int]:
     from captum.attr import IntegratedGradients  # slow to import
 
@@ -71,7 +77,7 @@ def _along_path(
         ends = zip(low.split(BATCH_SIZE), high.split(BATCH_SIZE), strict=True)
         return torch.cat([captum.attribute(point(b), point(a), target=label, n_steps=1) for a, b in ends])
 
-    edges = torch.linspace(0, 1, 17, dtype=clip.dtype) ** BEND
+    edges = torch.linspace(0, 1, num_pieces + 1, dtype=clip.dtype) ** BEND
     low, high = edges[:-1], edges[1:]
     given = scores(edges)
     rises = given.diff()

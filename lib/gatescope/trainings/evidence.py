@@ -1,15 +1,13 @@
 """Evidence: the answers of trained networks on clips held out for them, kept without their weights."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int16, UInt8
-from torch import Tensor, nn
+from jaxtyping import Bool, Int16, UInt8
 
 from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.loaders import CachedClips, ClipTensors, SyntheticGestures
@@ -19,6 +17,7 @@ from gatescope.paths import CACHE
 from gatescope.trainings.evaluation import evaluate
 
 ANSWERS, CARD = "answers.npz", "card.json"
+NUM_CLIPS = 1200  # of the test people, twenty each
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,34 +113,11 @@ def held_out(network: GestureNetwork, num_clips: int, cache: Path = CACHE) -> Ca
     return CachedClips(SyntheticGestures("test", num_clips, **facts, modalities=()), folder=cache)
 
 
-class StepsAlone(nn.Module):
-    """A network without memory: both recurrent layers start every step from an empty state."""
-
-    def __init__(self, network: GestureNetwork):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Float[Tensor, "batch channel time height width"]) -> Float[Tensor, "batch classes"]:
-        """Return the logits of clips: the mean of the logits that each step has by itself."""
-        features = self.network.encode(x)
-        alone = self.network.score(features.flatten(0, 1)[:, None])
-        return alone.unflatten(0, features.shape[:2]).mean(1)
-
-
-# What is done to a network whose answers are kept, by condition.
-CHANGED: dict[str, Callable[[GestureNetwork], nn.Module]] = {
-    "undisturbed": lambda whole: whole,
-    "no memory": StepsAlone,
-}
-
-
-def score_held_out(
-    weights: Path, folder: Path, num_clips: int, cache: Path = CACHE, conditions: Sequence[str] = ("undisturbed",)
-) -> Answers:
+def score_held_out(weights: Path, folder: Path, num_clips: int = NUM_CLIPS, cache: Path = CACHE) -> Answers:
     """Return the answers of a trained network on the test people, computed once and kept in `folder`.
 
-    `conditions` are names in CHANGED. Raises ValueError if `folder` holds the answers of other weights, or to other
-    clips: a test set is for one look.
+    The conditions are `undisturbed` and `no memory`, every step from an empty state. Raises ValueError if `folder`
+    holds the answers of other weights, or to other clips: a test set is for one look.
     """
     network = GestureNetwork.load(weights)
     facts = {"weights_sha256": network.card["weights_sha256"], "num_clips": num_clips}
@@ -153,10 +129,10 @@ def score_held_out(
     clips = held_out(network, num_clips, cache)
     people = np.array([clips.clips.performer(index) for index in range(num_clips)], np.int16)
     inputs = ClipTensors(clips, **network.config.input)
-    with torch.random.fork_rng():
-        found = {name: evaluate(CHANGED[name](network), inputs) for name in conditions}
+    without = GestureNetwork.load(weights, replace(network.config, memory=False))
+    found = {name: evaluate(each, inputs) for name, each in (("undisturbed", network), ("no memory", without))}
     predicted = {name: each.logits.argmax(1).astype(np.uint8) for name, each in found.items()}
-    answers = Answers(found[conditions[0]].labels.astype(np.uint8), people, predicted)
+    answers = Answers(found["undisturbed"].labels.astype(np.uint8), people, predicted)
     trained = {name: network.card[name] for name in ("config", "data", "seed", "training")}
     keep_answers(folder, answers, **facts, trained=trained)
     return answers

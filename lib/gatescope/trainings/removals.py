@@ -73,22 +73,30 @@ class Remainder(nn.Module):
 
 
 def parts_of(network: GestureNetwork) -> tuple[str, ...]:
-    """Return those of PARTS that the network has: one with pooled gates alone has no space to remove."""
-    maps = any(_maps_of(getattr(network, name)) for name in LAYERS)
-    return tuple(part for part in PARTS if maps or part != "space")
+    """Return those of PARTS that the network has: one with pooled gates alone has no space, for example."""
+    layers = [getattr(network, name) for name in LAYERS]
+    absent = {
+        "space": not any(map(_maps_of, layers)),
+        "memory": not any(layer.memory for layer in layers),
+        "H from gates": not any(_of_state(layer, candidate=False) for layer in layers),
+        "H": not any(_of_state(layer, candidate=True) for layer in layers),
+    }
+    absent["all but C"] = absent["H"]  # then it is nothing but the constants
+    return tuple(part for part in PARTS if not absent.get(part, False))
 
 
 def _without(layer: RecurrentLayer, part: str, maps: Maps) -> nn.Module:
+    if part == "memory":
+        layer.memory = False
     if part in ("H from gates", "H", "all but C"):
-        _forget_h(layer, candidate=part != "H from gates")
+        for of_state in _of_state(layer, candidate=part != "H from gates"):
+            for weight in of_state.parameters():
+                weight.data.zero_()
+                weight.requires_grad_(False)
     if part in ("space and time course", "all but C"):
         return _ConstantGates(layer, maps)
-    wrappers: dict[str, Callable[[RecurrentLayer], nn.Module]] = {
-        "space": _SpaceMeans,
-        "time course": _TimeMeans,
-        "memory": _NoMemory,
-    }
-    return wrappers[part](layer) if part in wrappers else layer
+    wrapper = {"space": _SpaceMeans, "time course": _TimeMeans}.get(part)
+    return layer if wrapper is None else wrapper(layer)
 
 
 def _maps_of(layer: RecurrentLayer) -> list[str]:
@@ -102,13 +110,10 @@ def _gates_of(layer: RecurrentLayer) -> list[str]:
     return ["attention"] * layer.cell.input_attention + list(layer.cell.gates)
 
 
-def _forget_h(layer: RecurrentLayer, *, candidate: bool) -> None:
-    """Set W_h of gates and attention, and of the candidate if asked for, to zero for good."""
+def _of_state(layer: RecurrentLayer, *, candidate: bool) -> list[nn.Module]:
+    """Return W_h of gates and attention, and of the candidate if asked for, where they see the state."""
     parts = [*layer.gates.values(), *[layer.attention] * layer.cell.input_attention, *[layer.candidate] * candidate]
-    for part in parts:
-        for weight in part.state_to_state.parameters():
-            weight.data.zero_()
-            weight.requires_grad_(False)
+    return [part.state_to_state for part in parts if part.state_to_state is not None]
 
 
 class _SpaceMeans(nn.Module):
@@ -165,14 +170,3 @@ class _ConstantGates(nn.Module):
     def _held(logits: Tensor) -> Callable[[Tensor], Tensor]:
         level = logits.sigmoid()
         return lambda gate: level.view(1, -1, *[1] * (gate.ndim - 2)).expand_as(gate)
-
-
-class _NoMemory(nn.Module):
-    """A layer that begins every step with an empty state: a clip of many steps is as many clips of one."""
-
-    def __init__(self, layer: RecurrentLayer):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x: Maps) -> Maps:
-        return self.layer(x.flatten(0, 1)[:, None])[:, 0].unflatten(0, x.shape[:2])

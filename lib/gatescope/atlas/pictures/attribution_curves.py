@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 
-from gatescope.pictures.intervals import Colours, mean_and_each
+from gatescope.pictures.intervals import Colours, Interval, band, mean_and_each
 
 GATE_COLOURS = {"i": "#0072B2", "f": "#56B4E9", "o": "#009E73", "g": "#D55E00"}
 
@@ -46,13 +46,13 @@ def removal_curves(
 
 
 def spoilt_curves(
-    ax: Axes, stages: Sequence[str], correlations: Mapping[str, Float[np.ndarray, "stages clips"]], colours: Colours
+    ax: Axes, stages: Sequence[str], correlations: Mapping[str, Sequence[Interval]], colours: Colours
 ) -> list[Artist]:
-    """Draw the rank correlation with the trained network's maps over randomised parts, each clip thin."""
+    """Draw the rank correlation with the trained network's maps over randomised parts, in the band of its intervals."""
     drawn: list[Artist] = [ax.axhline(0, color="#999999", linewidth=0.8)]
     places = np.arange(len(stages))
     for name, found in correlations.items():
-        drawn += mean_and_each(ax, places, found.T, color=colours[name], marker="o", label=name)
+        drawn += band(ax, places, found, color=colours[name], marker="o", label=name)
     ax.set_xticks(places, stages)
     ax.set(ylim=(-1.05, 1.05), ylabel="rank correlation")
     return drawn

@@ -8,7 +8,10 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
+from gatescope.pictures.intervals import Interval, interval_rows
+
 UNTRAINED = {"color": "#777777"}
+HAND_LINES = {"an even map": {"color": "#999999", "linestyle": "--"}, "frame difference": {"color": "#D55E00"}}
 
 
 def panels(fig: FigureBase, colours: Mapping[str, str]) -> dict[str, Axes]:
@@ -17,6 +20,33 @@ def panels(fig: FigureBase, colours: Mapping[str, str]) -> dict[str, Axes]:
     for ax, (name, colour) in zip(axes, colours.items(), strict=True):
         ax.set_title(name, color=colour)
     return dict(zip(colours, axes, strict=True))
+
+
+def hand_panels(
+    fig: FigureBase,
+    found: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Interval]]]],
+    lines: Mapping[str, Mapping[str, float]],
+    colours: Mapping[str, str],
+) -> list[Axes]:
+    """Draw found[measure][name][row][kind]: panels of names, and below them those of the next measure.
+
+    Of a row's kinds the first is filled, one named `untrained` is grey and others are hollow. lines[measure] are values
+    of HAND_LINES, drawn through every panel.
+    """
+    axes = fig.subplots(len(found), len(colours), sharex="row", sharey=True, squeeze=False)
+    for line, (measure, names) in zip(axes, found.items(), strict=True):
+        for ax, (name, colour) in zip(line, colours.items(), strict=True):
+            kinds = dict.fromkeys(kind for row in names[name].values() for kind in row)
+            looks = {kind: {"color": colour, "markerfacecolor": "white"} for kind in kinds}
+            looks[next(iter(kinds))] = {"color": colour}
+            interval_rows(ax, names[name], looks | {"untrained": UNTRAINED})
+            for where, look in HAND_LINES.items():
+                ax.axvline(lines[measure][where], linewidth=0.8, zorder=0, label=where, **look)
+            ax.set_xlabel(measure)
+    for ax, (name, colour) in zip(axes[0], colours.items(), strict=True):
+        ax.set_title(name, color=colour)
+    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    return list(axes.flat)
 
 
 def half_lives(
