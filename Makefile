@@ -5,6 +5,7 @@
 #   make browser-test  everything in a real chromium and a real JupyterLab: minutes
 #   make lab       open JupyterLab at the first notebook         LAB_OPTIONS=--allow-root
 #   make site      write every notebook as a page that works offline, below build/site
+#   make sweep     train what data/evidence/sweep.toml asks for and lacks: hours, and it may be stopped at any time
 #   make bench     measure
 #   make clean     remove what these leave behind, except committed files and downloaded data
 #   make lock      resolve every dependency anew
@@ -26,7 +27,7 @@ INSTALLED := $(VENV)/installed
 TORCH := $(shell grep '^torch==' requirements.lock)
 LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 
-.PHONY: figures test browser-test lab site bench clean lock
+.PHONY: figures test browser-test lab site sweep bench clean lock
 
 # What has changed is told by content (gatescope.atlas.freshness), never by date: a fresh clone has only new dates.
 # A killed run may leave a lock and half-done marks; each rebuild takes its own lock, so neither need stop this one.
@@ -55,6 +56,9 @@ lab: $(INSTALLED)
 
 site: $(INSTALLED)
 	$(BIN)/gatescope site --out build/site
+
+sweep: $(INSTALLED)
+	$(BIN)/snakemake sweep --cores $(CORES) --nolock --rerun-incomplete --rerun-triggers mtime
 
 bench: $(INSTALLED)
 	for script in tests/benchmarks/bench_*.py; do $(BIN)/python "$$script"; done

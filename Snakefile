@@ -101,3 +101,70 @@ rule train:
     priority: 1  # before what is quick
     shell:
         "NUMBA_NUM_THREADS=1 {params.command}"
+
+
+def sweep():
+    """The cards that data/evidence/sweep.toml asks for and that are not there."""
+    asked = tomllib.loads(Path("data/evidence/sweep.toml").read_text())
+    sets = asked | {f"memory/{setting}": cells for setting, cells in asked.pop("memory").items()}
+    cards = [
+        Path("data/evidence", name, f"{cell}-{seed}", "card.json")
+        for name, cells in sets.items()
+        for cell, num_seeds in cells.items()
+        for seed in range(num_seeds)
+    ]
+    return [card for card in cards if not card.exists()]
+
+
+def evidence_command(action):
+    """Return what writes the answers of a network of the description `rows`."""
+    return lambda wildcards, output: shlex.join(
+        [sys.executable, "-m", "gatescope", action, f"build/runs/rows/{wildcards.run}/network.safetensors"]
+        + ["--out", str(Path(output[0]).parent)]
+    )
+
+
+def pairs_command_of(wildcards):
+    words = [sys.executable, "-m", "gatescope.trainings.memory_need", "--cell", wildcards.cell]
+    words += ["--seed", wildcards.seed, "--reach", wildcards.reach, "--frames", wildcards.frames]
+    return shlex.join(words + ["--without"] * bool(wildcards.without))
+
+
+# Evidence is made on demand, `make sweep`; no notebook waits for it. Cards are written last: what was stopped goes on.
+rule sweep:
+    input:
+        lambda wildcards: sweep(),
+
+
+rule score:
+    input:
+        "build/runs/rows/{run}/network.json",
+    output:
+        "data/evidence/{kind,seeds|cells}/{run}/card.json",
+    params:
+        command=evidence_command("score"),
+    threads: 1
+    shell:
+        "NUMBA_NUM_THREADS=1 {params.command}"
+
+
+rule adapt:
+    input:
+        "build/runs/rows/{run}/network.json",
+    output:
+        "data/evidence/adapted/{run}/card.json",
+    params:
+        command=evidence_command("adapt"),
+    threads: 1
+    shell:
+        "NUMBA_NUM_THREADS=1 {params.command}"
+
+
+rule pairs:
+    output:
+        "data/evidence/memory/reach{reach}-frames{frames,[0-9]+}{without,(-without)?}/{cell}-{seed}/card.json",
+    params:
+        command=pairs_command_of,
+    threads: 1
+    shell:
+        "NUMBA_NUM_THREADS=1 {params.command}"

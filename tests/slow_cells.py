@@ -49,12 +49,21 @@ def peak_per_channel(z):
     )
 
 
+def spread(gate):
+    """A gate as it is multiplied: one value per channel at every position."""
+    return gate[:, None, None] if gate is not None and gate.ndim == 1 else gate
+
+
 class SlowLayer:
     """One clip (T, C, H, W) through a cell, with the weights of a RecurrentLayer's state dict."""
 
     def __init__(self, cell, weights, activation=sigmoid):
         self.cell, self.activation = cell, activation
         self.w = {name: np.asarray(value, np.float64) for name, value in weights.items()}
+
+    def changed(self, name, value):
+        """What takes the place of a gate, or of attention on X, at this step; a twin of a removal overrides it."""
+        return value
 
     def run(self, x, h, c):
         steps = []
@@ -69,43 +78,58 @@ class SlowLayer:
         if self.cell.input_attention:
             hidden = np.tanh(self.separable("attention", x, h))
             named["z"] = convolve(hidden, self.w["attention.score.weight"])  # (17)
-            named["attention"] = softmax_over_positions(named["z"])  # (18)
+            named["attention"] = self.changed("attention", softmax_over_positions(named["z"]))  # (18)
             scale = x[0].size if self.cell.rescaled else 1
             x = named["x_attended"] = scale * named["attention"] * x  # (19)
-        if "pooled" in (self.cell.i, self.cell.f, self.cell.o):
+        if "pooled" in self.cell.gates.values():
             named["x_pooled"] = np.array([channel.sum() / channel.size for channel in x])  # (8)
             named["h_pooled"] = np.array([channel.sum() / channel.size for channel in h])  # (9)
-        for name in "ifo":
-            kind = getattr(self.cell, name)
+        for name, kind in self.cell.gates.items():
             if kind == "conv":
                 named[name] = self.activation(self.dense(f"gates.{name}", x, h))  # (1) (2) (3)
+            elif kind == "separable":
+                named[name] = self.activation(self.separable(f"gates.{name}", x, h))  # (1) (2) (3) with kernels of (13)
             elif kind == "pooled":
-                named[name] = self.activation(  # (10) (11) (12)
-                    self.w[f"gates.{name}.input_to_state.weight"] @ named["x_pooled"]
-                    + self.w[f"gates.{name}.state_to_state.weight"] @ named["h_pooled"]
-                    + self.w[f"gates.{name}.input_to_state.bias"]
-                )
+                total = self.w[f"gates.{name}.input_to_state.weight"] @ named["x_pooled"]
+                if self.cell.sees_state == "all":
+                    total = total + self.w[f"gates.{name}.state_to_state.weight"] @ named["h_pooled"]
+                total = total + self.w[f"gates.{name}.input_to_state.bias"]
+                named[name] = self.activation(total)  # (10) (11) (12)
             else:
                 score = (f"gates.{name}.score.depthwise.weight", f"gates.{name}.score.pointwise.weight")
                 hidden = np.tanh(self.separable(f"gates.{name}", x, h))
                 z = convolve_separable(hidden, *(self.w[part] for part in score))  # (21)
                 named[name] = peak_per_channel(z)  # (22) (23)
+            named[name] = self.changed(name, named[name])
+        if self.cell.minimal:
+            both = named["i"] + named["f"]
+            named["i"], named["f"] = named["i"] / both, named["f"] / both  # (M1)
+        if self.cell.i is None:
+            named["i"] = 1 - named["f"]  # (M2)
         path = self.dense if self.cell.candidate == "conv" else self.separable
-        named["g"] = np.tanh(path("candidate", x, h))  # (4) (13)
-        i, f, o = (named[name] if named[name].ndim == 3 else named[name][:, None, None] for name in "ifo")
+        r, i, f, o = (spread(named.get(name)) for name in "rifo")
+        total = path("candidate", x, h, r)  # (M3)
+        named["g"] = total if self.cell.minimal else np.tanh(total)  # (4) (13) (M1)
         named["c"] = f * c + i * named["g"]  # (5) (14)
-        named["h"] = o * np.tanh(named["c"])  # (6) (15)
+        named["h"] = named["c"] if o is None else o * np.tanh(named["c"])  # (6) (15) (M4)
+        if self.cell.sees_state != "all":
+            named.pop("h_pooled", None)
         return named
 
-    def dense(self, part, x, h):
-        bias = self.w[f"{part}.input_to_state.bias"][:, None, None]
-        own = convolve(h, self.w[f"{part}.state_to_state.weight"])
-        return convolve(x, self.w[f"{part}.input_to_state.weight"]) + own + bias
+    def dense(self, part, x, h, r=None):
+        total = convolve(x, self.w[f"{part}.input_to_state.weight"])
+        if f"{part}.state_to_state.weight" in self.w:
+            own = convolve(h, self.w[f"{part}.state_to_state.weight"])
+            total = total + (own if r is None else r * own)
+        return total + self.w[f"{part}.input_to_state.bias"][:, None, None]
 
-    def separable(self, part, x, h):
+    def separable(self, part, x, h, r=None):
         def path(side, values):
             kernels = (f"{part}.{side}.depthwise.weight", f"{part}.{side}.pointwise.weight")
             return convolve_separable(values, *(self.w[kernel] for kernel in kernels))
 
-        bias = self.w[f"{part}.input_to_state.pointwise.bias"][:, None, None]
-        return path("input_to_state", x) + path("state_to_state", h) + bias
+        total = path("input_to_state", x)
+        if f"{part}.state_to_state.depthwise.weight" in self.w:
+            own = path("state_to_state", h)
+            total = total + (own if r is None else r * own)
+        return total + self.w[f"{part}.input_to_state.pointwise.bias"][:, None, None]

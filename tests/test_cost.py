@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.memory import measure_memory
-from gatescope.models import CELLS, GestureNetwork, NetworkConfig, RecurrentLayer
+from gatescope.models import CELLS, STUDY_CELLS, GestureNetwork, NetworkConfig, RecurrentLayer
 from gatescope.models.cells import Cell
 from gatescope.recordings import PUBLISHED_MULTIPLY_ADDS, count_multiply_adds, count_parameters
 
@@ -70,8 +70,8 @@ def by_hand(cell, kernel_size, c_in, c_out, positions):
     dense = k2 * (c_in + c_out) * c_out * positions
     separable = (k2 * (c_in + c_out) + (c_in + c_out) * c_out) * positions
     score = (k2 * c_out + c_out * c_out) * positions
-    of_gate = {"conv": dense, "pooled": (c_in + c_out) * c_out, "attention": separable + score}
-    total = of_gate[cell.i] + of_gate[cell.f] + of_gate[cell.o]
+    of_gate = {"conv": dense, "separable": separable, "pooled": (c_in + c_out) * c_out, "attention": separable + score}
+    total = sum(of_gate[kind] for kind in cell.gates.values())
     total += dense if cell.candidate == "conv" else separable
     return total + (separable + k2 * c_out * positions if cell.input_attention else 0)
 
@@ -79,7 +79,13 @@ def by_hand(cell, kernel_size, c_in, c_out, positions):
 @pytest.mark.slow
 @pytest.mark.parametrize("kernel_size", [1, 3, 5])
 @pytest.mark.parametrize(
-    "cell", [*CELLS.values(), Cell("conv", "pooled", "attention", "separable", input_attention=True)]
+    "cell",
+    [
+        *CELLS.values(),
+        Cell("conv", "pooled", "attention", "separable", input_attention=True),
+        STUDY_CELLS["separable"],
+        STUDY_CELLS["gru"],
+    ],
 )
 def test_multiply_adds_are_those_counted_by_hand(cell, kernel_size):
     layer = RecurrentLayer(cell, 7, 4, kernel_size)
@@ -92,6 +98,28 @@ def test_multiply_adds_are_those_counted_by_hand(cell, kernel_size):
     with FlopCounterMode(display=False) as counter:  # of what really runs
         layer(x, state)
     assert counter.get_total_flops() == 2 * expected
+
+
+K2, CHANNELS = 9, 256
+DENSE, SEPARABLE, POOLED = K2 * CHANNELS**2, K2 * CHANNELS + CHANNELS**2, CHANNELS**2  # weights of one path, X or H
+
+
+@pytest.mark.parametrize(
+    ("cell", "spatial", "pooled"),
+    [
+        ("separable", 8 * SEPARABLE, 0),
+        ("a_gates_of_x", 2 * SEPARABLE, 3 * POOLED),
+        ("a_of_x", SEPARABLE, 3 * POOLED),
+        ("convlstm_of_x", 4 * DENSE, 0),
+        ("min_conv", 3 * DENSE, 0),
+        ("min_separable", 3 * SEPARABLE, 0),
+        ("gru", 6 * DENSE, 0),
+    ],
+)
+def test_other_cells_have_a_path_for_each_part_that_sees_it(cell, spatial, pooled):
+    layer = paper_layer(cell)
+    assert count_parameters(layer) == spatial + pooled
+    assert count_multiply_adds(layer, torch.empty(1, 2, 256, 28, 28)) == 2 * (spatial * POSITIONS + pooled)
 
 
 def test_grouped_and_strided_convolutions_count_what_they_compute():

@@ -42,6 +42,16 @@ def test_rendered_gestures_are_described_on_the_card(described_run, run, tmp_pat
     assert card["clips"] == {"train": 12, "valid": 6, "shape": [3, 8, 16, 16]}
 
 
+def test_gesture_pairs_are_described_too(described_run, tmp_path):
+    clips = {"set": "pairs", "num_train": 24, "num_valid": 12, "size": 16, "num_frames": 8, "gestures": [5, 2, 3]}
+    network = {**DESCRIPTION["network"], "reach": 5, "memory": False}
+    training = described_run({**DESCRIPTION, "clips": clips, "network": network}, cell="d", seed=0, cache=tmp_path)
+    assert training.data["names"][0] == "Pulling Hand In, Swiping Down" and len(training.data["names"]) == 6
+    assert (len(training.train_clips), len(training.valid_clips)) == (24, 12)
+    assert (training.start.num_classes, training.start.reach, training.start.memory) == (6, 5, False)
+    assert training.data["source"] == "rendered gesture pairs" and "rendered people only" in training.data["warning"]
+
+
 @pytest.mark.parametrize(
     ("table", "wrong", "error", "says"),
     [

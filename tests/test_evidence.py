@@ -1,7 +1,10 @@
 """Answers on held-out people: kept, checked and computed once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from gatescope.loaders import ClipTensors, SyntheticGestures
 from gatescope.models import GestureNetwork, NetworkConfig
@@ -89,6 +92,18 @@ def test_the_test_people_are_scored_once(tmp_path):
         score_held_out(weights, tmp_path / "a-0", 6, tmp_path)
     with pytest.raises(ValueError, match="another weights_sha256"):
         score_held_out(CHECKPOINTS / "a-1" / "network.safetensors", tmp_path / "a-0", 5, tmp_path)
+
+
+def test_without_memory_the_logits_are_the_mean_of_steps_from_an_empty_state():
+    weights = CHECKPOINTS / "a-0" / "network.safetensors"
+    network = GestureNetwork.load(weights)
+    without = GestureNetwork.load(weights, replace(network.config, memory=False))
+    x = 50 * torch.randn(2, 3, 8, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        features = network.encode(x)
+        expected = torch.stack([network.score(features[:, [step]]) for step in range(4)]).mean(0)
+        torch.testing.assert_close(without(x), expected, rtol=1e-4, atol=1e-6)
+        assert (network(x) - expected).abs().max() > 1e-2
 
 
 def test_only_rendered_people_are_held_out():

@@ -51,6 +51,55 @@ def test_any_pair_of_cells_can_be_set():
     assert network(some_clips(1)).shape == (1, 3)
 
 
+def seen_frames(network, num_frames, step):
+    """The frames of a clip on which the features at a step depend."""
+    clips = some_clips(1, num_frames).requires_grad_()
+    network.encode(clips)[:, step].square().sum().backward()
+    return clips.grad.abs().amax((0, 1, 3, 4)).nonzero().flatten().tolist()
+
+
+@pytest.mark.parametrize("conventions", ["paper", "authors"])
+@pytest.mark.parametrize(("reach", "to_either_side"), [(1, 0), (5, 2), (41, 20)])
+def test_features_see_as_many_frames_as_their_reach(reach, to_either_side, conventions):
+    network = small_network(reach=reach, conventions=conventions)
+    step = 11
+    # TensorFlow's padding of an even number of frames puts block 3's kernels one frame later.
+    middle = 2 * step + (conventions == "authors" and reach == 41)
+    assert seen_frames(network, 44, step) == list(range(middle - to_either_side, middle + to_either_side + 1))
+
+
+def test_at_a_reach_of_one_every_other_frame_is_seen_by_no_step():
+    network = small_network(reach=1)
+    assert [seen_frames(network, 6, step) for step in range(3)] == [[0], [2], [4]]
+
+
+@pytest.mark.parametrize("cell", ["convlstm", "a", "b", "c", "d"])
+def test_without_memory_a_2d_network_cannot_tell_the_order_of_halves(cell):
+    clips = some_clips(2, 8)
+    exchanged = clips.roll(4, 2)
+
+    def of_all_steps(network, x):
+        with torch.no_grad():
+            return network(x), network.layer2(network.layer1(network.encode(x))).mean(1)
+
+    network = small_network(cell, reach=1, memory=False)
+    for one, other in zip(of_all_steps(network, clips), of_all_steps(network, exchanged), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    for settings in ({"reach": 1}, {"memory": False}):
+        (_, one), (_, other) = (of_all_steps(small_network(cell, **settings), x) for x in (clips, exchanged))
+        assert (one - other).abs().max() > 1e-3 * one.abs().max()
+
+
+def test_cards_from_before_a_field_mean_the_paper_s_network():
+    config = NetworkConfig.small("a", num_classes=5)
+    values = config.to_json()
+    older = {name: value for name, value in values.items() if name not in ("reach", "memory")}
+    assert NetworkConfig.from_json(older) == config and (config.reach, config.memory) == (41, True)
+    assert NetworkConfig.from_json({**values, "reach": 5}).reach == 5
+    with pytest.raises(ValueError, match="reach"):
+        NetworkConfig.small("a", num_classes=5, reach=3)
+
+
 @pytest.mark.slow
 def test_the_papers_network_has_the_papers_maps():
     config = NetworkConfig.paper("c", num_classes=249)

@@ -7,14 +7,28 @@ import numpy as np
 import pytest
 import torch
 
-from gatescope.models import CELLS, STUDY_CELLS, RecurrentLayer, cells, convolutions
+from gatescope.models import CELLS, STUDY_CELLS, RecurrentLayer, cells, convolutions, scans
 from gatescope.models.cells import GATE_KINDS, Cell, peak_at_one, quick_tanh, sum_to_one
 from gatescope.recordings import intervene, record
 from slow_cells import SlowLayer, hard_sigmoid, sigmoid
 
 MIXED = Cell(i="conv", f="pooled", o="attention", candidate="separable")
 EVERYTHING = Cell(i="attention", f="conv", o="attention", candidate="conv", input_attention=True)
-ROWS = CELLS | {"b_rescaled": STUDY_CELLS["b_rescaled"], "mixed": MIXED, "everything": EVERYTHING}
+OTHERS = ("separable", "a_gates_of_x", "a_of_x", "convlstm_of_x", "min_conv", "min_separable", "gru")
+LINEAR = {
+    **{name: STUDY_CELLS[name] for name in OTHERS if STUDY_CELLS[name].is_linear},
+    "min_pooled": Cell("pooled", "pooled", None, "separable", sees_state="none", minimal=True),
+    "attention_of_x": Cell("attention", "separable", "attention", "conv", sees_state="none"),
+}
+ROWS = {
+    **CELLS,
+    "b_rescaled": STUDY_CELLS["b_rescaled"],
+    "mixed": MIXED,
+    "everything": EVERYTHING,
+    **{name: STUDY_CELLS[name] for name in OTHERS},
+    **LINEAR,
+    "pooled_gru": Cell(None, "pooled", None, "separable", reset="pooled"),
+}
 SIZES = {  # kernel_size, batch, time, in_channels, hidden_channels, height, width
     "one step, one clip, 1 x 1 kernel": (1, 1, 1, 3, 2, 2, 3),
     "odd and not square": (3, 2, 3, 2, 3, 5, 4),
@@ -36,11 +50,25 @@ def random_layer(cell, size, seed=0, **options):
     return layer, x, state
 
 
+@pytest.mark.parametrize("cell", ROWS)
+def test_without_memory_every_step_is_a_first_step(cell):
+    layer, x, state = random_layer(ROWS[cell], (3, 2, 4, 2, 3, 5, 4), memory=False)
+    remembering, *_ = random_layer(ROWS[cell], (3, 2, 4, 2, 3, 5, 4))
+    alone = torch.stack([remembering(x[:, [step]])[:, 0] for step in range(4)], dim=1)
+    torch.testing.assert_close(layer(x), alone)
+    torch.testing.assert_close(layer(x, state), alone)
+    assert not torch.allclose(remembering(x), alone)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("conventions", ["paper", "authors"])
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("cell", ROWS.values(), ids=ROWS)
 def test_every_quantity_is_the_equations(cell, size, conventions):
+    if cell.minimal and conventions == "authors":
+        with pytest.raises(ValueError, match="both hard sigmoids of a minimal cell may be 0: needed 'paper'"):
+            random_layer(cell, size, conventions=conventions)
+        return
     layer, x, state = random_layer(cell, size, conventions=conventions)
     slow = SlowLayer(cell, layer.state_dict(), {"paper": sigmoid, "authors": hard_sigmoid}[conventions])
     with torch.no_grad(), record(layer) as recording:
@@ -114,7 +142,8 @@ def test_every_gradient_in_float32_stays_with_float64(cell):
         given = [x.to(dtype).requires_grad_(), *(part.to(dtype).requires_grad_() for part in state)]
         hidden, (_, c) = layer.to(dtype)(given[0], tuple(given[1:]), return_state=True)
         score = (hidden * target).sum() + c.sum()
-        return torch.autograd.grad(score, [*given, *layer.parameters()])
+        # A linear cell does not use h.
+        return torch.autograd.grad(score, [*given, *layer.parameters()], allow_unused=True, materialize_grads=True)
 
     dtype = torch.float64
     expected = gradients()
@@ -262,7 +291,7 @@ def test_rescaling_attention_is_rescaling_the_input():
 
 @pytest.mark.slow
 def test_every_row_of_kinds_runs():
-    kinds = ("conv", "pooled", "attention")
+    kinds = ("conv", "pooled", "attention", "separable")
     for candidate in ("conv", "separable"):
         for attended in (False, True):
             for i in kinds:
@@ -313,12 +342,113 @@ def test_a_state_that_does_not_fit_is_named():
 def test_an_unknown_cell_is_answered_with_those_there_are():
     with pytest.raises(LookupError, match="convlstm, a, b, c, d"):
         RecurrentLayer("e", 3, 4)
-    with pytest.raises(ValueError, match="'conv', 'pooled' or 'attention'"):
-        replace(CELLS["a"], f="separable")
+    with pytest.raises(ValueError, match="'conv', 'pooled', 'attention' or 'separable'"):
+        replace(CELLS["a"], f="dense")
     with pytest.raises(ValueError, match="only attention on X can be rescaled"):
         replace(CELLS["a"], rescaled=True)
     with pytest.raises(ValueError, match="odd kernel_size"):
         RecurrentLayer("a", 3, 4, kernel_size=2)
+
+
+@pytest.mark.parametrize(
+    ("cell", "changes", "words"),
+    [
+        ("b", {"sees_state": "none"}, "attention on X sees the state; got input_attention and sees_state='none'"),
+        ("gru", {"sees_state": "none"}, "a reset gate needs a candidate that sees the state"),
+        ("min_conv", {"f": "pooled"}, "i and f of one kind with a sigmoid; got 'conv' and 'pooled'"),
+        ("gru", {"minimal": True}, "i and f of one kind with a sigmoid; got None and 'conv'"),
+    ],
+)
+def test_a_row_that_no_cell_can_be_is_refused(cell, changes, words):
+    with pytest.raises(ValueError, match=words):
+        replace((CELLS | STUDY_CELLS)[cell], **changes)
+
+
+def step_by_step(monkeypatch, layer, *given):
+    with monkeypatch.context() as patch:
+        patch.setattr(RecurrentLayer, "_takes_all_steps", lambda *_: False)
+        return layer(*given)
+
+
+@pytest.mark.parametrize("recur", [scans.chain, scans.scan])
+@pytest.mark.parametrize("num_steps", [1, 2, 3, 8, 13])
+@pytest.mark.parametrize("given_state", [True, False])
+def test_a_recurrence_in_parallel_is_the_loop_with_its_gradients(recur, num_steps, given_state):
+    rng = torch.Generator().manual_seed(0)
+    f = torch.rand(num_steps, 2, 3, 1, 1, generator=rng, dtype=torch.float64)
+    f[num_steps // 2] = 0  # all is forgotten, of which no logarithm can be taken
+    written = torch.randn(num_steps, 2, 3, 4, 5, generator=rng, dtype=torch.float64)
+    c = torch.randn(2, 3, 4, 5, generator=rng, dtype=torch.float64) if given_state else None
+    expected, last = np.zeros(written.shape), np.zeros((2, 3, 4, 5)) if c is None else c.numpy()
+    for step in range(num_steps):
+        for clip, channel, row, column in np.ndindex(2, 3, 4, 5):
+            here = (clip, channel, row, column)
+            kept = float(f[step, clip, channel, 0, 0]) * last[here]
+            expected[step][here] = kept + float(written[step][here])
+        last = expected[step]
+    np.testing.assert_allclose(recur(f, written, c), expected, rtol=1e-12, atol=1e-14)
+    inputs = [part.requires_grad_() for part in (f, written, c) if part is not None]
+    assert torch.autograd.gradcheck(recur, inputs, fast_mode=True)
+
+
+@pytest.mark.parametrize("recur", [scans.chain, scans.scan])
+@pytest.mark.parametrize("cell", LINEAR.values(), ids=LINEAR)
+def test_a_linear_cell_at_once_is_what_it_is_step_by_step(monkeypatch, cell, recur):
+    monkeypatch.setattr("gatescope.models.recurrent.recurrence", recur)
+    torch.manual_seed(0)
+    layer, x = RecurrentLayer(cell, 6, 5), torch.randn(2, 11, 6, 8, 7)
+    state = (torch.randn(2, 5, 8, 7), torch.randn(2, 5, 8, 7))
+    for given in ((x,), (x, state)):
+        loop, (h, c) = step_by_step(monkeypatch, layer, *given, *[None] * (2 - len(given)), True)
+        found, ends = layer(*given, *[None] * (2 - len(given)), True)
+        torch.testing.assert_close(found, loop, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(ends, (h, c), rtol=1e-5, atol=1e-6)
+        assert found.shape == loop.shape
+        for (name, parameter), expected in zip(
+            layer.named_parameters(), torch.autograd.grad(loop.square().sum(), layer.parameters()), strict=True
+        ):
+            (gradient,) = torch.autograd.grad(found.square().sum(), parameter, retain_graph=True)
+            assert (gradient - expected).norm() <= 1e-5 * expected.norm(), name
+
+
+@pytest.mark.parametrize("cell", LINEAR.values(), ids=LINEAR)
+def test_a_linear_cell_is_recorded_and_changed_at_every_step(monkeypatch, cell):
+    layer, x, _ = random_layer(cell, (3, 2, 4, 3, 5, 6, 7))
+    with record(layer) as recording:
+        assert torch.equal(layer(x), hidden := layer(x))
+    with record(layer) as expected:
+        step_by_step(monkeypatch, layer, x)
+    for name in expected:
+        torch.testing.assert_close(recording[name], expected[name], msg=name)
+    torch.testing.assert_close(recording["h"], hidden)
+    changed = expected["f"].roll(1, 1)
+    for name, change in {"f": changed, "c": lambda c: c + 1, "g": lambda g: -g}.items():
+        with intervene(layer, {name: change}):
+            torch.testing.assert_close(layer(x), step_by_step(monkeypatch, layer, x), msg=name)
+
+
+def test_minimal_gates_of_sums_far_below_zero_still_add_to_one():
+    layer, x = RecurrentLayer("min_conv", 2, 3), torch.randn(1, 2, 2, 4, 4)
+    for gate in layer.gates.values():
+        torch.nn.init.constant_(gate.input_to_state.bias, -1e3)
+    with record(layer, "i", "f") as recording:
+        layer(x).sum().backward()
+    torch.testing.assert_close(recording["i"] + recording["f"], torch.ones(1, 2, 3, 4, 4))
+    assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())
+
+
+def test_a_gru_is_torchs_at_one_position():
+    """On one position with a 1 x 1 kernel; torch's z keeps the old state, as f does here."""
+    torch.manual_seed(0)
+    layer, theirs = RecurrentLayer("gru", 4, 3, kernel_size=1), torch.nn.GRU(4, 3, batch_first=True)
+    order = [layer.gates["r"], layer.gates["f"], layer.candidate]  # r z n of torch
+    with torch.no_grad():
+        for side, name in (("input_to_state", "ih"), ("state_to_state", "hh")):
+            getattr(theirs, f"weight_{name}_l0").copy_(torch.cat([getattr(p, side).weight[:, :, 0, 0] for p in order]))
+        theirs.bias_ih_l0.copy_(torch.cat([part.input_to_state.bias.normal_() for part in order]))
+        theirs.bias_hh_l0.zero_()
+    x = torch.randn(2, 5, 4)
+    torch.testing.assert_close(layer(x[..., None, None])[..., 0, 0], theirs(x)[0])
 
 
 def test_nan_in_one_clip_stays_in_that_clip():

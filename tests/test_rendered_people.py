@@ -40,6 +40,14 @@ def test_a_whole_body_walking():
     assert shown[0] == "(10, 112, 112, 3) (10, 112, 112) (10, 17, 3)"
 
 
+@pytest.mark.slow
+def test_one_clip_with_one_change():
+    shown = run(
+        f"{EXAMPLES[2]}\nprint(frozen.regions.shape, (own.images.frames != frozen.images.frames).any(-1).mean() < 0.5)"
+    )
+    assert shown[0] == "(16, 112, 112) True"
+
+
 def test_importing_it_loads_nothing_heavy():
     shown = run("import rendered_people\nprint({'numba', 'scipy', 'numpy', 'cv2'} & set(sys.modules))")
     assert shown[0] == "set()"

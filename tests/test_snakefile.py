@@ -123,3 +123,29 @@ def test_a_killed_run_is_taken_up_again(tree):
     assert not (tree / "figures").exists()
     (tree / "go").touch()
     assert make(tree)[0] == ["07_line", "08_line"]
+
+
+def test_the_sweep_makes_what_evidence_lacks(tmp_path):
+    for name in ("Snakefile", "profiles.toml"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    evidence = tmp_path / "data" / "evidence"
+    evidence.mkdir(parents=True)
+    shutil.copytree(REPOSITORY / "data" / "trainings", tmp_path / "data" / "trainings")
+    (evidence / "sweep.toml").write_text(
+        "[seeds]\na = 2\n[adapted]\nc = 1\n[memory.reach5-frames32-without]\nb_rescaled = 1\n"
+    )
+    (evidence / "seeds" / "a-0").mkdir(parents=True)
+    (evidence / "seeds" / "a-0" / "card.json").touch()
+    run = start(tmp_path, "--dry-run", "--printshellcmds", "sweep")
+    printed, _ = run.communicate()
+    assert run.returncode == 0, printed
+    commands = [line.partition("-m gatescope")[2] for line in printed.splitlines() if " -m gatescope" in line]
+    weights = "build/runs/rows/{}/network.safetensors --out data/evidence/{}"
+    assert sorted(commands) == [
+        " adapt " + weights.format("c-0", "adapted/c-0"),
+        " score " + weights.format("a-1", "seeds/a-1"),
+        " train data/trainings/rows.toml --cell a --seed 1 --out build/runs/rows/a-1",
+        " train data/trainings/rows.toml --cell c --seed 0 --out build/runs/rows/c-0",
+        ".trainings.memory_need --cell b_rescaled --seed 0 --reach 5 --frames 32 --without",
+    ]

@@ -154,3 +154,8 @@ def test_the_papers_four_points_need_five_seeds_and_nine_for_ten_pairs():
     assert seeds_needed(4, 1.93, level=1 - 0.05 / 10) == 9
     with pytest.raises(ValueError, match="two seeds or more"):
         power(4, 1.93, 1)
+
+
+@pytest.mark.parametrize("difference", [20, 30, 100, 1e4])
+def test_a_difference_of_many_deviations_is_found_for_certain(difference):
+    assert power(difference, 4.2, 5, 0.998) == pytest.approx(1, abs=0.03)

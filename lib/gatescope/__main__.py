@@ -1,4 +1,4 @@
-"""The command line: gatescope train, fine-tune, rebuild, compare, site."""
+"""The command line: gatescope train, score, adapt, fine-tune, rebuild, compare, site."""
 
 import argparse
 import json
@@ -32,6 +32,12 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--start", type=Path, metavar="CHECKPOINT", help="start from these weights with a new head")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the training")
     command.add_argument("--workers", type=int, default=0, help="processes that load clips for a GPU; default 0")
+    command = commands.add_parser("score", help="keep a trained network's answers on people held out, once")
+    command.add_argument("weights", type=Path, help="network.safetensors of a training on rendered gestures")
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the answers")
+    command = commands.add_parser("adapt", help="remove a trained network's parts one by one, train the rest further")
+    command.add_argument("weights", type=Path, help="network.safetensors of a training on rendered gestures")
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the answers")
     command = commands.add_parser("fine-tune", help="train a checkpoint further on your own clips")
     command.add_argument("checkpoint", type=Path, help="weights that network.save wrote: .safetensors")
     command.add_argument("clips", type=Path, help="folder with one sub-folder of clips per class")
@@ -39,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--epochs", type=int, help="passes over the clips; default 20")
     command.add_argument("--rate", type=float, help="highest learning rate; default 0.001")
     asked = parser.parse_args(arguments)
-    runs = {"rebuild": _rebuild, "compare": _compare, "site": _site, "train": _train, "fine-tune": _fine_tune}
+    runs = {"rebuild": _rebuild, "compare": _compare, "site": _site}
+    runs |= {"train": _train, "score": _score, "adapt": _adapt, "fine-tune": _fine_tune}
     if failure := runs[asked.command](asked):
         print(failure, file=sys.stderr)
     return 1 if failure else 0
@@ -112,6 +119,35 @@ def _train(asked: argparse.Namespace) -> str | None:
                     for count in cached.fill():
                         bar.update(count - bar.n)
     return _follow(run(training, asked.out, num_workers=asked.workers), training.config.epochs, asked.out)
+
+
+def _score(asked: argparse.Namespace) -> str | None:
+    from gatescope.trainings.evidence import score_held_out
+
+    try:
+        score_held_out(asked.weights, asked.out)
+    except (OSError, ValueError, FloatingPointError) as error:
+        return f"{asked.out}: {error}"
+    _print_answers(asked.out)
+
+
+def _print_answers(folder: Path) -> None:
+    from gatescope.trainings.evidence import read_answers
+
+    answers, _ = read_answers(folder)
+    for condition in answers.predicted:
+        print(f"{condition}: {answers.right(condition).mean():.1%}")
+
+
+def _adapt(asked: argparse.Namespace) -> str | None:
+    from gatescope.trainings.adaptation import adapt
+
+    try:
+        for part in adapt(asked.weights, asked.out):
+            print(part, flush=True)
+    except (OSError, ValueError, FloatingPointError) as error:
+        return f"{asked.out}: {error}"
+    _print_answers(asked.out)
 
 
 def _fine_tune(asked: argparse.Namespace) -> str | None:

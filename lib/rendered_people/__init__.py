@@ -7,11 +7,13 @@ from typing import Any
 _HOMES = {
     "JESTER_LABELS": "labels",
     "BodyMotion": "body_motion",
+    "Change": "changes",
     "Images": "drawing",
     "Person": "person",
     "gait": "gaits",
     "random_person": "person",
     "render_body": "whole_body_render",
+    "render_counterfactuals": "counterfactual",
     "render_gesture": "render",
 }
 __all__ = list(_HOMES)

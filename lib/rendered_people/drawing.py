@@ -1,10 +1,10 @@
-"""Drawing: from skinned surfaces and a scene to frames, depth, hand mask, flow and joints."""
+"""Drawing: from skinned surfaces and a scene to light, and from light to frames, with all that is exact."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Int, UInt8
+from jaxtyping import Bool, Float32, Int, Int32, UInt8
 
 from rendered_people import mesh, raster
 from rendered_people.scene import Scene
@@ -13,7 +13,8 @@ from rendered_people.scene import Scene
 # the frame's own time, gives mask, depth and flow.
 SAMPLES_PX = np.array([(-0.375, -0.125), (0.125, -0.375), (0.375, 0.125), (-0.125, 0.375), (0, 0)], np.float32)
 CENTRE = 4
-GLOSS = np.array([0.10, 0.02, 0.10, 0.12] * 2, np.float32)  # hand, body, head, hair; the performer's, a passer-by's
+# Hand, body, head, hair: the performer's, then a passer-by's; last an object's.
+GLOSS = np.array([0.10, 0.02, 0.10, 0.12] * 2 + [0.10], np.float32)
 DETAIL_FROM_PX = (80, 160)  # larger images get finer meshes
 
 
@@ -79,6 +80,16 @@ class Actors:
     light_map: LightMap
 
 
+@dataclass(frozen=True)
+class Exposed:
+    """The light that reaches the sensor, and what is exact for the centres of its pixels."""
+
+    light: Float32[np.ndarray, "time size size 3"]  # linear
+    covering: Int32[np.ndarray, "time size size"]  # the triangle seen, or `raster.NOTHING`
+    depth: Float32[np.ndarray, "time size size"]  # mm
+    flow: Float32[np.ndarray, "time-1 size size 2"] | None  # px/frame
+
+
 def draw(
     actors: Actors,
     scene: Scene,
@@ -87,42 +98,65 @@ def draw(
     modalities: Collection[str],
 ) -> Images:
     """Draw the actors before a wall, one image per entry of `blinking`; `rng` makes the noise."""
+    exposed = expose(actors, scene, wall, rng, flow="flow" in modalities)
+    return develop(exposed, actors, scene, rng, modalities)
+
+
+def expose(
+    actors: Actors, scene: Scene, wall: Float32[np.ndarray, "size size 3"], rng: np.random.Generator, *, flow: bool
+) -> Exposed:
+    """Return what the camera sees of the actors before a wall; `rng` makes the light flicker."""
     num_frames, size = len(actors.blinking), len(wall)
-    wardrobe, surface = actors.wardrobe, actors.mesh
+    wardrobe, surface = actors.wardrobe.copy(), actors.mesh
     faces = (wardrobe[mesh.HEAD, 0].copy(), actors.closed_eyes)
     motion, views = _Motion(actors, scene, size), _Views(len(SAMPLES_PX), size)
     to_light_map = actors.light_map.axes(scene.light)
-    frames = np.zeros((num_frames, size, size, 3), np.float32)
+    light = np.zeros((num_frames, size, size, 3), np.float32)
     flicker = 1 + scene.flicker * rng.standard_normal(num_frames).astype(np.float32)
-    outputs = {
-        "hand_mask": np.empty((num_frames, size, size), bool),
-        "depth": np.empty((num_frames, size, size), np.float32),
-        "flow": np.empty((num_frames - 1, size, size, 2), np.float32),
-    }
-    of_hand = np.append(surface.parts == mesh.HAND, False)  # the last stands for no triangle
+    covering = np.empty((num_frames, size, size), np.int32)
+    depth = np.empty((num_frames, size, size), np.float32)
+    moved = np.empty((num_frames - 1, size, size, 2), np.float32)
     for t in range(num_frames):
         wardrobe[mesh.HEAD, 0] = faces[int(actors.blinking[t])]
         shadows = motion.seen_by_the_light(t, to_light_map)
         motion.expose(t, views)
         for k in range(4):
             raster.shade(
-                frames[t], wall, views.covering[k], views.corner_weights[k], surface.triangles, surface.parts,
+                light[t], wall, views.covering[k], views.corner_weights[k], surface.triangles, surface.parts,
                 motion.exposed[k], motion.exposed_normals[k], surface.texture_points, wardrobe,
                 actors.boxes, GLOSS, scene.camera.position, scene.light, scene.light_colour * flicker[t], scene.sky,
                 scene.ground, to_light_map, shadows, np.float32(actors.light_map.cell),
             )  # fmt: skip
-        outputs["hand_mask"][t] = of_hand[views.covering[CENTRE]]
-        outputs["depth"][t] = np.minimum(views.depth[CENTRE], scene.wall_distance)
-        if "flow" in modalities and t + 1 < num_frames:
+        covering[t] = views.covering[CENTRE]
+        depth[t] = np.minimum(views.depth[CENTRE], scene.wall_distance)
+        if flow and t + 1 < num_frames:
             raster.displacement(
-                views.covering[CENTRE], views.corner_weights[CENTRE], surface.triangles, motion.screen[t + 1],
-                outputs["flow"][t],
-            )  # fmt: skip
+                views.covering[CENTRE], views.corner_weights[CENTRE], surface.triangles, motion.screen[t + 1], moved[t]
+            )
+    return Exposed(light / 4, covering, depth, moved if flow else None)
+
+
+def develop(
+    exposed: Exposed,
+    actors: Actors,
+    scene: Scene,
+    rng: np.random.Generator,
+    modalities: Collection[str],
+    *,
+    metered: float | None = None,
+) -> Images:
+    """Return the images of an exposure; `rng` makes the noise.
+
+    The camera sets itself to the mean light `metered`, by default that of the exposure.
+    """
+    of_hand = np.append(actors.mesh.parts == mesh.HAND, False)  # the last stands for no triangle
+    truth = {"hand_mask": of_hand[exposed.covering], "depth": exposed.depth, "flow": exposed.flow}
+    mean_light = float(exposed.light.mean()) if metered is None else metered
     return Images(
-        frames=_develop(frames / 4, scene, rng),
-        joints_2d=scene.camera.project(actors.joints, size)[..., :2],
+        frames=_develop(exposed.light, mean_light, scene, rng),
+        joints_2d=scene.camera.project(actors.joints, len(exposed.light[0]))[..., :2],
         joints_3d=scene.camera.to_camera(actors.joints),
-        **{name: array if name in modalities else None for name, array in outputs.items()},
+        **{name: array if name in modalities else None for name, array in truth.items()},
     )
 
 
@@ -182,9 +216,11 @@ class _Motion:
         return view.depth[0]
 
 
-def _develop(light: np.ndarray, scene: Scene, rng: np.random.Generator) -> UInt8[np.ndarray, "time size size 3"]:
+def _develop(
+    light: np.ndarray, mean_light: float, scene: Scene, rng: np.random.Generator
+) -> UInt8[np.ndarray, "time size size 3"]:
     """Convert light to 8-bit frames: automatic exposure, a soft shoulder, gamma 2 and the sensor's noise."""
-    signal = light * np.float32(scene.brightness / max(float(light.mean()), 1e-6))
+    signal = light * np.float32(scene.brightness / max(mean_light, 1e-6))
     # Bright parts roll off instead of clipping.
     signal *= (1 + signal * np.float32(0.25)) / (1 + signal) * np.float32(1.6)
     levels = np.sqrt(np.clip(signal, 0, 1, out=signal), out=signal)

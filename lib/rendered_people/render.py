@@ -1,7 +1,7 @@
 """render_gesture: from a person, a scene and a performance to frames, depth, hand mask, flow and joints."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Float32
@@ -17,7 +17,17 @@ from rendered_people.textures import TEXTURE_BOXES, textures
 DURATION_S = (2.2, 3.4)  # of a gesture, shortest and longest
 SAMPLES_SHUTTER = np.array([-0.375, 0.125, 0.375, -0.125])
 LIGHT_MAP = LightMap(centre=(0.0, -20.0, 120.0), half=432.0, cell=9.0)
-_ARM = range(body.BONES.index("right_upper_arm"), body.BONES.index("little_2") + 1)
+# An arm that hangs beside the body, at one time.
+HANGING = body.Performance(
+    wrist=np.array([[-215.0, -560.0, 30.0]]),
+    palm=np.array([[[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]]),
+    fingers=np.zeros((1, 5, 4)),
+    trunk=np.zeros((1, 3)),
+    head=np.zeros((1, 3)),
+    blink=np.zeros(1),
+    elbow_swivel=np.zeros(1),
+)
+ARM = range(body.BONES.index("right_upper_arm"), body.BONES.index("little_2") + 1)
 
 
 def render_gesture(
@@ -43,12 +53,30 @@ def render_gesture(
         modalities: which of `hand_mask`, `depth` and `flow` are rendered; fewer take less time.
     """
     motion, place, paint = rngs
+    staged = stage(label, motion, place, num_frames, difficulty)
+    images = render(person, staged.scene, staged.performance, staged.times, size, paint, modalities)
+    return images, staged.fps
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A clip before anyone is painted: who stands where, and moves how."""
+
+    scene: Scene
+    performance: body.Performance  # at `times`
+    times: Float[np.ndarray, " times"]  # s, see `shutter_times`
+    fps: float
+
+
+def stage(
+    label: int, motion: np.random.Generator, place: np.random.Generator, num_frames: int, difficulty: float
+) -> Staged:
+    """Draw the movement and the scene of a clip; arguments as in `render_gesture`."""
     duration_s = motion.uniform(*DURATION_S)
     scene = random_scene(place, difficulty)
     frame_times = (np.arange(num_frames) + 0.5) * duration_s / num_frames
     times = shutter_times(frame_times, scene.shutter_s, place)
-    performance = perform(label, times, duration_s, motion)
-    return render(person, scene, performance, times, size, paint, modalities), num_frames / duration_s
+    return Staged(scene, perform(label, times, duration_s, motion), times, num_frames / duration_s)
 
 
 def shutter_times(
@@ -74,19 +102,34 @@ def render(
     modalities: Collection[str],
 ) -> Images:
     """Render a performance given at `shutter_times`; `rng` paints clothes and wall and makes the noise."""
+    paint, wall = painted(person, scene, size, rng)
+    actors = Actors(**cast(person, scene, performance, times, size), **paint, light_map=LIGHT_MAP)
+    return draw(actors, scene, wall, rng, modalities)
+
+
+def painted(
+    person: Person, scene: Scene, size: int, rng: np.random.Generator
+) -> tuple[dict[str, np.ndarray], Float32[np.ndarray, "size size 3"]]:
+    """Return the paint of `Actors` by field, and the wall."""
     wardrobe, closed_eyes = textures(person, rng)
     wall = backdrop(scene, size, rng)
     if scene.passer_by:
         wardrobe = np.concatenate([wardrobe, textures(scene.passer_by, rng)[0]])
-    paint = {"wardrobe": wardrobe, "closed_eyes": closed_eyes, "boxes": np.concatenate([TEXTURE_BOXES] * 2)}
-    actors = Actors(**_perform(person, scene, performance, times, size), **paint, light_map=LIGHT_MAP)
-    return draw(actors, scene, wall, rng, modalities)
+    return {"wardrobe": wardrobe, "closed_eyes": closed_eyes, "boxes": np.concatenate([TEXTURE_BOXES] * 2)}, wall
 
 
-def _perform(person: Person, scene: Scene, performance: body.Performance, times: np.ndarray, size: int) -> dict:
+def cast(
+    person: Person,
+    scene: Scene,
+    performance: body.Performance,
+    times: np.ndarray,
+    size: int,
+    thing: tuple[mesh.Mesh, Float[np.ndarray, "times 1 3 4"]] | None = None,
+) -> dict:
     """Dress and pose performer and passer-by; return all fields of `Actors` but their paint and the light.
 
-    The performer's trunk and head stand still while the shutter is open: they move a fifth of a pixel at most.
+    A `thing`, its surface on bone 0 and that bone's transforms, moves beside them and casts no shadow. The performer's
+    trunk and head stand still while the shutter is open: they move a fifth of a pixel at most.
     """
     num_frames = len(times) // 5
     pose = body.pose(person.build, performance)
@@ -95,18 +138,23 @@ def _perform(person: Person, scene: Scene, performance: body.Performance, times:
     if scene.passer_by:
         parts += _dressed_passer_by(scene.passer_by)
         transforms.append(_walk(scene, times))
+    if thing:
+        surface, path = thing
+        num_bones = sum(each.shape[1] for each in transforms)
+        parts.append(replace(surface, bones=surface.bones + np.int32(num_bones)))
+        transforms.append(path)
     joined = mesh.join(parts)
-    arm = (joined.bones >= _ARM.start) & (joined.bones < _ARM.stop)
-    passer_by = joined.bones >= len(body.BONES)
-    moving = ((joined.weights > 0) & (arm | passer_by)).any(1)
+    arm = (joined.bones >= ARM.start) & (joined.bones < ARM.stop)
+    others = joined.bones >= len(body.BONES)
+    moving = ((joined.weights > 0) & (arm | others)).any(1)
     moves = moving[joined.triangles].any(1)
     moving[joined.triangles[moves]] = True  # whole triangles
-    # Triangles in the order passer-by, arm, rest of the performer.
+    # Triangles in the order passer-by and thing, arm, rest of the performer.
     of_performer = np.arange(len(moves)) < num_performer
     order = np.argsort(np.where(of_performer, 1 + ~moves, 0), kind="stable")
     return {
         "mesh": replace(joined, triangles=joined.triangles[order], parts=joined.parts[order]),
-        "num_passer_by": int((~of_performer).sum()),
+        "num_passer_by": int((~of_performer).sum()),  # and the thing
         "num_moving": int(moves.sum()),
         "moving": np.flatnonzero(moving),
         "transforms": np.concatenate(transforms, axis=1).astype(np.float32),
@@ -162,16 +210,7 @@ def _fit(build: body.Build) -> Float32[np.ndarray, "1 bones 3 4"]:
 
 def _walk(scene: Scene, times: np.ndarray) -> np.ndarray:
     """Return bone transforms of someone walking past with hanging arms, (times, bones, 3, 4)."""
-    still = body.Performance(
-        wrist=np.array([[-215.0, -560.0, 30.0]]),
-        palm=np.array([[[0.0, 0.0, 1.0], [0.0, -1.0, 0.0], [1.0, 0.0, 0.0]]]),
-        fingers=np.zeros((1, 5, 4)),
-        trunk=np.zeros((1, 3)),
-        head=np.zeros((1, 3)),
-        blink=np.zeros(1),
-        elbow_swivel=np.zeros(1),
-    )
-    bones = body.pose(scene.passer_by.build, still).bones[0]
+    bones = body.pose(scene.passer_by.build, HANGING).bones[0]
     # Turned half to where they walk.
     turn = 0.9 * np.sign(scene.path[1, 0])
     heading = np.array([[np.cos(turn), 0, np.sin(turn)], [0, 1, 0], [-np.sin(turn), 0, np.cos(turn)]])

@@ -18,6 +18,7 @@ class Camera:
     position: Float32[np.ndarray, "3"]  # mm
     axes: Float32[np.ndarray, "3 3"]
     focal: float  # focal length over image height
+    shift: tuple[float, float] = (0.0, 0.0)  # of the lens: moves the picture right and down, over image height
 
     def to_camera(self, points: np.ndarray) -> np.ndarray:
         """Return points (..., 3) in camera axes: x right, y down, z away, mm."""
@@ -34,7 +35,9 @@ class Camera:
         chosen = np.arange(points.shape[1]) if chosen is None else chosen
         screen = np.empty_like(points) if screen is None else screen
         focal_px, centre_px = np.float32(self.focal * size), np.float32(size / 2)
-        raster.project(points, chosen, self.position, self.axes, focal_px, centre_px, screen)
+        # Oblique axes: what is away by z mm appears shifted by the same part of the image at every z.
+        axes = self.axes + np.outer([*self.shift, 0.0], self.axes[2] / self.focal).astype(np.float32)
+        raster.project(points, chosen, self.position, axes, focal_px, centre_px, screen)
         return screen
 
 

@@ -18,7 +18,7 @@ from gatescope.dependencies import digest_of, training_digest
 from gatescope.files import atomic_write, code_digest, sha256_of, sha256_of_files
 
 RUNNER = ("gatescope.atlas.rebuild", "gatescope.atlas.figures")  # code that runs a notebook, whatever it imports
-DATA = ("trainings", "checkpoints", "poses", "neurons")  # folders of descriptions, weights and results
+DATA = ("trainings", "checkpoints", "poses", "neurons", "evidence")  # folders of descriptions, weights and results
 
 
 def inputs_digest(notebook: Path, given: Mapping[str, Value]) -> str:

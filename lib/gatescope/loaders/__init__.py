@@ -10,7 +10,7 @@ from gatescope.loaders.human36m import Human36M
 from gatescope.loaders.mocap import read_bvh
 from gatescope.loaders.pose_tensors import PoseTensors
 from gatescope.loaders.reading import read_clip
-from gatescope.loaders.rendered import BodyClips, SyntheticGestures
+from gatescope.loaders.rendered import BodyClips, GesturePairs, SyntheticGestures
 from gatescope.loaders.tensors import ClipTensors
 from rendered_people.labels import CONFUSABLE, JESTER_LABELS, MOTION_CLASSES
 
@@ -23,6 +23,7 @@ __all__ = [
     "Clip",
     "ClipError",
     "ClipTensors",
+    "GesturePairs",
     "Human36M",
     "IsoGDClips",
     "JesterClips",

@@ -26,7 +26,7 @@ _ARRAYS = ("frames", "hand_mask", "depth", "flow", "joints_2d", "joints_3d")
 
 
 class CachedClips(Dataset):
-    """The clips of a `SyntheticGestures` or `BodyClips`, rendered once and then read from a folder below `folder`.
+    """The clips of a `SyntheticGestures` or its like, rendered once and then read from a folder below `folder`.
 
     The folder's name is a hash of all that determines the clips: the data set's parameters, the renderer's code and
     the versions of its libraries. A shard's card, with the checksums of its arrays and its own, is written last; a

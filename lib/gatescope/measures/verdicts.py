@@ -119,7 +119,9 @@ def power(difference: float, sd_of_seeds: float, num_seeds: int, level: float = 
     freedom = 2 * (num_seeds - 1)
     apart = abs(difference) / (sd_of_seeds * np.sqrt(2 / num_seeds))
     least = t.ppf((1 + level) / 2, freedom)
-    return float(nct.sf(least, freedom, apart) + nct.cdf(-least, freedom, apart))
+    # Far from zero SciPy gives NaN where the one is 1 and the other 0.
+    right, wrong = nct.sf(least, freedom, apart), nct.cdf(-least, freedom, apart)
+    return float(np.nan_to_num(right, nan=1.0) + np.nan_to_num(wrong))
 
 
 def seeds_needed(difference: float, sd_of_seeds: float, wanted: float = 0.8, level: float = 0.95) -> int:

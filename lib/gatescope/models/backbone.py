@@ -11,6 +11,9 @@ from gatescope.models.convolutions import Conv3d, SeparableConv2d
 STEM_CHANNELS = 64  # at width 1
 # The residual units of Res3D: channels at width 1, and stride over time and space.
 RES3D_UNITS = {"2a": (64, 1), "2b": (64, 1), "3a": (128, 2), "3b": (128, 1), "4a": (256, 1), "4b": (256, 1)}
+# Convolutions, counted from the stem on, whose kernels see three frames, by how many frames of the clip a step of the
+# features sees in the end; those of the others see one. All 13 reach 20 frames to either side of a step's own.
+REACHES = {1: 0, 5: 2, 41: 13}
 # The separable blocks of the top: channels at width 1, and stride. MobileNet's last nine.
 _MIDDLE = {f"2{letter}": (512, 1) for letter in "abcde"}
 TOP_BLOCKS = {"1a": (256, 1), "1b": (256, 2), **_MIDDLE, "3a": (1024, 2), "3b": (1024, 2)}
@@ -31,14 +34,27 @@ def batch_norm(kind: type[nn.Module], channels: int, conventions: Conventions) -
 
 
 class ResidualUnit(nn.Module):
-    """Two 3 x 3 x 3 convolutions with a shortcut: ReLU(norm(conv(ReLU(norm(conv(x))))) + shortcut(x))."""
+    """Two convolutions with a shortcut: ReLU(norm(conv(ReLU(norm(conv(x))))) + shortcut(x)).
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int, project: bool, conventions: Conventions):
+    Their kernels are 3 x 3 in space; `frames` are their lengths in time.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        frames: tuple[int, int],
+        stride: int,
+        project: bool,
+        conventions: Conventions,
+    ):
         super().__init__()
         strides, one_sided = (stride, stride, stride), conventions.one_sided_padding
-        self.conv_a = Conv3d(in_channels, out_channels, (3, 3, 3), stride=strides, one_sided=one_sided)
+        kernel_a, kernel_b = ((length, 3, 3) for length in frames)
+        self.conv_a = Conv3d(in_channels, out_channels, kernel_a, stride=strides, one_sided=one_sided)
         self.norm_a = batch_norm(nn.BatchNorm3d, out_channels, conventions)
-        self.conv_b = Conv3d(out_channels, out_channels, (3, 3, 3))
+        self.conv_b = Conv3d(out_channels, out_channels, kernel_b)
         self.norm_b = batch_norm(nn.BatchNorm3d, out_channels, conventions)
         self.shortcut = nn.Identity()
         if project:
@@ -52,19 +68,30 @@ class ResidualUnit(nn.Module):
 
 
 class Res3D(nn.Module):
-    """The stem and blocks 2 to 4 of a residual network of 3-D convolutions; time is halved once, in block 3."""
+    """The stem and blocks 2 to 4 of a residual network of 3-D convolutions; time is halved once, in block 3.
 
-    def __init__(self, in_channels: int, width: float, stem_stride: int, conventions: Conventions):
+    A step's features see `reach` frames of the clip, one of `REACHES`. At 41, the paper's, every kernel spans three
+    frames; at 5 those of the stem and of the first convolution after it do; at 1 none does, which makes a 2-D network
+    of it. Block 3 takes every other step, so that step t of the features is centred at frame 2t: at reach 5 it sees
+    frames 2t - 2 to 2t + 2, at reach 1 frame 2t alone, and the frames between are seen by no step.
+    """
+
+    def __init__(self, in_channels: int, width: float, stem_stride: int, conventions: Conventions, reach: int = 41):
         super().__init__()
         channels = scaled(STEM_CHANNELS, width)
         strides = (1, stem_stride, stem_stride)
-        self.stem = Conv3d(in_channels, channels, (3, 7, 7), stride=strides, one_sided=conventions.one_sided_padding)
+        lengths = [3 if place < REACHES[reach] else 1 for place in range(1 + 2 * len(RES3D_UNITS))]
+        one_sided = conventions.one_sided_padding
+        self.stem = Conv3d(in_channels, channels, (lengths[0], 7, 7), stride=strides, one_sided=one_sided)
         self.stem_norm = batch_norm(nn.BatchNorm3d, channels, conventions)
         self.units = nn.ModuleDict()
-        for name, (out_channels, stride) in RES3D_UNITS.items():
+        for name, (out_channels, stride), frames in zip(
+            RES3D_UNITS, RES3D_UNITS.values(), zip(lengths[1::2], lengths[2::2], strict=True), strict=True
+        ):
             project = name.endswith("a")  # also in 2a, where neither width nor size changes
             sizes = channels, scaled(out_channels, width)
-            self.units[name] = ResidualUnit(*sizes, stride=stride, project=project, conventions=conventions)
+            settings = {"frames": frames, "stride": stride, "project": project, "conventions": conventions}
+            self.units[name] = ResidualUnit(*sizes, **settings)
             channels = sizes[1]
         self.out_channels = channels
         self.to(memory_format=torch.channels_last_3d)

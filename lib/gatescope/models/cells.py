@@ -13,29 +13,44 @@ from gatescope.models.convolutions import Conv2d, SeparableConv2d, mkl_is_slow
 
 Maps = Float[Tensor, "batch channel height width"]
 
-Gate = Literal["conv", "pooled", "attention"]
-GATE_KINDS: tuple[Gate, ...] = get_args(Gate)
+Gate = Literal["conv", "pooled", "attention", "separable"]
+GATE_KINDS: tuple[Gate, ...] = get_args(Gate)[:3]  # those of Zhang et al. 2018, of which STUDY_CELLS has every choice
 
 
 @dataclass(frozen=True, config=STRICT)
 class Cell:
-    """Row of Fig. 2 of Zhang et al. 2018: the kind of each gate and of the candidate, and attention on X."""
+    """Row of a table of cells: the kind of each gate and of the candidate, what sees the state, attention on X."""
 
-    i: Gate
+    i: Gate | None  # None: what f does not keep, 1 - f, as in a GRU
     f: Gate
-    o: Gate
+    o: Gate | None  # None: H = C
     candidate: Literal["conv", "separable"]
     input_attention: bool = False
     rescaled: bool = False  # attention on X times H W: its mean is 1, not its sum. Ours, not the paper's
+    sees_state: Literal["all", "candidate", "none"] = "all"  # parts that have a term W_h of H; the others see X alone
+    minimal: bool = False  # i and f divided by their sum, a candidate without tanh: minLSTM, Feng et al. 2024
+    reset: Gate | None = None  # a gate r on the candidate's W_h of H, as in a GRU
 
     def __post_init__(self):
         if self.rescaled and not self.input_attention:
             raise ValueError("only attention on X can be rescaled; set input_attention as well")
+        if self.sees_state != "all" and self.input_attention:
+            raise ValueError(f"attention on X sees the state; got input_attention and sees_state={self.sees_state!r}")
+        if self.sees_state == "none" and self.reset:
+            raise ValueError("a reset gate needs a candidate that sees the state; got sees_state='none'")
+        if self.minimal and (self.i != self.f or self.f == "attention"):
+            raise ValueError(f"a minimal cell needs i and f of one kind with a sigmoid; got {self.i!r} and {self.f!r}")
 
     @property
     def gates(self) -> dict[str, str]:
-        """The kind of each gate."""
-        return {"i": self.i, "f": self.f, "o": self.o}
+        """The kind of each gate that has weights."""
+        kinds = {"i": self.i, "f": self.f, "o": self.o, "r": self.reset}
+        return {name: kind for name, kind in kinds.items() if kind}
+
+    @property
+    def is_linear(self) -> bool:
+        """True where nothing sees the state: C_t is then linear in C_{t-1}, and all steps can be computed at once."""
+        return self.sees_state == "none"
 
     @property
     def attentions(self) -> dict[str, str]:
@@ -58,6 +73,17 @@ CELLS: dict[str, Cell] = {
 STUDY_CELLS: dict[str, Cell] = {
     "b_rescaled": Cell("pooled", "pooled", "pooled", "separable", input_attention=True, rescaled=True),
     **{"_".join(kinds): Cell(*kinds, "separable") for kinds in product(GATE_KINDS, repeat=3)},
+    # Depthwise separable convolutions everywhere, one of the replacements of Zhu et al. 2020.
+    "separable": Cell("separable", "separable", "separable", "separable"),
+    # (a) and ConvLSTM in which the gates, or the candidate as well, see X alone.
+    "a_gates_of_x": Cell("pooled", "pooled", "pooled", "separable", sees_state="candidate"),
+    "a_of_x": Cell("pooled", "pooled", "pooled", "separable", sees_state="none"),
+    "convlstm_of_x": Cell("conv", "conv", "conv", "conv", sees_state="none"),
+    # MinConvLSTM of Horuz et al. 2025, and the same with separable convolutions.
+    "min_conv": Cell("conv", "conv", None, "conv", sees_state="none", minimal=True),
+    "min_separable": Cell("separable", "separable", None, "separable", sees_state="none", minimal=True),
+    # ConvGRU of Ballas et al. 2016, with r after the convolution as torch's GRU has it: f is the update gate.
+    "gru": Cell(None, "conv", None, "conv", reset="conv"),
 }
 
 
@@ -70,37 +96,42 @@ def cell_named(name: str) -> Cell:
 
 
 class ConvPart(nn.Module):
-    """W_x * X + W_h * H + b, dense: a gate of Eqs. 1-3 or the candidate of Eq. 4 before its activation."""
+    """W_x * X + W_h * H + b, dense: a gate of Eqs. 1-3 or the candidate of Eq. 4 before its activation.
 
-    def __init__(self, in_channels: int, hidden_channels: int, kernel_size: int):
+    This and the parts below see the input alone where `sees_state` is False: then there is no W_h.
+    """
+
+    def __init__(self, in_channels: int, hidden_channels: int, kernel_size: int, sees_state: bool = True):
         super().__init__()
         self.input_to_state = Conv2d(in_channels, hidden_channels, kernel_size)
-        self.state_to_state = Conv2d(hidden_channels, hidden_channels, kernel_size, bias=False)
+        self.state_to_state = Conv2d(hidden_channels, hidden_channels, kernel_size, bias=False) if sees_state else None
 
 
 class PooledPart(nn.Module):
     """W_x mean(X) + W_h mean(H) + b: a gate of Eqs. 10-12 before its activation, one value per channel."""
 
-    def __init__(self, in_channels: int, hidden_channels: int):
+    def __init__(self, in_channels: int, hidden_channels: int, sees_state: bool = True):
         super().__init__()
         self.input_to_state = nn.Linear(in_channels, hidden_channels)
-        self.state_to_state = nn.Linear(hidden_channels, hidden_channels, bias=False)
+        self.state_to_state = nn.Linear(hidden_channels, hidden_channels, bias=False) if sees_state else None
 
 
 class SeparablePart(nn.Module):
-    """W_x * X + W_h * H + b with depthwise separable convolutions: the candidate of Eq. 13 before its tanh."""
+    """W_x * X + W_h * H + b, depthwise separable: the candidate of Eq. 13 or a gate before its activation."""
 
-    def __init__(self, in_channels: int, hidden_channels: int, kernel_size: int):
+    def __init__(self, in_channels: int, hidden_channels: int, kernel_size: int, sees_state: bool = True):
         super().__init__()
         self.input_to_state = SeparableConv2d(in_channels, hidden_channels, kernel_size)
-        self.state_to_state = SeparableConv2d(hidden_channels, hidden_channels, kernel_size, bias=False)
+        self.state_to_state = None
+        if sees_state:
+            self.state_to_state = SeparableConv2d(hidden_channels, hidden_channels, kernel_size, bias=False)
 
 
 class AttentionGate(SeparablePart):
     """A gate that is a map per channel with its maximum at 1, Eqs. 21-23."""
 
-    def __init__(self, in_channels: int, hidden_channels: int, kernel_size: int):
-        super().__init__(in_channels, hidden_channels, kernel_size)
+    def __init__(self, in_channels: int, hidden_channels: int, kernel_size: int, sees_state: bool = True):
+        super().__init__(in_channels, hidden_channels, kernel_size, sees_state)
         # The text calls W_i a W x H kernel; Eq. 24 counts it as a separable K x K one, which it is here.
         self.score = SeparableConv2d(hidden_channels, hidden_channels, kernel_size, bias=False)
 

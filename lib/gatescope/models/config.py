@@ -1,10 +1,12 @@
 """NetworkConfig: all that decides what a network computes and the input it takes, with its presets."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from gatescope.models.backbone import REACHES
 from gatescope.models.cells import CELLS, Cell, cell_named
 from gatescope.models.config_fields import STRICT, Config, Count, Positive, one_of
 from gatescope.models.conventions import CONVENTIONS, MEANS
@@ -28,6 +30,11 @@ class NetworkConfig(Config):
     mean: tuple[float, ...] = MEANS["jester", "rgb"]  # grey levels per channel, subtracted
     modality: str = "rgb"
     clip_mean: Annotated[float, Field(ge=0, le=1)] = 0.0  # part of the clip's own mean picture that is subtracted too
+    reach: Literal[*REACHES] = 41  # frames of the clip that a step of Res3D's features sees
+    memory: bool = True  # False: each step of the recurrent layers starts from an empty state
+
+    # Fields that cards written before them lack, with the value that those networks have.
+    ADDED: ClassVar[Mapping[str, Any]] = {"reach": 41, "memory": True}
 
     def __post_init__(self):
         for cell in self.cells:

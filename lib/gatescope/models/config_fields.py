@@ -3,7 +3,7 @@
 import json
 from collections.abc import Collection, Mapping
 from dataclasses import fields
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 from pydantic_core import to_jsonable_python
@@ -28,16 +28,19 @@ def one_of(names: Collection[str]) -> AfterValidator:
 class Config:
     """Base class of configs: their JSON."""
 
+    ADDED: ClassVar[Mapping[str, Any]] = {}  # fields that older JSON lacks, with the value that was meant before them
+
     def to_json(self) -> dict[str, Any]:
         """Return the config in JSON's types; `from_json` reads it back."""
         return to_jsonable_python(self)
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Config":
-        """Return the config that `to_json` gave these values for.
+        """Return the config that `to_json` gave these values for, also before the fields `ADDED`.
 
         Raises ValueError unless they are exactly its fields: with a default for a missing one, a network could change.
         """
+        values = {**cls.ADDED, **values}
         names = {field.name for field in fields(cls)}
         if set(values) != names:
             raise ValueError(

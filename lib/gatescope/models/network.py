@@ -33,9 +33,10 @@ class GestureNetwork(SavedNetwork):
         conventions = CONVENTIONS[config.conventions]
         filters = scaled(FILTERS, config.width)
         first, second = config.cells
-        self.res3d = Res3D(config.in_channels, config.width, config.stem_stride, conventions)
-        self.layer1 = RecurrentLayer(first, self.res3d.out_channels, filters, conventions=config.conventions)
-        self.layer2 = RecurrentLayer(second, filters, filters, conventions=config.conventions)
+        self.res3d = Res3D(config.in_channels, config.width, config.stem_stride, conventions, config.reach)
+        settings = {"conventions": config.conventions, "memory": config.memory}
+        self.layer1 = RecurrentLayer(first, self.res3d.out_channels, filters, **settings)
+        self.layer2 = RecurrentLayer(second, filters, filters, **settings)
         self.mobilenet = MobileNetTop(filters, config.width, conventions)
         self.head = nn.Linear(self.mobilenet.out_channels, config.num_classes)
         self.hooks = nn.ModuleDict({name: HookPoint(time_axis=1) for name in ("features", "top")})
@@ -62,8 +63,8 @@ class GestureNetwork(SavedNetwork):
         """Return the logits after each time step: the head on the mean over the steps so far.
 
         The last step's equal `forward`. A step is two frames of the clip. Its scores are not those of a viewer who
-        stopped there: the convolutions of Res3D, before the recurrent layers, reach 20 frames back and 20 ahead (19
-        and 21 with the authors' padding).
+        stopped there: at the paper's `reach` of 41 the convolutions of Res3D, before the recurrent layers, reach 20
+        frames back and 20 ahead (19 and 21 with the authors' padding).
         """
         return self.score_steps(self.encode(x))
 

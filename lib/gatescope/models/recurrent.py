@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from gatescope.models.cells import (
     CELLS,
@@ -25,13 +26,14 @@ from gatescope.models.cells import (
 from gatescope.models.conventions import CONVENTIONS
 from gatescope.models.hooks import HookPoint
 from gatescope.models.rnn import check_input
+from gatescope.models.scans import recurrence
 
 Maps = Float[Tensor, "batch _ height width"]
 Hidden = Float[Tensor, "batch time hidden height width"]
 State = tuple[Maps, Maps]  # h and c
 Given = Float[Tensor, "clips channels rows columns"]  # must be of the input's size: checked, with a better message
 
-_GATES = {"conv": ConvPart, "attention": AttentionGate}
+_GATES = {"conv": ConvPart, "attention": AttentionGate, "separable": SeparablePart}
 _CANDIDATES = {"conv": ConvPart, "separable": SeparablePart}
 
 
@@ -40,7 +42,7 @@ class RecurrentLayer(nn.Module):
 
     Zhang et al. 2018, with $*$ a convolution, $\circ$ an elementwise product and gates of three kinds:
 
-    conv gate (1)-(3): $\sigma(W_x * X_t + W_h * H_{t-1} + b)$, a map per channel
+    conv gate (1)-(3): $\sigma(W_x * X_t + W_h * H_{t-1} + b)$, a map per channel; `separable`: the same, as in (13)
 
     pooled gate (8)-(12): $\sigma(W_x \bar{X}_t + W_h \bar{H}_{t-1} + b)$, a value per channel
 
@@ -56,11 +58,31 @@ class RecurrentLayer(nn.Module):
     input attention (17)-(19), in place of $X_t$: $\tilde{X}_t = A_t \circ X_t$ with $A_t$ the softmax over
     positions of $Z_t = W_z * \tanh(W_x * X_t + W_h * H_{t-1} + b)$
 
-    `conventions` "authors" takes the hard sigmoid and constant gate kernels of the released code.
+    Other rows of the table, not the paper's:
+
+    where a part does not see the state, its term $W_h$ is left out; without any, $C_t$ is linear in $C_{t-1}$
+
+    minimal (M1), Feng et al. 2024: $f_t / (f_t + i_t)$ and $i_t / (f_t + i_t)$ in place of $f_t$ and $i_t$, and
+    $G_t = W_x * X_t + b$ without tanh
+
+    coupled (M2), as in a GRU: $i_t = 1 - f_t$ where there is no gate i
+
+    reset (M3), as in a GRU: $r_t \circ (W_h * H_{t-1})$ in the candidate, with $r_t$ a gate
+
+    open (M4): $H_t = C_t$ where there is no gate o
+
+    `conventions` "authors" takes the hard sigmoid and constant gate kernels of the released code. Without `memory`
+    every step starts from $H_{t-1} = C_{t-1} = 0$, as the first one does: a control, not the paper's.
     """
 
     def __init__(
-        self, cell: str | Cell, in_channels: int, hidden_channels: int, kernel_size: int = 3, conventions: str = "paper"
+        self,
+        cell: str | Cell,
+        in_channels: int,
+        hidden_channels: int,
+        kernel_size: int = 3,
+        conventions: str = "paper",
+        memory: bool = True,
     ):
         super().__init__()
         if conventions not in CONVENTIONS:
@@ -71,13 +93,16 @@ class RecurrentLayer(nn.Module):
                 f"got {kernel_size}, {in_channels} and {hidden_channels}"
             )
         self.cell = cell_named(cell) if isinstance(cell, str) else cell
-        self.conventions = CONVENTIONS[conventions]
+        if self.cell.minimal and conventions != "paper":
+            raise ValueError(f"both hard sigmoids of a minimal cell may be 0: needed 'paper'; got {conventions!r}")
+        self.conventions, self.memory = CONVENTIONS[conventions], memory
         self.in_channels, self.hidden_channels, self.kernel_size = in_channels, hidden_channels, kernel_size
         sizes = (in_channels, hidden_channels, kernel_size)
         self.gates = nn.ModuleDict()
         for name, kind in self.cell.gates.items():
-            self.gates[name] = PooledPart(*sizes[:2]) if kind == "pooled" else _GATES[kind](*sizes)
-        self.candidate = _CANDIDATES[self.cell.candidate](*sizes)
+            make, own = (PooledPart, sizes[:2]) if kind == "pooled" else (_GATES[kind], sizes)
+            self.gates[name] = make(*own, sees_state=self.cell.sees_state == "all")
+        self.candidate = _CANDIDATES[self.cell.candidate](*sizes, sees_state=self.cell.sees_state != "none")
         self.attention = InputAttention(*sizes) if self.cell.input_attention else None
         # An attended input is 1 / (H W) of the input: small values, whose relative precision counts.
         self._tanh = torch.tanh if self.cell.input_attention else quick_tanh
@@ -98,24 +123,30 @@ class RecurrentLayer(nn.Module):
     ) -> Hidden | tuple[Hidden, State]:
         """Return H_t of every step, and with `return_state` the last (h, c).
 
-        The clip may have any number of steps. `state` continues from another call; without it the state is zero.
+        The clip may have any number of steps. `state` continues from another call; without it, or without `memory`, the
+        state is zero.
         Raises ValueError if `x` has other channels than the layer, no step, or does not fit `state`.
         """
         check_input(x, self.in_channels, self.hidden_channels, state or ())
         num_steps = x.shape[1]
         # Time-major, channels innermost in memory: a step is one block, in the layout that the convolutions take.
         frames = ready(x).transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        if self._takes_all_steps(frames, num_steps):
+            output, c = self._all_steps(frames, num_steps, state and state[1])
+            return (output, (output[:, -1], c)) if return_state else output
         # Attention on X depends on the state; without it the input's convolutions take all steps at once.
         attended = self.attention is not None
         if attended:
             from_input = self.attention.input_to_state(frames).chunk(num_steps)
         else:
-            from_input = self._project(frames, num_steps)
+            from_input = self._split(self._project(frames, num_steps), num_steps)
         h, c = state or (None, None)
         hidden = []
         for x_t, projected in zip(frames.chunk(num_steps), from_input, strict=True):
+            if not self.memory:
+                h, c = None, None
             if attended:
-                (projected,) = self._project(self._attend(x_t, projected, h), 1)
+                projected = self._project(self._attend(x_t, projected, h), 1)
             h, c = self._step(projected, h, c)
             hidden.append(h.permute(0, 2, 3, 1))
         output = torch.stack(hidden).permute(1, 0, 4, 2, 3)
@@ -130,21 +161,25 @@ class RecurrentLayer(nn.Module):
             attention = attention * (z.shape[2] * z.shape[3])
         return self.hooks["x_attended"](attention * x)  # (19)
 
-    def _project(self, x: Maps, num_steps: int) -> list[dict[str, Tensor]]:
-        """Return W_x * X_t + b of each gate and the candidate, step by step, computed for all steps at once."""
+    def _project(self, x: Maps, num_steps: int) -> dict[str, Tensor]:
+        """Return W_x * X_t + b of each gate and the candidate, computed for all steps at once."""
         pooled = None
-        if "pooled" in self.cell.gates.values():
+        if "x_pooled" in self.hooks:
             pooled = torch.cat([self.hooks["x_pooled"](step) for step in average(x).chunk(num_steps)])  # (8)
-        projected = {
-            name: part.input_to_state(pooled if isinstance(part, PooledPart) else x).chunk(num_steps)
-            for name, part in self._parts()
+        return {
+            name: part.input_to_state(pooled if isinstance(part, PooledPart) else x) for name, part in self._parts()
         }
-        return [dict(zip(projected, step, strict=True)) for step in zip(*projected.values(), strict=True)]
+
+    @staticmethod
+    def _split(projected: dict[str, Tensor], num_steps: int) -> list[dict[str, Tensor]]:
+        """Return what was computed for all steps at once step by step."""
+        steps = zip(*(values.chunk(num_steps) for values in projected.values()), strict=True)
+        return [dict(zip(projected, step, strict=True)) for step in steps]
 
     def _step(self, projected: dict[str, Tensor], h: Maps | None, c: Maps | None) -> State:
         """Return the next h and c from W_x * X_t + b of each part; without `h` and `c` the state is zero."""
         h_pooled = None
-        if "pooled" in self.cell.gates.values():
+        if "h_pooled" in self.hooks:
             x_candidate = projected["candidate"]
             h_pooled = x_candidate.new_zeros(len(x_candidate), self.hidden_channels) if h is None else average(h)
             h_pooled = self.hooks["h_pooled"](h_pooled)  # (9)
@@ -152,20 +187,72 @@ class RecurrentLayer(nn.Module):
         totals = {}  # W_x * X_t + W_h * H_{t-1} + b
         for name, part in self._parts():
             own = h_pooled if isinstance(part, PooledPart) else h
-            totals[name] = full(projected[name] if own is None else projected[name] + part.state_to_state(own))
-        i, f, o = (self._gate(name, totals[name]) for name in "ifo")
-        g = self.hooks["g"](self._tanh(totals["candidate"]))  # (4) (13)
+            r = self._gate("r", totals["r"]) if name == "candidate" and self.cell.reset else None
+            total = projected[name]
+            if own is not None and part.state_to_state is not None:
+                of_state = part.state_to_state(own)
+                total = total + (of_state if r is None else r * of_state)  # (M3)
+            totals[name] = full(total)
+        i, f, o = self._gates(totals)
+        g = self._new_values(totals["candidate"])
         c = self.hooks["c"](i * g if c is None else torch.addcmul(f * c, i, g))  # (5) (14)
-        return self.hooks["h"](o * self._tanh(c)), c  # (6) (15)
+        return self.hooks["h"](c if o is None else o * self._tanh(c)), c  # (6) (15) (M4)
 
-    def _gate(self, name: str, total: Tensor) -> Tensor:
+    def _takes_all_steps(self, frames: Maps, num_steps: int) -> bool:
+        """Return True for a cell that is linear in C, where all steps at once are faster than one after the other."""
+        # A replaced C acts on the next step's. Beyond 2 MB a step of the loop finds its maps in the CPU's cache.
+        fits = not frames.is_cpu or frames.numel() <= 2**19
+        linear = self.cell.is_linear and self.memory
+        return linear and num_steps > 1 and fits and not self.hooks["c"].replacements
+
+    def _all_steps(self, frames: Tensor, num_steps: int, c: Given | None) -> tuple[Hidden, Given]:
+        """Return H of every step and the last C of a cell that is linear in C, with all steps at once."""
+        totals = {name: full(total) for name, total in self._project(frames, num_steps).items()}
+        i, f, o = self._gates(totals, num_steps)
+        g = self._new_values(totals["candidate"], num_steps)
+        f, written = (values.unflatten(0, (num_steps, -1)) for values in (f, i * g))
+        c = self._pass("c", recurrence(f, written, c).flatten(0, 1), num_steps)  # (5) (14)
+        h = self._pass("h", c if o is None else o * self._tanh(c), num_steps)  # (6) (15) (M4)
+        return h.unflatten(0, (num_steps, -1)).transpose(0, 1), c.chunk(num_steps)[-1]
+
+    def _new_values(self, total: Tensor, num_steps: int = 1) -> Tensor:
+        """Return G from the sum that enters its activation."""
+        return self._pass("g", total if self.cell.minimal else self._tanh(total), num_steps)  # (4) (13) (M1)
+
+    def _gates(self, totals: dict[str, Tensor], num_steps: int = 1) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return i, f and o from the sums that enter their activations; o is None where there is none."""
+        if self.cell.minimal:
+            # The quotient as written is 0 / 0 in float32 where both sums are below -104.
+            log_odds = F.logsigmoid(totals["f"]) - F.logsigmoid(totals["i"])
+            i, f = (self._named(name, (s * log_odds).sigmoid(), num_steps) for name, s in (("i", -1), ("f", 1)))  # (M1)
+        elif self.cell.i is None:
+            f = self._gate("f", totals["f"], num_steps)
+            i = self._named("i", 1 - (f[:, :, 0, 0] if self.cell.f == "pooled" else f), num_steps)  # (M2)
+        else:
+            i, f = (self._gate(name, totals[name], num_steps) for name in "if")
+        return i, f, None if self.cell.o is None else self._gate("o", totals["o"], num_steps)
+
+    def _gate(self, name: str, total: Tensor, num_steps: int = 1) -> Tensor:
         """Return a gate from the sum that enters its activation: a map, or values with height and width 1."""
         if self.cell.gates[name] == "attention":
             ending = self.cell.attentions[name]
-            z = self.hooks[f"z{ending}"](full(self.gates[name].score(self._tanh(total))))  # (21)
-            return self.hooks[name](self.hooks[f"attention{ending}"](peak_at_one(z)))  # (22) (23)
-        gate = self.hooks[name](self.conventions.gate_activation(total))  # (1) (2) (3), (10) (11) (12)
-        return gate[:, :, None, None] if self.cell.gates[name] == "pooled" else gate
+            z = self._pass(f"z{ending}", full(self.gates[name].score(self._tanh(total))), num_steps)  # (21)
+            attention = self._pass(f"attention{ending}", peak_at_one(z), num_steps)  # (22)
+            return self._pass(name, attention, num_steps)  # (23)
+        return self._named(name, self.conventions.gate_activation(total), num_steps)  # (1) (2) (3), (10) (11) (12)
+
+    def _named(self, name: str, gate: Tensor, num_steps: int) -> Tensor:
+        """Return a gate that has passed its hook point; values with height and width 1 where it is pooled."""
+        gate = self._pass(name, gate, num_steps)
+        return gate[:, :, None, None] if gate.ndim == 2 else gate
+
+    def _pass(self, name: str, value: Tensor, num_steps: int) -> Tensor:
+        """Return what has passed a hook point, step by step where something reads or replaces it."""
+        point = self.hooks[name]
+        if num_steps == 1:
+            return point(value)
+        used = point.replacements or point.readers
+        return torch.cat([point(step) for step in value.chunk(num_steps)]) if used else value
 
     def _parts(self) -> Iterator[tuple[str, nn.Module]]:
         yield from self.gates.items()
@@ -176,7 +263,10 @@ class RecurrentLayer(nn.Module):
         maps = [f"{name}{ending}" for ending in self.cell.attentions.values() for name in ("z", "attention")]
         attended = ["x_attended"] if self.cell.input_attention else []
         pooled = ["x_pooled", "h_pooled"] if "pooled" in self.cell.gates.values() else []
-        return [*maps, *attended, *pooled, "i", "f", "o", "g", "c", "h"]
+        if self.cell.sees_state != "all":
+            pooled = pooled[:1]
+        gates = [name for name in "rifo" if name in self.cell.gates or name == "i"]
+        return [*maps, *attended, *pooled, *gates, "g", "c", "h"]
 
     @torch.no_grad()
     def _initialise(self) -> None:
@@ -190,6 +280,7 @@ class RecurrentLayer(nn.Module):
         for gate in self.gates.values():
             if isinstance(gate, PooledPart):
                 gate.input_to_state.weight.fill_(1 / fan_in)
-                gate.state_to_state.weight.fill_(1 / self.hidden_channels)
+                if gate.state_to_state is not None:
+                    gate.state_to_state.weight.fill_(1 / self.hidden_channels)
         if isinstance(self.gates["f"], ConvPart):
             self.gates["f"].input_to_state.bias.fill_(1)

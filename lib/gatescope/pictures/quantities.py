@@ -23,6 +23,7 @@ QUANTITIES = {
     "x_attended": Quantity("attended input X̃", "", "The input times its attention (Eq. 19)."),
     "x_pooled": Quantity("pooled input", "", "The input's mean over space, one value a channel (Eq. 9)."),
     "h_pooled": Quantity("pooled hidden state", "", "The last hidden state's mean over space (Eq. 9)."),
+    "r": Quantity("reset gate r", "part seen", "How much of the last hidden state the candidate sees, 0 to 1 (GRU)."),
     "i": Quantity("input gate i", "part let in", "How much of the candidate enters the cell state, 0 to 1."),
     "f": Quantity("forget gate f", "part kept", "How much of the old cell state stays, 0 to 1."),
     "o": Quantity("output gate o", "part shown", "How much of the cell state is shown as hidden state, 0 to 1."),
@@ -61,5 +62,5 @@ def place_of(name: str) -> int:
 def _parts(name: str) -> tuple[str, str]:
     """Split a name into its hook point and, as in `attention_i`, the gate it belongs to."""
     point = name.rpartition(".")[2]
-    point, _, gate = point.rpartition("_") if point[-2:] in ("_i", "_f", "_o") else (point, "", "")
+    point, _, gate = point.rpartition("_") if point[-2:] in ("_i", "_f", "_o", "_r") else (point, "", "")
     return point, gate

@@ -14,6 +14,7 @@ from gatescope.loaders import (
     BodyClips,
     CachedClips,
     ClipTensors,
+    GesturePairs,
     IsoGDClips,
     JesterClips,
     PermutationFamilies,
@@ -32,7 +33,8 @@ from gatescope.trainings.tasks import CLASSIFICATION, Task
 from gatescope.trainings.train import Training
 
 RENDERED_ONLY = "These weights have seen rendered people only; what they make of real ones was not measured."
-SETS = {"jester": JesterClips, "isogd": IsoGDClips}
+RECORDED = {"jester": JesterClips, "isogd": IsoGDClips}
+RENDERED = {"gestures": SyntheticGestures, "pairs": GesturePairs}
 TABLES = ("clips", "network", "training")
 TASKS = ("poses", "neurons")
 
@@ -53,11 +55,11 @@ def described_run(
     """Return the training that a description's tables, a cell or a variant, and a seed define.
 
     Gestures (no `task`) take a `cell`. The table `clips` has `num_train`, `num_valid` and arguments of
-    `SyntheticGestures`; or the name of a `set` (jester, isogd), its `root` and for IsoGD a `modality`. `network` has
-    settings of `NetworkConfig.small`; `training` has fields of `TrainConfig`, without `seed` and `transform`. With
-    `start`, a checkpoint, training starts from its weights and a new head. Clips are rendered at the first access and
-    cached; `training.train_clips.clips.fill()` renders them beforehand. `data` holds a hash of the code: a training of
-    other code is neither resumed nor taken for finished.
+    `SyntheticGestures`, or, with the `set` pairs, of `GesturePairs`; or the name of a recorded `set` (jester, isogd),
+    its `root` and for IsoGD a `modality`. `network` has settings of `NetworkConfig.small`; `training` has fields of
+    `TrainConfig`, without `seed` and `transform`. With `start`, a checkpoint, training starts from its weights and a
+    new head. Clips are rendered at the first access and cached; `training.train_clips.clips.fill()` renders them
+    beforehand. `data` holds a hash of the code: a training of other code is neither resumed nor taken for finished.
 
     Poses (`task = "poses"`) and specialised neurons (`task = "neurons"`) take a `variant`: one of the table
     `variants`, whose tables `clips`, `network` and `training` override the description's. Of poses, `clips` has
@@ -114,7 +116,8 @@ def described_run(
 
 
 def _gestures(clips: Table, network: Table, seed: int, cache: Path, cell: str, start: str | Path | None) -> Parts:
-    made, data = _recorded(**clips) if "set" in clips else _rendered(clips, cache)
+    rendered = clips.get("set", "gestures") in RENDERED
+    made, data = _rendered(clips, cache) if rendered else _recorded(**clips)
     config = NetworkConfig.small(cell, num_classes=len(data["names"]), **network)
     begun = config if start is None else _pretrained(Path(start), config, seed)
     tensors = {
@@ -124,22 +127,26 @@ def _gestures(clips: Table, network: Table, seed: int, cache: Path, cell: str, s
 
 
 def _recorded(*, set: str, root: str, **settings: Any) -> tuple[dict[str, Any], Table]:
-    if set not in SETS:
-        raise LookupError(f"no set {set!r}; there are {', '.join(SETS)}, or rendered gestures without one")
+    if set not in RECORDED:
+        raise LookupError(f"no set {set!r}; there are {', '.join([*RECORDED, *RENDERED])}; gestures without one")
     # The card says how many clips an incomplete copy lacks.
-    made = {split: SETS[set](root, split, **settings, strict=False) for split in ("train", "valid")}
+    made = {split: RECORDED[set](root, split, **settings, strict=False) for split in ("train", "valid")}
     names = made["train"].labels if set == "jester" else tuple(str(label) for label in range(1, 250))
     return made, {"source": set, "names": names, "left_out": sum(len(each.skipped) for each in made.values())}
 
 
 def _rendered(clips: Table, cache: Path) -> tuple[dict[str, CachedClips], Table]:
-    counts = _counts(clips)
+    counts, name = _counts(clips), clips.pop("set", "gestures")
     # The network sees frames only: masks, depth and flow would be rendered for nothing.
     made = {
-        split: CachedClips(SyntheticGestures(split, count, **clips, modalities=()), folder=cache)
+        split: CachedClips(RENDERED[name](split, count, **clips, modalities=()), folder=cache)
         for split, count in counts.items()
     }
-    return made, {"source": "rendered gestures", "names": made["train"].clips.names, "warning": RENDERED_ONLY}
+    return made, {
+        "source": "rendered gestures" if name == "gestures" else "rendered gesture pairs",
+        "names": made["train"].clips.names,
+        "warning": RENDERED_ONLY,
+    }
 
 
 def _pretrained(checkpoint: Path, config: NetworkConfig, seed: int) -> GestureNetwork:

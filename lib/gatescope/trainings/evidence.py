@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Int16, UInt8
 
 from gatescope.files import atomic_write, code_digest, sha256_of
@@ -18,6 +17,7 @@ from gatescope.paths import CACHE
 from gatescope.trainings.evaluation import evaluate
 
 ANSWERS, CARD = "answers.npz", "card.json"
+NUM_CLIPS = 1200  # of the test people, twenty each
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +113,11 @@ def held_out(network: GestureNetwork, num_clips: int, cache: Path = CACHE) -> Ca
     return CachedClips(SyntheticGestures("test", num_clips, **facts, modalities=()), folder=cache)
 
 
-def score_held_out(weights: Path, folder: Path, num_clips: int, cache: Path = CACHE) -> Answers:
+def score_held_out(weights: Path, folder: Path, num_clips: int = NUM_CLIPS, cache: Path = CACHE) -> Answers:
     """Return the answers of a trained network on the test people, computed once and kept in `folder`.
 
-    Raises ValueError if `folder` holds the answers of other weights, or to other clips: a test set is for one look.
+    The conditions are `undisturbed` and `no memory`, every step from an empty state. Raises ValueError if `folder`
+    holds the answers of other weights, or to other clips: a test set is for one look.
     """
     network = GestureNetwork.load(weights)
     facts = {"weights_sha256": network.card["weights_sha256"], "num_clips": num_clips}
@@ -127,10 +128,11 @@ def score_held_out(weights: Path, folder: Path, num_clips: int, cache: Path = CA
         return answers
     clips = held_out(network, num_clips, cache)
     people = np.array([clips.clips.performer(index) for index in range(num_clips)], np.int16)
-    with torch.random.fork_rng():
-        found = evaluate(network, ClipTensors(clips, **network.config.input))
-    predicted = {"undisturbed": found.logits.argmax(1).astype(np.uint8)}
-    answers = Answers(found.labels.astype(np.uint8), people, predicted)
+    inputs = ClipTensors(clips, **network.config.input)
+    without = GestureNetwork.load(weights, replace(network.config, memory=False))
+    found = {name: evaluate(each, inputs) for name, each in (("undisturbed", network), ("no memory", without))}
+    predicted = {name: each.logits.argmax(1).astype(np.uint8) for name, each in found.items()}
+    answers = Answers(found["undisturbed"].labels.astype(np.uint8), people, predicted)
     trained = {name: network.card[name] for name in ("config", "data", "seed", "training")}
     keep_answers(folder, answers, **facts, trained=trained)
     return answers

@@ -119,16 +119,16 @@ def replacement_panels(
     """Draw found[cell, gate, replacement]: a panel for each replacement, a row for each gate, its cells within."""
     axes = fig.subplots(2, -(-len(replacements) // 2), sharex=True, sharey=True, squeeze=False)
     handles: dict[str, Artist] = {}
-    for ax in axes.flat[len(replacements) :]:
+    for place, ax in enumerate(axes.flat[len(replacements) :], len(replacements)):
         ax.set_axis_off()
+        axes.flat[place - axes.shape[1]].tick_params(labelbottom=True)
     for ax, name in zip(axes.flat, replacements, strict=False):
         shown = {row: {cell: each for (cell, *at), each in found.items() if at == [row, name]} for row in rows}
         ax.axvline(0, color=GREY, linewidth=0.8)
         interval_rows(ax, shown, looks)
         handles |= {text: handle for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
         ax.set_title(name)
-    for ax in axes[-1]:
-        ax.set_xlabel(xlabel)
+    axes[-1, axes.shape[1] // 2].set_xlabel(xlabel)  # once: it is wider than a panel
     cells = [cell for cell in looks if cell in handles]
     fig.legend([handles[cell] for cell in cells], cells, loc="outside lower center", ncols=len(looks))
     return list(axes.flat)[: len(replacements)]

@@ -3,12 +3,17 @@
 from collections.abc import Collection
 from functools import lru_cache
 from operator import index as whole
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gatescope.loaders.clip import Clip
 from gatescope.loaders.rendered.clips import SPLITS, RenderedClips
 from rendered_people.labels import JESTER_LABELS, MODALITIES
+
+if TYPE_CHECKING:
+    from rendered_people.drawing import Images
+    from rendered_people.person import Person
 
 NUM_PEOPLE = {"train": 240, "valid": 60, "test": 60}
 # One stream of random numbers for each ingredient of a clip, so that one can change without the others.
@@ -76,16 +81,26 @@ class SyntheticGestures(RenderedClips):
         """Render clip `index`."""
         from rendered_people.render import render_gesture  # Numba and SciPy take 0.5 s to import
 
-        label = self.label(index)
         images, fps = render_gesture(
-            _person(self.seed, SPLITS.index(self.split), self.performer(index)),
-            self.classes[label],
-            [self._stream(purpose, index) for purpose in (_MOTION, _SCENE, _PAINT)],
+            *self.ingredients(index),
             size=self.size,
             num_frames=self.num_frames,
             difficulty=self.difficulty,
             modalities=self.modalities,
         )
+        return self.as_clip(index, images, fps)
+
+    def ingredients(self, index: int) -> tuple["Person", int, list[np.random.Generator]]:
+        """Return what `render_gesture` makes clip `index` of: performer, gesture, random numbers."""
+        return (
+            _person(self.seed, SPLITS.index(self.split), self.performer(index)),
+            self.classes[self.label(index)],
+            [self._stream(purpose, index) for purpose in (_MOTION, _SCENE, _PAINT)],
+        )
+
+    def as_clip(self, index: int, images: "Images", fps: float) -> Clip:
+        """Return the images of clip `index` with its label and where they come from."""
+        label = self.label(index)
         source = (
             f"synthetic gestures: {self.split} clip {index}, seed {self.seed}, {self.size} px, "
             f"{self.num_frames} frames, difficulty {self.difficulty:g}"
@@ -96,7 +111,7 @@ class SyntheticGestures(RenderedClips):
 
 
 @lru_cache(maxsize=512)
-def _person(seed: int, split: int, number: int):
+def _person(seed: int, split: int, number: int) -> "Person":
     from rendered_people.person import random_person
 
     return random_person(np.random.default_rng([seed, split, _PERSON, number]))

@@ -1,0 +1,43 @@
+"""Recurrences that are linear in their state, over all steps of a clip: as a chain, or as a scan."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Steps = Float[Tensor, "time batch channel _ _"]  # f may hold one value for all positions
+State = Float[Tensor, "batch channel height width"]
+
+
+def recurrence(f: Steps, written: Steps, c: State | None = None) -> Steps:
+    r"""Return $C_t = f_t \circ C_{t-1} + w_t$ of every step, with `written` as w and `c` as the state before the first.
+
+    Zhang et al. 2018, Eqs. 5 and 14, where neither f nor w depends on the state. Without `c` that state is zero.
+    """
+    # A scan adds up log2 T times as much, in log2 T steps that wait for each other and not T: nothing gained on a CPU.
+    return chain(f, written, c) if written.is_cpu else scan(f, written, c)
+
+
+def chain(f: Steps, written: Steps, c: State | None = None) -> Steps:
+    """Return what `recurrence` does, one step after the other."""
+    states = []
+    for f_t, written_t in zip(f, written, strict=True):
+        c = written_t if c is None else torch.addcmul(written_t, f_t, c)
+        states.append(c)
+    return torch.stack(states)
+
+
+def scan(f: Steps, written: Steps, c: State | None = None) -> Steps:
+    """Return what `recurrence` does, in parallel in time: the scan of Hillis & Steele 1986.
+
+    After pass n a step holds what the last 2^n steps have left in it. Nothing is divided or taken the logarithm of, so
+    that closed gates and candidates of either sign do no harm.
+    """
+    if c is not None:
+        written = torch.cat([torch.addcmul(written[:1], f[:1], c[None]), written[1:]])
+    reach = 1
+    while reach < len(f):
+        later = torch.addcmul(written[reach:], f[reach:], written[:-reach])
+        written = torch.cat([written[:reach], later])
+        f = torch.cat([f[:reach], f[reach:] * f[:-reach]])
+        reach *= 2
+    return written

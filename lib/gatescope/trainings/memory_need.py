@@ -1,0 +1,136 @@
+"""The experiment on gesture pairs: networks with memory and without, and what those without win back by adaptation."""
+
+import argparse
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+from gatescope.loaders import CachedClips, ClipTensors, GesturePairs
+from gatescope.models import GestureNetwork
+from gatescope.paths import CACHE, EVIDENCE, RUNS, TRAININGS
+from gatescope.trainings.descriptions import described_run
+from gatescope.trainings.evaluation import evaluate
+from gatescope.trainings.evidence import Answers, keep_answers
+from gatescope.trainings.recipes import TrainConfig
+from gatescope.trainings.removals import Remainder, parts_of
+from gatescope.trainings.runs import run
+from gatescope.trainings.train import fit
+
+NUM_TEST = 600  # clips of the people of the test split, ten each
+ADAPTATION = {"epochs": 3, "rate": 2e-3}  # fields of TrainConfig, of what follows a frozen Res3D
+_BATCH_SIZE = 32
+
+
+def setting(
+    description: Mapping[str, Any], *, reach: int, num_frames: int, memory: bool = True
+) -> dict[str, dict[str, Any]]:
+    """Return the description with these values in its table `network`."""
+    changed = {"reach": reach, "num_frames": num_frames, "memory": memory}
+    return {**description, "network": {**description["network"], **changed}}
+
+
+def run_name(cell: str, seed: int, *, reach: int, num_frames: int, memory: bool = True) -> str:
+    """Return the folder of a run, below data/evidence/memory and build/runs/memory: its setting, its cell and seed."""
+    return f"reach{reach}-frames{num_frames}{'' if memory else '-without'}/{cell}-{seed}"
+
+
+def held_out_pairs(description: Mapping[str, Any], num_clips: int = NUM_TEST, cache: Path = CACHE) -> CachedClips:
+    """Return clips as the description's, of the test split's people, whom no training and no choice of ours saw."""
+    clips = {
+        name: value for name, value in description["clips"].items() if name not in ("set", "num_train", "num_valid")
+    }
+    return CachedClips(GesturePairs("test", num_clips, **clips, modalities=()), folder=cache)
+
+
+def encoded(network: GestureNetwork, clips: Dataset) -> TensorDataset:
+    """Return the features of each clip from the network's Res3D (channel, step, rows, columns), and its label."""
+    with torch.inference_mode():
+        found = [(network.encode(x).transpose(1, 2), labels) for x, labels in DataLoader(clips, _BATCH_SIZE)]
+    # Out of inference mode, in which no gradient passes.
+    features, labels = (torch.cat(each).clone() for each in zip(*found, strict=True))
+    return TensorDataset(features, labels)
+
+
+def predicted(network: nn.Module, clips: Dataset) -> np.ndarray:
+    """Return the class that the network gives each clip."""
+    return evaluate(network, clips).logits.argmax(1).astype(np.uint8)
+
+
+def examine(
+    network: GestureNetwork, train: Dataset, test: Dataset, parts: Sequence[str], seed: int
+) -> dict[str, np.ndarray]:
+    """Return the class given to each test clip, by condition.
+
+    `undisturbed`; `nothing, adapted`, after all behind Res3D was trained further on `train` as `ADAPTATION` says; and
+    for each of the `parts` of `Remainder`, `PART, before` without it and `PART, adapted` after the same training.
+    """
+    learnt, asked = encoded(network, train), encoded(network, test)
+    some = learnt[: 4 * _BATCH_SIZE][0]
+    found = {}
+    for part in ("nothing", *parts):
+        rest = Remainder(network, part, some)
+        found["undisturbed" if part == "nothing" else f"{part}, before"] = predicted(rest, asked)
+        for _ in fit(rest, learnt, None, TrainConfig(**ADAPTATION, seed=seed)):
+            pass
+        found[f"{part}, adapted"] = predicted(rest, asked)
+    return found
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train a network on gesture pairs, examine it on the test split's people, and keep the answers with a card."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--cell", required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--reach", type=int, required=True, help="frames that a step of the features sees: 1, 5 or 41")
+    parser.add_argument("--frames", type=int, required=True, help="frames of a clip")
+    parser.add_argument("--without", action="store_true", help="train it without memory")
+    parser.add_argument(
+        "--parts", nargs="*", default=["memory"], help="to remove, one at a time, before and after adapting"
+    )
+    parser.add_argument("--out", type=Path, default=EVIDENCE / "memory")
+    asked = parser.parse_args(arguments)
+    chosen = {"reach": asked.reach, "num_frames": asked.frames, "memory": not asked.without}
+    name = run_name(asked.cell, asked.seed, **chosen)
+    if (asked.out / name / "card.json").exists():
+        return
+    torch.set_num_threads(1)
+    described = tomllib.loads((TRAININGS / "pairs.toml").read_text())
+    training = described_run(setting(described, **chosen), cell=asked.cell, seed=asked.seed)
+    folder = RUNS / "memory" / name
+    rows = list(run(training, folder))
+    network = GestureNetwork.load(folder / "network.safetensors")
+    clips = held_out_pairs(described)
+    test = ClipTensors(clips, **network.config.input)
+    if asked.without:
+        answers = {"undisturbed": predicted(network, test)}
+    else:
+        # (a) has no gate that is a map.
+        parts = [part for part in asked.parts if part in parts_of(network)]
+        train = ClipTensors(training.train_clips.clips, **network.config.input)
+        answers = examine(network, train, test, parts, asked.seed)
+    keep_answers(
+        asked.out / name,
+        Answers(
+            labels=np.array([clips.label(index) for index in range(len(clips))], np.uint8),
+            people=np.array([clips.clips.performer(index) for index in range(len(clips))], np.int16),
+            predicted=answers,
+        ),
+        description=described,
+        cell=asked.cell,
+        seed=asked.seed,
+        **chosen,
+        parts=[] if asked.without else parts,
+        adaptation=ADAPTATION,
+        valid_accuracy=rows[-1].valid_accuracy,
+        seconds=round(sum(row.seconds for row in rows)),
+    )
+
+
+if __name__ == "__main__":
+    main()
