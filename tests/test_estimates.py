@@ -103,12 +103,20 @@ def test_a_proportion_stays_within_its_bounds_and_is_about_symmetric_in_the_midd
     near = np.array([[True] * 19 + [False]])
     value, low, high = estimate(near)
     assert value == 0.95 and 0 < low < 0.9 and high < 1
-    assert estimate(100.0 * near) == pytest.approx((95.0, 100 * low, 100 * high))
     assert estimate(near).times(100) == pytest.approx((95.0, 100 * low, 100 * high))
     assert estimate(near).at(0.8).high < high
     middle = rng.random((1, 2000)) < 0.5
     wanted = stats.binomtest(int(middle.sum()), 2000).proportion_ci(method="wilson")
     assert estimate(middle)[1:] == pytest.approx((wanted.low, wanted.high), abs=1e-3)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_differences_that_happen_to_be_zero_or_one_number_are_no_proportion(sign):
+    gained = np.zeros((1, 100))
+    gained[0, 0] = sign * 100
+    value, low, high = estimate(gained)
+    assert value == sign and low < 0 < high
+    assert value - low == pytest.approx(high - value)
 
 
 def test_another_number_of_clips_is_refused():

@@ -94,11 +94,14 @@ def test_the_command_keeps_answers_once(need, tmp_path, monkeypatch):
     monkeypatch.setattr(need, "described_run", partial(need.described_run, cache=tmp_path / "cache"))
     monkeypatch.setattr(need, "held_out_pairs", partial(need.held_out_pairs, num_clips=12, cache=tmp_path / "cache"))
     arguments = ["--cell", "a", "--seed", "1", "--reach", "5", "--frames", "8", "--out", str(tmp_path / "kept")]
-    need.main([*arguments, "--parts", "memory", "space"])
+    need.main(arguments)
     answers, card = read_answers(tmp_path / "kept" / "reach5-frames8" / "a-1")
     # (a) has no gate that is a map: nothing to remove.
-    assert list(answers.predicted) == ["undisturbed", "nothing, adapted", "memory, before", "memory, adapted"]
-    assert (card["parts"], card["seed"], card["reach"], card["memory"]) == (["memory"], 1, 5, True)
+    parts = ["memory", "H from gates"]
+    assert set(answers.predicted) == {"undisturbed", "nothing, adapted"} | {
+        f"{part}, {when}" for part in parts for when in ("before", "adapted")
+    }
+    assert (card["parts"], card["seed"], card["reach"], card["memory"]) == (parts, 1, 5, True)
     assert sorted(answers.labels.tolist()) == sorted([*range(6)] * 2) and len(answers.people) == 12
     used, needed = used_and_needed(tmp_path / "kept" / "reach5-frames8", "a", "memory")
     assert -100 <= used.value <= 100 and -100 <= needed.value <= 100

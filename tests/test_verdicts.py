@@ -34,6 +34,7 @@ def between(low, high):
         (-5.0, 1.0, "undecided"),
         (-3.6, 1.0, "undecided"),
         (np.nan, np.nan, "undecided"),
+        (0.0, 0.0, "undecided"),  # nothing varied
     ],
 )
 def test_an_interval_says_no_more_than_it_can(low, high, words):
@@ -72,10 +73,11 @@ def test_two_cells_are_told_apart_where_the_interval_excludes_zero():
     [
         (-30, -10, 100, "needed"),
         (-4, 4, 100, "not needed"),
-        (0, 0, 61, "not needed"),
         (0, 0, 59, "undecided"),  # 5 % may change and not be seen in 59
         (-8, 4, 1000, "undecided"),
-        (1, 3, 100, "harmful"),
+        (6, 9, 100, "harmful"),
+        (-3, -1, 100, "not needed"),  # a loss, and a small one
+        (-3, -1, 50, "needed"),  # fifty clips cannot tell that it is small
     ],
 )
 def test_the_interval_and_the_number_of_clips_decide_and_not_the_value(low, high, num_clips, said):

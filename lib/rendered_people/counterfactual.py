@@ -44,9 +44,9 @@ def render_counterfactuals(
 ) -> list[Shown]:
     """Render the clip that `render_gesture` makes of the same arguments, once with each change.
 
-    Movement, scene, clothes, wall, flicker, noise and the camera's exposure are those of the unchanged clip. Pixels
-    that neither the arm, its shadow nor the distractor touches are the same bytes. Masks, depth, flow and joints are
-    exact for what is shown.
+    Movement, scene, clothes, wall, flicker, noise and the camera's exposure are those of the unchanged clip. But for a
+    shifted view, pixels that neither the arm, its shadow nor the distractor touches are the same bytes. Masks, depth,
+    flow and joints are exact for what is shown.
     """
     motion, place, paint = rngs
     staged = stage(label, motion, place, num_frames, difficulty)

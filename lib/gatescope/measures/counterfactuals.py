@@ -80,13 +80,13 @@ def judge_following(still: Estimate, thing: Estimate, over: Estimate, margin: fl
 
     `still` is that of a still hand and its empty place, `thing` that of a moving thing and its empty place, `over` that
     of the moving thing and a still hand in one clip. `follows motion`: the last two are above 0, and the first is
-    equivalent to 0 within `margin`. `follows the hand`: the first is above 0 and the last is not. `avoids motion`: the
-    last two are below 0. Else `undecided`.
+    equivalent to 0 within `margin`. `follows the hand`: the first is above 0, and the last below or
+    equivalent to 0. `avoids motion`: the last two are below 0. Else `undecided`.
     """
     trace = judge_difference(still, margin)
     if thing.low > 0 and over.low > 0 and trace == "equivalent":
         return "follows motion"
-    if trace == "higher" and not over.low > 0:
+    if trace == "higher" and (over.high < 0 or judge_difference(over, margin) == "equivalent"):
         return "follows the hand"
     return "avoids motion" if thing.high < 0 and over.high < 0 else "undecided"
 

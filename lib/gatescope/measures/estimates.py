@@ -68,7 +68,7 @@ def estimate(
     `minus` holds other networks on the same clips, whose seeds may vary otherwise. For two conditions of the same
     networks pass their difference as `values`. `people` numbers the person in each clip: people are then the units that
     were drawn, and not clips. With one seed the interval covers the sampling of clips only. NaN is left out; the mean
-    of nothing is NaN. A mean of zeros and ones (or hundreds) is a proportion, whose interval stays within its bounds.
+    of nothing is NaN. The mean of a Bool array is a proportion, whose interval stays within its bounds.
 
     Raises ValueError if `minus` or `people` has another number of clips.
     """
@@ -106,10 +106,8 @@ def estimate(
 
 
 def _whole(values: Values) -> float | None:
-    """Return the largest of values that are all either zero or that, None for others: proportions have such values."""
-    known = values[~np.isnan(values)].astype(np.float64)
-    most = known.max(initial=0.0)
-    return float(most) if most > 0 and np.isin(known, (0.0, most)).all() else None
+    """Return 1 for what is right or wrong; None for numbers, which may be differences that happen to be 0 or 1."""
+    return 1.0 if values.dtype == bool else None
 
 
 def _contributions(values: Values, units: Int[np.ndarray, " clips"]) -> tuple[float, Float[np.ndarray, "_ units"]]:

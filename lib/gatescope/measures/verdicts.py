@@ -1,7 +1,6 @@
 """Verdicts: statements that an interval supports, chosen by the numbers so that prose cannot drift from them."""
 
 from collections.abc import Mapping
-from itertools import count
 
 import numpy as np
 
@@ -21,8 +20,10 @@ def judge_difference(found: Estimate, margin: float) -> str:
 
     `equivalent`: two one-sided tests exclude a difference of the margin or more, even where the interval excludes zero.
     At a level of 95 % each test has 5 %, so that the 90 % interval must lie within the margin (Schuirmann 1987).
-    `lower`, `higher`: the interval excludes zero. `undecided`: neither.
+    `lower`, `higher`: the interval excludes zero. `undecided`: neither, or no spread to judge by.
     """
+    if not found.error > 0:
+        return "undecided"  # nothing varied: a point does not say how far it may be off
     _, inner_low, inner_high = found.at(2 * found.level - 1)
     if -margin < inner_low and inner_high < margin:
         return "equivalent"
@@ -44,16 +45,19 @@ def judge_need(change: Estimate, margin: float, num_clips: int) -> str:
     """Return `needed`, `harmful`, `not needed` or `undecided` for what an ablation took away.
 
     `change` is the change of accuracy in points. `needed`: the whole interval lies below zero, `harmful`: above it.
-    `not needed`: a one-sided test excludes a loss of `margin`, and `num_clips` are enough to have seen such a loss. By
-    the rule of three a change in 1 % of the clips appears in none of 300 with a probability of 5 %, and then the
-    interval is a point.
+    `not needed`: a one-sided test excludes a loss of `margin`, even where the interval excludes zero, and `num_clips`
+    are enough to have seen such a loss. By the rule of three a change in 1 % of the clips appears in none of 300 with a
+    probability of 5 %, and then the interval is a point.
     """
+    enough = 300 / num_clips < margin
+    if enough and judge_difference(change, margin) == "equivalent":
+        return "not needed"
     if change.high < 0:
         return "needed"
     if change.low > 0:
         return "harmful"
     excluded = change.at(2 * change.level - 1).low > -margin
-    return "not needed" if excluded and 300 / num_clips < margin else "undecided"
+    return "not needed" if excluded and enough else "undecided"
 
 
 def minus_controls(
@@ -72,12 +76,12 @@ def minus_controls(
     return found
 
 
-def above_controls(own: Values, controls: Mapping[str, Values]) -> str:
+def above_controls(own: Values, controls: Mapping[str, Values], people: People | None = None) -> str:
     """Return `above every control` where `own` is above each, else the controls that it is not above.
 
     Above: the 95 % interval of the difference is above zero. All of them must hold, so that no correction is needed.
     """
-    missed = [name for name, more in minus_controls(own, controls).items() if not more.low > 0]
+    missed = [name for name, more in minus_controls(own, controls, people=people).items() if not more.low > 0]
     return f"not above {' or '.join(missed)}" if missed else "above every control"
 
 
@@ -125,5 +129,9 @@ def power(difference: float, sd_of_seeds: float, num_seeds: int, level: float = 
 
 
 def seeds_needed(difference: float, sd_of_seeds: float, wanted: float = 0.8, level: float = 0.95) -> int:
-    """Return the least number of seeds in each of two groups with which the `power` is at least `wanted`."""
-    return next(seeds for seeds in count(2) if power(difference, sd_of_seeds, seeds, level) >= wanted)
+    """Return the least number of seeds in each of two groups with which the `power` is at least `wanted`.
+
+    1,000 stands for 1,000 or more, which a difference near zero needs.
+    """
+    counts = (seeds for seeds in range(2, 1000) if power(difference, sd_of_seeds, seeds, level) >= wanted)
+    return next(counts, 1000)

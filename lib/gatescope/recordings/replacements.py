@@ -159,9 +159,9 @@ def attention_replacements(
 
     `uniform` is the map's own mean of each clip, step and channel, and `shuffled` its own values at other positions.
     `hand` is the mask `with_level_of` the map, and `another clip's hand` the mask of the clip before treated alike;
-    they need a mask, and two clips. These four change where a map is high, and not its level. `all open` changes the
-    level alone: 1 everywhere. It needs a map with a `peak` of 1 (gate attention, Eq. 22), and not a sum of 1 (input
-    attention, Eq. 18).
+    they need a mask, and two clips. These four change where a map is high; its level stays, up to the clamping of
+    `with_level_of`. `all open` changes the level alone: 1 everywhere. It needs a map with a `peak` of 1 (gate
+    attention, Eq. 22), and not a sum of 1 (input attention, Eq. 18).
     """
     uniform = recorded.mean((-2, -1), keepdim=True).expand_as(recorded)
     changes: dict[str, Change] = {"uniform": uniform, "shuffled": shuffle_space()}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from gatescope.files import code_digest
 from gatescope.loaders import CachedClips, SyntheticGestures
 from gatescope.models import GestureNetwork
 from gatescope.paths import CACHE
@@ -70,6 +71,8 @@ def adapt(
     predicted: dict[str, np.ndarray] = {}
     for part in parts_of(network):
         kept = folder / "parts" / part.replace(" ", "-")
+        if (kept / CARD).exists() and read_answers(kept)[1]["code"] != code_digest():
+            shutil.rmtree(kept)  # of other code than the rest would be
         if not (kept / CARD).exists():
             # The card last, so that a part is there as a whole or not at all.
             found = _answers_without(part, network, learnt, asked, config)
@@ -100,6 +103,6 @@ def _classes(reduced: Remainder, asked: FrozenFeatures) -> np.ndarray:
 
 def _known(folder: Path, facts: dict[str, Any]) -> Answers:
     answers, card = read_answers(folder)
-    if other := [name for name, value in facts.items() if card[name] != value]:
+    if other := [name for name, value in facts.items() if card.get(name) != value]:
         raise ValueError(f"{folder} holds answers with another {other[0]}; take another folder")
     return answers

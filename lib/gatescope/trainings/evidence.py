@@ -17,7 +17,7 @@ from gatescope.paths import CACHE
 from gatescope.trainings.evaluation import evaluate
 
 ANSWERS, CARD = "answers.npz", "card.json"
-NUM_CLIPS = 1200  # of the test people, twenty each
+NUM_CLIPS = 1200  # of the 60 test people, twenty each on average
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +53,8 @@ def read_answers(folder: str | Path) -> tuple[Answers, dict[str, Any]]:
     Raises FileNotFoundError if there are none, ValueError if the file is not the one that the card was written for.
     """
     folder = Path(folder)
+    if not (folder / CARD).exists():
+        raise FileNotFoundError(f"{folder} holds no answers; `make sweep` makes those of data/evidence/sweep.toml")
     card = json.loads((folder / CARD).read_text())
     if sha256_of(folder / ANSWERS) != card["files"][ANSWERS]:
         raise ValueError(f"{folder / ANSWERS} is damaged; remove {folder} to compute it anew")
@@ -69,14 +71,15 @@ def seeds_right(
 
     A training's folder is named by its cell and seed, a-0. A cell without any is left out.
 
-    Raises ValueError where trainings answered different clips, and as `read_answers` and `Answers.right` do.
+    Raises ValueError where trainings answered clips of other labels or people, and as `read_answers` and
+    `Answers.right` do.
     """
     right, people, labels = {}, np.zeros(0, np.int16), None
     for cell in cells:
         found = [read_answers(path.parent)[0] for path in sorted(root.glob(f"{cell}-[0-9]*/{CARD}"))]
         for each in found:
-            labels, people = each.labels if labels is None else labels, each.people
-            if not np.array_equal(labels, each.labels):
+            labels, people = (each.labels, each.people) if labels is None else (labels, people)
+            if not (np.array_equal(labels, each.labels) and np.array_equal(people, each.people)):
                 raise ValueError(f"the trainings of {cell} in {root} answered other clips than those before them")
         if found:
             right[cell] = np.stack([each.right(condition) for each in found])
@@ -123,7 +126,7 @@ def score_held_out(weights: Path, folder: Path, num_clips: int = NUM_CLIPS, cach
     facts = {"weights_sha256": network.card["weights_sha256"], "num_clips": num_clips}
     if (folder / CARD).exists():
         answers, card = read_answers(folder)
-        if other := [name for name, value in facts.items() if card[name] != value]:
+        if other := [name for name, value in facts.items() if card.get(name) != value]:
             raise ValueError(f"{folder} holds answers with another {other[0]}; the test people are scored once")
         return answers
     clips = held_out(network, num_clips, cache)

@@ -22,7 +22,8 @@ from gatescope.trainings.removals import Remainder, parts_of
 from gatescope.trainings.runs import run
 from gatescope.trainings.train import fit
 
-NUM_TEST = 600  # clips of the people of the test split, ten each
+NUM_TEST = 600  # clips of the 60 people of the test split, ten each on average
+PARTS = ("memory", "space", "H from gates")  # removed one at a time, where a network has them
 ADAPTATION = {"epochs": 3, "rate": 2e-3}  # fields of TrainConfig, of what follows a frozen Res3D
 _BATCH_SIZE = 32
 
@@ -90,9 +91,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--reach", type=int, required=True, help="frames that a step of the features sees: 1, 5 or 41")
     parser.add_argument("--frames", type=int, required=True, help="frames of a clip")
     parser.add_argument("--without", action="store_true", help="train it without memory")
-    parser.add_argument(
-        "--parts", nargs="*", default=["memory"], help="to remove, one at a time, before and after adapting"
-    )
     parser.add_argument("--out", type=Path, default=EVIDENCE / "memory")
     asked = parser.parse_args(arguments)
     chosen = {"reach": asked.reach, "num_frames": asked.frames, "memory": not asked.without}
@@ -110,8 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if asked.without:
         answers = {"undisturbed": predicted(network, test)}
     else:
-        # (a) has no gate that is a map.
-        parts = [part for part in asked.parts if part in parts_of(network)]
+        parts = [part for part in PARTS if part in parts_of(network)]
         train = ClipTensors(training.train_clips.clips, **network.config.input)
         answers = examine(network, train, test, parts, asked.seed)
     keep_answers(
