@@ -34,7 +34,7 @@ MAPS = [("14-needs", f"{what}, ConvLSTM without space, points") for what in ("us
 MEMORY = r"reaches (\d+) % after adaptation, with memory (\d+) %; where they see 41, (\d+) % and (\d+) %"
 SEEN = [
     ("15-sweep", f"reach {reach}, {frames} frames, {what}, %")
-    for reach, frames in ((5, 32), (41, 16))
+    for reach, frames in ((5, 32), (41, 32))
     for what in ("removed and adapted", "with memory, adapted")
 ]
 
