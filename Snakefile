@@ -106,7 +106,8 @@ rule train:
 def sweep():
     """The cards that data/evidence/sweep.toml asks for and that are not there."""
     asked = tomllib.loads(Path("data/evidence/sweep.toml").read_text())
-    sets = asked | {f"memory/{setting}": cells for setting, cells in asked.pop("memory").items()}
+    settings = asked.pop("memory")
+    sets = asked | {f"memory/{setting}": cells for setting, cells in settings.items()}
     cards = [
         Path("data/evidence", name, f"{cell}-{seed}", "card.json")
         for name, cells in sets.items()
