@@ -49,7 +49,7 @@ def whole(weights, cache, tmp_path_factory):
     return folder
 
 
-def test_there_are_answers_without_each_part_at_once_and_adapted(whole):
+def test_there_areanswers_without_each_part_at_once_and_adapted(whole):
     answers, card = read_answers(whole)
     of_parts = [f"{part}, {when}" for part in PARTS[1:] for when in ("before", "adapted")]
     assert list(answers.predicted) == ["undisturbed", "nothing, adapted", *of_parts]
@@ -81,7 +81,7 @@ def test_a_run_that_was_cut_off_goes_on_and_ends_alike(whole, weights, cache, tm
         if part == "memory":
             break
     made = []
-    monkeypatch.setattr(adaptation, "_answers_without", _told(made, adaptation._answers_without))
+    monkeypatch.setattr(adaptation, "answers_without", _told(made, adaptation.answers_without))
     assert list(adapt(weights, tmp_path, **FEW, cache=cache)) == list(PARTS)
     assert made == ["H"]
     first, second = (read_answers(folder)[0].predicted for folder in (whole, tmp_path))

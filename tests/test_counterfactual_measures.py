@@ -43,6 +43,51 @@ def test_an_even_map_has_a_ratio_of_one_everywhere(measures):
     np.testing.assert_allclose(measures.ratio(np.array([2.0, 0.0, np.nan]), np.ones(3)), [np.log(2), np.nan, np.nan])
 
 
+def test_quotients_are_those_of_the_clips_and_regions_they_name(measures):
+    rng = np.random.default_rng(0)
+    clips = {name for pair in measures.QUOTIENTS.values() for lies in pair for name in lies[:2]}
+    maps = {name: rng.random((3, 2, 4, 4)) for name in clips}
+    masks = {(name, region): rng.random((3, 2, 4, 4)) for name in clips for region in ("hand", "distractor")}
+    found = measures.quotients(maps, masks)
+    assert list(found) == list(measures.QUOTIENTS)
+    shares = []
+    for name, mask in (("own clip", "own clip"), ("hand removed", "own clip")):
+        each = []
+        for clip in range(3):
+            on, under = 0.0, 0.0
+            for step in range(2):
+                hand, own = masks[mask, "hand"][clip, step], maps[name][clip, step]
+                on += (own * hand).sum() / own.sum()
+                under += hand.mean()
+            each.append(on / under)
+        shares.append(np.array(each))
+    np.testing.assert_allclose(found["moving hand / empty place"], np.log(shares[0] / shares[1]))
+    with pytest.raises(KeyError):
+        measures.quotients(maps, masks, ["hand / moon"])
+
+
+@pytest.mark.slow
+def test_quotients_of_networks_have_a_row_for_each(measures, network):
+    from gatescope.loaders import SyntheticGestures, to_batch
+    from gatescope.loaders.rendered import counterfactuals
+    from rendered_people import Change
+
+    clips = SyntheticGestures("test", 2, network.config.size, difficulty=0.0, classes=[0, 1, 2])
+    changes = {measures.FROZEN: Change("frozen"), measures.REMOVED: Change("removed")}
+    made = [counterfactuals(clips, index, list(changes.values())) for index in range(2)]
+    shown = {name: [each[k] for each in made] for k, name in enumerate(changes)}
+    name = "still hand / empty place"
+    found = measures.quotients_of([network, network], shown, ["features", "layer2.h"], [name])
+    assert found["layer2.h"][name].shape == (2, 2)
+    maps = {}
+    for what, own in shown.items():
+        x = torch.cat([to_batch(one.clip, **network.config.input) for one in own])
+        maps[what] = measures.spreads(network, x, ["features"])[0]["features"]
+    hand = measures.covered(np.stack([one.region("hand") for one in shown[measures.FROZEN]]), maps[what].shape[1:])
+    expected = measures.quotients(maps, {(measures.FROZEN, "hand"): hand}, [name])[name]
+    np.testing.assert_array_equal(found["features"][name], [expected, expected])
+
+
 @pytest.mark.parametrize("columns", [0.0, 0.25, 1.0, 2.5])
 def test_moved_maps_are_interpolated_between_columns(measures, columns):
     maps = np.random.default_rng(0).normal(size=(1, 2, 1, 3, 9))
@@ -121,11 +166,11 @@ def test_a_verdict_needs_every_part_of_its_rule(measures, still, thing, over, ve
     from gatescope.measures.estimates import Estimate
 
     found = [Estimate(value, 0.02, 20.0) for value in (still, thing, over)]
-    assert measures.judge_following(*found, margin=0.1) == verdict
+    assert measures.judge_source(*found, margin=0.1) == verdict
 
 
 def test_a_wide_interval_decides_nothing(measures):
     from gatescope.measures.estimates import Estimate
 
     wide = Estimate(1.0, 1.0, 2.0)
-    assert measures.judge_following(Estimate(0.0, 0.01, 20.0), wide, wide, margin=0.1) == "undecided"
+    assert measures.judge_source(Estimate(0.0, 0.01, 20.0), wide, wide, margin=0.1) == "undecided"

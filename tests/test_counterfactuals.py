@@ -70,6 +70,9 @@ def test_unknown_regions_and_kinds_are_refused(shown):
         shown.none.region("foot")
     with pytest.raises(ValueError, match="'melted'"):
         Change("melted")
+    for kind in ("none", "frozen", "removed"):
+        with pytest.raises(ValueError, match="is not shifted; got"):
+            Change(kind, SHIFT)
 
 
 @pytest.mark.parametrize("kind", ["hand shifted", "frozen", "removed", "distractor"])

@@ -65,7 +65,7 @@ def test_labels_are_balanced_and_name_ordered_pairs(clips, pairs_type):
 
 
 def test_performers_are_spread_over_the_splits_people(pairs_type):
-    from gatescope.loaders.rendered.gestures import NUM_PEOPLE
+    from gatescope.loaders.rendered.clips import NUM_PEOPLE
 
     for split, num_people in NUM_PEOPLE.items():
         clips = pairs_type(split, 600)

@@ -17,7 +17,7 @@ class Change:
     as before. `removed`: the arm hangs down. `distractor`: the hand is frozen and an ellipsoid of its size, in the
     skin's colour with red and blue exchanged, makes its movement instead, without an arm and without fingers.
 
-    Raises ValueError for another kind.
+    Raises ValueError for another kind, and for a shift of what is not shifted.
     """
 
     kind: str  # one of `KINDS`
@@ -26,3 +26,5 @@ class Change:
     def __post_init__(self):
         if self.kind not in KINDS:
             raise ValueError(f"the kind of a change must be one of {', '.join(KINDS)}; got {self.kind!r}")
+        if any(self.shift_px) and "shifted" not in self.kind and self.kind != "distractor":
+            raise ValueError(f"a clip with the change {self.kind!r} is not shifted; got shift_px {self.shift_px}")

@@ -1,13 +1,15 @@
 """Measures of counterfactual clips: on which of two things a map lies, and whether maps move with the picture."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
+from gatescope.loaders import to_batch
 from gatescope.loaders.clip import over_steps
+from gatescope.loaders.rendered import Counterfactual
 from gatescope.measures.estimates import Estimate
 from gatescope.measures.localisation import area, correlation, energy, enrichment
 from gatescope.measures.verdicts import judge_difference
@@ -20,6 +22,18 @@ Masks = Bool[np.ndarray, "clips time size size"]
 OfClips = Float[np.ndarray, " clips"]
 
 BATCH_SIZE = 27  # clips
+
+OWN, FROZEN, REMOVED = "own clip", "hand frozen", "hand removed"
+ON_PATH, ASIDE = "distractor on its path", "distractor aside"
+# Each an E/A over an E/A: the clip whose map is taken, and the clip and the region of the mask that is laid over it.
+QUOTIENTS = {
+    "moving hand / empty place": ((OWN, OWN, "hand"), (REMOVED, OWN, "hand")),
+    "still hand / empty place": ((FROZEN, FROZEN, "hand"), (REMOVED, FROZEN, "hand")),
+    "distractor / empty place": ((ASIDE, ASIDE, "distractor"), (FROZEN, ASIDE, "distractor")),
+    "distractor / still hand": ((ASIDE, ASIDE, "distractor"), (ASIDE, ASIDE, "hand")),
+    "moving hand / distractor": ((OWN, OWN, "hand"), (ON_PATH, ON_PATH, "distractor")),
+}
+SOURCE = tuple(QUOTIENTS)[1:4]  # by which `judge_source` decides
 
 
 def quantities(network: GestureNetwork) -> list[str]:
@@ -34,10 +48,10 @@ def quantities(network: GestureNetwork) -> list[str]:
 
 @torch.inference_mode()
 def spreads(
-    network: GestureNetwork, x: Float32[Tensor, "clips 3 time size size"]
+    network: GestureNetwork, x: Float32[Tensor, "clips 3 time size size"], names: Iterable[str] | None = None
 ) -> tuple[dict[str, Maps], Float[np.ndarray, "clips classes"]]:
-    """Return the `spread` of each of a network's `quantities`, and its logits."""
-    found: dict[str, list[Maps]] = {name: [] for name in quantities(network)}
+    """Return the `spread` of each of these hook points, by default a network's `quantities`, and its logits."""
+    found: dict[str, list[Maps]] = {name: [] for name in names or quantities(network)}
     logits = []
     for part in x.split(BATCH_SIZE):
         with record(network, *found) as recording:
@@ -75,7 +89,43 @@ def ratio(first: OfClips, second: OfClips) -> OfClips:
     return np.where(known, np.log(np.where(known, first, 1)) - np.log(np.where(known, second, 1)), np.nan)
 
 
-def judge_following(still: Estimate, thing: Estimate, over: Estimate, margin: float) -> str:
+def quotients(
+    maps: Mapping[str, Maps], masks: Mapping[tuple[str, str], Maps], names: Iterable[str] = tuple(QUOTIENTS)
+) -> dict[str, OfClips]:
+    """Return the logarithms of `QUOTIENTS` of maps by clip, with masks by clip and region, as `covered` gives them."""
+
+    def lies(clip: str, where: str, region: str) -> OfClips:
+        return on_mask(maps[clip], masks[where, region])
+
+    return {name: ratio(lies(*QUOTIENTS[name][0]), lies(*QUOTIENTS[name][1])) for name in names}
+
+
+def quotients_of(
+    networks: Sequence[GestureNetwork],
+    shown: Mapping[str, Sequence[Counterfactual]],
+    points: Iterable[str],
+    names: Iterable[str] = SOURCE,
+) -> dict[str, dict[str, Float[np.ndarray, "networks clips"]]]:
+    """Return the logarithms of these `QUOTIENTS` by hook point, for networks of one size of maps.
+
+    `shown` holds the same clips under each change that the quotients compare, by its name.
+    """
+    points, names, masks = tuple(points), tuple(names), {}
+    rows: dict[str, list[dict[str, OfClips]]] = {point: [] for point in points}
+    for network in networks:
+        maps = {}
+        for clip, own in shown.items():
+            x = torch.cat([to_batch(one.clip, **network.config.input) for one in own])
+            maps[clip], _ = spreads(network, x, points)
+            for region in ("hand", "distractor"):
+                seen = np.stack([one.region(region) for one in own])
+                masks[clip, region] = covered(seen, maps[clip][points[0]].shape[1:])
+        for point, found in rows.items():
+            found.append(quotients({clip: own[point] for clip, own in maps.items()}, masks, names))
+    return {point: {name: np.stack([row[name] for row in found]) for name in names} for point, found in rows.items()}
+
+
+def judge_source(still: Estimate, thing: Estimate, over: Estimate, margin: float) -> str:
     """Return what a map follows, from logarithms of quotients of E/A.
 
     `still` is that of a still hand and its empty place, `thing` that of a moving thing and its empty place, `over` that

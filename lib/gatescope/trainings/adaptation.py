@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
+from torch import nn
+from torch.utils.data import Dataset
 
 from gatescope.files import code_digest
 from gatescope.loaders import CachedClips, SyntheticGestures
@@ -75,7 +78,7 @@ def adapt(
             shutil.rmtree(kept)  # of other code than the rest would be
         if not (kept / CARD).exists():
             # The card last, so that a part is there as a whole or not at all.
-            found = _answers_without(part, network, learnt, asked, config)
+            found = answers_without(part, network, learnt, asked, config)
             keep_answers(kept, Answers(labels, people, found), **facts)
         predicted |= _known(kept, facts).predicted
         yield part
@@ -85,20 +88,26 @@ def adapt(
         shutil.rmtree(folder / scratch, ignore_errors=True)
 
 
-def _answers_without(
-    part: str, network: GestureNetwork, learnt: FrozenFeatures, asked: FrozenFeatures, config: TrainConfig
-) -> dict[str, np.ndarray]:
+def answers_without(
+    part: str, network: GestureNetwork, learnt: Dataset, asked: Dataset, config: TrainConfig
+) -> dict[str, UInt8[np.ndarray, " clips"]]:
+    """Return the class that a network without `part` gives each clip of `asked`, at once and adapted on `learnt`.
+
+    Both sets hold features of clips (channel, step, rows, columns) from the network's Res3D, and labels. The conditions
+    are `PART, before`, of `nothing` `undisturbed`, and `PART, adapted`. Raises as `Remainder` does.
+    """
     sample = torch.stack([learnt[index][0] for index in range(min(NUM_FOR_CONSTANTS, len(learnt)))])
     reduced = Remainder(network, part, sample)
-    conditions = (UNDISTURBED if part == "nothing" else f"{part}, before", f"{part}, adapted")
-    found = {conditions[0]: _classes(reduced, asked)}
+    at_once, adapted = UNDISTURBED if part == "nothing" else f"{part}, before", f"{part}, adapted"
+    found = {at_once: predicted_classes(reduced, asked)}
     for _ in fit(reduced, learnt, None, config):
         pass
-    return found | {conditions[1]: _classes(reduced, asked)}
+    return found | {adapted: predicted_classes(reduced, asked)}
 
 
-def _classes(reduced: Remainder, asked: FrozenFeatures) -> np.ndarray:
-    return evaluate(reduced, asked).logits.argmax(1).astype(np.uint8)
+def predicted_classes(network: nn.Module, clips: Dataset) -> UInt8[np.ndarray, " clips"]:
+    """Return the class to which a network gives the highest score, of each clip."""
+    return evaluate(network, clips).logits.argmax(1).astype(np.uint8)
 
 
 def _known(folder: Path, facts: dict[str, Any]) -> Answers:

@@ -8,19 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from gatescope.loaders import CachedClips, ClipTensors, GesturePairs
 from gatescope.models import GestureNetwork
 from gatescope.paths import CACHE, EVIDENCE, RUNS, TRAININGS
+from gatescope.trainings.adaptation import UNDISTURBED, answers_without, predicted_classes
 from gatescope.trainings.descriptions import described_run
-from gatescope.trainings.evaluation import evaluate
 from gatescope.trainings.evidence import Answers, keep_answers
 from gatescope.trainings.recipes import TrainConfig
-from gatescope.trainings.removals import Remainder, parts_of
+from gatescope.trainings.removals import parts_of
 from gatescope.trainings.runs import run
-from gatescope.trainings.train import fit
 
 NUM_TEST = 600  # clips of the 60 people of the test split, ten each on average
 PARTS = ("memory", "space", "H from gates")  # removed one at a time, where a network has them
@@ -58,31 +56,6 @@ def encoded(network: GestureNetwork, clips: Dataset) -> TensorDataset:
     return TensorDataset(features, labels)
 
 
-def predicted(network: nn.Module, clips: Dataset) -> np.ndarray:
-    """Return the class that the network gives each clip."""
-    return evaluate(network, clips).logits.argmax(1).astype(np.uint8)
-
-
-def examine(
-    network: GestureNetwork, train: Dataset, test: Dataset, parts: Sequence[str], seed: int
-) -> dict[str, np.ndarray]:
-    """Return the class given to each test clip, by condition.
-
-    `undisturbed`; `nothing, adapted`, after all behind Res3D was trained further on `train` as `ADAPTATION` says; and
-    for each of the `parts` of `Remainder`, `PART, before` without it and `PART, adapted` after the same training.
-    """
-    learnt, asked = encoded(network, train), encoded(network, test)
-    some = learnt[: 4 * _BATCH_SIZE][0]
-    found = {}
-    for part in ("nothing", *parts):
-        rest = Remainder(network, part, some)
-        found["undisturbed" if part == "nothing" else f"{part}, before"] = predicted(rest, asked)
-        for _ in fit(rest, learnt, None, TrainConfig(**ADAPTATION, seed=seed)):
-            pass
-        found[f"{part}, adapted"] = predicted(rest, asked)
-    return found
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train a network on gesture pairs, examine it on the test split's people, and keep the answers with a card."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -106,11 +79,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     clips = held_out_pairs(described)
     test = ClipTensors(clips, **network.config.input)
     if asked.without:
-        answers = {"undisturbed": predicted(network, test)}
+        answers = {UNDISTURBED: predicted_classes(network, test)}
     else:
         parts = [part for part in PARTS if part in parts_of(network)]
         train = ClipTensors(training.train_clips.clips, **network.config.input)
-        answers = examine(network, train, test, parts, asked.seed)
+        features = encoded(network, train), encoded(network, test)
+        config = TrainConfig(**ADAPTATION, seed=asked.seed)
+        answers = {}
+        for part in ("nothing", *parts):
+            answers |= answers_without(part, network, *features, config)
     keep_answers(
         asked.out / name,
         Answers(

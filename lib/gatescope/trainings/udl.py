@@ -108,7 +108,7 @@ class UpstreamDownstream:
 
         `optimizer` holds all parameters, and updates those that have a gradient, as torch's do.
         """
-        for loss, _ in self.steps(*batch, *valid_batch):  # noqa: B007
+        for loss, _ in self.steps(*batch, *valid_batch):  # noqa: B007 - the loss of the last step is returned
             optimizer.step()
             optimizer.zero_grad()
         return loss

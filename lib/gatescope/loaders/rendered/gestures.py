@@ -1,26 +1,21 @@
 """SyntheticGestures: the 27 gestures of Jester, performed by rendered people, with exact truth for every pixel."""
 
 from collections.abc import Collection
-from functools import lru_cache
 from operator import index as whole
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from gatescope.loaders.clip import Clip
-from gatescope.loaders.rendered.clips import SPLITS, RenderedClips
+from gatescope.loaders.rendered.clips import MOTION, PAINT, SCENE, PerformedClips
 from rendered_people.labels import JESTER_LABELS, MODALITIES
 
 if TYPE_CHECKING:
     from rendered_people.drawing import Images
     from rendered_people.person import Person
 
-NUM_PEOPLE = {"train": 240, "valid": 60, "test": 60}
-# One stream of random numbers for each ingredient of a clip, so that one can change without the others.
-_PERSON, _LABEL, _CAST, _MOTION, _SCENE, _PAINT = range(6)
 
-
-class SyntheticGestures(RenderedClips):
+class SyntheticGestures(PerformedClips):
     """Rendered clips of the 27 gestures, none of them from a recording.
 
     Clip i is a function of (seed, split, i, size, num_frames, difficulty, classes) alone; nobody appears in two splits.
@@ -68,15 +63,6 @@ class SyntheticGestures(RenderedClips):
         names = ("split", "seed", "size", "num_frames", "difficulty", "modalities", "classes")
         return {"labels": JESTER_LABELS} | {name: getattr(self, name) for name in names}
 
-    def label(self, index: int) -> int:
-        """Return the label of clip `index`, its class's 0-based place in `names`, without rendering the clip."""
-        block, place = divmod(index, len(self.names))
-        return int(self._stream(_LABEL, block).permutation(len(self.names))[place])
-
-    def performer(self, index: int) -> int:
-        """Return the number of the person who performs clip `index`, among those of its split."""
-        return int(self._stream(_CAST, index).integers(NUM_PEOPLE[self.split]))
-
     def clip(self, index: int) -> Clip:
         """Render clip `index`."""
         from rendered_people.render import render_gesture  # Numba and SciPy take 0.5 s to import
@@ -93,9 +79,9 @@ class SyntheticGestures(RenderedClips):
     def ingredients(self, index: int) -> tuple["Person", int, list[np.random.Generator]]:
         """Return what `render_gesture` makes clip `index` of: performer, gesture, random numbers."""
         return (
-            _person(self.seed, SPLITS.index(self.split), self.performer(index)),
+            self.person(index),
             self.classes[self.label(index)],
-            [self._stream(purpose, index) for purpose in (_MOTION, _SCENE, _PAINT)],
+            [self._stream(purpose, index) for purpose in (MOTION, SCENE, PAINT)],
         )
 
     def as_clip(self, index: int, images: "Images", fps: float) -> Clip:
@@ -108,10 +94,3 @@ class SyntheticGestures(RenderedClips):
         if len(self.classes) < len(JESTER_LABELS):
             source += f", classes {' '.join(map(str, self.classes))}"
         return Clip(fps=fps, source=source, label=label, name=self.names[label], **vars(images))
-
-
-@lru_cache(maxsize=512)
-def _person(seed: int, split: int, number: int) -> "Person":
-    from rendered_people.person import random_person
-
-    return random_person(np.random.default_rng([seed, split, _PERSON, number]))

@@ -2,25 +2,21 @@
 
 from collections.abc import Collection
 from dataclasses import fields
-from functools import lru_cache
 from itertools import permutations
 from operator import index as whole
 
 import numpy as np
 
 from gatescope.loaders.clip import Clip
-from gatescope.loaders.rendered.clips import SPLITS, RenderedClips
-from gatescope.loaders.rendered.gestures import NUM_PEOPLE
+from gatescope.loaders.rendered.clips import MOTION, PAINT, SCENE, PerformedClips
 from rendered_people.labels import JESTER_LABELS
 
 FOUR: tuple[int, ...] = (0, 2, 4, 12)  # swiping left and down, pushing away, rolling: told apart in many frames
 EXACT = ("hand_mask", "depth")
 _ALL = range(len(JESTER_LABELS))
-# One stream of random numbers for each ingredient of a clip, so that one can change without the others.
-_PERSON, _LABEL, _CAST, _MOTION, _SCENE, _PAINT = range(6)
 
 
-class GesturePairs(RenderedClips):
+class GesturePairs(PerformedClips):
     """Rendered clips in which one person makes two different gestures of `gestures`, one after the other.
 
     A class is an ordered pair: of four gestures there are twelve. The clip of (A, B) and that of (B, A) with the same
@@ -72,18 +68,9 @@ class GesturePairs(RenderedClips):
         names = ("split", "seed", "size", "num_frames", "difficulty", "modalities", "gestures")
         return {"labels": JESTER_LABELS} | {name: getattr(self, name) for name in names}
 
-    def label(self, index: int) -> int:
-        """Return the label of clip `index`, its pair's 0-based place in `names`, without rendering the clip."""
-        block, place = divmod(index, len(self.names))
-        return int(self._stream(_LABEL, block).permutation(len(self.names))[place])
-
     def exchanged(self, label: int) -> int:
         """Return the label of the same two gestures in the other order."""
         return self.pairs.index(self.pairs[label][::-1])
-
-    def performer(self, index: int) -> int:
-        """Return the number of the person in clip `index`, from 0 in each split."""
-        return int(self._stream(_CAST, index).integers(NUM_PEOPLE[self.split]))
 
     def clip(self, index: int, label: int | None = None) -> Clip:
         """Render clip `index` as it is, or as it would be with another label."""
@@ -92,10 +79,10 @@ class GesturePairs(RenderedClips):
         label = self.label(index) if label is None else label
         pair = self.pairs[label]
         images, fps = render_sequence(
-            _person(self.seed, SPLITS.index(self.split), self.performer(index)),
+            self.person(index),
             sorted(pair),
-            self._stream(_MOTION, index).spawn(2),
-            [self._stream(purpose, index) for purpose in (_SCENE, _PAINT)],
+            self._stream(MOTION, index).spawn(2),
+            [self._stream(purpose, index) for purpose in (SCENE, PAINT)],
             size=self.size,
             num_frames=self.num_frames,
             difficulty=self.difficulty,
@@ -115,10 +102,3 @@ class GesturePairs(RenderedClips):
             name=self.names[label],
             **{name: None if value is None else np.roll(value, shift, axis=0) for name, value in values.items()},
         )
-
-
-@lru_cache(maxsize=512)
-def _person(seed: int, split: int, number: int):
-    from rendered_people.person import random_person
-
-    return random_person(np.random.default_rng([seed, split, _PERSON, number]))
