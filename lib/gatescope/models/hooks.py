@@ -13,8 +13,9 @@ class HookPoint(nn.Module):
     forward pass. `gatescope.recordings` adds and removes both.
     """
 
-    def __init__(self, time_axis: int | None = None):
+    def __init__(self, time_axis: int | None = None, *, backward: bool = False):
         super().__init__()
+        self.backward = backward  # the last time step passes first
         self.time_axis = time_axis  # of the value that passes; None where the point is passed once per time step
         self.replacements: list[Any] = []
         self.readers: list[Any] = []
@@ -28,6 +29,9 @@ class HookPoint(nn.Module):
         """Announce a new forward pass to replacements and readers."""
         for held in (*self.replacements, *self.readers):
             held.begin()
+
+    def check(self) -> None:
+        """Raise ValueError if what passed is not one value a time step; here it always is."""
 
     def forward(self, value: Tensor) -> Tensor:
         """Return the value, or its replacement."""

@@ -1,7 +1,8 @@
 """Recordings: read and override what passes a model's hook points, attribute its scores, count its cost."""
 
 from gatescope.recordings.cost import PUBLISHED_MULTIPLY_ADDS, count_multiply_adds, count_parameters
-from gatescope.recordings.record import Recording, hook_points, intervene, record
+from gatescope.recordings.opening import hook_points
+from gatescope.recordings.record import Recording, intervene, record
 from gatescope.recordings.scoring import encode_all, score_all
 from gatescope.recordings.watching import Watched, watch
 

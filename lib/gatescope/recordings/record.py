@@ -1,30 +1,24 @@
 """Recording and overriding of the values at a network's hook points, for as long as a block lasts."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from fnmatch import fnmatchcase
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from gatescope.models.hooks import HookPoint
+from gatescope.recordings.opening import Names, opened
 
 Steps = Float[Tensor, "batch time channel *space"]
 Replacement = Callable[[Tensor], Tensor]
 
 
-def hook_points(network: nn.Module) -> dict[str, HookPoint]:
-    """Return the hook points of a layer or network by their names: `f` in a layer, `layer1.f` in a network."""
-    modules = network.named_modules()
-    return {name.replace("hooks.", ""): module for name, module in modules if isinstance(module, HookPoint)}
-
-
 class _Reader:
     """Values that have passed one hook point since the forward pass began."""
 
-    def __init__(self, time_axis: int | None, gradients: bool):
-        self.time_axis, self.gradients = time_axis, gradients
+    def __init__(self, point: HookPoint, gradients: bool):
+        self.point, self.time_axis, self.gradients = point, point.time_axis, gradients
         self.begin()
 
     def begin(self) -> None:
@@ -37,7 +31,9 @@ class _Reader:
         self.passed.append(value if self.gradients else value.detach())
 
     def with_time(self, values: Sequence[Tensor]) -> Steps:
-        return torch.stack(values, 1) if self.time_axis is None else values[0].movedim(self.time_axis, 1)
+        if self.time_axis is not None:
+            return values[0].movedim(self.time_axis, 1)
+        return torch.stack(values[::-1] if self.point.backward else values, 1)
 
 
 class Recording(Mapping):
@@ -94,56 +90,62 @@ class Recording(Mapping):
             raise LookupError(f"{name} was not recorded; this recording holds {', '.join(self)}")
         if not self._readers[name].passed:
             raise LookupError(f"nothing has passed {name}: run the network inside the record block")
+        self._readers[name].point.check()
         return self._readers[name]
 
 
 @contextmanager
-def record(network: nn.Module, *patterns: str, gradients: bool = False) -> Iterator[Recording]:
-    """Yield a Recording of the hook points that match `patterns` (`layer1.*`, `*.c`; all of them without any).
+def record(network: nn.Module, *patterns: str | Names, gradients: bool = False) -> Iterator[Recording]:
+    """Yield a Recording of the values that match `patterns` (`layer1.*`, `*.c`; without any, all hook points).
 
     It fills while the network runs in the block, and stays readable afterwards; the network's output is bit-identical.
     A second forward pass replaces the first in the recording; values read before stay as they are. A layer that runs
     alone replaces its own values only. With `gradients`, values keep their graph and `Recording.gradient` gives a
     score's derivative with respect to them.
 
-    Raises LookupError if a pattern matches no hook point; it lists those that exist.
+    In a network without hook points, values have the names of `Point`: `cells.0.conv`, `cells.0:sigmoid.1`. Other
+    names for them, such as those of `find_gates`, come as a mapping; alone it stands for all that it names.
+
+    Raises LookupError if a pattern matches nothing; it lists what exists. Reading raises ValueError where a value's
+    passes are not known to be the time steps of one sequence.
     """
-    points = _matching(network, patterns or ("*",))
-    readers = {name: _Reader(point.time_axis, gradients) for name, point in points.items()}
     with ExitStack() as cleanup:
+        points = cleanup.enter_context(opened(network, patterns))
+        readers = {name: _Reader(point, gradients) for name, point in points.items()}
         for name, point in points.items():
             _add(cleanup, point.readers, readers[name])
             if gradients:
                 _add(cleanup, point.graphs, readers[name])
-        _announce_passes(cleanup, network, points)
         yield Recording(readers)
 
 
 @contextmanager
-def intervene(network: nn.Module, changes: Mapping[str, Replacement | Steps]) -> Iterator[None]:
+def intervene(
+    network: nn.Module, changes: Mapping[str, Replacement | Steps], names: Names | None = None
+) -> Iterator[None]:
     """Override the values at the named hook points while the block lasts; the network continues with the new ones.
 
     A change is a function from one time step's value, (batch, channel, height, width) or (batch, channel), to its
     replacement; or a tensor with a time axis, such as another recording's, whose step t replaces step t. Names may be
-    patterns. An inner block receives the values that an outer one has replaced.
+    patterns, and `names` may explain them, as in `record`. An inner block receives the values that an outer one has replaced.
 
     Raises LookupError if a name matches no hook point; it lists those that exist. Raises ValueError if a replacement
     has another shape than the value that it replaces.
     """
     with ExitStack() as cleanup:
         for pattern, change in changes.items():
-            points = _matching(network, [pattern])
+            points = cleanup.enter_context(opened(network, [pattern, *([names] if names else [])]))
             for name, point in points.items():
-                _add(cleanup, point.replacements, _Replacement(name, change, point.time_axis))
-            _announce_passes(cleanup, network, points)
+                _add(cleanup, point.replacements, _Replacement(name, change, point))
         yield
 
 
 class _Replacement:
     """A change at one hook point, with the number of the time step within the forward pass."""
 
-    def __init__(self, name: str, change: Replacement | Steps, time_axis: int | None):
-        self.name, self.change, self.time_axis = name, change, time_axis
+    def __init__(self, name: str, change: Replacement | Steps, point: HookPoint):
+        self.name, self.change = name, change
+        self.time_axis, self.backward = point.time_axis, point.backward
         self.step = 0
 
     def begin(self) -> None:
@@ -159,7 +161,7 @@ class _Replacement:
         if callable(self.change):
             replaced = self.change(value)
         elif self.step < self.change.shape[1]:
-            replaced = self.change[:, self.step].to(value)
+            replaced = self.change[:, -1 - self.step if self.backward else self.step].to(value)
         else:
             raise ValueError(f"the replacement of {self.name} has {self.change.shape[1]} steps; the clip has more")
         self.step += 1
@@ -169,31 +171,6 @@ class _Replacement:
         return replaced
 
 
-def _matching(network: nn.Module, patterns: Collection[str]) -> dict[str, HookPoint]:
-    points = hook_points(network)
-    chosen = {}
-    for pattern in patterns:
-        found = {name: point for name, point in points.items() if fnmatchcase(name, pattern)}
-        if not found:
-            raise LookupError(f"no hook point matches {pattern!r}; there are {', '.join(points) or 'none'}")
-        chosen |= found
-    return chosen
-
-
 def _add(cleanup: ExitStack, held: list, item: object) -> None:
     held.append(item)
     cleanup.callback(held.remove, item)
-
-
-def _announce_passes(cleanup: ExitStack, network: nn.Module, points: Mapping[str, HookPoint]) -> None:
-    """Call `begin` before every forward pass of the modules that hold one of `points` among their `hooks`."""
-    chosen = set(points.values())
-    for module in network.modules():
-        if chosen.intersection(getattr(module, "hooks", {}).values()):
-            cleanup.enter_context(module.register_forward_pre_hook(_begin))
-
-
-def _begin(module: nn.Module, _: tuple) -> None:
-    """Start the module's points anew before a forward pass. It refers to no recording, so a copied network has none."""
-    for point in module.hooks.values():
-        point.begin()
