@@ -9,6 +9,7 @@ from gatescope.models.network import GestureNetwork, NetworkConfig
 from gatescope.models.pose import RPSM, RPSMConfig
 from gatescope.models.recurrent import RecurrentLayer
 from gatescope.models.rnn import LSTM, RNN, PeepholeConvLSTM
+from gatescope.models.unrolled import unrolled
 
 __all__ = [
     "CELLS",
@@ -32,5 +33,6 @@ __all__ = [
     "class_names",
     "load_keras_weights",
     "open_networks",
+    "unrolled",
     "untrained",
 ]

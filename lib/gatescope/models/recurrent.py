@@ -107,6 +107,7 @@ class RecurrentLayer(nn.Module):
         # An attended input is 1 / (H W) of the input: small values, whose relative precision counts.
         self._tanh = torch.tanh if self.cell.input_attention else quick_tanh
         self.hooks = nn.ModuleDict({name: HookPoint() for name in self._quantities()})
+        self.roles = tuple(name for name in "rifogch" if name in self.hooks)  # gates and states, for `find_gates`
         self._initialise()
         # Weights in the layout of the frames spare oneDNN a reordering.
         self.to(memory_format=torch.channels_last)

@@ -34,6 +34,7 @@ class RNN(nn.Module):
         self.in_features, self.hidden_features, self.activation = in_features, hidden_features, activation
         self.input_to_state = _Linear(in_features, hidden_features)
         self.state_to_state = nn.Linear(hidden_features, hidden_features, bias=False)
+        self.roles = ("h",)  # of the hook points, for `find_gates`
         self.hooks = nn.ModuleDict({name: HookPoint() for name in ("net", "h")})
         _initialise(self, hidden_features)
 
@@ -82,7 +83,8 @@ class _Gated(nn.Module):
         super().__init__()
         _check_sizes(num_in, num_hidden)
         self.num_in, self.num_hidden = num_in, num_hidden
-        self.hooks = nn.ModuleDict({name: HookPoint() for name in "ifgcoh"})
+        self.roles = tuple("ifgcoh")
+        self.hooks = nn.ModuleDict({name: HookPoint() for name in self.roles})
 
     def forward(
         self,

@@ -1,7 +1,5 @@
 """unrolled: torch's fused recurrent layers and cells step by step, with the same weights, so that gates can be read."""
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -17,7 +15,7 @@ POINTS = {"LSTM": "ifogch", "GRU": "rznh", "RNN_TANH": "h", "RNN_RELU": "h"}
 CELLS = {nn.LSTMCell: "LSTM", nn.GRUCell: "GRU"}
 
 
-def unrolled(layer: nn.RNNBase | nn.RNNCellBase) -> "UnrolledLayer | UnrolledCell":
+def unrolled(layer: nn.Module) -> "UnrolledLayer | UnrolledCell":
     """Return a module that computes what `layer` does, with the same parameters, and has its gates as hook points.
 
     An nn.LSTM, nn.GRU or nn.RNN computes all its steps in one kernel, which hides them. This one takes the same
@@ -111,7 +109,8 @@ class _Direction(nn.Module):
     def __init__(self, kind: str, *, backward: bool):
         super().__init__()
         self.kind, self.backward = kind, backward
-        self.hooks = nn.ModuleDict({name: HookPoint(backward=backward) for name in POINTS[kind]})
+        self.roles = tuple(POINTS[kind])
+        self.hooks = nn.ModuleDict({name: HookPoint(backward=backward) for name in self.roles})
 
     def forward(
         self,
@@ -142,7 +141,8 @@ class UnrolledCell(nn.Module):
         self.kind, self.hidden_size = CELLS.get(type(cell), plain), cell.hidden_size
         for name, parameter in cell.named_parameters():
             self.register_parameter(name, parameter)
-        self.hooks = nn.ModuleDict({name: HookPoint() for name in POINTS[self.kind]})
+        self.roles = tuple(POINTS[self.kind])
+        self.hooks = nn.ModuleDict({name: HookPoint() for name in self.roles})
         self.train(cell.training)
 
     def forward(self, x: Tensor, hx: Tensor | tuple[Tensor, Tensor] | None = None) -> Tensor | tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Forms of recurrent cells in a trace: what is a gate, what adds up a state, what blends an old state with a new one."""
+"""Forms of recurrent cells in a trace: gates, sums of gated values, blends of an old state with a new one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -58,7 +58,7 @@ def is_gate(value: Value) -> bool:
 
 
 def is_gate_like(value: Value) -> bool:
-    """Tell whether a value, no sigmoid itself, lies between 0 and 1 and is computed from gates alone, as f / (f + i)."""
+    """Tell whether a value lies between 0 and 1 and is computed from gates alone, as f / (f + i) is."""
     operation = source_of(value).operation
     if operation is None or operation.kind not in ("mul", "div", "add", "exp", "sqrt"):
         return False
@@ -105,7 +105,7 @@ def form_of(operation: Operation) -> Sum | Blend | None:
     if operation.kind not in ("add", "addcmul"):
         return None
     products = tuple(term for term in _terms(operation) if isinstance(term, Product))
-    gated = [each for each in products if any(_gated(factor) for factor in each.factors)]
+    gated = [each for each in products if any(is_gated(factor) for factor in each.factors)]
     if len(products) == 2:
         for mine, its in ((a, b) for a in (0, 1) for b in (0, 1)):
             gate, other = products[0].factors[mine], products[1].factors[its]
@@ -130,7 +130,7 @@ def _drawn_near(operation: Operation) -> Blend | None:
     for kept, product in pairs:
         for gate, step in (product.factors, product.factors[::-1]) if product else ():
             moved = source_of(step).operation
-            if moved is None or moved.kind != "sub" or len(moved.inputs) != 2 or not _gated(gate):
+            if moved is None or moved.kind != "sub" or len(moved.inputs) != 2 or not is_gated(gate):
                 continue
             left, right = moved.inputs
             if operation.kind == "sub":
@@ -140,7 +140,8 @@ def _drawn_near(operation: Operation) -> Blend | None:
     return None
 
 
-def _gated(value: Value) -> bool:
+def is_gated(value: Value) -> bool:
+    """Tell whether a value is a gate, or computed from gates alone."""
     return is_gate(value) or is_gate_like(value)
 
 

@@ -17,8 +17,8 @@ _FORM = re.compile(
     r"(?:@(?P<time_axis>-?\d+))?"
 )
 HOW = (
-    "a name is MODULE or MODULE:OPERATION.NUMBER, such as `cells.0.conv` or `cells.0:sigmoid.1`, with a part in brackets "
-    "(`rnn[0]`, `conv[:, 0:64]`), calls behind # (`cell#0::2`), and the axis of time behind @ (`cnn@1`)"
+    "a name is MODULE or MODULE:OPERATION.NUMBER, as `cells.0.conv` and `cells.0:sigmoid.1` are, with a part in "
+    "brackets (`rnn[0]`, `conv[:, 0:64]`), calls behind # (`cell#0::2`), and the axis of time behind @ (`cnn@1`)"
 )
 
 

@@ -31,6 +31,8 @@ def opened(network: nn.Module, patterns: Iterable[str | Names]) -> Iterator[dict
     patterns = list(patterns)
     own = hook_points(network)
     given = {name: where for each in patterns if not isinstance(each, str) for name, where in each.items()}
+    if not given and any(not isinstance(each, str) for each in patterns):
+        raise LookupError("the mapping names nothing; points(model, x) lists what can be named")
     asked = [each for each in patterns if isinstance(each, str)] or list(given) or ["*"]
     chosen: dict[str, HookPoint | Point] = {}
     for pattern in asked:

@@ -127,7 +127,8 @@ def intervene(
 
     A change is a function from one time step's value, (batch, channel, height, width) or (batch, channel), to its
     replacement; or a tensor with a time axis, such as another recording's, whose step t replaces step t. Names may be
-    patterns, and `names` may explain them, as in `record`. An inner block receives the values that an outer one has replaced.
+    patterns, and `names` says what they stand for, as a mapping does in `record`. An inner block receives the values
+    that an outer one has replaced.
 
     Raises LookupError if a name matches no hook point; it lists those that exist. Raises ValueError if a replacement
     has another shape than the value that it replaces.

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any
 from weakref import ref
 
@@ -43,14 +44,14 @@ class Tap(HookPoint):
             )
         if self.time_axis is None and count == 1:
             raise ValueError(
-                f"{name} passed once, with the shape {self.shapes[0]}: name its axis of time, as {name}@1; if it is one "
-                f"time step, {_with(name, '#:')}"
+                f"{name} passed once, with the shape {self.shapes[0]}: name its axis of time, as {name}@1; of one time "
+                f"step alone take {_with(name, '#:')}"
             )
         follows = [before == number - 1 for number, before in enumerate(self.before) if number]
         if count > 1 and not all(follows) and any(before is not None for before in self.before):
             raise ValueError(
-                f"{name} passed {count} times, which are no single sequence: {_sequences(self.before)}. Take the calls of "
-                f"one, as {_with(name, '#0::2')}, or all in the order in which they came, {_with(name, '#:')}"
+                f"{name} passed {count} times, which are no single sequence: {_sequences(self.before)}. Take the calls "
+                f"of one, as {_with(name, '#0::2')}, or all in the order in which they came, {_with(name, '#:')}"
             )
 
 
@@ -138,7 +139,7 @@ class _Pass(TorchFunctionMode):
         self.follows = any(tap.point.calls is None and tap.time_axis is None for tap in self.taps)
         self.tracker = ModuleTracker()
         self.running: list[tuple[nn.Module, Counter]] = []
-        self.paused = self.within = False
+        self.paused = self.within = self.repeated = False
         self.begin()
 
     def begin(self) -> None:
@@ -149,40 +150,51 @@ class _Pass(TorchFunctionMode):
 
     def enter(self, module: nn.Module, _: Any) -> None:
         if not self.running:
-            if module is self.model or self.within:
+            self.repeated = self.tracker.is_bw  # a checkpoint computes again what has passed
+            if not self.repeated and (module is self.model or self.within):
                 self.begin()
             self.within = module is self.model
             self.__enter__()
         self.running.append((module, Counter()))
+        self._follow()
 
     def leave(self, module: nn.Module, _: Any, output: Any) -> Any:
-        changed = output
-        if output is not None and not self.tracker.is_bw:
-            for tap in self.outputs.get(module, ()):
-                if _chosen(self.calls[module], tap.point.calls):
-                    changed = self._through(tap, changed)
-        self.running.pop()
-        self.calls[module] += 1
-        if not self.running:
-            self.__exit__(None, None, None)
-        return None if changed is output else changed
+        try:
+            changed = output
+            if output is not None and not self.repeated:
+                for tap in self.outputs.get(module, ()):
+                    if _chosen(self.calls[module], tap.point.calls):
+                        changed = self._through(tap, changed)
+            return None if changed is output else changed
+        finally:
+            self.running.pop()
+            self.calls[module] += 1
+            if self.running:
+                self._follow()
+            else:
+                self.__exit__(None, None, None)
+
+    def _follow(self) -> None:
+        """Look for the operations of the module that runs now."""
+        module, self.counts = self.running[-1]
+        self.wanted = None if self.repeated else self.operations.get(module)
 
     def __torch_function__(self, func: Callable, types: Any, args: tuple = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if self.paused or self.tracker.is_bw:
+        result = func(*args, **kwargs) if kwargs else func(*args)
+        if self.paused:
             return result
-        if self.follows and self.marks:
+        if self.marks:
             self._mark(func, args, kwargs, result)
-        module, counts = self.running[-1]
-        if (wanted := self.operations.get(module)) is None:
+        if self.wanted is None:
             return result
         kind = operation_of(func)
-        if (taps := wanted.get(kind)) is None:
+        if (taps := self.wanted.get(kind)) is None:
             return result
-        number, changed = counts[kind], result
-        counts[kind] += 1
+        number, changed = self.counts[kind], result
+        self.counts[kind] += 1
+        call = self.calls[self.running[-1][0]]
         for tap in taps:
-            if _chosen(number, tap.point.numbers) and _chosen(self.calls[module], tap.point.calls):
+            if _chosen(number, tap.point.numbers) and _chosen(call, tap.point.calls):
                 changed = self._through(tap, changed)
         if changed is not result and result is (args[0] if args else None):
             # What holds the tensor on which an in-place operation worked must see the new values.
@@ -213,9 +225,11 @@ class _Pass(TorchFunctionMode):
         return None
 
     def _mark(self, func: Callable, args: tuple, kwargs: Any, result: Any) -> None:
-        mask = self._mask_of(args) | (self._mask_of(tuple(kwargs.values())) if kwargs else 0)
+        mask = self._mask_of(args)
+        if kwargs:
+            mask |= self._mask_of(tuple(kwargs.values()))
         if mask:
-            self._set(args[0] if func is Tensor.__setitem__ else result, mask)
+            self._set(args[0] if func is _SET_ITEM else result, mask)
 
     def _mask_of(self, value: Any) -> int:
         if isinstance(value, Tensor):
@@ -223,7 +237,12 @@ class _Pass(TorchFunctionMode):
             return held[1] if held is not None and held[0]() is value else 0
         mask = 0
         for each in _inside(value):
-            mask |= self._mask_of(each)
+            if isinstance(each, Tensor):
+                held = self.marks.get(id(each))
+                if held is not None and held[0]() is each:
+                    mask |= held[1]
+            elif isinstance(each, list | tuple | dict):
+                mask |= self._mask_of(each)
         return mask
 
     def _set(self, value: Any, mask: int) -> None:
@@ -232,6 +251,9 @@ class _Pass(TorchFunctionMode):
         else:
             for each in _inside(value):
                 self._set(each, mask)
+
+
+_SET_ITEM = Tensor.__setitem__
 
 
 def _inside(value: Any) -> Iterable[Any]:
@@ -252,6 +274,7 @@ _SAME = {"truediv": "div", "iadd": "add", "radd": "add", "imul": "mul", "rmul": 
 _SAME |= {"rtruediv": "rdiv", "multiply": "mul", "subtract": "sub", "divide": "div", "true_divide": "div", "pow": "pow"}
 
 
+@cache
 def operation_of(func: Callable) -> str:
     """Return the name of an operation: `sigmoid` for torch.sigmoid, Tensor.sigmoid and Tensor.sigmoid_ alike."""
     name = getattr(func, "__name__", type(func).__name__)

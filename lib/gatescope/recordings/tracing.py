@@ -53,10 +53,11 @@ class Operation:
 
 @dataclass(frozen=True)
 class Value:
-    """A result of an operation: it itself, or one of several; or what came from outside, without an operation."""
+    """A result of an operation: it itself, or one of several; or a parameter; or what came from outside, neither."""
 
     operation: Operation | None
     keys: tuple[int | str, ...] = ()
+    parameter: str = ""
 
 
 OUTSIDE = Value(None)
@@ -103,6 +104,9 @@ class _Tracer(TorchFunctionMode):
         self.calls: Counter = Counter()
         self.running: list[tuple[str, int]] = []
         self.values: dict[int, tuple[Tensor, Value]] = {}  # the tensors too, so that no other takes their id
+        for module, name in names.items():
+            for own, tensor in module.named_parameters(recurse=False):
+                self.values[id(tensor)] = tensor, Value(None, parameter=f"{name}.{own}")
 
     def enter(self, module: nn.Module, _: Any) -> None:
         name = self.names[module]

@@ -1,0 +1,186 @@
+"""find_gates: every cell style by the flow of data, equal to what the cells keep themselves, and refusals."""
+
+import pytest
+import torch
+from torch import nn
+
+import foreign_cells as cells
+from gatescope.models import GestureNetwork, NetworkConfig
+from gatescope.recordings import find_gates, intervene, record
+from gatescope.recordings.replacements import space_mean
+
+LSTM = ("i", "f", "o", "g", "c", "h")
+STYLES = {
+    "fused": (lambda: cells.Stack(cells.FusedLSTM), "LSTM", LSTM),
+    "peephole": (lambda: cells.Stack(cells.PeepholeLSTM), "LSTM", LSTM),
+    "PredRNN": (cells.PredRNN, "LSTM", LSTM),
+    "hard sigmoid": (lambda: cells.Stack(cells.KerasLSTM), "LSTM", LSTM),
+    "coupled": (lambda: cells.Stack(cells.CoupledLSTM), "coupled LSTM", LSTM),
+    "attentive": (lambda: cells.Stack(cells.AttentiveLSTM), "LSTM", LSTM),
+    "minimal LSTM": (lambda: cells.Stack(cells.MinimalLSTM), "LSTM", ("i", "f", "g", "c")),
+    "GRU": (lambda: cells.Stack(cells.TorchGRU), "GRU", ("r", "z", "n", "h")),
+    "minimal gated": (lambda: cells.Stack(cells.MinimalGated), "minimal gated", ("z", "n", "h")),
+    "minimal GRU": (lambda: cells.Stack(cells.MinimalGRU), "minimal gated", ("z", "n", "h")),
+    "RNN": (lambda: cells.Stack(cells.PlainRNN), "RNN", ("h",)),
+}
+
+
+def made(model):
+    torch.manual_seed(0)
+    return model().eval()
+
+
+def clip(steps=4, seed=1):
+    return torch.randn((2, steps, 3, 8, 8), generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_gates_of_every_style_are_what_the_cell_keeps(style):
+    model, kind, roles = STYLES[style]
+    model = made(model)
+    gates = find_gates(model, clip())
+    assert [layer.kind for layer in gates.layers] == [kind, kind]
+    assert set(gates) == {f"layer{n}.{role}" for n in (1, 2) for role in roles}
+    # Another clip, longer than the one they were found in.
+    longer = clip(7, seed=2)
+    for cell in model.cells:
+        cell.kept.clear()
+    with torch.no_grad(), record(model, gates) as recording:
+        model(longer)
+    for number, cell in enumerate(model.cells, 1):
+        for role in roles:
+            assert torch.equal(recording[f"layer{number}.{role}"], torch.stack(cell.kept[role], 1)), (number, role)
+
+
+def test_a_loop_in_the_forward_pass_itself():
+    model = made(cells.LoopGRU)
+    gates = find_gates(model, clip())
+    assert gates.layers[0].kind == "GRU" and gates.layers[0].notes == ("z = 1 takes the new state",)
+    model.kept.clear()
+    with torch.no_grad(), record(model, gates) as recording:
+        model(clip(6))
+    for role in "rznh":
+        assert torch.equal(recording[f"layer1.{role}"], torch.stack(model.kept[role], 1))
+
+
+def test_one_cell_for_two_layers_is_two_layers():
+    model = made(cells.Twice)
+    gates = find_gates(model, clip())
+    assert [layer.name for layer in gates.layers] == ["layer1", "layer2"]
+    model.cell.kept.clear()
+    with torch.no_grad(), record(model, gates) as recording:
+        model(clip(5))
+    for start in (0, 1):
+        for role in LSTM:
+            expected = torch.stack(model.cell.kept[role][start::2], 1)
+            assert torch.equal(recording[f"layer{start + 1}.{role}"], expected)
+
+
+def test_how_sure_it_is():
+    assert all(layer.sure for layer in find_gates(made(STYLES["fused"][0]), clip()).layers)
+    found = find_gates(made(STYLES["minimal LSTM"][0]), clip())
+    assert not any(layer.sure for layer in found.layers)
+    assert "no output gate was found: the cell state is what the layer gives" in found.layers[0].notes
+
+
+def test_what_fits_no_role_keeps_its_name():
+    found = find_gates(made(cells.PredRNN), clip())
+    # The gates of the memory between the layers.
+    assert found.unplaced == tuple(f"cells.{n}:sigmoid.2, cells.{n}:sigmoid.3: no role was found" for n in (0, 1))
+
+
+def test_a_cell_that_hides_its_gates_is_refused_and_not_guessed():
+    found = find_gates(made(lambda: cells.Stack(cells.HiddenInPlace)), clip())
+    assert not found and not found.layers
+    assert found.unplaced[0] == "cells.0:sigmoid.0: no role was found"
+    model = made(lambda: nn.LSTM(4, 5, batch_first=True))
+    assert find_gates(model, torch.randn(2, 4, 4)).unplaced == (
+        "the model hides its gates in one kernel (lstm): take `unrolled`",
+    )
+
+
+class Residual(nn.Module):
+    """Not recurrent: two convolutions with a sum, a gate on channels, one block twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.excite = cells.conv(3, 3), cells.conv(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x):
+        for _ in range(2):
+            inner = torch.relu(self.first(x))
+            inner = torch.relu(self.second(inner) + x)
+            x = x + torch.sigmoid(self.excite(inner.mean((2, 3))))[..., None, None] * inner
+        return x
+
+
+def test_a_feedforward_network_has_no_gates():
+    found = find_gates(made(Residual), torch.randn(2, 3, 8, 8))
+    assert not found.layers
+
+
+class WithoutFirst(nn.Module):
+    """The first step has no old state, and is computed in another way."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = cells.conv(3, 16)
+
+    def forward(self, x):
+        c = None
+        for t in range(x.shape[1]):
+            i, f, o, g = self.conv(x[:, t]).chunk(4, 1)
+            new = i.sigmoid() * g.tanh()
+            c = new if c is None else f.sigmoid() * c + new
+            h = o.sigmoid() * c.tanh()
+        return h
+
+
+def test_a_first_step_of_another_kind_is_told():
+    (layer,) = find_gates(made(WithoutFirst), clip()).layers
+    assert not layer.sure
+    assert "the first time step is computed in another way: the names begin at the second" in layer.notes
+
+
+def test_one_step_shows_no_recurrence():
+    assert not find_gates(made(STYLES["fused"][0]), clip(1)).layers
+
+
+def test_the_model_stays_as_it_is():
+    model = made(lambda: nn.Sequential(nn.BatchNorm3d(5), cells.Stack(cells.FusedLSTM, 1))).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    rng = torch.get_rng_state()
+    find_gates(model, clip(5))
+    assert model.training and model[0].training and torch.equal(rng, torch.get_rng_state())
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert sum(len(each._forward_hooks) + len(each._forward_pre_hooks) for each in model.modules()) == 0
+
+
+def test_names_serve_interventions_too():
+    model, x = made(STYLES["fused"][0]), clip()
+    gates = find_gates(model, x)
+    with torch.no_grad():
+        given = model(x)
+        with intervene(model, {"layer*.f": space_mean}, gates), record(model, "layer1.f", gates) as recording:
+            after = model(x)
+    flat = recording["layer1.f"]
+    torch.testing.assert_close(flat, flat.mean((-2, -1), keepdim=True).expand_as(flat))
+    assert not torch.equal(given, after)
+
+
+def test_it_shows_as_a_table():
+    gates = find_gates(made(STYLES["fused"][0]), clip())
+    assert "layer2.f  forget gate: cells.1:sigmoid.1#:" in repr(gates)
+    assert "| layer1.c | cell state | `cells.0:add.0#:` | LSTM | sure |" in gates._repr_markdown_()
+    assert gates["layer1.f"] == "cells.0:sigmoid.1#:" and len(gates) == 12
+
+
+@pytest.mark.parametrize("cell", ["convlstm", "a"])
+def test_our_own_networks_keep_their_hook_points(cell):
+    network = made(lambda: GestureNetwork(NetworkConfig.small(cell, num_classes=3)))
+    found = find_gates(network, torch.randn(1, 3, 16, network.config.size, network.config.size))
+    assert found["layer1.f"] == "layer1.f" and found["layer2.h"] == "layer2.h"
+    x = torch.randn(1, 3, 16, network.config.size, network.config.size)
+    with torch.no_grad(), record(network, found) as recording:
+        network(x)
+    assert recording["layer1.f"].shape[1] == 8
