@@ -76,6 +76,33 @@ def test_one_cell_for_two_layers_is_two_layers():
             assert torch.equal(recording[f"layer{start + 1}.{role}"], expected)
 
 
+class InTurn(nn.Module):
+    """A state that two cells change at every step, one after the other, as in RAFT's update block."""
+
+    def __init__(self):
+        super().__init__()
+        self.rows, self.columns = cells.TorchGRU(3, 4), cells.TorchGRU(3, 4)
+
+    def forward(self, x):
+        h = torch.zeros(len(x), 4, *x.shape[-2:])
+        for t in range(x.shape[1]):
+            h = self.columns(x[:, t], self.rows(x[:, t], h))
+        return h.mean((2, 3))
+
+
+def test_a_state_that_two_cells_change_in_turn():
+    model = made(InTurn)
+    gates = find_gates(model, clip())
+    assert [(layer.kind, layer.module) for layer in gates.layers] == [("GRU", "rows"), ("GRU", "columns")]
+    for cell in (model.rows, model.columns):
+        cell.kept.clear()
+    with torch.no_grad(), record(model, gates) as recording:
+        model(clip(6))
+    for layer, cell in (("layer1", model.rows), ("layer2", model.columns)):
+        for role in "rznh":
+            assert torch.equal(recording[f"{layer}.{role}"], torch.stack(cell.kept[role], 1)), (layer, role)
+
+
 def test_how_sure_it_is():
     assert all(layer.sure for layer in find_gates(made(STYLES["fused"][0]), clip()).layers)
     found = find_gates(made(STYLES["minimal LSTM"][0]), clip())

@@ -20,6 +20,14 @@ Forms = Mapping[Operation, Sum | Blend]
 
 
 @dataclass(frozen=True)
+class Step:
+    """The operation that gives a state, and the one that gave the state before it, if any did."""
+
+    operation: Operation
+    earlier: Operation | None
+
+
+@dataclass(frozen=True)
 class Cell:
     """A recurrent cell at work: its kind, the values of every role, one a step, and what is to be known of them."""
 
@@ -40,13 +48,20 @@ def _state_factor(form: Sum | Blend) -> Iterator[Value]:
         yield from product.factors
 
 
-def chains_of(forms: Forms) -> list[list[Operation]]:
-    """Return the sequences of operations of which each takes the last one's result as its old state."""
+def chains_of(forms: Forms, types: Mapping[str, str]) -> list[list[Step]]:
+    """Return the sequences of operations of which each takes the last one's result as its old state, by module.
+
+    `types` names the type of each module. The state of a GRU may go through modules of one type in turn, as through
+    those for rows and for columns; each of them is then a sequence of its own.
+    """
     before: dict[Operation, Operation] = {}
     for operation, form in forms.items():
         for value in _state_factor(form):
             earlier = through_norms(value).operation
-            if earlier in forms and earlier.module == operation.module and earlier.kind == operation.kind:
+            if earlier not in forms or earlier.kind != operation.kind:
+                continue
+            in_turn = isinstance(form, Blend) and types.get(earlier.module) == types.get(operation.module)
+            if earlier.module == operation.module or in_turn:
                 before[operation] = earlier
                 break
     following: dict[Operation, list[Operation]] = {}
@@ -57,35 +72,34 @@ def chains_of(forms: Forms) -> list[list[Operation]]:
         chain = [head]
         while chain[-1] in following:
             chain.append(following[chain[-1]][0])
-        chains.append(chain)
+        by_module: dict[str, list[Step]] = {}
+        for operation in chain:
+            by_module.setdefault(operation.module, []).append(Step(operation, before.get(operation)))
+        chains += [own for own in by_module.values() if len(own) > 1]
     return chains
 
 
-def cell_of(chain: Sequence[Operation], forms: Forms) -> Cell | str:
-    """Return the cell whose state a chain adds up, or in words why it is none that is known."""
-    where = chain[0].module
-    first = _before(chain[0], forms)
-    form, earlier = forms[chain[1]], chain[0]
+def cell_of(steps: Sequence[Step], forms: Forms) -> Cell | str:
+    """Return the cell whose state these steps add up, or in words why it is none that is known."""
+    chain, earlier = [step.operation for step in steps], steps[1].earlier
+    where, form = chain[0].module, forms[chain[1]]
     if any(type(forms[each]) is not type(form) for each in chain):
         return f"{where or 'the model'}: a state whose steps are computed in different ways"
-    roles: dict[str, list[Value]] = {"c": [Value(each) for each in chain]}
     notes: list[str] = []
     if isinstance(form, Sum):
-        kind = "LSTM"
         slots = _slots(form, earlier)
         if slots is None:
             return f"{where or 'the model'}: a state that adds up without a gate on the old one ({chain[1].kind})"
+        kind, roles = "LSTM", {"c": [Value(each) for each in chain]}
         for role, (product, factor) in slots.items():
             roles[role] = [forms[each].products[product].factors[factor] for each in chain]
         if "i" not in slots:
             notes.append("no input gate was found")
+    elif not is_gated(form.gate):
+        return f"{where or 'the model'}: a state that is blended by what is no gate"
     else:
         keeps = through_norms(form.one).operation is earlier
-        if not is_gated(form.gate):
-            return f"{where or 'the model'}: a state that is blended by what is no gate"
-        gate = [forms[each].gate for each in chain]
-        new = [forms[each].other if keeps else forms[each].one for each in chain]
-        kind, roles = _blended(chain, gate, new, keeps, forms)
+        kind, roles = _blended(steps, keeps, forms)
         notes.append(f"{'f' if 'c' in roles else 'z'} = 1 {'keeps the old state' if keeps else 'takes the new state'}")
     if "c" in roles:
         outputs = [_output(each, forms, [values[k] for values in roles.values()]) for k, each in enumerate(chain)]
@@ -93,7 +107,7 @@ def cell_of(chain: Sequence[Operation], forms: Forms) -> Cell | str:
             roles["o"], roles["h"] = ([each[k] for each in outputs] for k in (0, 1))
         elif isinstance(form, Sum):
             notes.append("no output gate was found: the cell state is what the layer gives")
-    if first:
+    if first := _before(chain[0], forms):
         notes.append("the first time step is computed in another way: the names begin at the second")
     sure = not first and all(is_gate(value) for role in "ifozr" for value in roles.get(role, ()))
     return Cell(kind, where, roles, sure, tuple(notes))
@@ -122,26 +136,24 @@ def _slots(form: Sum, earlier: Operation) -> dict[str, tuple[int, int]] | None:
     return slots
 
 
-def _blended(
-    chain: Sequence[Operation],
-    gate: list[Value],
-    new: list[Value],
-    keeps: bool,
-    forms: Forms,
-) -> tuple[str, dict[str, list[Value]]]:
+def _blended(steps: Sequence[Step], keeps: bool, forms: Forms) -> tuple[str, dict[str, list[Value]]]:
     """Return the kind of a cell that blends, and its roles: an LSTM whose gates are coupled, or a GRU."""
+    chain = [step.operation for step in steps]
+    gate = [forms[each].gate for each in chain]
+    new = [forms[each].other if keeps else forms[each].one for each in chain]
     if _output(chain[1], forms, [gate[1], new[1]], activated=True):
         complement = [forms[each].complement for each in chain]
         f, i = (gate, complement) if keeps else (complement, gate)
         roles = {"f": f, "i": i, "g": new, "c": [Value(each) for each in chain]}
         return "coupled LSTM", {role: values for role, values in roles.items() if None not in values}
     roles = {"z": gate, "n": new, "h": [Value(each) for each in chain]}
-    resets = [None, *(_reset(new[k], chain[k - 1]) for k in range(1, len(chain)))]
+    resets = [step.earlier and _reset(new[k], step.earlier) for k, step in enumerate(steps)]
     if resets[1] is None or same(resets[1], gate[1]):
         return "minimal gated", roles
-    # At the first step the old state is no operation of the chain: the reset gate is at the same place of the code.
-    first = _same_place(resets[1], chain[1], chain[0], new[0])
-    return ("GRU", roles | {"r": [first, *resets[1:]]}) if first is not None else ("GRU", roles)
+    if resets[0] is None:
+        # The old state of the first step is no operation: its reset gate is at the same place of the code.
+        resets[0] = _same_place(resets[1], chain[1], chain[0], new[0])
+    return ("GRU", roles | {"r": resets}) if all(resets) else ("GRU", roles)
 
 
 def _reset(new: Value, earlier: Operation) -> Value | None:

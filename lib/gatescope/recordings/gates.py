@@ -96,16 +96,16 @@ def find_gates(model: nn.Module, x: Any) -> Gates:
     layers, own = _with_hook_points(model, trace)
     forms = {each: form for each in trace.operations if each.module not in own and (form := form_of(each)) is not None}
     unplaced: list[str] = []
-    for chain in chains_of(forms):
-        cell = cell_of(chain, forms)
+    for steps in chains_of(forms, trace.types):
+        cell = cell_of(steps, forms)
         if isinstance(cell, Cell):
-            layers.append((chain[0].place, _layer(cell, trace)))
+            layers.append((steps[0].operation.place, _layer(cell, trace)))
         else:
             unplaced.append(cell)
     gated = own | {layer.module for _, layer in layers}
-    for steps in activations_of(trace, gated):
-        cell = Cell("RNN", steps[0].module, {"h": [Value(each) for each in steps]})
-        layers.append((steps[0].place, _layer(cell, trace)))
+    for chain in activations_of(trace, gated):
+        cell = Cell("RNN", chain[0].module, {"h": [Value(each) for each in chain]})
+        layers.append((chain[0].place, _layer(cell, trace)))
     in_order = [layer for _, layer in sorted(layers, key=lambda each: each[0])]
     named = [replace(layer, name=f"layer{number}") for number, layer in enumerate(in_order, 1)]
     return Gates(named, [*unplaced, *_hidden(trace), *_without_role(trace, named, own)])

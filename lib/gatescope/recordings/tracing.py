@@ -71,6 +71,7 @@ class Trace:
     outputs: list[tuple[str, int, Any]]  # module, call, shapes of what it returned
     kinds: Mapping[tuple[str, int], Counter]  # of operations, by module and call
     calls: Counter  # by module
+    types: Mapping[str, str]  # of the modules, by name
 
 
 @torch.no_grad()
@@ -91,7 +92,8 @@ def traced(model: nn.Module, x: Any) -> Trace:
             cleanup.enter_context(module.register_forward_hook(tracer.leave, always_call=True))
         with tracer:
             model(*x) if isinstance(x, tuple) else model(x)
-    return Trace(tracer.operations, tracer.outputs, tracer.kinds, tracer.calls)
+    types = {name: type(module).__qualname__ for module, name in names.items()}
+    return Trace(tracer.operations, tracer.outputs, tracer.kinds, tracer.calls, types)
 
 
 class _Tracer(TorchFunctionMode):
