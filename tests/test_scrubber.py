@@ -203,3 +203,52 @@ def test_the_example_in_the_readme_writes_a_page(tmp_path, monkeypatch):
     assert [group["title"] for group in header["groups"]] == ["layer 1"]
     names = header["groups"][0]["scores"]["names"]
     assert len(names) == 5 and not any(name.startswith("class ") for name in names)
+
+
+def titles_of(shown):
+    panels = [panel for group in shown.packed.header["groups"] for panel in (*group["panels"], *group["strips"])]
+    return {panel["name"]: panel["title"] for panel in panels}
+
+
+def test_other_peoples_gates_have_their_own_titles_and_not_those_of_letters(scrubber):
+    from foreign_cells import LoopGRU
+    from gatescope.recordings import find_gates, record, watch
+
+    model, x = LoopGRU().eval(), torch.randn(1, 4, 3, 8, 8)
+    gates = find_gates(model, x)
+    shown = scrubber(watch(model, x, gates), clip_of(8))
+    expected = {"r": "reset gate r", "z": "update gate z", "n": "candidate n", "h": "hidden state h"}
+    assert titles_of(shown) == {f"layer1.{role}": title for role, title in expected.items()}
+    assert shown.packed.header["groups"][0]["orders"][2][0] == "class gradient"
+    # Known by nobody: a dictionary of tensors, or an operation.
+    plain = {"z": torch.rand(1, 4, 3, 8, 8), "layer1.i": torch.rand(1, 4, 3)}
+    assert titles_of(scrubber(plain, clip_of(8))) == {"z": "z", "layer1.i": "layer1.i"}
+    with torch.no_grad(), record(model, ":tanh.0::1") as recording:
+        model(x)
+    assert titles_of(scrubber(recording, clip_of(8))) == {":tanh.0::1": ":tanh.0::1"}
+    assert titles_of(scrubber(plain, clip_of(8), meanings={"z": "update"}))["z"] == "update gate z"
+
+
+def test_arrays_vectors_and_tokens_are_shown_too(scrubber):
+    values = {
+        "maps": np.random.default_rng(0).random((1, 4, 3, 5, 6)),
+        "vector": np.random.default_rng(1).random((1, 4, 7)),
+        "tokens": torch.rand(1, 4, 30, 2),
+    }
+    shown = scrubber(values, clip_of(8), grid=(5, 6))
+    panels = {panel["name"]: panel for group in shown.packed.header["groups"] for panel in group["panels"]}
+    assert (panels["tokens"]["rows"], panels["tokens"]["columns"]) == (5, 6)
+    assert set(titles_of(shown)) == {"maps", "vector", "tokens"}
+    groups = {name: maps for group in shown.groups for name, maps in group.maps.items()}
+    np.testing.assert_allclose(groups["tokens"][2, 1].ravel(), values["tokens"][0, 2, :, 1].numpy())
+    with pytest.raises(ValueError, match=r"tokens has the shape \(1, 4, 30, 2\).*with a grid=.rows, columns."):
+        scrubber({"tokens": values["tokens"]}, clip_of(8), grid=(4, 6))
+
+
+def test_a_unrolled_layer_of_torch_is_shown_in_three_lines(scrubber):
+    from gatescope.models import unrolled
+    from gatescope.recordings import watch
+
+    layer = unrolled(torch.nn.GRU(3, 5, batch_first=True))
+    shown = scrubber(watch(layer, torch.randn(1, 4, 3), "layer1.*"), clip_of(8))
+    assert titles_of(shown)["layer1.z"] == "update gate z"

@@ -8,7 +8,7 @@ import chromium
 import pytest
 from lab import Lab, Server
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from samples import make_clip, make_recording
+from samples import known, make_clip, make_recording
 
 PATIENCE_MS = 60_000  # for what a page does on a machine that is busy with other things
 
@@ -75,7 +75,7 @@ def clip():
 def scrubber(recording, clip):
     from gatescope.pictures import Scrubber
 
-    return Scrubber(recording, clip)
+    return Scrubber(recording, clip, meanings=known(recording))
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,9 @@ SETTINGS = {
 PATIENCE_MS = 90_000  # of a busy machine, in which Lab loads or a kernel starts
 HERE = Path(__file__).parent
 RUN = """\
-from samples import make_clip, make_recording
+from samples import known, make_clip, make_recording
 from gatescope.pictures import Scrubber
-Scrubber(make_recording(), make_clip())"""
+Scrubber(make_recording(), make_clip(), meanings=known(make_recording()))"""
 
 
 class Server:

@@ -28,6 +28,11 @@ def make_recording(steps: int = STEPS, seed: int = 0, names: tuple[str, ...] = N
     return recording
 
 
+def known(recording: dict[str, Tensor]) -> dict[str, str]:
+    """What the values of `make_recording` are, as a network's own hook points say it."""
+    return {name: name.rpartition(".")[2] for name in recording if name in NAMES}
+
+
 def make_clip(**parts):
     """Frames in which a square, the hand, walks over a slope of colours."""
     from gatescope.loaders import Clip

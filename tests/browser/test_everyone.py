@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from playwright.sync_api import expect
-from samples import CHANNELS, HOSTILE, NAMES, STEPS, coloured, make_clip, make_recording
+from samples import CHANNELS, HOSTILE, NAMES, STEPS, coloured, known, make_clip, make_recording
 from viewer import Viewer
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -122,6 +122,7 @@ def hostile(page, tmp_path) -> Viewer:
         },
         make_clip(name=HOSTILE, source=f"/clips/{HOSTILE}.mp4"),
         maps={HOSTILE: np.zeros((4, 5, 5))},
+        meanings=known(recording),
         classes=(HOSTILE, "Swiping"),
         title=HOSTILE,
     ).to_html(path)
@@ -185,7 +186,8 @@ def test_gates_of_one_value_a_channel_and_scores_are_read_and_dragged_too(page, 
     gate = torch.rand(1, STEPS, CHANNELS, generator=torch.Generator().manual_seed(0))
     scores = torch.linspace(-2, 2, STEPS)[:, None] * torch.tensor([[1.0, -1.0]])
     watched = Watched(make_recording() | {"layer1.f": gate}, scores)
-    Scrubber(watched, make_clip(), classes=("Swiping", "Pushing")).to_html(tmp_path / "gates.html")
+    named = {"classes": ("Swiping", "Pushing"), "meanings": known(watched.recording)}
+    Scrubber(watched, make_clip(), **named).to_html(tmp_path / "gates.html")
     page.goto((tmp_path / "gates.html").as_uri())
     viewer = Viewer(page)
     for kind, step in (("strip", 12), ("curve", 3)):

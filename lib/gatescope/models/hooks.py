@@ -13,8 +13,9 @@ class HookPoint(nn.Module):
     forward pass. `gatescope.recordings` adds and removes both.
     """
 
-    def __init__(self, time_axis: int | None = None, *, backward: bool = False):
+    def __init__(self, time_axis: int | None = None, *, backward: bool = False, meaning: str = ""):
         super().__init__()
+        self.meaning = meaning  # which of the quantities that pictures know; else the point's name says it
         self.backward = backward  # the last time step passes first
         self.time_axis = time_axis  # of the value that passes; None where the point is passed once per time step
         self.replacements: list[Any] = []

@@ -11,7 +11,12 @@ from gatescope.models.hooks import HookPoint
 Row = Float[Tensor, "batch _"]
 States = tuple[Row, ...]  # h, and c of an LSTM
 
-POINTS = {"LSTM": "ifogch", "GRU": "rznh", "RNN_TANH": "h", "RNN_RELU": "h"}
+POINTS = {
+    "LSTM": {name: name for name in "ifogch"},
+    "GRU": {"r": "r", "z": "update", "n": "new", "h": "hidden"},
+    "RNN_TANH": {"h": "hidden"},
+    "RNN_RELU": {"h": "hidden"},
+}  # and what each of them is
 CELLS = {nn.LSTMCell: "LSTM", nn.GRUCell: "GRU"}
 
 
@@ -110,7 +115,8 @@ class _Direction(nn.Module):
         super().__init__()
         self.kind, self.backward = kind, backward
         self.roles = tuple(POINTS[kind])
-        self.hooks = nn.ModuleDict({name: HookPoint(backward=backward) for name in self.roles})
+        points = {name: HookPoint(backward=backward, meaning=each) for name, each in POINTS[kind].items()}
+        self.hooks = nn.ModuleDict(points)
 
     def forward(
         self,
@@ -142,7 +148,7 @@ class UnrolledCell(nn.Module):
         for name, parameter in cell.named_parameters():
             self.register_parameter(name, parameter)
         self.roles = tuple(POINTS[self.kind])
-        self.hooks = nn.ModuleDict({name: HookPoint() for name in self.roles})
+        self.hooks = nn.ModuleDict({name: HookPoint(meaning=each) for name, each in POINTS[self.kind].items()})
         self.train(cell.training)
 
     def forward(self, x: Tensor, hx: Tensor | tuple[Tensor, Tensor] | None = None) -> Tensor | tuple[Tensor, Tensor]:

@@ -35,11 +35,20 @@ class Group:
     scores: Float[np.ndarray, "step classes"] | None = None  # probabilities
     link: str = ""  # groups with the same link share the chosen channel
     about: dict[str, Quantity] = field(default_factory=dict)  # descriptions of maps that are no hook points
+    meanings: Mapping[str, str] | None = None  # what a value is, "" if unknown; None where all are our hook points
 
     @property
     def num_channels(self) -> int:
         """Number of channels of the maps; 1 without maps."""
         return max((maps.shape[1] for maps in self.maps.values()), default=1)
+
+    def meaning(self, name: str) -> str | None:
+        """Return what a value is; None where its name says it."""
+        return None if self.meanings is None else self.meanings.get(name, "")
+
+    def in_order(self, what: str) -> list[tuple[str, np.ndarray]]:
+        """Return the `maps` or `strips` in the order in which a step computes them, by name."""
+        return sorted(getattr(self, what).items(), key=lambda item: place_of(item[0], self.meaning(item[0])))
 
     def ranked(self) -> list[tuple[str, list[int]]]:
         """Return each order by its name, as channels from first to last."""
@@ -136,8 +145,8 @@ def _group(data: io.BytesIO, group: Group, num_channels: int, best: Mapping[int,
         "numChannels": group.num_channels,
         "channels": kept,
         "orders": [list(each) for each in ranked],
-        "panels": [_words(group, name, maps) | _map_panel(data, maps, kept) for name, maps in _in_order(group.maps)],
-        "strips": [_words(group, name, values) | _strip(data, values) for name, values in _in_order(group.strips)],
+        "panels": [_words(group, name, maps) | _map_panel(data, maps, kept) for name, maps in group.in_order("maps")],
+        "strips": [_words(group, name, values) | _strip(data, values) for name, values in group.in_order("strips")],
         "scores": None if group.scores is None else _scores(data, group.scores, best),
     }
 
@@ -175,12 +184,9 @@ def _plane(data: io.BytesIO, values: Float[np.ndarray, "*shape"]) -> dict[str, A
 
 
 def _words(group: Group, name: str, values: Float[np.ndarray, "step channel *space"]) -> dict[str, str]:
-    title, unit, text = group.about.get(name) or describe(name, values.shape[1])
-    return {"name": name, "title": title, "unit": unit, "help": text, "place": place_of(name)}
-
-
-def _in_order(named: Mapping[str, np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    return sorted(named.items(), key=lambda item: place_of(item[0]))
+    meaning = group.meaning(name)
+    title, unit, text = group.about.get(name) or describe(name, values.shape[1], meaning)
+    return {"name": name, "title": title, "unit": unit, "help": text, "place": place_of(name, meaning)}
 
 
 def jpeg(frame: UInt8[np.ndarray, "height width 3"]) -> bytes:

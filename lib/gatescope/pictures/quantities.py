@@ -27,9 +27,12 @@ QUANTITIES = {
     "i": Quantity("input gate i", "part let in", "How much of the candidate enters the cell state, 0 to 1."),
     "f": Quantity("forget gate f", "part kept", "How much of the old cell state stays, 0 to 1."),
     "o": Quantity("output gate o", "part shown", "How much of the cell state is shown as hidden state, 0 to 1."),
+    "update": Quantity("update gate z", "part", "How much of the hidden state is made anew, or kept, 0 to 1 (GRU)."),
+    "new": Quantity("candidate n", "", "Values that the hidden state may take (GRU)."),
     "g": Quantity("candidate g", "", "Values from −1 to 1 that may enter the cell state."),
     "c": Quantity("cell state c", "", "The layer's memory: f times the old state plus i times the candidate."),
     "h": Quantity("hidden state h", "", "The layer's output, from −1 to 1: o times tanh c."),
+    "hidden": Quantity("hidden state h", "", "The layer's output, which the next time step sees."),
     "pose": Quantity("pose S", "", "The 51 coordinates that a stage predicts, on the scale of training."),
     "x_s": Quantity("X_S, to space", "", "Part of the maps that a neuron's gates send to its spatial operator."),
     "x_t": Quantity("X_T, to time", "", "Part of the maps that a neuron's gates send to its temporal operator."),
@@ -43,9 +46,12 @@ GATE_ATTENTION = Quantity("gate attention A", "weight", "Weight of every positio
 STAGE_FEATURES = Quantity("2-D features P", "", "Output of a stage's 2-D pose module for a frame.")
 
 
-def describe(name: str, num_channels: int) -> Quantity:
-    """Return the quantity of a hook point, `layer1.f`, `f`, `attention_i`; any other name is its own title."""
-    point, gate = _parts(name)
+def describe(name: str, num_channels: int, meaning: str | None = None) -> Quantity:
+    """Return the quantity that a value is: by its `meaning`, or of a hook point by its name.
+
+    `layer1.f`, `f` and `attention_i` are names of hook points; any other name is its own title.
+    """
+    point, gate = _parts(name if meaning is None else meaning)
     if point not in QUANTITIES:
         return Quantity(name, "", "")
     found = GATE_ATTENTION if point == "attention" and num_channels > 1 else QUANTITIES[point]
@@ -53,9 +59,9 @@ def describe(name: str, num_channels: int) -> Quantity:
     return found._replace(title=f"{found.title} of {gate}") if gate else found
 
 
-def place_of(name: str) -> int:
+def place_of(name: str, meaning: str | None = None) -> int:
     """Return a quantity's place in a step; unknown names come last."""
-    point, _ = _parts(name)
+    point, _ = _parts(name if meaning is None else meaning)
     return list(QUANTITIES).index(point) if point in QUANTITIES else len(QUANTITIES)
 
 

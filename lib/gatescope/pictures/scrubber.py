@@ -6,6 +6,7 @@ import html
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.style
 import numpy as np
+import torch
 from jaxtyping import Float
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -31,8 +33,8 @@ from gatescope.recordings import Watched, watch
 
 HERE = Path(__file__).parent
 MAX_DATA = 1_000_000  # characters; with a film strip and the code an output stays below 1.5 MB
-RANKING = ("h", "c")  # channels of a layer are ranked by the first of these that was recorded
-Recorded = Mapping[str, Tensor]
+RANKING = ("h", "hidden", "c")  # channels of a layer are ranked by the first of these that was recorded
+Recorded = Mapping[str, Tensor | np.ndarray]
 
 
 class Scrubber:
@@ -43,28 +45,37 @@ class Scrubber:
 
     def __init__(
         self,
-        seen: Recorded | Watched | Mapping[str, Watched],
+        seen: Recorded | Watched | Mapping[str, Watched | Recorded],
         clip: Clip,
         *,
         maps: Mapping[str, Float[np.ndarray, "step _ _"]] | None = None,
+        meanings: Mapping[str, str] | None = None,
+        grid: tuple[int, int] | None = None,
         classes: Sequence[str] = (),
         num_channels: int = 16,
         title: str = "",
     ):
         """Pack recordings of one clip: `seen` is one of `record` or of `watch`, or several of these by variant.
 
-        Those of `watch` also have class scores over time, named by `classes`, and channels ordered by the class's
-        gradient. Variants stand one below the other, `maps` beside them. At most `num_channels` of a layer are kept,
-        the first of every order, and fewer where an output would exceed MAX_DATA.
+        Values are (1, time, channel, rows, columns), (1, time, channel), or (1, time, token, channel) with the `grid`
+        of rows and columns that tokens stand in; tensors or NumPy arrays. Those of `watch` also have class scores over
+        time, named by `classes`, and channels ordered by the class's gradient. Variants stand one below the other,
+        `maps` beside them. At most `num_channels` of a layer are kept, the first of every order, and fewer where an
+        output would exceed MAX_DATA.
+
+        A recording knows what its values are where the model does, or `find_gates`; of other values `meanings` says
+        it, by the names of `QUANTITIES`. What is not known has its own name as title.
 
         Raises ValueError for a recording of several clips, or one that does not fit the clip.
         """
-        if isinstance(seen, Watched) or all(isinstance(value, Tensor) for value in seen.values()):
+        if isinstance(seen, Watched) or all(isinstance(value, Tensor | np.ndarray) for value in seen.values()):
             seen = {"": seen}
         self.clip, self.classes, self.title = clip, classes, title
         self.groups: list[Group] = []
         for variant, each in seen.items():
-            self.groups += groups_of(variant, each if isinstance(each, Watched) else Watched(each))
+            known = dict(getattr(each, "meanings", {})) | dict(meanings or {})
+            watched = replace(each, meanings=known) if isinstance(each, Watched) else Watched(each, meanings=known)
+            self.groups += groups_of(variant, watched, grid)
         if maps:
             self.groups.append(Group("beside the recording", {name: each[:, None] for name, each in maps.items()}))
         self.packed = self._pack(num_channels)
@@ -163,41 +174,43 @@ def film_strip(groups: Sequence[Group], header: Mapping[str, Any], clip: Clip) -
     return buffer.getvalue()
 
 
-def groups_of(variant: str, watched: Watched) -> list[Group]:
+def groups_of(variant: str, watched: Watched, grid: tuple[int, int] | None = None) -> list[Group]:
     """Return a group for each layer with the orders of its channels; the last group has the class scores."""
 
     def layer_of(name: str) -> str:
-        return name.rpartition(".")[0]
+        return name.rpartition(".")[0] if name in watched.meanings else name.partition(":")[0].partition("[")[0]
 
-    values = {name: _of_one_clip(name, value) for name, value in watched.recording.items()}
+    values = {name: _of_one_clip(name, value, grid) for name, value in watched.recording.items()}
     groups = []
     for layer, names in groupby(sorted(values, key=layer_of), layer_of):
         # Maps with the layer's number of channels share the chosen channel; single maps stand with them.
         own = {name: values[name] for name in names}
-        count = next((own[name].shape[1] for name in _points(layer, RANKING) if name in own), None)
+        ranks = [name for rank in RANKING for name in own if watched.meanings.get(name) == rank]
+        count = own[ranks[0]].shape[1] if ranks else None
         sizes = dict.fromkeys(value.shape[1] for value in own.values() if value.ndim == 4 and value.shape[1] > 1)
         for number, size in enumerate(sorted(sizes, key=lambda size: size != count) or [1]):
             where = layer.replace("layer", "layer ").replace("stage", "stage ").replace(".", ", ")
             title = " ".join(part for part in (variant, where) if part) or "recorded"
-            group = Group(title if number == 0 else f"{title}, {size} channels")
+            group = Group(title if number == 0 else f"{title}, {size} channels", meanings=watched.meanings)
             for name, value in own.items():
                 if value.ndim == 4 and value.shape[1] in (size, 1) and (number == 0 or value.shape[1] == size):
                     group.maps[name] = value
                 elif value.ndim == 2 and number == 0:
                     group.strips[name] = value
-            group.orders = _orders(layer, group, watched.gradients)
+            group.orders = _orders(group, watched.gradients)
             groups.append(group)
     if watched.logits is not None:
         groups[-1].scores = watched.logits.softmax(-1).cpu().numpy()
     return groups
 
 
-def _orders(layer: str, group: Group, gradients: Recorded) -> dict[str, Float[np.ndarray, " channel"]]:
+def _orders(group: Group, gradients: Recorded) -> dict[str, Float[np.ndarray, " channel"]]:
     """Rank channels by activation sum, variance, and the first-order loss of the class's score without them."""
     many = [name for name in group.maps if group.maps[name].shape[1] > 1]
-    first = next((name for name in _points(layer, (*RANKING, *QUANTITIES)) if name in many), None)
-    if first is None:
+    if not many:
         return {}
+    ranks = [*RANKING, *QUANTITIES]
+    first = min(many, key=lambda name: ranks.index(rank) if (rank := group.meaning(name)) in ranks else len(ranks))
     maps = group.maps[first]
     orders = {"activation sum": maps.sum((0, 2, 3)), "variance": maps.var((0, 2, 3))}
     if first in gradients:
@@ -205,11 +218,17 @@ def _orders(layer: str, group: Group, gradients: Recorded) -> dict[str, Float[np
     return orders
 
 
-def _points(layer: str, points: Sequence[str]) -> list[str]:
-    return [f"{layer}.{point}" if layer else point for point in points]
-
-
-def _of_one_clip(name: str, value: Tensor) -> Float[np.ndarray, "step channel *space"]:
+def _of_one_clip(
+    name: str, value: Tensor | np.ndarray, grid: tuple[int, int] | None = None
+) -> Float[np.ndarray, "step channel *space"]:
     if len(value) != 1:
         raise ValueError(f"a scrubber shows one clip; {name} was recorded of {len(value)}: take one, as value[:1]")
-    return value[0].detach().float().cpu().numpy()
+    one = torch.as_tensor(value)[0].detach().float().cpu().numpy()
+    if one.ndim == 3 and grid is not None and one.shape[1] == grid[0] * grid[1]:
+        return one.transpose(0, 2, 1).reshape(len(one), -1, *grid)
+    if one.ndim not in (2, 4):
+        raise ValueError(
+            f"{name} has the shape {tuple(value.shape)}: needed (1, time, channel), (1, time, channel, rows, columns), "
+            "or (1, time, token, channel) with a grid=(rows, columns) of as many tokens"
+        )
+    return one

@@ -11,6 +11,8 @@ from gatescope.recordings.cell_roles import Cell, activations_of, cell_of, chain
 from gatescope.recordings.names import Point
 from gatescope.recordings.tracing import Trace, Value, source_of, traced
 
+# What pictures call a role; what is an LSTM's alone has the role's own name.
+MEANINGS = {"z": "update", "n": "new", "h": "hidden"}
 ROLES = {
     "r": "reset gate",
     "z": "update gate",
@@ -43,6 +45,7 @@ class Gates(Mapping[str, str]):
     def __init__(self, layers: Sequence[Layer], unplaced: Sequence[str] = ()):
         self.layers, self.unplaced = tuple(layers), tuple(unplaced)
         self._points = {f"{layer.name}.{role}": where for layer in layers for role, where in layer.points.items()}
+        self.meanings = {name: MEANINGS.get(name.rpartition(".")[2], name.rpartition(".")[2]) for name in self._points}
 
     def __getitem__(self, name: str) -> str:
         return self._points[name]

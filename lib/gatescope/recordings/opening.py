@@ -8,7 +8,7 @@ from torch import nn
 
 from gatescope.models.hooks import HookPoint
 from gatescope.recordings.names import Point
-from gatescope.recordings.taps import tapped
+from gatescope.recordings.taps import Tap, tapped
 
 Names = Mapping[str, str]  # what a value is called here, and its name as `Point` reads it or that of a hook point
 
@@ -42,6 +42,16 @@ def opened(network: nn.Module, patterns: Iterable[str | Names]) -> Iterator[dict
         taps = cleanup.enter_context(tapped(network, foreign)) if foreign else {}
         _announce_passes(cleanup, network, {point for point in chosen.values() if isinstance(point, HookPoint)})
         yield {name: taps.get(name, point) for name, point in chosen.items()}
+
+
+def meanings_of(points: Mapping[str, HookPoint], patterns: Iterable[str | Names]) -> dict[str, str]:
+    """Return what is known of the values at opened points: by the model's own hook points, or by what named them."""
+    found = {
+        name: point.meaning or name.rpartition(".")[2] for name, point in points.items() if not isinstance(point, Tap)
+    }
+    for each in patterns:
+        found |= {name: meaning for name, meaning in getattr(each, "meanings", {}).items() if name in points}
+    return found
 
 
 def _matching(

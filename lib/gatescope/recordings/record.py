@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gatescope.models.hooks import HookPoint
-from gatescope.recordings.opening import Names, opened
+from gatescope.recordings.opening import Names, meanings_of, opened
 
 Steps = Float[Tensor, "batch time channel *space"]
 Replacement = Callable[[Tensor], Tensor]
@@ -40,11 +40,12 @@ class Recording(Mapping):
     """Values at the chosen hook points in the last forward pass, by name, always with a time axis.
 
     A value is (batch, time, channel, height, width), or (batch, time, channel) for a pooled gate. It is stacked when it
-    is read for the first time. Under an intervention it is the replaced value.
+    is read for the first time. Under an intervention it is the replaced value. `meanings` says what a value is, where
+    the model or `find_gates` knows: `f`, a forget gate.
     """
 
-    def __init__(self, readers: Mapping[str, _Reader]):
-        self._readers = readers
+    def __init__(self, readers: Mapping[str, _Reader], meanings: Mapping[str, str]):
+        self._readers, self.meanings = readers, meanings
 
     def __getitem__(self, name: str) -> Steps:
         reader = self._filled(name)
@@ -116,7 +117,7 @@ def record(network: nn.Module, *patterns: str | Names, gradients: bool = False) 
             _add(cleanup, point.readers, readers[name])
             if gradients:
                 _add(cleanup, point.graphs, readers[name])
-        yield Recording(readers)
+        yield Recording(readers, meanings_of(points, patterns))
 
 
 @contextmanager

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
-from gatescope.models import GestureNetwork
+from gatescope.recordings.opening import Names
 from gatescope.recordings.record import record
 
 
@@ -15,20 +16,27 @@ from gatescope.recordings.record import record
 class Watched:
     """Recording, scores and gradients of one clip."""
 
-    recording: Mapping[str, Tensor]  # by hook point, as `record` returns it, for a batch of one
+    recording: Mapping[str, Any]  # tensors or arrays by name, as `record` returns it, for a batch of one
     logits: Float[Tensor, "step classes"] | None = None  # after every step
     gradients: Mapping[str, Tensor] = field(default_factory=dict)  # of the predicted class's score
+    meanings: Mapping[str, str] = field(default_factory=dict)  # what a value is, where that is known
 
 
-def watch(network: GestureNetwork, x: Float[Tensor, "1 channel time height width"], *patterns: str) -> Watched:
-    """Record the hook points that match `patterns` (without any, all), and the class scores after every step.
+def watch(model: nn.Module, x: Any, *patterns: str | Names) -> Watched:
+    """Record what matches `patterns` (without any, all hook points) while a model sees one clip.
 
-    Gradients are those of the finally predicted class's logit with respect to the hidden states recorded.
+    `x` is the model's argument, or a tuple of all of them. A model with `scores_over_time`, as ours, gives the class
+    scores after every step. Gradients are those of the finally predicted class's score with respect to the hidden
+    states recorded; without class scores, a row for the clip, there are none. Patterns and names are as in `record`.
 
-    Raises LookupError if a pattern matches no hook point.
+    Raises LookupError if a pattern matches nothing.
     """
-    with torch.inference_mode(False), torch.enable_grad(), record(network, *patterns, gradients=True) as recording:
-        logits = network.scores_over_time(x)[0]
-        hidden = [name for name in recording if name.endswith(".h")]
-        gradients = {name: recording.gradient(name, logits[-1].max()) for name in hidden}
-    return Watched(dict(recording), logits.detach(), gradients)
+    given = x if isinstance(x, tuple) else (x,)
+    with torch.inference_mode(False), torch.enable_grad(), record(model, *patterns, gradients=True) as recording:
+        logits = model.scores_over_time(*given)[0] if hasattr(model, "scores_over_time") else None
+        scores = model(*given) if logits is None else logits[-1:]
+        hidden = [name for name, meaning in recording.meanings.items() if meaning in ("h", "hidden")]
+        gradients = {}
+        if isinstance(scores, Tensor) and scores.ndim == 2 and len(scores) == 1 and scores.requires_grad:
+            gradients = {name: recording.gradient(name, scores.max()) for name in hidden}
+    return Watched(dict(recording), None if logits is None else logits.detach(), gradients, recording.meanings)
