@@ -211,3 +211,22 @@ def test_our_own_networks_keep_their_hook_points(cell):
     with torch.no_grad(), record(network, found) as recording:
         network(x)
     assert recording["layer1.f"].shape[1] == 8
+
+
+def test_conductance_of_found_gates_adds_up_and_grad_cam_has_a_map_for_each_step():
+    from gatescope.recordings.attribution import conductance, grad_cam
+
+    model, x = made(STYLES["fused"][0]), clip()
+    gates, classes = find_gates(model, x), torch.tensor([0, 2])
+    found = conductance(model, x, torch.zeros_like(x), classes, ["layer1.h"], 64, gates)
+    with torch.no_grad():
+        rise = (model(x) - model(torch.zeros_like(x))).gather(1, classes[:, None])[:, 0]
+    torch.testing.assert_close(found["layer1.h"].flatten(1).sum(1), rise, rtol=2e-3, atol=1e-5)
+    maps = grad_cam(model, x, classes, "layer2.h", gates)
+    assert maps.shape == (2, 4, 8, 8) and maps.min() >= 0
+    # The last step's gradient is of the head alone: its weight times the mean over positions and steps.
+    with record(model, "layer2.h", gates, gradients=True) as recording:
+        score = model(x).gather(1, classes[:, None]).sum()
+    gradient = recording.gradient("layer2.h", score)[:, -1]
+    expected = model.head.weight[classes] / (4 * 64)
+    torch.testing.assert_close(gradient.mean((2, 3)), expected, rtol=1e-4, atol=1e-8)

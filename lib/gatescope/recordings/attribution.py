@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatescope.models import GestureNetwork
+from gatescope.recordings.opening import Names
 from gatescope.recordings.record import intervene, record
-from gatescope.recordings.scoring import BATCH_SIZE, Clips, Features
+from gatescope.recordings.scoring import BATCH_SIZE, Clips
 
 Classes = Int64[Tensor, " clips"]
 
@@ -101,18 +102,23 @@ def _along_path(
 
 
 def grad_cam(
-    network: GestureNetwork, x: Clips, classes: Classes, point: str = "layer2.h"
+    network: nn.Module,
+    x: Float[Tensor, "clips ..."],
+    classes: Classes,
+    point: str = "layer2.h",
+    names: Names | None = None,
 ) -> Float[Tensor, "clips step rows columns"]:
-    """Return Grad-CAM (Selvaraju et al. 2017) at a hook point, a map for every time step, never negative.
+    """Return Grad-CAM (Selvaraju et al. 2017) at a point, a map for every time step, never negative.
 
     A channel's weight at a step is the spatial mean of the gradient there, which includes the step's effect on later
-    ones. Maps are not normalised, so that values compare over time.
+    ones. Maps are not normalised, so that values compare over time. The network is any that returns class scores from
+    clips; `point` and `names` are as in `record`.
 
     Raises LookupError if there is no such point, ValueError if it has one value per channel, as a pooled gate has.
     """
     maps = []
     for part, labels in zip(x.split(BATCH_SIZE), classes.split(BATCH_SIZE), strict=True):
-        with torch.enable_grad(), record(network, point, gradients=True) as recording:
+        with torch.enable_grad(), record(network, point, *_given(names), gradients=True) as recording:
             score = chosen(network(part), labels).sum()
         values, gradient = recording[point], recording.gradient(point, score)
         if values.ndim != 5:
@@ -122,12 +128,13 @@ def grad_cam(
 
 
 def conductance(
-    network: GestureNetwork,
-    features: Features,
-    reference: Features,
+    network: nn.Module,
+    features: Float[Tensor, "clips ..."],
+    reference: Float[Tensor, "clips ..."],
     classes: Classes,
     points: Sequence[str],
     num_steps: int = 32,
+    names: Names | None = None,
 ) -> dict[str, Float[Tensor, "clips step *channel_and_space"]]:
     """Return the conductance (Dhamdhere et al. 2019) of each of `points` from `reference` to `features`, in logits.
 
@@ -136,19 +143,21 @@ def conductance(
     `points` (a cut), the values of all points and steps add up to the difference in score, up to the error of
     `num_steps`. `layer1.h` is a cut; so are `layer1.i`, `f`, `o` and `g` together, but no gate alone.
 
-    Features are those of `GestureNetwork.encode`, patterns are as in `record`.
+    Of a GestureNetwork `features` are those of `encode`; of any other network they are what it takes. `points` and
+    `names` are as in `record`.
 
     Raises LookupError if there is no such point after the features.
     """
+    score_of = network.score if isinstance(network, GestureNetwork) else network
     found: dict[str, Tensor] = {}
     before: dict[str, tuple[Tensor, Tensor]] = {}
     for at in (torch.linspace(0, 1, num_steps + 1) ** BEND).tolist():
         on_path = reference + at * (features - reference)
-        with torch.no_grad(), record(network, *points) as recording:
-            network.score(on_path)
+        with torch.no_grad(), record(network, *points, *_given(names)) as recording:
+            score_of(on_path)
         held = {name: value.clone().requires_grad_() for name, value in recording.items()}
-        with torch.enable_grad(), intervene(network, held):
-            score = chosen(network.score(on_path), classes).sum()
+        with torch.enable_grad(), intervene(network, held, names):
+            score = chosen(score_of(on_path), classes).sum()
         gradients = torch.autograd.grad(score, list(held.values()), allow_unused=True, materialize_grads=True)
         for (name, value), gradient in zip(held.items(), gradients, strict=True):
             if name in before:
@@ -156,6 +165,10 @@ def conductance(
                 found[name] = found.get(name, 0) + (value.detach() - last_value) * (gradient + last_gradient) / 2
             before[name] = value.detach(), gradient
     return found
+
+
+def _given(names: Names | None) -> list[Names]:
+    return [] if names is None else [names]
 
 
 def at_pixels(maps: Float[Tensor, "clips step rows columns"], x: Clips) -> Float[Tensor, "clips time height width"]:
