@@ -8,6 +8,7 @@ from gatescope.atlas.pictures import spatial_or_channel as pictures
 from gatescope.measures.estimates import Estimate
 from gatescope.measures.gate_kinds import ROWS
 from gatescope.measures.gate_variance import PARTS
+from gatescope.pictures import variance_parts
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def test_hovering_tells_a_channels_own_number(fig):
 def test_bars_of_parts_reach_from_0_to_1_and_stand_apart(fig):
     ax = fig.subplots()
     one = dict(zip(PARTS, (0.5, 0.1, 0.1, 0.1, 0.2), strict=True))
-    bars = pictures.stacked_parts(ax, {"i": [one, one], "f": [one]}, {"i": [one]})
+    bars = variance_parts.stacked_parts(ax, {"i": [one, one], "f": [one]}, {"i": [one]})
     patches = [bar[0] for bar in bars]
     assert len(patches) == 4 * len(PARTS)
     by_place = {}
@@ -78,7 +79,7 @@ def test_bars_of_parts_reach_from_0_to_1_and_stand_apart(fig):
 
 def test_a_gate_without_variance_leaves_its_place_empty(fig):
     ax = fig.subplots()
-    bars = pictures.stacked_parts(ax, {"i": [dict.fromkeys(PARTS, float("nan"))]}, {})
+    bars = variance_parts.stacked_parts(ax, {"i": [dict.fromkeys(PARTS, float("nan"))]}, {})
     assert all(np.isnan(bar[0].get_height()) for bar in bars)
 
 

@@ -7,21 +7,17 @@ import plotly.graph_objects as go
 from jaxtyping import Float, Int
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgba
-from matplotlib.container import BarContainer
 from matplotlib.figure import FigureBase
 from matplotlib.image import AxesImage
 from plotly.subplots import make_subplots
 
 from gatescope.measures.estimates import Estimate, simultaneous
 from gatescope.measures.gate_kinds import ROWS
-from gatescope.measures.gate_variance import PARTS
 from gatescope.pictures.intervals import Colours, Interval, Looks, interval_rows, name_rows
 from gatescope.pictures.plots import matrix
 
 GREY = "#777777"
 # Parts that a pooled gate can have are blue, those that need a map are orange.
-PART_COLOURS = dict(zip(PARTS, ("#c6dbef", "#6baed6", "#08519c", "#fdbe85", "#d94801"), strict=True))
 KIND_COLOURS = {"conv": "#56B4E9", "pooled": "#E69F00", "attention": "#009E73"}
 
 
@@ -85,27 +81,6 @@ def hover_channels(panels: Mapping[tuple[str, str], Float[np.ndarray, "channel 4
     fig.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
     fig.update_yaxes(range=[0, 1])
     return fig
-
-
-def stacked_parts(
-    ax: Axes, gates: Mapping[str, Sequence[Mapping[str, float]]], control: Mapping[str, Sequence[Mapping[str, float]]]
-) -> list[BarContainer]:
-    """Draw the parts of each gate's variance as stacked bars, side by side for the seeds, the `control`'s in pale."""
-    drawn = []
-    for place, name in enumerate(gates):
-        bars = [(found, 1.0) for found in gates[name]] + [(found, 0.35) for found in control.get(name, ())]
-        width = 0.84 / len(bars)
-        for number, (found, alpha) in enumerate(bars):
-            at = place - 0.42 + (number + 0.5) * width + (0.02 if alpha < 1 else -0.02)
-            below = 0.0
-            for part, share in found.items():
-                colour = to_rgba(PART_COLOURS[part], alpha)
-                drawn.append(ax.bar(at, share, 0.9 * width, bottom=below, color=colour, label=part))
-                below += share
-    ax.set_xticks(range(len(gates)), list(gates))
-    ax.set(xlim=(-0.55, len(gates) - 0.45), ylim=(0, 1))
-    ax.tick_params(axis="x", length=0)
-    return drawn
 
 
 def replacement_panels(
