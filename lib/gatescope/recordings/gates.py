@@ -124,7 +124,8 @@ def _with_hook_points(model: nn.Module, trace: Trace) -> tuple[list[tuple[int, L
         if roles := getattr(part, "roles", ()):
             place = next((each.place for each in trace.operations if each.module == module), 0)
             points = {role: f"{module}.{role}" if module else role for role in ROLES if role in roles}
-            layers.append((place, Layer("", "its own hook points", module, points, True)))
+            kind = getattr(part, "kind", "with hook points").partition("_")[0]  # RNN_TANH is an RNN
+            layers.append((place, Layer("", kind, module, points, True)))
     return layers, own
 
 
@@ -153,7 +154,7 @@ def _name(values: Sequence[Value], trace: Trace) -> str | None:
     if len(set(calls)) == 1:
         part = _progression(numbers, trace.kinds[first.module, calls[0]][first.kind])
         call = slice(None) if trace.calls[first.module] == 1 else slice(calls[0], calls[0] + 1)
-        every = slice(numbers[0], part.stop, part.step) if part else None
+        every = slice(numbers[0], part.stop, part.step or 1) if part else None
         return str(Point(first.module, first.kind, every, call, keys)) if part else None
     return None
 
