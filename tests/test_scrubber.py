@@ -190,7 +190,7 @@ def test_a_scrubber_of_a_network_and_a_clip_is_what_one_makes_by_hand(scrubber):
 def test_the_example_in_the_readme_writes_a_page(tmp_path, monkeypatch):
     root = Path(__file__).resolve().parent.parent
     examples = re.findall(r"```python\n(.*?)```", (root / "README.md").read_text(), re.S)
-    (example,) = [text for text in examples if "Scrubber" in text]
+    (example,) = [text for text in examples if "Scrubber.of" in text]
     assert example.count("import ") <= 3
     frames = np.random.default_rng(0).integers(0, 256, (20, 56, 72, 3), dtype=np.uint8)
     (tmp_path / "hand.mkv").mkdir()  # a folder of frames, by the name of the reader's video
@@ -203,6 +203,20 @@ def test_the_example_in_the_readme_writes_a_page(tmp_path, monkeypatch):
     assert [group["title"] for group in header["groups"]] == ["layer 1"]
     names = header["groups"][0]["scores"]["names"]
     assert len(names) == 5 and not any(name.startswith("class ") for name in names)
+
+
+@pytest.mark.slow
+def test_the_example_for_a_network_of_ones_own_is_five_lines(monkeypatch):
+    from foreign_cells import FusedLSTM, Stack
+
+    readme = (Path(__file__).resolve().parent.parent / "README.md").read_text()
+    (example,) = [text for text in re.findall(r"```python\n(.*?)```", readme, re.S) if "find_gates" in text]
+    lines = [line for line in example.splitlines() if line]
+    assert len(lines) <= 5
+    lines[-1] = "shown = " + lines[-1]
+    names = {"model": Stack(FusedLSTM).eval(), "x": torch.randn(1, 4, 3, 8, 8), "clip": clip_of(8)}
+    exec("\n".join(lines), names)
+    assert titles_of(names["shown"])["layer2.f"] == "forget gate f"
 
 
 def titles_of(shown):
@@ -250,5 +264,18 @@ def test_a_unrolled_layer_of_torch_is_shown_in_three_lines(scrubber):
     from gatescope.recordings import watch
 
     layer = unrolled(torch.nn.GRU(3, 5, batch_first=True))
-    shown = scrubber(watch(layer, torch.randn(1, 4, 3), "layer1.*"), clip_of(8))
+    shown = scrubber(watch(layer, torch.randn(1, 4, 3), "layer1.*"))
     assert titles_of(shown)["layer1.z"] == "update gate z"
+    # A sequence of features has no frames.
+    assert shown.packed.header["frames"] == [] and "frames" not in shown.alt
+    assert Image.open(io.BytesIO(shown.still)).height > 200
+
+
+def test_maps_without_frames(scrubber, watched):
+    seen = watched("convlstm", "layer1.[fh]")
+    shown = scrubber(seen)
+    header = shown.packed.header
+    assert (header["frames"], header["hand"], header["framesPerStep"]) == ([], None, 1)
+    assert (header["height"], header["width"]) == seen.recording["layer1.h"].shape[-2:]
+    with_frames = scrubber(seen, clip_of())
+    assert Image.open(io.BytesIO(shown.still)).height < Image.open(io.BytesIO(with_frames.still)).height

@@ -234,3 +234,20 @@ def test_an_exported_page_works_from_a_server_too(page, exported, asked):
         assert (viewer.colours("layer1.h") != before).any()
         server.shutdown()
     assert [each for each in asked if not each.startswith(("data:", "blob:"))] == [url]
+
+
+def test_a_sequence_of_features_has_no_frames(page, tmp_path):
+    from gatescope.pictures import Scrubber
+
+    vectors = {"f": torch.rand(1, STEPS, CHANNELS, generator=torch.Generator().manual_seed(0))}
+    Scrubber(make_recording() | vectors, meanings=known(make_recording()) | {"f": "f"}).to_html(
+        tmp_path / "features.html"
+    )
+    page.goto((tmp_path / "features.html").as_uri())
+    viewer = Viewer(page)
+    viewer.host.locator("figure.strip .stack").first.wait_for()
+    assert viewer.host.locator("canvas.map").count() > 0
+    assert viewer.host.get_by_text("opacity over frame").count() == 0
+    page.keyboard.press("Tab")
+    viewer.host.locator("input[type=range]").first.fill("3")
+    assert viewer.host.locator(".readout").first.input_value() == f"step 4 of {STEPS}"

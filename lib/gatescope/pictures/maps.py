@@ -80,14 +80,18 @@ def strips(
 
 
 def film(
-    fig: FigureBase, frames: UInt8[np.ndarray, "step height width 3"], rows: Mapping[str, Float[np.ndarray, "step _ _"]]
+    fig: FigureBase,
+    frames: UInt8[np.ndarray, "step height width 3"] | None,
+    rows: Mapping[str, Float[np.ndarray, "step _ _"]],
 ) -> list[Axes]:
     """Draw what `strips` draws in a tenth of the time: one image per row, limits as text, no outline of the hand."""
-    axes = fig.subplots(len(rows) + 1, 1, gridspec_kw={"hspace": 0.08}, squeeze=False)[:, 0]
+    first = 0 if frames is None else 1
+    axes = fig.subplots(len(rows) + first, 1, gridspec_kw={"hspace": 0.08}, squeeze=False)[:, 0]
     fig.subplots_adjust(left=1.85 / fig.get_figwidth(), right=0.995, bottom=0.005, top=0.995)
     # A gap is a part of a picture's width, so that rows of any resolution align.
-    axes[0].imshow(side_by_side(frames, max(1, frames.shape[2] // 16), 255))
-    for ax, (title, maps) in zip(axes[1:], rows.items(), strict=True):
+    if frames is not None:
+        axes[0].imshow(side_by_side(frames, max(1, frames.shape[2] // 16), 255))
+    for ax, (title, maps) in zip(axes[first:], rows.items(), strict=True):
         low, high = limits_of(maps)
         tiles = side_by_side(maps, max(1, maps.shape[2] // 16), np.nan)
         ax.imshow(tiles, cmap="RdBu_r" if low < 0 else "viridis", vmin=low, vmax=high)

@@ -95,9 +95,11 @@ def channel_bytes(maps: Sequence[Float[np.ndarray, "_ _ _ _"]], channel: int) ->
 
 
 def pack(
-    groups: Sequence[Group], clip: Clip, *, num_channels: int, title: str = "", classes: Sequence[str] = ()
+    groups: Sequence[Group], clip: Clip | None, *, num_channels: int, title: str = "", classes: Sequence[str] = ()
 ) -> Packed:
     """Pack the first channels of every group by each of its orders, at most `num_channels`, with mean and maximum.
+
+    Without a clip there are no frames, and panels have the shape of the first map.
 
     Raises ValueError if there is nothing to show, numbers of steps or classes differ, or frames do not divide into
     steps.
@@ -106,13 +108,15 @@ def pack(
     if len(steps) != 1:
         raise ValueError(f"recordings of one clip with equally many steps are needed; got {sorted(steps) or 'none'}")
     (num_steps,) = steps
-    num_frames, height, width = clip.frames.shape[:3]
-    if num_frames % num_steps:
-        need = "a clip as the network saw it (gatescope.loaders.as_seen) has a multiple of them"
-        raise ValueError(f"{num_frames} frames do not divide into the recording's {num_steps} steps; {need}")
+    if clip is None:
+        shapes = [maps.shape[2:] for group in groups for maps in group.maps.values()] or [(1, 1)]
+        (height, width), pictures, hand, each = shapes[0], [], None, 1
+    else:
+        each = _frames_of_step(clip, num_steps)
+        height, width = clip.frames.shape[1:3]
+        pictures = [jpeg(frame) for frame in clip.frames[each - 1 :: each]]
+        hand = None if clip.hand_mask is None else np.packbits(clip.hand_mask[each - 1 :: each], bitorder="little")
     data, best = io.BytesIO(), _highest(groups, classes)
-    each = num_frames // num_steps
-    hand = None if clip.hand_mask is None else np.packbits(clip.hand_mask[each - 1 :: each], bitorder="little")
     places = np.arange(256)  # of a palette's colours, three bytes each
     palettes = {name: matplotlib.colormaps[name](places, bytes=True)[:, :3].tobytes() for name in COLOURS}
     header = {
@@ -122,11 +126,20 @@ def pack(
         "width": width,
         "height": height,
         "colours": [[name, _add(data, palette)] for name, palette in palettes.items()],
-        "frames": [[_add(data, picture), len(picture)] for picture in map(jpeg, clip.frames[each - 1 :: each])],
+        "frames": [[_add(data, picture), len(picture)] for picture in pictures],
         "hand": None if hand is None else _add(data, hand.tobytes()),
         "groups": [_group(data, group, num_channels, best) for group in groups],
     }
     return Packed(header, data.getvalue())
+
+
+def _frames_of_step(clip: Clip, num_steps: int) -> int:
+    """Return how many frames of a clip belong to each step."""
+    num_frames = len(clip.frames)
+    if num_frames % num_steps:
+        need = "a clip as the network saw it (gatescope.loaders.as_seen) has a multiple of them"
+        raise ValueError(f"{num_frames} frames do not divide into the recording's {num_steps} steps; {need}")
+    return num_frames // num_steps
 
 
 def _add(data: io.BytesIO, piece: bytes) -> int:

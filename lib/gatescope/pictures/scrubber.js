@@ -56,7 +56,7 @@ class View {
     this.playing = null;
     this.speed = matchMedia("(prefers-reduced-motion: reduce)").matches ? SPEEDS[0] : SPEEDS[2];
     this.groups = header.groups.map((spec, place) => new Group(this, spec, place));
-    this.panels = this.groups.flatMap((group) => [group.frame, ...group.panels]);
+    this.panels = this.groups.flatMap((group) => [...group.frame, ...group.panels]);
     this.node = element("div", { class: "scrubber", role: "group", "aria-label": header.title || "scrubber" });
     this.node.append(...this.#heading(), this.#controls(), ...this.groups.map((group) => group.node));
     this.node.addEventListener("keydown", (event) => this.#key(event));
@@ -118,8 +118,8 @@ class View {
     for (const group of this.groups) group.draw();
     const { framesPerStep, steps } = this.header;
     const last = (this.step + 1) * framesPerStep;
-    const frames = framesPerStep > 1 ? `frames ${last - framesPerStep + 1} to ${last}` : `frame ${last}`;
-    const words = `step ${this.step + 1} of ${steps}, ${frames}`;
+    const frames = framesPerStep > 1 ? `, frames ${last - framesPerStep + 1} to ${last}` : `, frame ${last}`;
+    const words = `step ${this.step + 1} of ${steps}${this.frames.length ? frames : ""}`;
     if (this.readout.value !== words) this.readout.value = words;
     this.slider.setAttribute("aria-valuetext", words);
   }
@@ -167,7 +167,7 @@ class View {
   }
 
   #controls() {
-    const { steps, colours, hand } = this.header;
+    const { steps, colours, hand, frames } = this.header;
     this.slider = element("input", { type: "range", min: 0, max: steps - 1, value: 0, step: 1 });
     this.slider.addEventListener("input", () => this.setStep(this.slider.valueAsNumber));
     this.button = element("button", { type: "button", class: "play", title: "space or k" }, "Play");
@@ -202,7 +202,9 @@ class View {
       labelled("show", shown, "one channel of each quantity, or the mean or maximum of all channels"),
       labelled("colours", map, "colour map of unsigned quantities; signed ones are blue below 0 and red above"),
       labelled("limits", limits, "the values over which the ends of the colour bars are taken"),
-      labelled("opacity over frame", opacity, "below 1 the frame shows through, and colours differ from the bar's"),
+      ...(frames.length
+        ? [labelled("opacity over frame", opacity, "below 1 the frame shows through, and colours differ from the bar's")]
+        : []),
       ...(hand === null ? [] : [labelled("hand outline", outline, "outline of the hand in the frame")]),
       labelled("smooth", smooth, "blend neighbouring positions"),
       save,
@@ -282,9 +284,9 @@ class Group {
     this.curve = spec.scores && new Curve(view, spec.scores);
     this.row = element("div", { class: "panels" });
     // With every group, so that the panels of variants stand in line.
-    this.frame = new Panel(view, null, FRAME);
+    this.frame = view.header.frames.length ? [new Panel(view, null, FRAME)] : [];
     const ordered = [...this.panels, ...this.strips].sort((one, other) => one.spec.place - other.spec.place);
-    this.row.append(...[this.frame, ...ordered].map((panel) => panel.node));
+    this.row.append(...[...this.frame, ...ordered].map((panel) => panel.node));
     if (this.curve) this.row.append(this.curve.node);
     this.node = element("section", { class: "group", "data-group": spec.title, "aria-label": spec.title });
     this.node.append(this.#heading(), this.row);
@@ -445,7 +447,7 @@ class Panel {
 
   draw() {
     const { view, spec, group } = this;
-    if (!group || view.opacity < 1) {
+    if (view.frames.length && (!group || view.opacity < 1)) {
       this.frame.getContext("2d").drawImage(view.frames[view.step], 0, 0, this.frame.width, this.frame.height);
     }
     if (group) this.#drawMap();

@@ -46,7 +46,7 @@ class Scrubber:
     def __init__(
         self,
         seen: Recorded | Watched | Mapping[str, Watched | Recorded],
-        clip: Clip,
+        clip: Clip | None = None,
         *,
         maps: Mapping[str, Float[np.ndarray, "step _ _"]] | None = None,
         meanings: Mapping[str, str] | None = None,
@@ -60,8 +60,8 @@ class Scrubber:
         Values are (1, time, channel, rows, columns), (1, time, channel), or (1, time, token, channel) with the `grid`
         of rows and columns that tokens stand in; tensors or NumPy arrays. Those of `watch` also have class scores over
         time, named by `classes`, and channels ordered by the class's gradient. Variants stand one below the other,
-        `maps` beside them. At most `num_channels` of a layer are kept, the first of every order, and fewer where an
-        output would exceed MAX_DATA.
+        `maps` beside them; without a clip, as of a sequence of features, there are no frames. At most `num_channels` of
+        a layer are kept, the first of every order, and fewer where an output would exceed MAX_DATA.
 
         A recording knows what its values are where the model does, or `find_gates`; of other values `meanings` says
         it, by the names of `QUANTITIES`. What is not known has its own name as title.
@@ -150,11 +150,12 @@ def in_words(header: Mapping[str, Any]) -> str:
     """Return a description of a scrubber from its header."""
     names = dict.fromkeys(panel["title"] for group in header["groups"] for panel in group["panels"])
     shown = ", ".join(names) or "gates"
-    return f"{header['title'] or 'A clip'}: frames, and {shown}, over {header['steps']} steps."
+    frames = "frames, and " if header["frames"] else ""
+    return f"{header['title'] or 'A clip'}: {frames}{shown}, over {header['steps']} steps."
 
 
-def film_strip(groups: Sequence[Group], header: Mapping[str, Any], clip: Clip) -> bytes:
-    """Return a PNG of the frames, and below them the first channel of every map."""
+def film_strip(groups: Sequence[Group], header: Mapping[str, Any], clip: Clip | None) -> bytes:
+    """Return a PNG of the frames, and below them the first channel of every map; without both, of all vectors."""
     num_steps = header["steps"]
     rows = {}
     for group, spec in zip(groups, header["groups"], strict=True):
@@ -163,9 +164,14 @@ def film_strip(groups: Sequence[Group], header: Mapping[str, Any], clip: Clip) -
             maps = group.maps[panel["name"]]
             which = "" if maps.shape[1] == 1 else f", channel {first}"
             rows[f"{group.title}\n{panel['title']}{which}"] = maps[:, min(first, maps.shape[1] - 1)]
+        if clip is None and not group.maps:
+            titles = {panel["name"]: panel["title"] for panel in spec["strips"]}
+            # A column for each step, a row for each channel.
+            rows |= {f"{group.title}\n{titles[name]}": each[:, :, None] for name, each in group.strips.items()}
     with mpl.style.context("gatescope.pictures.style"):
-        fig = Figure(figsize=(1.9 + 0.8 * num_steps, 0.85 * (len(rows) + 1)), dpi=80, layout="none")
-        film(fig, frames_of_steps(clip.frames, num_steps), rows)
+        height = 0.85 * (len(rows) + (clip is not None))
+        fig = Figure(figsize=(1.9 + 0.8 * num_steps, height), dpi=80, layout="none")
+        film(fig, None if clip is None else frames_of_steps(clip.frames, num_steps), rows)
         canvas = FigureCanvasAgg(fig)
         canvas.draw()
         buffer = io.BytesIO()
