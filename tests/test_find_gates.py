@@ -230,3 +230,167 @@ def test_conductance_of_found_gates_adds_up_and_grad_cam_has_a_map_for_each_step
     gradient = recording.gradient("layer2.h", score)[:, -1]
     expected = model.head.weight[classes] / (4 * 64)
     torch.testing.assert_close(gradient.mean((2, 3)), expected, rtol=1e-4, atol=1e-8)
+
+
+class LayerByLayer(nn.Module):
+    """One cell for two layers, one layer after the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = cells.FusedLSTM(3, 3)
+
+    def forward(self, x):
+        for _ in range(2):
+            zeros = torch.zeros_like(x[:, 0])
+            state, outputs = (zeros, zeros), []
+            for t in range(x.shape[1]):
+                state = self.cell(x[:, t], state)
+                outputs.append(state[0])
+            x = torch.stack(outputs, 1)
+        return x.mean((1, 3, 4))
+
+
+def test_names_that_hold_for_one_length_refuse_another():
+    model = made(LayerByLayer)
+    gates = find_gates(model, clip(4))
+    assert gates["layer1.f"] == "cell:sigmoid.1#:4/8" and gates["layer2.f"] == "cell:sigmoid.1#4:/8"
+    model.cell.kept.clear()
+    with torch.no_grad(), record(model, gates) as recording:
+        model(clip(4))
+    assert torch.equal(recording["layer2.f"], torch.stack(model.cell.kept["f"][4:], 1))
+    with torch.no_grad(), record(model, gates) as recording:
+        model(clip(7))
+    with pytest.raises(ValueError, match="is of a pass with 8, and this one had 14: find its gates anew"):
+        recording["layer2.f"]
+
+
+class Excited(cells.Kept):
+    """A GRU or LSTM with another gate nearby, of the kind `where` says."""
+
+    states = 1
+
+    def __init__(self, where, inputs, hidden):
+        super().__init__()
+        self.where, self.states = where, 2 if where in ("output", "input") else 1
+        self.conv, self.new = cells.conv(inputs + hidden, 4 * hidden), cells.conv(inputs + hidden, hidden)
+        self.excite = nn.Linear(hidden, hidden)
+
+    def forward(self, x, state):
+        h, c = state if self.states == 2 else (state, None)
+        first, second, third, fourth = self.conv(torch.cat([x, h], 1)).chunk(4, 1)
+        one, two, three = torch.sigmoid(first), torch.sigmoid(second), torch.sigmoid(third)
+        if self.states == 2:
+            g = torch.tanh(fourth)
+            extra = torch.sigmoid(self.excite(g.mean((2, 3))))[..., None, None]
+            c = two * c + (one * g * extra if self.where == "input" else one * g)
+            t = torch.tanh(c)
+            h = three * (extra * t if self.where == "output" else t)
+            self.keep(i=one, f=two, o=three, c=c, h=h)
+            return h, c
+        both = self.new(torch.cat([x, one * h], 1))
+        extra = torch.sigmoid(self.excite(both.mean((2, 3))))[..., None, None]
+        n = torch.tanh(extra * both if self.where == "candidate" else both)
+        h = (1 - two) * h + two * n
+        if self.where == "after":
+            self.after = torch.relu(h) * torch.sigmoid(self.excite(h.mean((2, 3))))[..., None, None]
+        self.keep(r=one, z=two, n=n, h=h)
+        return h
+
+
+@pytest.mark.parametrize("where", ["after", "candidate", "output", "input"])
+def test_another_gate_nearby_is_not_taken_for_one_of_the_cell(where):
+    model = made(lambda: cells.Stack(lambda *sizes: Excited(where, *sizes), 1))
+    gates = find_gates(model, clip())
+    assert [layer.kind for layer in gates.layers] == ["LSTM" if where in ("output", "input") else "GRU"]
+    assert ("layer1.i" in gates) == (where == "output")  # of two gates on one candidate none is said to be it
+    model.cells[0].kept.clear()
+    with torch.no_grad(), record(model, gates) as recording:
+        model(clip(6))
+    known = model.cells[0].kept
+    named = {name.partition(".")[2] for name in gates} - {"g"}
+    assert named >= ({"f", "o", "c", "h"} if where in ("output", "input") else {"r", "z", "n", "h"})
+    for role in named:
+        assert torch.equal(recording[f"layer1.{role}"], torch.stack(known[role], 1)), role
+
+
+class Leaky(cells.PlainRNN):
+    def __init__(self, how, inputs, hidden):
+        super().__init__(inputs, hidden)
+        self.how = how
+
+    def forward(self, x, h):
+        n = torch.tanh(self.of_x(x) + self.of_h(h))
+        if self.how == "leaky":
+            return 0.9 * h + 0.1 * n
+        return h + n if self.how == "residual" else torch.where(n > 0, n, h)
+
+
+@pytest.mark.parametrize("how", ["leaky", "residual", "skipping"])
+def test_an_activation_that_is_not_the_state_is_not_called_so(how):
+    found = find_gates(made(lambda: cells.Stack(lambda *sizes: Leaky(how, *sizes), 1)), clip())
+    assert not found.layers
+
+
+class Normed(cells.Kept):
+    """The state is normalised before the next step reads it."""
+
+    states = 2
+
+    def __init__(self, inputs, hidden):
+        super().__init__()
+        self.conv, self.norm = cells.conv(inputs + hidden, 4 * hidden), nn.LayerNorm([hidden, 8, 8])
+
+    def forward(self, x, state):
+        h, c = state
+        i, f, o, g = self.conv(torch.cat([x, h], 1)).chunk(4, 1)
+        c = self.norm(f.sigmoid() * c + i.sigmoid() * g.tanh())
+        return o.sigmoid() * c.tanh(), c
+
+
+def test_a_state_that_is_read_after_a_norm_is_told():
+    (layer,) = find_gates(made(lambda: cells.Stack(Normed, 1)), clip()).layers
+    assert not layer.sure and "the next step reads the cell state after a norm; this is before" in layer.notes
+
+
+class Highway(nn.Module):
+    """Feedforward: layers with weights of their own, blended by gates."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(3, 6)
+        self.gates, self.news = (nn.ModuleList(nn.Linear(6, 6) for _ in range(4)) for _ in range(2))
+
+    def forward(self, x):
+        x = self.first(x)
+        for gate, new in zip(self.gates, self.news, strict=True):
+            g = torch.sigmoid(gate(x))
+            x = g * torch.relu(new(x)) + (1 - g) * x
+        return x
+
+
+class RecurrentHighway(nn.Module):
+    """Two blends at every time step, each with its own weights."""
+
+    def __init__(self):
+        super().__init__()
+        self.gates, self.news = (nn.ModuleList(nn.Linear(6, 6) for _ in range(2)) for _ in range(2))
+
+    def forward(self, x):
+        h = torch.zeros(len(x), 6)
+        for t in range(x.shape[1]):
+            h = h + 0 * x[:, t]
+            for gate, new in zip(self.gates, self.news, strict=True):
+                g = torch.sigmoid(gate(h + x[:, t]))
+                h = g * torch.tanh(new(h)) + (1 - g) * h
+        return h
+
+
+def test_depth_is_not_taken_for_time():
+    assert not find_gates(made(Highway), torch.randn(2, 3)).layers
+    # Two blends a step are two layers or none, never one of ten steps.
+    model, x = made(RecurrentHighway), torch.randn(2, 5, 6)
+    found = find_gates(model, x)
+    for name in found:
+        with torch.no_grad(), record(model, name, found) as recording:
+            model(x)
+        assert recording[name].shape[1] == 5

@@ -392,6 +392,174 @@ def test_other_peoples_values_and_hook_points_in_one_recording():
 
 def test_a_view_changed_in_place_is_still_a_sequence():
     model = made(Stack, HiddenInPlace, 1)
-    with torch.no_grad(), record(model, "cells.0[1]") as recording:
+    with torch.no_grad(), record(model, "cells.0#:[1]") as recording:
         model(clip())
-    assert recording["cells.0[1]"].shape == (2, 5, 4, 8, 8)
+    assert recording["cells.0#:[1]"].shape == (2, 5, 4, 8, 8)
+
+
+class ActsInPlace(nn.Module):
+    """What a convolution returns is changed in place, and so is the state."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.act = conv(3, 4), nn.ReLU(inplace=True)
+
+    def forward(self, x):
+        h = torch.zeros(len(x), 4, *x.shape[-2:])
+        for t in range(x.shape[1]):
+            h = h * 0.5 + self.act(self.conv(x[:, t]))
+        return h.mean((2, 3))
+
+
+def test_what_is_changed_in_place_afterwards_is_recorded_as_it_passed():
+    model, x = made(ActsInPlace), clip()
+    with torch.no_grad(), record(model, "conv#:") as recording:
+        given = model(x)
+    with torch.no_grad():
+        assert torch.equal(model(x), given)
+        assert torch.equal(recording["conv#:"][:, 2], model.conv(x[:, 2]))
+    assert recording["conv#:"].min() < 0
+    for weight in model.parameters():
+        weight.requires_grad_(False)
+    with record(model, "conv#:", gradients=True) as recording:
+        score = model(x)[:, 0].sum()
+    gradient = recording.gradient("conv#:", score)[:, -1, 0]
+    expected = (recording["conv#:"][:, -1, 0] > 0).float() / 64
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_the_gradient_of_a_part_is_the_part_of_the_gradient():
+    model = made(Stack, FusedLSTM)
+    with record(model, "cells.0.conv", "cells.0.conv[:, 4:8]", gradients=True) as recording:
+        score = model(clip())[:, 0].sum()
+    part = recording.gradient("cells.0.conv[:, 4:8]", score)
+    assert part.abs().sum() > 0
+    torch.testing.assert_close(part, recording.gradient("cells.0.conv", score)[:, :, 4:8])
+
+
+def test_what_a_replacement_computes_counts_nowhere():
+    model, seen = made(Stack, FusedLSTM), []
+
+    def look(value):
+        seen.append(value.clone())
+        return value
+
+    changes = {"cells.0:sigmoid.1": look, "cells.0.conv": lambda z: z + 0 * torch.sigmoid(z)}
+    with torch.no_grad(), record(model, "cells.0:sigmoid.1") as recording, intervene(model, changes):
+        model(clip())
+    assert torch.equal(torch.stack(seen, 1), kept(model.cells[0], "f"))
+    assert torch.equal(recording["cells.0:sigmoid.1"], kept(model.cells[0], "f"))
+
+
+class Interrupted(nn.Module):
+    stop = 3
+
+    def forward(self, x):
+        y = x[:, 0] * 0
+        for t in range(x.shape[1]):
+            if t == self.stop:
+                raise KeyboardInterrupt
+            y = torch.sigmoid(x[:, t] + y)
+        return y
+
+
+def test_an_interrupt_leaves_nothing_and_the_next_pass_is_whole():
+    model = Interrupted()
+    with record(model, ":sigmoid.0::1") as recording:
+        with pytest.raises(KeyboardInterrupt):
+            model(clip())
+        model.stop = 9
+        model(clip())
+        model(clip())
+    assert recording[":sigmoid.0::1"].shape[1] == 5
+    model.stop = 3
+    with pytest.raises(KeyboardInterrupt), intervene(model, {":sigmoid.0::1": torch.zeros_like}):
+        model(clip())
+    assert torch.overrides._get_current_function_mode_stack() == [] and torch.sigmoid(torch.zeros(1)) == 0.5
+
+
+def test_streams_that_do_not_depend_on_each_other_are_asked_for():
+    net = made(Frames)
+    with torch.no_grad(), record(net, "net#0:5", "net#:") as recording:
+        net(clip((2, 5, 3, 8, 8)))
+    assert recording["net#0:5"].shape[1] == 5
+    model = made(ActsInPlace)
+    with torch.no_grad(), record(model, "conv") as recording:
+        model(clip())
+    with pytest.raises(ValueError, match="passed 5 times, none computed from another: if these are the time steps"):
+        recording["conv"]
+
+
+class Buffered(nn.Module):
+    """One cell for two layers, whose states stand in a buffer and are written through views."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = TorchGRU(3, 3)
+
+    def forward(self, x):
+        states = torch.zeros(2, len(x), 3, *x.shape[-2:])
+        for t in range(x.shape[1]):
+            given = x[:, t]
+            for layer in range(2):
+                states[layer].copy_(self.cell(given, states[layer].clone()))
+                given = states[layer].clone()
+        return states[1].mean((2, 3))
+
+
+def test_states_in_a_buffer_are_followed_through_views():
+    model = made(Buffered)
+    with torch.no_grad(), record(model, "cell") as recording:
+        model(clip())
+    with pytest.raises(ValueError, match="its states stand in a buffer that is written to in parts"):
+        recording["cell"]
+
+
+def test_an_intervention_where_a_checkpoint_computes_again_is_refused():
+    model = made(Checkpointed)
+    says, halved = "not repeated where torch.utils.checkpoint computes again", {"cell:tanh.0": lambda n: n * 0.5}
+    with pytest.raises(RuntimeError, match=says), intervene(model, halved):
+        model(clip().requires_grad_()).backward()
+    assert torch.overrides._get_current_function_mode_stack() == []
+
+
+def test_a_submodule_that_runs_by_itself_leaves_the_others():
+    model, x = made(Stack, FusedLSTM), clip()
+    with torch.no_grad(), record(model, "cells.0:sigmoid.1#:", "cells.1:sigmoid.1#:") as recording:
+        model(x)
+        zeros = torch.zeros(2, 4, 8, 8)
+        model.cells[0](x[:, 0], (zeros, zeros))
+    assert recording["cells.0:sigmoid.1#:"].shape[1] == 1 and recording["cells.1:sigmoid.1#:"].shape[1] == 5
+
+
+def test_a_copy_made_in_a_block_has_no_hooks_that_do_anything(tmp_path):
+    model = made(Stack, FusedLSTM, 1)
+    with torch.no_grad(), record(model, "cells.0:sigmoid.0") as recording:
+        model(clip())
+        other = copy.deepcopy(model)
+        other(clip((1, 2, 3, 8, 8)))
+        torch.save(model, tmp_path / "model.pt")
+    assert recording["cells.0:sigmoid.0"].shape == (2, 5, 4, 8, 8)
+    torch.load(tmp_path / "model.pt", weights_only=False)(clip())
+
+
+def test_a_result_that_is_written_to_out_is_replaced_there():
+    class Out(nn.Module):
+        def forward(self, x):
+            result = torch.empty_like(x)
+            torch.sigmoid(x, out=result)
+            return result
+
+    with torch.no_grad(), intervene(Out(), {":sigmoid.0": torch.zeros_like}) as _, torch.no_grad():
+        pass
+    model = Out()
+    with torch.no_grad(), intervene(model, {":sigmoid.0": torch.zeros_like}):
+        assert not model(torch.randn(2, 3)).any()
+
+
+def test_names_of_a_mapping_are_no_patterns_and_modules_may_have_any_name():
+    model = nn.Sequential()
+    model.add_module("layer-1", nn.Tanh())
+    with record(model, {"f[0]": "layer-1#:", "f0": "layer-1:tanh.0#:"}) as recording:
+        model(torch.rand(2, 3))
+    assert list(recording) == ["f[0]", "f0"] and torch.equal(recording["f[0]"], recording["f0"])

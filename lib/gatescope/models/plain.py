@@ -109,9 +109,10 @@ def made_by(factory: str) -> Any:
     path = Path(where).resolve()
     if not path.is_file():
         raise FileNotFoundError(f"no file {where} with a factory {name}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    known_as = f"factory {path}"  # under which no other module can stand
+    spec = importlib.util.spec_from_file_location(known_as, path)
     module = importlib.util.module_from_spec(spec)
     # Where the file's classes are looked up, for pickles and data classes.
-    sys.modules[path.stem] = module
+    sys.modules[known_as] = module
     spec.loader.exec_module(module)
     return getattr(module, name)()

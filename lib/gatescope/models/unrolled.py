@@ -1,5 +1,7 @@
 """unrolled: torch's fused recurrent layers and cells step by step, with the same weights, so that gates can be read."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -34,24 +36,27 @@ def unrolled(layer: nn.Module) -> "UnrolledLayer | UnrolledCell":
 
     Raises TypeError for another module.
     """
-    if isinstance(layer, nn.RNNBase):
-        return UnrolledLayer(layer)
-    if isinstance(layer, nn.RNNCellBase):
-        return UnrolledCell(layer)
-    raise TypeError(f"unrolled takes nn.LSTM, nn.GRU, nn.RNN or a cell of these; got {type(layer).__name__}")
+    # Not a subclass, whose forward pass may be another.
+    if type(layer) not in (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell):
+        raise TypeError(f"unrolled takes nn.LSTM, nn.GRU, nn.RNN or a cell of these; got {type(layer).__name__}")
+    own = dict(layer.named_parameters(recurse=False))
+    if missing := [name for name in dir(layer) if name.startswith("weight_") and name not in own and "_l" in name]:
+        raise TypeError(f"{', '.join(missing)} is computed from other weights, as by weight norm: remove that first")
+    return UnrolledLayer(layer) if isinstance(layer, nn.RNNBase) else UnrolledCell(layer)
 
 
 class UnrolledLayer(nn.Module):
     """An nn.LSTM, nn.GRU or nn.RNN step by step; see `unrolled`.
 
-    Of packed sequences, states stay as they are beyond a sequence's end, and gates there are those of empty input.
+    Beyond the end of a packed sequence recorded values are those of empty input; outputs and last states have none.
     """
 
     def __init__(self, layer: nn.RNNBase):
         super().__init__()
         self.kind, self.bias, self.batch_first = layer.mode, layer.bias, layer.batch_first
         self.num_layers, self.hidden_size, self.proj_size = layer.num_layers, layer.hidden_size, layer.proj_size
-        self.dropout, self.directions = layer.dropout, ["", "_reverse"] if layer.bidirectional else [""]
+        self.input_size, self.dropout, self.bidirectional = layer.input_size, layer.dropout, layer.bidirectional
+        self.directions = ["", "_reverse"] if layer.bidirectional else [""]
         for name, parameter in layer.named_parameters():
             self.register_parameter(name, parameter)
         for number in range(1, self.num_layers + 1):
@@ -59,10 +64,16 @@ class UnrolledLayer(nn.Module):
                 self.add_module(f"layer{number}{direction}", _Direction(self.kind, backward=bool(direction)))
         self.train(layer.training)
 
+    def flatten_parameters(self) -> None:
+        """Do nothing: weights need not lie together here."""
+
     def forward(
-        self, x: Tensor | PackedSequence, hx: Tensor | tuple[Tensor, Tensor] | None = None
+        self, x: Tensor | PackedSequence, hx: Tensor | Sequence[Tensor] | None = None
     ) -> tuple[Tensor | PackedSequence, Tensor | tuple[Tensor, Tensor]]:
-        """Return the hidden states of every step and the last states, as the fused layer does."""
+        """Return the hidden states of every step and the last states, as the fused layer does.
+
+        Raises ValueError if the states given are not of these layers and this batch.
+        """
         packed, lengths = (x, None) if isinstance(x, PackedSequence) else (None, None)
         if packed is not None:
             x, lengths = pad_packed_sequence(packed)
@@ -71,9 +82,13 @@ class UnrolledLayer(nn.Module):
             x = x[:, None]
         elif self.batch_first and packed is None:
             x = x.transpose(0, 1)
-        given = () if hx is None else (hx if isinstance(hx, tuple) else (hx,))
+        given = () if hx is None else ((hx,) if isinstance(hx, Tensor) else tuple(hx))
         if alone:
             given = tuple(state[:, None] for state in given)
+        zeros, count = self._zeros(x), self.num_layers * len(self.directions)
+        for state, zero in zip(given, zeros, strict=True) if given else ():
+            if state.shape != (count, *zero.shape):
+                raise ValueError(f"a state must be {(count, *zero.shape)}; got {tuple(state.shape)}")
         last: list[States] = []
         for number in range(self.num_layers):
             if number and self.dropout and self.training:
@@ -81,7 +96,7 @@ class UnrolledLayer(nn.Module):
             outputs = []
             for direction in self.directions:
                 place = len(last)
-                start = tuple(state[place] for state in given) or self._zeros(x)
+                start = tuple(state[place] for state in given) or zeros
                 step = getattr(self, f"layer{number + 1}{direction}")
                 output, ended = step(x, start, self._weights(number, direction), lengths)
                 outputs.append(output)

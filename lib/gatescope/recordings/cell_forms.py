@@ -9,6 +9,7 @@ GATES = ("sigmoid", "hardsigmoid", "softmax")
 CLAMPS = ("clamp", "clip", "hardtanh", "clamp_min", "clamp_max", "relu6")
 CANDIDATES = ("tanh", "hardtanh", "relu", "leaky_relu", "elu", "softsign", "silu", "gelu", "sigmoid", "clamp", "sin")
 NORMS = ("layer_norm", "group_norm", "batch_norm", "instance_norm", "rms_norm")
+LINEAR = ("conv1d", "conv2d", "conv3d", "linear", "matmul", "mm", "bmm", "addmm", "baddbmm", "einsum", "cat")
 NEAR = 12  # operations within which what belongs to a step is looked for
 
 

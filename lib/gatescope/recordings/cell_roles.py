@@ -1,12 +1,12 @@
 """Roles in a recurrent cell: which values are its gates, candidate and states, at every step of a trace."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from gatescope.recordings.cell_forms import (
     CANDIDATES,
+    LINEAR,
     NEAR,
-    Blend,
     Sum,
     ancestors,
     is_gate,
@@ -14,17 +14,8 @@ from gatescope.recordings.cell_forms import (
     same,
     through_norms,
 )
-from gatescope.recordings.tracing import Operation, Trace, Value, source_of
-
-Forms = Mapping[Operation, Sum | Blend]
-
-
-@dataclass(frozen=True)
-class Step:
-    """The operation that gives a state, and the one that gave the state before it, if any did."""
-
-    operation: Operation
-    earlier: Operation | None
+from gatescope.recordings.chains import Forms, Step, state_factors
+from gatescope.recordings.tracing import Operation, Value, source_of
 
 
 @dataclass(frozen=True)
@@ -38,47 +29,6 @@ class Cell:
     notes: tuple[str, ...] = ()
 
 
-def _state_factor(form: Sum | Blend) -> Iterator[Value]:
-    """Yield what may be the old state in a sum or blend."""
-    if isinstance(form, Blend):
-        yield form.one
-        yield form.other
-        return
-    for product in form.products:
-        yield from product.factors
-
-
-def chains_of(forms: Forms, types: Mapping[str, str]) -> list[list[Step]]:
-    """Return the sequences of operations of which each takes the last one's result as its old state, by module.
-
-    `types` names the type of each module. The state of a GRU may go through modules of one type in turn, as through
-    those for rows and for columns; each of them is then a sequence of its own.
-    """
-    before: dict[Operation, Operation] = {}
-    for operation, form in forms.items():
-        for value in _state_factor(form):
-            earlier = through_norms(value).operation
-            if earlier not in forms or earlier.kind != operation.kind:
-                continue
-            in_turn = isinstance(form, Blend) and types.get(earlier.module) == types.get(operation.module)
-            if earlier.module == operation.module or in_turn:
-                before[operation] = earlier
-                break
-    following: dict[Operation, list[Operation]] = {}
-    for operation, earlier in before.items():
-        following.setdefault(earlier, []).append(operation)
-    chains = []
-    for head in (operation for operation in forms if operation in following and operation not in before):
-        chain = [head]
-        while chain[-1] in following:
-            chain.append(following[chain[-1]][0])
-        by_module: dict[str, list[Step]] = {}
-        for operation in chain:
-            by_module.setdefault(operation.module, []).append(Step(operation, before.get(operation)))
-        chains += [own for own in by_module.values() if len(own) > 1]
-    return chains
-
-
 def cell_of(steps: Sequence[Step], forms: Forms) -> Cell | str:
     """Return the cell whose state these steps add up, or in words why it is none that is known."""
     chain, earlier = [step.operation for step in steps], steps[1].earlier
@@ -90,6 +40,10 @@ def cell_of(steps: Sequence[Step], forms: Forms) -> Cell | str:
         slots = _slots(form, earlier)
         if slots is None:
             return f"{where or 'the model'}: a state that adds up without a gate on the old one ({chain[1].kind})"
+        if len(form.products) < 2:
+            return f"{where or 'the model'}: a state to which something is added without a gate ({chain[1].kind})"
+        product, factor = slots["f"]
+        old = forms[chain[0]].products[product].factors[1 - factor]
         kind, roles = "LSTM", {"c": [Value(each) for each in chain]}
         for role, (product, factor) in slots.items():
             roles[role] = [forms[each].products[product].factors[factor] for each in chain]
@@ -99,24 +53,35 @@ def cell_of(steps: Sequence[Step], forms: Forms) -> Cell | str:
         return f"{where or 'the model'}: a state that is blended by what is no gate"
     else:
         keeps = through_norms(form.one).operation is earlier
+        old = forms[chain[0]].one if keeps else forms[chain[0]].other
         kind, roles = _blended(steps, keeps, forms)
         notes.append(f"{'f' if 'c' in roles else 'z'} = 1 {'keeps the old state' if keeps else 'takes the new state'}")
     if "c" in roles:
-        outputs = [_output(each, forms, [values[k] for values in roles.values()]) for k, each in enumerate(chain)]
-        if all(outputs):
+        outputs = _outputs(chain, forms, roles, recurs=False)
+        if outputs:
             roles["o"], roles["h"] = ([each[k] for each in outputs] for k in (0, 1))
         elif isinstance(form, Sum):
             notes.append("no output gate was found: the cell state is what the layer gives")
-    if first := _before(chain[0], forms):
+    before = through_norms(old).operation
+    first = before is not None and before.kind == "mul" and before.module == where and steps[0].earlier is None
+    if first:
         notes.append("the first time step is computed in another way: the names begin at the second")
-    sure = not first and all(is_gate(value) for role in "ifozr" for value in roles.get(role, ()))
+    if normed := _reads_norm(steps, forms):
+        notes.append(
+            f"the next step reads the {'cell' if 'c' in roles else 'hidden'} state after a norm; this is before"
+        )
+    sure = not (first or normed) and all(is_gate(value) for role in "ifozr" for value in roles.get(role, ()))
     return Cell(kind, where, roles, sure, tuple(notes))
 
 
-def _before(head: Operation, forms: Forms) -> bool:
-    """Tell whether the state before the first of a chain was itself computed from products, as i o g without f is."""
-    states = [through_norms(value).operation for value in _state_factor(forms[head])]
-    return any(each is not None and each.kind == "mul" and each.module == head.module for each in states if each)
+def _reads_norm(steps: Sequence[Step], forms: Forms) -> bool:
+    """Tell whether a norm stands between a state and its use as the old one."""
+    reads = [value for value in state_factors(forms[steps[1].operation]) if _is_state(value, steps[1].earlier)]
+    return any(source_of(value).operation is not steps[1].earlier for value in reads)
+
+
+def _is_state(value: Value, state: Operation | None) -> bool:
+    return through_norms(value).operation is state
 
 
 def _slots(form: Sum, earlier: Operation) -> dict[str, tuple[int, int]] | None:
@@ -130,10 +95,16 @@ def _slots(form: Sum, earlier: Operation) -> dict[str, tuple[int, int]] | None:
         return None
     others = [number for number in range(len(form.products)) if number != slots["f"][0]]
     gates = [(n, k) for n in others for k in (0, 1) if is_gated(form.products[n].factors[k])]
-    if len(others) == 1 and len(gates) == 1:
+    if len(others) == 1 and len(gates) == 1 and not _has_gate(form.products[gates[0][0]].factors[1 - gates[0][1]]):
         slots["i"] = gates[0]
         slots["g"] = gates[0][0], 1 - gates[0][1]
     return slots
+
+
+def _has_gate(value: Value) -> bool:
+    """Tell whether a value is itself a product with a gate: then which of them lets in is not known."""
+    operation = source_of(value).operation
+    return operation is not None and operation.kind == "mul" and any(map(is_gated, operation.inputs))
 
 
 def _blended(steps: Sequence[Step], keeps: bool, forms: Forms) -> tuple[str, dict[str, list[Value]]]:
@@ -141,7 +112,7 @@ def _blended(steps: Sequence[Step], keeps: bool, forms: Forms) -> tuple[str, dic
     chain = [step.operation for step in steps]
     gate = [forms[each].gate for each in chain]
     new = [forms[each].other if keeps else forms[each].one for each in chain]
-    if _output(chain[1], forms, [gate[1], new[1]], activated=True):
+    if _outputs(chain, forms, {"z": gate, "n": new}, recurs=True):
         complement = [forms[each].complement for each in chain]
         f, i = (gate, complement) if keeps else (complement, gate)
         roles = {"f": f, "i": i, "g": new, "c": [Value(each) for each in chain]}
@@ -157,14 +128,29 @@ def _blended(steps: Sequence[Step], keeps: bool, forms: Forms) -> tuple[str, dic
 
 
 def _reset(new: Value, earlier: Operation) -> Value | None:
-    """Return the gate that multiplies the old state, or its convolution, within what a candidate is computed from."""
+    """Return the gate that multiplies the old state, or a linear map of it alone, in what a candidate is made of."""
     for operation in ancestors(new, until=frozenset({earlier})):
         if operation.kind != "mul" or len(operation.inputs) != 2:
             continue
         for gate, old in (operation.inputs, operation.inputs[::-1]):
-            if is_gate(gate) and earlier in ancestors(old, until=frozenset({earlier})):
+            if is_gate(gate) and _of_alone(old, earlier):
                 return gate
     return None
+
+
+def _of_alone(value: Value, state: Operation) -> bool:
+    """Tell whether a value is a state, or a linear map of nothing but it."""
+    for _ in range(NEAR):
+        operation = through_norms(value).operation
+        if operation is state:
+            return True
+        if operation is None or operation.kind not in LINEAR:
+            return False
+        given = [each for each in operation.inputs if each.operation is not None]
+        if len(given) != 1:
+            return False
+        value = given[0]
+    return False
 
 
 def _same_place(value: Value, its: Operation, at: Operation, new: Value) -> Value | None:
@@ -178,64 +164,55 @@ def _same_place(value: Value, its: Operation, at: Operation, new: Value) -> Valu
     return None
 
 
-def _output(
-    state: Operation, forms: Forms, taken: Sequence[Value], *, activated: bool = False
-) -> tuple[Value, Value] | None:
-    """Return the output gate and the hidden state: the first gate o act(... state ...) after a state was computed."""
+def _outputs(
+    chain: Sequence[Operation], forms: Forms, roles: Mapping[str, Sequence[Value]], *, recurs: bool
+) -> list[tuple[Value, Value]] | None:
+    """Return the output gate and the hidden state of every step: gate o act(... state ...), in the state's module.
+
+    Of several the one from which the next state is computed most directly. Without `recurs` it may be one from which
+    none is, the first; with `recurs` it must have an activation and take part in the next state.
+    """
+    offered = [
+        _products_on(state, forms, [values[k] for values in roles.values()], activated=recurs)
+        for k, state in enumerate(chain)
+    ]
+    places = []
+    for state, following, hits in zip(chain, chain[1:], offered, strict=False):
+        until = frozenset({state, *(product for product, _ in hits)})
+        near = set(ancestors(Value(following), until=until))
+        places.append(next((k for k, (product, _) in enumerate(hits) if product in near), None))
+    if recurs and None in places:
+        return None
+    place = 0 if None in places else places[0]
+    if any(len(hits) <= place for hits in offered) or len(set(places)) > 1:
+        return None
+    return [(hits[place][1], Value(hits[place][0])) for hits in offered]
+
+
+def _products_on(
+    state: Operation, forms: Forms, taken: Sequence[Value], *, activated: bool
+) -> list[tuple[Operation, Value]]:
+    """Return the products of a gate and something computed from a state, in its module and in order, with the gate."""
     terms = {term for form in forms.values() for term in form.terms}
-    seen, edge, hits = {state}, [state], []
+    seen, active, edge, hits = {state}, set(), [state], []
     for _ in range(NEAR):
-        following = []
+        after = []
         for operation in edge:
             for user in operation.users:
                 if user in seen or user in forms or user in terms:
                     continue
                 seen.add(user)
-                if user.kind == "mul" and len(user.inputs) == 2:
-                    for gate, other in (user.inputs, user.inputs[::-1]):
-                        inner = source_of(other).operation
-                        if not is_gate(gate) or any(same(gate, each) for each in taken) or inner not in seen:
-                            continue
-                        direct = inner is not None and inner.kind in CANDIDATES
-                        if direct or (not activated and inner is state):
-                            hits.append((user.place, gate, Value(user)))
-                    if any(hit[0] == user.place for hit in hits):
-                        continue
-                following.append(user)
-        edge = following
-    return min(hits, key=lambda hit: hit[0])[1:] if hits else None
-
-
-def activations_of(trace: Trace, gated: set[str]) -> Iterator[list[Operation]]:
-    """Yield the steps of plain RNNs: act(W x + U h_before), with the same weights at every step, where no cell is."""
-    places: dict[tuple, list[Operation]] = {}
-    for each in trace.operations:
-        if each.kind in ("tanh", "relu", "sigmoid", "hardtanh") and each.module not in gated:
-            single = trace.calls[each.module] == 1
-            places.setdefault((each.module, each.kind, None if single else each.number), []).append(each)
-    for own in places.values():
-        every = frozenset(own)
-        nearest = [_linear_sources(one, every) for one in own]
-        for apart in range(1, min(9, len(own))):
-            pairs = [(own[k - apart], nearest[k], nearest[k - apart][1]) for k in range(apart, len(own))]
-            if all(last in found and weights and weights == before for last, (found, weights), before in pairs):
-                yield from (own[start::apart] for start in range(apart) if len(own[start::apart]) > 1)
+                if user.kind in CANDIDATES or operation in active:
+                    active.add(user)
+                after.append(user)
+        edge = after
+    for product in sorted(seen, key=lambda each: each.place):
+        if product.kind != "mul" or len(product.inputs) != 2 or product.module != state.module:
+            continue
+        for gate, other in (product.inputs, product.inputs[::-1]):
+            inner = source_of(other).operation
+            known = any(same(gate, each) for each in taken)
+            if is_gate(gate) and not known and (inner in active or (inner is state and not activated)):
+                hits.append((product, gate))
                 break
-
-
-def _linear_sources(activation: Operation, every: frozenset[Operation]) -> tuple[set[Operation], set[str]]:
-    """Return those of `every` from which an activation's argument is computed, and the parameters used on the way.
-
-    Nothing where two values are multiplied on the way: then it is no sum of weighted values.
-    """
-    found: set[Operation] = set()
-    weights: set[str] = set()
-    for value in activation.inputs:
-        for each in ancestors(value, until=every):
-            if each in every:
-                found.add(each)
-                continue
-            if each.kind in ("mul", "addcmul", "lerp", "div") and sum(v.operation is not None for v in each.inputs) > 1:
-                return set(), set()
-            weights |= {v.parameter for v in each.inputs if v.parameter}
-    return found, weights
+    return hits

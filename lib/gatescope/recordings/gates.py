@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from gatescope.recordings.cell_forms import GATES, form_of
-from gatescope.recordings.cell_roles import Cell, activations_of, cell_of, chains_of
+from gatescope.recordings.cell_roles import Cell, cell_of
+from gatescope.recordings.chains import activations_of, chains_of
 from gatescope.recordings.names import Point
 from gatescope.recordings.tracing import Trace, Value, source_of, traced
 
@@ -148,15 +149,24 @@ def _name(values: Sequence[Value], trace: Trace) -> str | None:
         return None
     numbers, calls = [each.operation.number for each in values], [each.operation.call for each in values]
     if len(set(numbers)) == 1:
-        part = _progression(calls, trace.calls[first.module])
+        count = trace.calls[first.module]
+        part = _progression(calls, count)
         single = slice(numbers[0], numbers[0] + 1)
-        return str(Point(first.module, first.kind, single, part, keys)) if part else None
+        fixed = count if part and _is_of_this_length(part) else None
+        return str(Point(first.module, first.kind, single, part, keys, calls_of=fixed)) if part else None
     if len(set(calls)) == 1:
-        part = _progression(numbers, trace.kinds[first.module, calls[0]][first.kind])
+        count = trace.kinds[first.module, calls[0]][first.kind]
+        part = _progression(numbers, count)
         call = slice(None) if trace.calls[first.module] == 1 else slice(calls[0], calls[0] + 1)
         every = slice(numbers[0], part.stop, part.step or 1) if part else None
-        return str(Point(first.module, first.kind, every, call, keys)) if part else None
+        fixed = count if part and _is_of_this_length(part) else None
+        return str(Point(first.module, first.kind, every, call, keys, numbers_of=fixed)) if part else None
     return None
+
+
+def _is_of_this_length(part: slice) -> bool:
+    """Tell whether a slice takes the steps of a clip of one length only: it ends early, or begins after others."""
+    return part.stop is not None or (part.start or 0) >= (part.step or 1)
 
 
 def _at_activation(value: Value) -> Value:

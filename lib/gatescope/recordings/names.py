@@ -10,9 +10,9 @@ from torch import Tensor
 Key = int | str | tuple  # a place in a tuple, a key of a dict, or what a tensor is indexed with
 
 _FORM = re.compile(
-    r"(?P<module>[\w.*?]*)"
-    r"(?::(?P<operation>[A-Za-z_]\w*)\.(?P<number>\d+)(?P<more>:\d*(?::\d*)?)?)?"
-    r"(?:#(?P<calls>\d*:?\d*(?::\d*)?))?"
+    r"(?P<module>[^:#\[\]@\s]*)"
+    r"(?::(?P<operation>[A-Za-z_]\w*)\.(?P<number>\d+)(?P<more>:\d*(?::\d*)?)?(?:/(?P<numbers_of>\d+))?)?"
+    r"(?:#(?P<calls>\d*:?\d*(?::\d*)?)(?:/(?P<calls_of>\d+))?)?"
     r"(?P<keys>(?:\[[^\]]*\])*)"
     r"(?:@(?P<time_axis>-?\d+))?"
 )
@@ -31,8 +31,9 @@ class Point:
     from there on, as in a loop over steps within one forward pass.
 
     `#0::2` takes some of the module's calls in a forward pass of the model, as a slice; `#:` takes all, each a time
-    step in this order. `[0]`, `[h]` and `[:, 0:64]` take a place of a tuple, a key of a dict, a part of a tensor.
-    `@1` names the axis of time in a value that passes once for all steps.
+    step in this order; `#0:4/8` is of a pass with eight calls and refuses another. `[0]`, `[h]` and `[:, 0:64]` take a
+    place of a tuple, a key of a dict, a part of a tensor. `@1` names the axis of time in a value that passes once for
+    all steps.
     """
 
     module: str
@@ -41,6 +42,8 @@ class Point:
     calls: slice | None = None
     keys: tuple[Key, ...] = ()
     time_axis: int | None = None
+    numbers_of: int | None = None  # operations of the kind in a forward pass of the module, where it must be so many
+    calls_of: int | None = None  # of the module in a forward pass of the model, where it must be so many
 
     @classmethod
     def named(cls, name: str) -> "Point":
@@ -58,16 +61,17 @@ class Point:
                 raise ValueError(f"{name!r} has no calls behind #: {HOW}")
             calls = _slice(calls) if ":" in calls else slice(int(calls), int(calls) + 1 or None)
         keys = tuple(_key(text) for text in re.findall(r"\[([^\]]*)\]", found["keys"]))
-        axis = found["time_axis"]
-        return cls(found["module"], found["operation"], numbers, calls, keys, None if axis is None else int(axis))
+        others = [None if found[each] is None else int(found[each]) for each in ("time_axis", "numbers_of", "calls_of")]
+        return cls(found["module"], found["operation"], numbers, calls, keys, *others)
 
     def __str__(self) -> str:
         text = self.module
         if self.operation:
             single = self.numbers.step is None and self.numbers.stop == self.numbers.start + 1
             text += f":{self.operation}.{self.numbers.start if single else _text(self.numbers)}"
+            text += "" if self.numbers_of is None else f"/{self.numbers_of}"
         if self.calls is not None:
-            text += f"#{_text(self.calls)}"
+            text += f"#{_text(self.calls)}" + ("" if self.calls_of is None else f"/{self.calls_of}")
         text += "".join(f"[{_key_text(key)}]" for key in self.keys)
         return text if self.time_axis is None else f"{text}@{self.time_axis}"
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from gatescope.models.hooks import HookPoint
 from gatescope.recordings.names import Point
-from gatescope.recordings.taps import Tap, tapped
+from gatescope.recordings.tap import Tap
+from gatescope.recordings.taps import tapped
 
 Names = Mapping[str, str]  # what a value is called here, and its name as `Point` reads it or that of a hook point
 
@@ -57,7 +58,9 @@ def meanings_of(points: Mapping[str, HookPoint], patterns: Iterable[str | Names]
 def _matching(
     pattern: str, given: Names, own: Mapping[str, HookPoint], network: nn.Module
 ) -> dict[str, HookPoint | Point]:
-    if found := {name: where for name, where in given.items() if fnmatchcase(name, pattern)}:
+    if found := {name: given[name] for name in given if name == pattern} or {
+        name: where for name, where in given.items() if fnmatchcase(name, pattern)
+    }:
         return {name: own.get(where) or Point.named(where) for name, where in found.items()}
     if found := {name: point for name, point in own.items() if fnmatchcase(name, pattern)}:
         return found

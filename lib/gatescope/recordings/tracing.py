@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from gatescope.recordings.taps import check_visible, operation_of
+from gatescope.recordings.passes import operation_of
+from gatescope.recordings.taps import check_visible
 
 # Operations that give the same numbers at other places, or some of them.
 PASSING = {
