@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gatescope.atlas.manifest import load_manifest
-from gatescope.paths import MANIFEST
+from gatescope.paths import EVIDENCE, MANIFEST
 from gatescope.recordings import PUBLISHED_MULTIPLY_ADDS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -46,6 +46,15 @@ def test_a_finding_gives_the_numbers_of_the_figures(words, sources, sign):
         claimed = re.search(words, finding(notebook)).group(place)
         digits = len(claimed.partition(".")[2])
         assert claimed == f"{sign * value:.{digits}f}", source
+
+
+def test_the_first_screen_says_how_many_networks_a_finding_is_of():
+    words = {"three": 3, "five": 5, "nine": 9}
+    second, third = re.search(
+        r"the second is of (\w+) networks, the third of (\w+)", " ".join(FIRST_SCREEN.split())
+    ).groups()
+    assert words[second] == len(list((EVIDENCE / "adapted").glob("convlstm-*")))
+    assert words[third] == len(list((EVIDENCE / "memory" / "reach5-frames32").glob("a-*")))
 
 
 @pytest.mark.parametrize("measure", ["E/A", "pointing game"])
