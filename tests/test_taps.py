@@ -130,8 +130,6 @@ class InPlaceAlone(nn.Module):
 
 
 def test_an_in_place_operation_whose_result_nobody_takes():
-    with torch.no_grad(), intervene(InPlaceAlone(), {":sigmoid.0::1": torch.zeros_like}) as _:
-        pass
     model = InPlaceAlone()
     with torch.no_grad(), intervene(model, {":sigmoid.0::1": torch.zeros_like}):
         assert not model(torch.randn(2, 3)).any()
@@ -550,8 +548,6 @@ def test_a_result_that_is_written_to_out_is_replaced_there():
             torch.sigmoid(x, out=result)
             return result
 
-    with torch.no_grad(), intervene(Out(), {":sigmoid.0": torch.zeros_like}) as _, torch.no_grad():
-        pass
     model = Out()
     with torch.no_grad(), intervene(model, {":sigmoid.0": torch.zeros_like}):
         assert not model(torch.randn(2, 3)).any()
