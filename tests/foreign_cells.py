@@ -300,6 +300,33 @@ class PredRNN(nn.Module):
         return given.mean((2, 3))
 
 
+class Together(nn.Module):
+    """Layers step by step, whose states stand in one tensor between the steps."""
+
+    def __init__(self, how, layers=2, hidden=4):
+        super().__init__()
+        self.how, self.hidden = how, hidden
+        self.cells = nn.ModuleList([FusedLSTM(3 if n == 0 else hidden, hidden) for n in range(layers)])
+
+    def forward(self, x):
+        axis = 1 if self.how == "concatenated" else 0
+        states = torch.zeros(2, len(self.cells), len(x), self.hidden, *x.shape[-2:])
+        h, c = (torch.cat([*each], 1) if axis else each for each in states)
+        for t in range(x.shape[1]):
+            given, of_layers = x[:, t], []
+            for n, cell in enumerate(self.cells):
+                own = [each.chunk(len(self.cells), 1)[n] if axis else each[n] for each in (h, c)]
+                of_layers.append(cell(given, own))
+                given = of_layers[-1][0]
+                if self.how == "assigned":
+                    h[n], c[n] = of_layers[-1]
+            if self.how == "stacked":
+                h, c = (torch.stack(each) for each in zip(*of_layers, strict=True))
+            if axis:
+                h, c = (torch.cat(each, 1) for each in zip(*of_layers, strict=True))
+        return given.mean((2, 3))
+
+
 class LoopGRU(Kept):
     """A ConvGRU whose loop over time is in the forward pass itself, and whose gates are one convolution."""
 

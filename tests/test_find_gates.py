@@ -14,6 +14,9 @@ STYLES = {
     "fused": (lambda: cells.Stack(cells.FusedLSTM), "LSTM", LSTM),
     "peephole": (lambda: cells.Stack(cells.PeepholeLSTM), "LSTM", LSTM),
     "PredRNN": (cells.PredRNN, "LSTM", LSTM),
+    "stacked states": (lambda: cells.Together("stacked"), "LSTM", LSTM),
+    "assigned states": (lambda: cells.Together("assigned"), "LSTM", LSTM),
+    "concatenated states": (lambda: cells.Together("concatenated"), "LSTM", LSTM),
     "hard sigmoid": (lambda: cells.Stack(cells.KerasLSTM), "LSTM", LSTM),
     "coupled": (lambda: cells.Stack(cells.CoupledLSTM), "coupled LSTM", LSTM),
     "attentive": (lambda: cells.Stack(cells.AttentiveLSTM), "LSTM", LSTM),
@@ -316,16 +319,16 @@ def test_another_gate_nearby_is_not_taken_for_one_of_the_cell(where):
 class Leaky(cells.PlainRNN):
     def __init__(self, how, inputs, hidden):
         super().__init__(inputs, hidden)
-        self.how = how
+        self.how, self.act = how, nn.Tanh() if how == "leaky, by a module" else torch.tanh
 
     def forward(self, x, h):
-        n = torch.tanh(self.of_x(x) + self.of_h(h))
-        if self.how == "leaky":
+        n = self.act(self.of_x(x) + self.of_h(h))
+        if self.how.startswith("leaky"):
             return 0.9 * h + 0.1 * n
         return h + n if self.how == "residual" else torch.where(n > 0, n, h)
 
 
-@pytest.mark.parametrize("how", ["leaky", "residual", "skipping"])
+@pytest.mark.parametrize("how", ["leaky", "leaky, by a module", "residual", "skipping"])
 def test_an_activation_that_is_not_the_state_is_not_called_so(how):
     found = find_gates(made(lambda: cells.Stack(lambda *sizes: Leaky(how, *sizes), 1)), clip())
     assert not found.layers

@@ -29,7 +29,7 @@ def test_each_network_learns_from_clips_and_its_gates_are_found(make, roles):
     assert losses[-1] < 0.8 * losses[0]
     if hasattr(model, "lstm"):
         plain = model(x)
-        model.lstm = unrolled(model.lstm)
+        model = unrolled(model)
         torch.testing.assert_close(model(x), plain, atol=1e-5, rtol=0)
     found = find_gates(model, x[:1])
     assert set(found) == {f"layer1.{role}" for role in roles}

@@ -139,5 +139,39 @@ def test_training_moves_both():
 
 
 def test_another_module_is_refused():
-    with pytest.raises(TypeError, match="got Linear"):
+    with pytest.raises(TypeError, match="got Linear, which has none"):
         unrolled(nn.Linear(2, 2))
+
+
+class Both(nn.Module):
+    """A layer that stands at two places, and a cell in a list; with a buffer, and a weight used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = self.again = nn.GRU(4, 4, batch_first=True)
+        self.cells = nn.ModuleList([nn.LSTMCell(4, 3)])
+        self.norm, self.head = nn.BatchNorm1d(3), nn.Linear(3, 2)
+
+    def forward(self, x):
+        x = self.again(self.first(x)[0])[0]
+        state = None
+        for t in range(x.shape[1]):
+            state = self.cells[0](x[:, t], state)
+        return self.head(self.norm(state[0]))
+
+
+def test_of_a_model_all_layers_are_unrolled_in_a_copy_with_its_parameters():
+    torch.manual_seed(0)
+    model, x = Both().eval(), torch.randn(2, 5, 4)
+    own = unrolled(model)
+    assert isinstance(model.first, nn.GRU) and own.first is own.again and type(own) is Both
+    assert not own.training and own.norm.running_mean is model.norm.running_mean
+    assert {id(p) for p in own.parameters()} == {id(p) for p in model.parameters()}
+    torch.testing.assert_close(own(x), model(x), atol=1e-6, rtol=0)
+    for each in (model, own):
+        each(x).sum().backward()
+    gates = find_gates(own, x)
+    assert {"layer1.r", "layer2.i", "layer2.o"} <= set(gates)
+    with torch.no_grad():
+        model.head.bias += 1
+    torch.testing.assert_close(own(x), model(x), atol=1e-6, rtol=0)

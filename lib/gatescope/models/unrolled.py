@@ -1,6 +1,7 @@
 """unrolled: torch's fused recurrent layers and cells step by step, with the same weights, so that gates can be read."""
 
 from collections.abc import Sequence
+from copy import deepcopy
 
 import torch
 from jaxtyping import Float
@@ -22,23 +23,42 @@ POINTS = {
 CELLS = {nn.LSTMCell: "LSTM", nn.GRUCell: "GRU"}
 
 
-def unrolled(layer: nn.Module) -> "UnrolledLayer | UnrolledCell":
-    """Return a module that computes what `layer` does, with the same parameters, and has its gates as hook points.
+FUSED = (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell)
+
+
+def unrolled(model: nn.Module) -> nn.Module:
+    """Return a module that computes what a recurrent layer does, with the same parameters, and has its gates as points.
 
     An nn.LSTM, nn.GRU or nn.RNN computes all its steps in one kernel, which hides them. This one takes the same
     arguments and returns the same values, up to rounding; what one learns the other knows, as they share parameters.
     `layer1.f` is the forget gate of the first layer, `layer1_reverse.f` that of the backward direction, in the order of
-    the frames. An nn.LSTMCell, nn.GRUCell or nn.RNNCell is one step. Example:
+    the frames. An nn.LSTMCell, nn.GRUCell or nn.RNNCell is one step. Of a model it is a copy, with the same parameters
+    too, in which every such layer is unrolled; the model stays as it is. Example:
 
-        model.lstm = unrolled(model.lstm)
+        model = unrolled(model)
         with record(model, "lstm.layer1.*") as recording:
             model(x)
 
-    Raises TypeError for another module.
+    Raises TypeError for a model without such a layer.
     """
-    # Not a subclass, whose forward pass may be another.
-    if type(layer) not in (nn.LSTM, nn.GRU, nn.RNN, nn.LSTMCell, nn.GRUCell, nn.RNNCell):
-        raise TypeError(f"unrolled takes nn.LSTM, nn.GRU, nn.RNN or a cell of these; got {type(layer).__name__}")
+    if type(model) in FUSED:  # not a subclass, whose forward pass may be another
+        return _opened(model)
+    places = [name for name, module in model.named_modules(remove_duplicate=False) if type(module) in FUSED]
+    if not places:
+        raise TypeError(
+            f"unrolled takes nn.LSTM, nn.GRU, nn.RNN, a cell of these or a model that has one; "
+            f"got {type(model).__name__}, which has none"
+        )
+    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
+    copied = deepcopy(model, shared)
+    layers = {name: copied.get_submodule(name) for name in places}
+    steps = {layer: _opened(layer) for layer in layers.values()}  # one for a layer that stands at several places
+    for name, layer in layers.items():
+        copied.set_submodule(name, steps[layer])
+    return copied
+
+
+def _opened(layer: nn.Module) -> "UnrolledLayer | UnrolledCell":
     own = dict(layer.named_parameters(recurse=False))
     if missing := [name for name in dir(layer) if name.startswith("weight_") and name not in own and "_l" in name]:
         raise TypeError(f"{', '.join(missing)} is computed from other weights, as by weight norm: remove that first")

@@ -2,7 +2,7 @@
 
 from gatescope.recordings.cost import PUBLISHED_MULTIPLY_ADDS, count_multiply_adds, count_parameters
 from gatescope.recordings.gates import find_gates
-from gatescope.recordings.opening import hook_points
+from gatescope.recordings.opening import hook_points, opened
 from gatescope.recordings.points import points
 from gatescope.recordings.record import Recording, intervene, record
 from gatescope.recordings.scoring import encode_all, score_all
@@ -18,6 +18,7 @@ __all__ = [
     "find_gates",
     "hook_points",
     "intervene",
+    "opened",
     "points",
     "record",
     "score_all",

@@ -76,12 +76,9 @@ def cell_of(steps: Sequence[Step], forms: Forms) -> Cell | str:
 
 def _reads_norm(steps: Sequence[Step], forms: Forms) -> bool:
     """Tell whether a norm stands between a state and its use as the old one."""
-    reads = [value for value in state_factors(forms[steps[1].operation]) if _is_state(value, steps[1].earlier)]
-    return any(source_of(value).operation is not steps[1].earlier for value in reads)
-
-
-def _is_state(value: Value, state: Operation | None) -> bool:
-    return through_norms(value).operation is state
+    state = steps[1].earlier
+    reads = [each for each in state_factors(forms[steps[1].operation]) if through_norms(each).operation is state]
+    return any(source_of(value).operation is not state for value in reads)
 
 
 def _slots(form: Sum, earlier: Operation) -> dict[str, tuple[int, int]] | None:

@@ -92,7 +92,7 @@ def activations_of(trace: Trace, gated: set[str]) -> Iterator[list[Operation]]:
         for apart in range(1, min(9, len(own))):
             pairs = [(own[k - apart], nearest[k], nearest[k - apart][1]) for k in range(apart, len(own))]
             good = all(last in found and weights and weights == before for last, (found, weights), before in pairs)
-            if good and all(_is_read_linearly(last) for last, _, _ in pairs):
+            if good and all(_is_read_linearly(last, _home(last, trace)) for last, _, _ in pairs):
                 yield from (own[start::apart] for start in range(apart) if len(own[start::apart]) > 1)
                 break
 
@@ -115,11 +115,17 @@ def _linear_sources(activation: Operation, every: frozenset[Operation]) -> tuple
     return found, weights
 
 
+def _home(activation: Operation, trace: Trace) -> str:
+    """Return the module whose step an activation is part of: the one around it where it is a module of its own."""
+    alone = trace.kinds[activation.module, activation.call].total() == 1
+    return activation.module.rpartition(".")[0] if alone else activation.module
+
+
 SUMS = ("add", "sub", "mul", "lerp", "where", "addcmul", "div")
 
 
-def _is_read_linearly(activation: Operation) -> bool:
-    """Tell whether nothing but linear maps takes an activation further within the model: then it is the state itself.
+def _is_read_linearly(activation: Operation, home: str) -> bool:
+    """Tell whether nothing but linear maps takes an activation further within its home: then it is the state itself.
 
     A sum with the old state, a share of it or a choice makes another state of it.
     """
@@ -130,10 +136,7 @@ def _is_read_linearly(activation: Operation) -> bool:
             seen.add(user)
             if user.kind in PASSING or user.kind in NORMS:
                 following.append(user)
-            elif (
-                user.kind in ("add", "sub", "mul", "lerp", "where", "addcmul", "div")
-                and user.module == activation.module
-            ):
+            elif user.kind in SUMS and user.module == home:
                 return False
         edge = following
     return True

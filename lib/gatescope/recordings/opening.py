@@ -25,7 +25,8 @@ def opened(network: nn.Module, patterns: Iterable[str | Names]) -> Iterator[dict
     """Yield the hook points that match `patterns`, by name; taps among them exist for as long as the block lasts.
 
     A pattern matches names that mappings among `patterns` give, then hook points; else it is read as a `Point`.
-    Mappings alone stand for all that they name, and nothing at all for all hook points.
+    Mappings alone stand for all that they name, and nothing at all for all hook points. A hook point that is yielded
+    is a layer to captum; as one layer has one output there, it takes the name of one step, as `cell:sigmoid.1#3` is.
 
     Raises LookupError if a pattern matches nothing, and as `tapped` does.
     """
@@ -67,6 +68,8 @@ def _matching(
     known = ", ".join([*given, *own]) or "none"
     try:
         point = Point.named(pattern)
+        if point.module in own:  # some of its calls, as `layer1.f#3`
+            point = point.at(next(path for path, module in network.named_modules() if module is own[point.module]))
         network.get_submodule(point.module)
     except (ValueError, AttributeError) as error:
         raise LookupError(

@@ -41,15 +41,14 @@ class Pass(TorchFunctionMode):
 
     def begin(self, module: nn.Module) -> None:
         """Begin the taps of a module that runs by itself, once until the model runs; of the model always all."""
+        whole = module is self.model
         parts = set(module.modules())
-        if module is self.model:
-            self.begun.clear()
         for tap in self.taps:
-            if self.within[tap] in parts and tap not in self.begun:
+            if whole or (self.within[tap] in parts and tap not in self.begun):
                 tap.begin()
                 self.begun.add(tap)
                 self.calls[self.within[tap]] = 0
-        if module is self.model:
+        if whole:
             self.calls.clear()
             self.marks.clear()
             self.begun.clear()
@@ -202,7 +201,7 @@ def _chosen(number: int, part: slice | None) -> bool:
 
 # Operators and in-place methods, by the function they are.
 _SAME = {"truediv": "div", "iadd": "add", "radd": "add", "imul": "mul", "rmul": "mul", "isub": "sub", "itruediv": "div"}
-_SAME |= {"rtruediv": "rdiv", "multiply": "mul", "subtract": "sub", "divide": "div", "true_divide": "div", "pow": "pow"}
+_SAME |= {"rtruediv": "rdiv", "multiply": "mul", "subtract": "sub", "divide": "div", "true_divide": "div"}
 
 
 @cache

@@ -111,6 +111,16 @@ def constant(recorded: Steps) -> Steps:
     return recorded.mean(axes, keepdim=True).expand_as(recorded)
 
 
+def another_clips(recorded: Steps) -> Steps:
+    """Return for each clip the values of the clip before it, for the first those of the last.
+
+    Raises ValueError for a single clip, which has no other.
+    """
+    if len(recorded) < 2:
+        raise ValueError("another clip's values need two clips or more, got 1: record several in one batch")
+    return recorded.roll(1, 0)
+
+
 def without_own_map(recorded: Steps) -> Callable[[Step], Step]:
     """Return a change to a gate's mean over positions plus the mean map of all clips and steps, clamped to 0 to 1.
 
@@ -135,7 +145,7 @@ def replacements(recorded: Steps) -> dict[str, Change]:
     if recorded.shape[1] > 1:
         changes |= {"time mean": time_mean(recorded), "shifted in time": shift_in_time(recorded)}
     if len(recorded) > 1:
-        changes["another clip's"] = recorded.roll(1, 0)
+        changes["another clip's"] = another_clips(recorded)
     return {name: changes[name] for name in REPLACEMENTS if name in changes}
 
 

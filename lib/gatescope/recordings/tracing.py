@@ -185,5 +185,33 @@ def shapes_of(value: Any) -> dict[tuple, tuple[int, ...]]:
 def source_of(value: Value) -> Value:
     """Return the value whose numbers these are, before views, parts and casts of it were taken."""
     while value.operation is not None and value.operation.kind in PASSING and value.operation.inputs:
-        value = value.operation.inputs[0]
+        value = _put_in(value) or value.operation.inputs[0]
     return value
+
+
+def _put_in(value: Value) -> Value | None:
+    """Return what was put in where a value takes it out again, as one layer's state from a stack of all; else None.
+
+    That is from `stack`, from a tensor with parts assigned, or from `cat` cut in as many equal parts.
+    """
+    taking, holder = value.operation, value.operation.inputs[0].operation
+    rest = taking.given[1:]
+    if holder is None:
+        return None
+    if holder.kind == "cat" and taking.kind == "chunk" and value.keys:
+        equal = len({each.operation and each.operation.shape for each in holder.inputs}) == 1
+        fits = [len(holder.inputs), *holder.given[1:]] == rest
+        return holder.inputs[value.keys[0]] if equal and fits else None
+    place = rest[0] if taking.kind == "getitem" else value.keys[0] if taking.kind == "unbind" and not rest else None
+    if not isinstance(place, int):
+        return None
+    while holder.kind == "setitem" and isinstance(holder.given[1], int):
+        if holder.given[1] == place:
+            return holder.given[2] if isinstance(holder.given[2], Value) else None
+        if place < 0 or holder.given[1] < 0:  # may be the same place, counted from the end
+            return None
+        holder = holder.inputs[0].operation
+        if holder is None:
+            return None
+    along_first = holder.kind == "stack" and not any(holder.given[1:])
+    return holder.inputs[place] if along_first and len(holder.inputs) > place else None
