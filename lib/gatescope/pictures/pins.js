@@ -56,7 +56,7 @@ class Pins {
         const badge = element("span", { class: "badge", "data-text": "" }, String(number));
         badge.style.background = LINES[number - 1];
         badge.style.color = number === 1 ? "#fff" : "#000"; // on the darkest and on the others
-        const words = `row ${cellAt(y, height)}, column ${cellAt(x, width)} of ${height} × ${width}`;
+        const words = `row ${cellAt(y, height)}, column ${cellAt(x, width)}`;
         const remove = buttonOf("×", "remove this pin", () => {
           this.remove(number);
           (this.list.querySelector("button") ?? this.view.timeline.slider).focus();
