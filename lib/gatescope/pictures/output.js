@@ -34,7 +34,7 @@ function stateOf(view) {
   const many = groups.filter((group) => group.channels);
   return new URLSearchParams({
     step: view.step + 1,
-    pins: pins.places.map((place) => place.map((part) => part.toFixed(4)).join(",")).join(" "),
+    pins: pins.places.map((place) => place.join(",")).join(" "),
     channels: many.map((group) => group.channel).join(","),
     orders: many.map((group) => group.order).join(","),
     limits,

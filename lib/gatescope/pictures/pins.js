@@ -199,7 +199,9 @@ function pinBy(view, stack, rows, columns) {
   stack.addEventListener("pointerup", (event) => {
     const moved = down === null || Math.hypot(event.clientX - down[0], event.clientY - down[1]) > TAP_PX;
     down = null;
-    if (!moved && event.button === 0) view.pins.toggle(view.pointer, rows, columns);
+    if (moved || event.button !== 0) return;
+    point(event); // the map that had the keyboard until now has taken it back
+    view.pins.toggle(view.pointer, rows, columns);
   });
   for (const end of ["pointerleave", "pointercancel", "blur"]) stack.addEventListener(end, () => view.point(null));
   stack.addEventListener("keydown", (event) => {
