@@ -79,13 +79,13 @@ def test_a_change_shows_states_and_scores_before_and_after(explorer, lab):
     explorer.choose("by", "constant")
     explorer.says("forget gate f replaced by constant")
     expect(explorer.groups()).to_have_text(
-        ["a-0 as it is, layer 1", "a-0, forget gate f replaced by constant, layer 1"]
+        ["a-0 scores before and after", *(f"a-0 layer 1, {when}" for when in ("before", "after", "after − before"))]
     )
     # The channel that was looked at is looked at still, before and after.
-    for name in ("a-0 as it is", "a-0, forget gate f"):
-        expect(explorer.channel_of(re.compile(f"^channel of {name}"))).to_have_value("7")
-    explorer.channel_of(re.compile("^channel of a-0 as it is")).select_option("9")
-    expect(explorer.channel_of(re.compile("^channel of a-0, forget"))).to_have_value("9")
+    for when in ("before", "after"):
+        expect(explorer.channel_of(re.compile(f"^channel of a-0 layer 1, {when}$"))).to_have_value("7")
+    explorer.channel_of(re.compile("^channel of a-0 layer 1, before")).select_option("9")
+    expect(explorer.channel_of(re.compile("^channel of a-0 layer 1, after$"))).to_have_value("9")
     # A letter typed at one of its controls is no shortcut of the notebook's.
     explorer.box.get_by_role("combobox", name="gesture", exact=True).focus()
     for key in ("x", "a", "Enter"):

@@ -52,7 +52,7 @@ def compare(variant: str, before: Watched, after: Watched) -> list[Group]:
                 getattr(change, what)[name] = getattr(other, what)[name] - values
                 known = describe(name, values.shape[1], one.meaning(name))
                 help = f"{known.title} after the intervention minus the same before it."
-                change.about[name] = known._replace(title=f"change of {known.title}", help=help)
+                change.about[name] = known._replace(title=f"Δ {known.title}", help=help)
         groups += [first, second, change]
     return groups
 
@@ -95,10 +95,15 @@ def answers_of(*watched: Watched) -> list[int]:
 
 
 def pack_compared(groups: Sequence[Group], clip: Clip | None, **settings: Any) -> Packed:
-    """Return what `pack` returns, with limits that hold before and after, and differences about 0."""
+    """Return what `pack` returns, with limits that hold before and after, differences about 0, and curves in pairs."""
     packed = pack(groups, clip, **settings)
     data = bytearray(packed.data)
+    classes = settings.get("classes", ())
     for group, spec in zip(groups, packed.header["groups"], strict=True):
+        if spec["scores"] and sorted(spec["scores"]["names"]) == sorted(classes):
+            # All are shown, so in the order that they were given in and not by their height.
+            spec["scores"]["names"] = list(classes)
+            _write(data, spec["scores"]["offset"], group.scores.astype("<f4").tobytes())
         if not isinstance(group, Paired):
             continue
         for panel in (*spec["panels"], *spec["strips"]):
@@ -138,8 +143,11 @@ def _planes(maps: Maps, kept: Sequence[int]) -> list[Float[np.ndarray, "step row
 def _share(data: bytearray, plane: dict[str, Any], own: np.ndarray, beside: np.ndarray) -> None:
     low, high = _limits(own, beside)
     plane.update(low=low, high=high)
-    levels = _levels(own, low, high).tobytes()
-    data[plane["offset"] : plane["offset"] + len(levels)] = levels
+    _write(data, plane["offset"], _levels(own, low, high).tobytes())
+
+
+def _write(data: bytearray, offset: int, piece: bytes) -> None:
+    data[offset : offset + len(piece)] = piece
 
 
 def _limits(*values: np.ndarray) -> tuple[float, float]:

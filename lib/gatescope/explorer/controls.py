@@ -39,11 +39,13 @@ class Controls:
         self.replacement = made("by", "values to put in its place; later states and scores follow", options=[NOTHING])
         self.method = made("explain by", "the method that explains a class's score", options=list(ATTRIBUTIONS))
         self.label = made("the score of", "the class to explain", options=[("", None)])
+        self.label.layout.width = "min(100%, 30em)"
         self.run = button("Explain", "takes seconds; progress is shown below")
         self.quantity = made("clips like this, in the course of", "its mean over positions", options=[NOTHING])
         self.channel = made("channel", "counted from 0", widgets.BoundedIntText)
         span = {"min": 1, "max": 2, "value": (1, 2), "continuous_update": False}
         self.steps = made("steps", "from the first to the last that is compared", widgets.IntRangeSlider, **span)
+        self.steps.layout.width = "300px"
         self.find = button("All clips like this", "validation clips whose course correlates most with this one")
         self.presets = {
             label: button(label, "all clips are scored, and the one that loses most shown") for label in PRESETS
@@ -111,7 +113,8 @@ class Controls:
         num_steps, num_channels = answer.courses[self.quantity.value][1].shape
         self.offer(self.channel, max=num_channels - 1)
         if fresh:
-            first = next((order for group in answer.groups for _, order in group.ranked()[-2:-1]), [0])
+            # The channel that the scrubber shows first.
+            first = next(group.ranked()[0][1] for group in answer.groups if group.maps or group.strips)
             self.offer(self.channel, value=first[0])
         if self.steps.max != num_steps:
             self.offer(self.steps, max=num_steps, value=(1, num_steps))
@@ -139,4 +142,6 @@ def made(words: str, help: str, kind: type[widgets.Widget] = widgets.Dropdown, *
 
 def button(words: str, help: str) -> widgets.Button:
     """Return a button as wide as its words."""
-    return widgets.Button(description=words, tooltip=help, layout=widgets.Layout(width="auto"))
+    return widgets.Button(
+        description=words, tooltip=help, layout=widgets.Layout(width="auto", height="auto", max_width="100%")
+    )

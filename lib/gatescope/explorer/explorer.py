@@ -1,22 +1,24 @@
 """explore: a scrubber with controls for clip, network, layer and intervention, which also takes a dropped video."""
 
 import base64
+import html
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
 from IPython.display import display
+from jaxtyping import Float
 
 from gatescope.explorer.answers import Answer, Exploration, Question
 from gatescope.explorer.controls import OWN, PATH, PRESETS, RENDERED, Controls, button
 from gatescope.explorer.live_scrubber import LiveScrubber
 from gatescope.explorer.reading import read_dropped, waited_for
 from gatescope.explorer.request_thread import Report, RequestThread
-from gatescope.explorer.searches import alike, distance, finding
-from gatescope.explorer.stills import beside_original, thumbnail
+from gatescope.explorer.searches import Like, alike, distance, finding
+from gatescope.explorer.stills import beside_original, courses_of, thumbnail
 from gatescope.explorer.upload import Upload
-from gatescope.loaders import Clip
 from gatescope.pictures.scrubber import film_strip, in_words
 
 WAITING = {
@@ -30,6 +32,8 @@ CHILD = ".jp-OutputArea-child"
 STYLE = f"""<style class="gatescope-outputs">
 {CHILD}:has(> * .gatescope-outputs) + {CHILD}:has(+ {CHILD} .gatescope-explorer) {{ display: none; }}
 {CHILD}:has(> * .gatescope-outputs) + {CHILD} + {CHILD}:not(:has(.gatescope-explorer)) {{ display: none; }}
+.gatescope-explorer button {{ white-space: normal; line-height: 1.3; padding-block: 5px; }}
+.gatescope-explorer select {{ padding-right: 26px; }}
 </style>"""
 
 
@@ -82,6 +86,8 @@ class Explorer:
         owner = change and change["owner"]
         if owner in (controls.kind, controls.path, controls.gesture):
             controls.offer(controls.number, value=0)
+        if owner in (controls.kind, controls.path, controls.gesture, controls.number, controls.checkpoint):
+            self._show_found([])
         if owner is controls.point:
             controls.offer_replacements(self.answer)
         question = self.question
@@ -151,27 +157,34 @@ class Explorer:
 
         def work(report: Report) -> None:
             found = alike(self.exploration, question, answer, name, channel, (first, last), report)[:NUM_ALIKE]
-            num_steps = len(answer.courses[name][1])
-            self.found.children = [self._link(*each, (first + last) // 2, num_steps) for each in found]
-            self.found.layout.display = None
+            course = answer.courses[name][1][:, channel]
+            self._show_found([self._link(each, course, (first, last)) for each in found])
             title = f"{answer.courses[name][0]}, channel {channel}, steps {first + 1} to {last + 1}"
-            self.picture.say(f"The clips whose course of {title} correlates most with this one: click to open one.")
+            words = "The clips whose course (blue) correlates most with that of the shown one (grey)"
+            self.picture.say(f"{words}: {title}, mean over positions. Open one to see it.")
 
         self.work.ask(work)
 
-    def _link(self, gesture: str, number: int, r: float, clip: Clip, step: int, num_steps: int) -> widgets.Widget:
-        picture = widgets.Image(value=thumbnail(clip, step, num_steps), format="jpeg", width=96, height=96)
-        link = button(f"{gesture} {number}", f"r = {r:.2f}; open this clip")
+    def _show_found(self, links: Sequence[widgets.Widget]) -> None:
+        self.found.children = links
+        self.found.layout.display = None if links else "none"
+
+    def _link(self, like: Like, course: Float[np.ndarray, " step"], steps: tuple[int, int]) -> widgets.Widget:
+        """Return a thumbnail with both courses, and a button that opens the clip."""
+        name = f"{like.gesture}, number {like.number}"
+        picture = widgets.Image(value=thumbnail(like.clip, sum(steps) // 2, len(course)), format="jpeg", width=96)
+        lines = widgets.HTML(courses_of(like.course, course, steps, (name, "the shown clip")))
+        link = button(f"Open, r = {like.correlation:.2f}", f"open {name}")
 
         def open_clip(_: widgets.Button) -> None:
-            controls = self.controls
-            controls.offer(controls.kind, value=RENDERED)
-            controls.offer(controls.gesture, value=gesture)
-            controls.offer(controls.number, value=number)
+            for control, value in (("kind", RENDERED), ("gesture", like.gesture), ("number", like.number)):
+                self.controls.offer(getattr(self.controls, control), value=value)
             self._ask()
 
         link.on_click(open_clip)
-        return widgets.VBox([picture, link, widgets.Label(f"r = {r:.2f}")], layout=widgets.Layout(margin="4px 8px"))
+        heading = widgets.HTML(f'<div style="line-height:1.25;min-height:2.5em">{html.escape(name)}</div>')
+        layout = widgets.Layout(width="122px", margin="4px 10px 8px 0")
+        return widgets.VBox([heading, picture, lines, link], layout=layout)
 
     def _take(self, upload: Upload) -> None:
         """Read a reader's files, remove them, and answer for the clip in them."""
@@ -182,6 +195,7 @@ class Explorer:
             report("opening your clip")
             self.exploration.own = clip
             self._num_dropped += 1
+            self._show_found([])
             self.controls.offer(self.controls.kind, value=OWN)
             self._asked = self.question
             self._answer(self._asked, report)

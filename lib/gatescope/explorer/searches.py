@@ -1,13 +1,14 @@
 """Searches among the clips that a network was validated on, asked and answered in the explorer's words."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from gatescope.explorer.answers import BOTH, KINDS, LAYERS, UNTRAINED, Answer, Exploration, Question
 from gatescope.explorer.explanations import GATES, TOGETHER
-from gatescope.explorer.library import is_rendered_only
+from gatescope.explorer.library import NEAREST, is_rendered_only
 from gatescope.explorer.request_thread import Report
 from gatescope.loaders import Clip, to_batch
 
@@ -30,6 +31,17 @@ def finding(exploration: Exploration, question: Question, report: Report) -> tup
     return asked, words
 
 
+@dataclass(frozen=True, eq=False)
+class Like:
+    """A clip whose channel takes a similar course."""
+
+    gesture: str
+    number: int
+    correlation: float
+    clip: Clip  # as the network sees it
+    course: Float[np.ndarray, " step"]
+
+
 def alike(
     exploration: Exploration,
     question: Question,
@@ -38,20 +50,21 @@ def alike(
     channel: int,
     steps: tuple[int, int],
     report: Report,
-) -> list[tuple[str, int, float, Clip]]:
-    """Return gesture, number, correlation and frames of validation clips, the most alike first.
+) -> list[Like]:
+    """Return validation clips other than the question's, the most alike first.
 
     Compared is the course of a channel of the quantity `name`, see `Library.alike`, which also says what is raised.
     """
     library = exploration.library(question.checkpoint, report)
     report("comparing courses")
     gestures, sample = exploration.gestures(question.checkpoint), library.sample
-    found = library.alike(name, channel, answer.courses[name][1][:, channel], steps)
-    where = [(gestures[int(sample.labels[place])], place // len(gestures), place, r) for place, r in found]
     itself = (question.gesture, question.number) if question.kind == KINDS[0] else None
-    return [
-        (gesture, number, r, sample.clips[place]) for gesture, number, place, r in where if (gesture, number) != itself
-    ]
+    found = []
+    for place, correlation in library.alike(name, channel, answer.courses[name][1][:, channel], steps):
+        where = gestures[int(sample.labels[place])], place // len(gestures)
+        if where != itself:
+            found.append(Like(*where, correlation, sample.clips[place], library.courses(name)[place, :, channel]))
+    return found
 
 
 def distance(exploration: Exploration, question: Question, report: Report) -> str:
@@ -67,9 +80,9 @@ def distance(exploration: Exploration, question: Question, report: Report) -> st
         found = library.distance(features, report)
         num_gestures, valid = len(exploration.gestures(name)), found.valid
         words.append(
-            f"{name} knows only {num_gestures} rendered gestures and names one of them, whatever a clip shows. This "
-            f"clip lies {found.own:.1f} from its nearest of {library.num_training} training clips; "
-            f"{found.percentile:.0%} of {len(valid)} validation clips lie nearer (median {np.median(valid):.1f}; mean "
-            "Res3D features, in standard deviations)."
+            f"{name} knows only {num_gestures} rendered gestures and names one of them, whatever a clip shows. In mean "
+            f"Res3D features, in standard deviations, this clip lies {found.own:.1f} from its {NEAREST} nearest of "
+            f"{library.num_training} training clips, farther than {found.percentile:.0%} of {len(valid)} validation "
+            f"clips (their median is {np.median(valid):.1f}). A clip may lie near and not be understood."
         )
     return " ".join(words)

@@ -5,14 +5,14 @@ import html
 import io
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from gatescope.loaders import Clip
 from gatescope.loaders.clip import crop_corner, sample_frames
 from gatescope.pictures.packing import jpeg
 
-MAX_WIDTH = 640  # pixels of the page
+MAX_WIDTH, MAX_SEEN = 640, 320  # pixels of the page, of a clip and of what a network gets
 LARGEST = 1280  # longest side of a frame that is sent, px; larger ones are made smaller, and the caption says so
 SAMPLED = 32  # frames sent at most
 
@@ -39,7 +39,7 @@ def beside_original(clip: Clip, seen: Clip) -> str:
         near, far = np.percentile(clip.depth[clip.depth > 0], (1, 99))
         words += f", depth from {near:,.0f} to {far:,.0f} mm"
     got, pixels = seen.frames.shape[:2]
-    side_px = shown * side / width
+    side_px = min(shown * side / width, MAX_SEEN)
     return (
         '<div class="gatescope-original" style="display:flex;flex-wrap:wrap;gap:8px 16px;align-items:flex-end">'
         f'<figure style="margin:0;max-width:{shown}px"><div style="position:relative">'
@@ -56,6 +56,32 @@ def thumbnail(clip: Clip, step: int, num_steps: int) -> bytes:
     """Return the frame at which a step of `num_steps` ends, as JPEG."""
     each = len(clip.frames) // num_steps
     return jpeg(clip.frames[(step + 1) * each - 1])
+
+
+def courses_of(
+    own: Float[np.ndarray, " step"], other: Float[np.ndarray, " step"], steps: tuple[int, int], names: tuple[str, str]
+) -> str:
+    """Return HTML with the course of a clip in blue above that of another in grey, each between its own extremes.
+
+    The steps that were compared, the first and the last from 0, are shaded.
+    """
+    lines = [_line(course, colour) for course, colour in ((other, "#888888"), (own, "#0072B2"))]
+    first, last = (100 * (step + end) / len(own) for step, end in zip(steps, (0, 1), strict=True))
+    alt = f"course of a channel in {names[0]} (blue) and in {names[1]} (grey), {len(own)} steps"
+    return (
+        f'<svg role="img" aria-label="{html.escape(alt)}" viewBox="0 0 100 40" preserveAspectRatio="none" '
+        'style="display:block;width:100%;height:48px">'
+        f'<rect x="{first:.1f}" width="{last - first:.1f}" height="40" fill="currentColor" opacity=".08"/>'
+        f"{''.join(lines)}</svg>"
+    )
+
+
+def _line(course: Float[np.ndarray, " step"], colour: str) -> str:
+    low, high = float(course.min()), float(course.max())
+    heights = 36 - 32 * (course - low) / (high - low or 1)
+    points = " ".join(f"{100 * (step + 0.5) / len(course):.1f},{y:.1f}" for step, y in enumerate(heights))
+    looks = f'fill="none" stroke="{colour}" stroke-width="2" vector-effect="non-scaling-stroke"'
+    return f'<polyline points="{points}" {looks}/>'
 
 
 def _seen_style(side_px: float) -> str:
