@@ -127,6 +127,45 @@ def test_a_video_that_is_dropped_is_looked_at_and_a_broken_one_named(explorer, s
 
 
 @pytest.mark.slow
+def test_a_button_shows_a_finding_and_similar_clips_are_opened(lab, jupyter):
+    lab.open(jupyter.write("finding.ipynb", OPEN.replace("b-0", "convlstm-0")))
+    lab.run_all()
+    explorer = Explorer(lab)
+    explorer.box.get_by_role("button", name="Average all gates of both layers over space").click()
+    explorer.says("Of 54 validation clips convlstm-0 answers", 120)
+    whens = ("before", "after", "after − before")
+    titles = [f"convlstm-0 layer {layer}, {when}" for layer in (1, 2) for when in whens]
+    expect(explorer.groups()).to_have_text(["convlstm-0 scores before and after", *titles])
+    names = explorer.box.locator(".curve .classes bdi").all_inner_texts()
+    assert [name.rpartition(", ")[2] for name in names] == ["before", "after"] * 2
+    # A colour bar means the same before and after.
+    bars = [
+        explorer.box.locator(f"section.group[data-group='{title}'] [data-name='layer1.f'] .ends")
+        for title in titles[:2]
+    ]
+    assert bars[0].inner_text() == bars[1].inner_text()
+    explorer.box.get_by_role("button", name="All clips like this").click()
+    explorer.says("correlates most", 120)
+    link = explorer.box.get_by_role("button", name=re.compile("^Open, r = ")).first
+    gesture = (link.get_attribute("title") or "").removeprefix("open ").partition(",")[0]
+    link.click()
+    expect(explorer.box.locator(".scrubber .title")).to_contain_text(gesture, timeout=60_000)
+
+
+@pytest.mark.slow
+def test_a_saved_notebook_without_its_kernel_shows_the_film_strip(explorer, lab):
+    strip = lab.notebook.locator(".jp-OutputArea-child img[alt*='over 8 steps']")
+    expect(strip).to_be_hidden()
+    lab.save()
+    lab.wait_for(lambda: "widget-view" in lab.path.read_text(), "the saved widget")
+    lab.choose_no_kernel()
+    lab.page.reload()
+    expect(lab.notebook.get_by_text("model not found")).to_have_count(1)
+    expect(lab.notebook.get_by_text("model not found")).to_be_hidden()
+    expect(strip).to_be_visible()
+
+
+@pytest.mark.slow
 def test_a_channel_of_many_comes_at_once(lab, jupyter):
     lab.open(jupyter.write("big.ipynb", BIG))
     lab.run_all()

@@ -41,7 +41,9 @@ class Controls:
         self.label = made("the score of", "the class to explain", options=[("", None)])
         self.label.layout.width = "min(100%, 30em)"
         self.run = button("Explain", "takes seconds; progress is shown below")
-        self.quantity = made("clips like this, in the course of", "its mean over positions", options=[NOTHING])
+        self.quantity = made(
+            "course of", "the quantity whose mean over positions is compared between clips", options=[NOTHING]
+        )
         self.channel = made("channel", "counted from 0", widgets.BoundedIntText)
         span = {"min": 1, "max": 2, "value": (1, 2), "continuous_update": False}
         self.steps = made("steps", "from the first to the last that is compared", widgets.IntRangeSlider, **span)
@@ -63,6 +65,7 @@ class Controls:
             [self.quantity, self.channel, self.steps, self.find],
         ]
         self.offering = False  # while choices are set that ask nothing
+        self._first: int | None = None  # channel that the scrubber shows first
 
     def observe(self, ask: Any) -> None:
         """Call `ask` with each change of a choice that is part of the question."""
@@ -112,10 +115,10 @@ class Controls:
             self.offer(self.quantity, value=(hidden or [self.quantity.value])[0])
         num_steps, num_channels = answer.courses[self.quantity.value][1].shape
         self.offer(self.channel, max=num_channels - 1)
-        if fresh:
-            # The channel that the scrubber shows first.
-            first = next(group.ranked()[0][1] for group in answer.groups if group.maps or group.strips)
-            self.offer(self.channel, value=first[0])
+        first = next(group.ranked()[0][1] for group in answer.groups if group.maps or group.strips)[0]
+        if fresh or self.channel.value == self._first:
+            self.offer(self.channel, value=min(first, num_channels - 1))
+        self._first = first
         if self.steps.max != num_steps:
             self.offer(self.steps, max=num_steps, value=(1, num_steps))
         self.lay_out(answer)

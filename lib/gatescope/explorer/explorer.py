@@ -182,7 +182,7 @@ class Explorer:
             self._ask()
 
         link.on_click(open_clip)
-        heading = widgets.HTML(f'<div style="line-height:1.25;min-height:2.5em">{html.escape(name)}</div>')
+        heading = widgets.HTML(f'<div style="line-height:1.25;min-height:3.75em">{html.escape(name)}</div>')
         layout = widgets.Layout(width="122px", margin="4px 10px 8px 0")
         return widgets.VBox([heading, picture, lines, link], layout=layout)
 

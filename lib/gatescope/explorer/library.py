@@ -1,6 +1,6 @@
 """Library: rendered clips that a network was validated on, searched for what a reader asks, and distances to them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -61,26 +61,25 @@ class Library:
         self.courses = lru_cache(4)(self._courses)
         self._training: Float[Tensor, "clips features"] | None = None
 
-    def finding(self, points: Mapping[str, list[str]], report: Callable[[str], None]) -> Finding:
-        """Return what replacing hook points by a replacement of that name, `{"space mean": [names]}`, does to scores.
+    def finding(self, names: Sequence[str], by: str, report: Callable[[str], None]) -> Finding:
+        """Return what replacing these hook points by the replacement of the name `by` does to the scores.
 
-        Raises LookupError where a quantity has no such replacement.
+        Raises LookupError where one of them has no such replacement.
         """
-        names = [name for each in points.values() for name in each]
         with torch.inference_mode(), record(self.network, *names) as recording:
             before = self.network.score(self.features).softmax(1).numpy()
         report(f"scoring {len(self.sample)} clips with the change")
         changes = {}
-        for by, own in points.items():
-            for name in own:
-                found = replacements(recording[name])
-                if by not in found:
-                    raise LookupError(f"{name} has no {by!r}; it can be replaced by {', '.join(found)}")
-                changes[name] = found[by]
+        for name in names:
+            found = replacements(recording[name])
+            if by not in found:
+                raise LookupError(f"{name} has no replacement {by}; it can be replaced by {', '.join(found)}")
+            changes[name] = found[by]
         after = torch.from_numpy(score_all(self.network, self.features, changes)).softmax(1).numpy()
         clips, labels = np.arange(len(self.sample)), self.sample.labels
         right, still = (scores.argmax(1) == labels for scores in (before, after))
-        lost = np.where(right, before[clips, labels] - after[clips, labels], -1.0)
+        # Among the clips that are right, where there are any.
+        lost = before[clips, labels] - after[clips, labels] + right
         return Finding(int(lost.argmax()), int(right.sum()), int(still.sum()), len(clips))
 
     def alike(

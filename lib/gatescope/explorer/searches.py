@@ -21,7 +21,7 @@ def finding(exploration: Exploration, question: Question, report: Report) -> tup
     library = exploration.library(question.checkpoint, report)
     layers = [name for name in LAYERS if name != BOTH]
     names = [f"{layer}.{gate}" for layer in layers for gate in GATES]
-    found = library.finding({question.replacement: names}, report)
+    found = library.finding(names, question.replacement, report)
     gestures = exploration.gestures(question.checkpoint)
     label = int(library.sample.labels[found.index])
     asked = replace(question, kind=KINDS[0], layer=BOTH, point=TOGETHER, beside="")

@@ -41,7 +41,7 @@ def beside_original(clip: Clip, seen: Clip) -> str:
     got, pixels = seen.frames.shape[:2]
     side_px = min(shown * side / width, MAX_SEEN)
     return (
-        '<div class="gatescope-original" style="display:flex;flex-wrap:wrap;gap:8px 16px;align-items:flex-end">'
+        '<div style="display:flex;flex-wrap:wrap;gap:8px 16px;align-items:flex-end;margin-top:8px;line-height:1.3">'
         f'<figure style="margin:0;max-width:{shown}px"><div style="position:relative">'
         f"{_moving(own, duration_s, 'your clip', f'display:block;width:{shown}px;max-width:100%')}"
         f'<div style="position:absolute;box-sizing:border-box;border:2px dashed #fff;outline:1px solid #0008;{crop}">'
