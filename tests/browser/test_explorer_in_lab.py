@@ -154,12 +154,14 @@ def test_a_button_shows_a_finding_and_similar_clips_are_opened(lab, jupyter):
 
 @pytest.mark.slow
 def test_a_saved_notebook_without_its_kernel_shows_the_film_strip(explorer, lab):
-    strip = lab.notebook.locator(".jp-OutputArea-child img[alt*='over 8 steps']")
+    strip = lab.notebook.locator(".jp-OutputArea-child .jp-RenderedImage img")
+    expect(strip).to_have_count(1)
     expect(strip).to_be_hidden()
     lab.save()
     lab.wait_for(lambda: "widget-view" in lab.path.read_text(), "the saved widget")
     lab.choose_no_kernel()
     lab.page.reload()
+    expect(strip).to_be_visible()
     expect(lab.notebook.get_by_text("model not found")).to_have_count(1)
     expect(lab.notebook.get_by_text("model not found")).to_be_hidden()
     expect(strip).to_be_visible()
