@@ -8,9 +8,10 @@ from typing import Any
 import anywidget
 import traitlets
 
+from gatescope.explorer.comparison import channel_of
 from gatescope.explorer.upload import MAX_BYTES, Upload, printable
 from gatescope.loaders import ClipError
-from gatescope.pictures.packing import Group, Packed, channel_bytes
+from gatescope.pictures.packing import Group, Packed
 from gatescope.pictures.scrubber import HERE, script
 
 IDLE = {"words": "", "busy": False, "wrong": False}
@@ -102,7 +103,7 @@ class LiveScrubber(anywidget.AnyWidget):
         if number != newest:
             return None
         names = [panel["name"] for panel in packed.header["groups"][place]["panels"]]
-        return channel_bytes([groups[place].maps[name] for name in names], channel)
+        return channel_of(groups[place], names, channel)
 
     def _receive(self) -> bytes | None:
         """Return the reply that asks for the next piece; None once all have arrived."""
