@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -26,9 +25,9 @@ from gatescope.models import CELLS, RecurrentLayer
 from gatescope.models.convolutions import SeparableConv2d
 from gatescope.pictures.equations import picture_equations, step_equations
 from gatescope.pictures.packing import Packed, jpeg
+from gatescope.pictures.scrubber import HERE, script
 from gatescope.recordings import record
 
-HERE = Path(__file__).parent
 PARTS = "ifog"  # gates and candidate, in the order of Eqs. 1 to 4
 COLOURS = ("viridis", "RdBu_r")  # of gates, of signed values
 
@@ -108,7 +107,8 @@ class Stepper:
 
     def html(self) -> str:
         """Return HTML that needs no other file; where scripts are removed the picture of one step remains."""
-        css, core, own = ((HERE / name).read_text() for name in ("stepper.css", "scrubber.js", "stepper.js"))
+        css, own = ((HERE / f"stepper.{kind}").read_text() for kind in ("css", "js"))
+        core = script()
         name = f"gatescope-stepper-{hashlib.sha256((css + core + own).encode()).hexdigest()[:8]}"
         packed = self.packed()
         header = json.dumps(packed.header).replace("<", "\\u003c")  # it must not end the script it stands in
