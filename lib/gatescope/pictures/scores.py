@@ -30,7 +30,7 @@ def learning_curves(
     for name, own in curves.items():
         ax.plot(np.arange(1, own.shape[1] + 1), own[..., 1].mean(0), color=colours[name], linestyle=":", linewidth=1.0)
         lines[name] = learning_curve(ax, own[..., 0], color=colours[name])[0]
-    ax.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1))
+    ax.set(xlabel="epoch", ylabel="accuracy (dotted: training clips)", ylim=(0, 1))
     ax.xaxis.get_major_locator().set_params(integer=True)
     return [*lines.values(), *label_ends(ax, lines)]
 

@@ -29,18 +29,18 @@ def hover_confusions(
             colorscale="Viridis",
             zmin=0,
             zmax=1,
-            colorbar={"title": {"text": "part of the class"}, "tickformat": ".0%"},
+            showscale=False,
             visible=place == 0,
         )
     choices = [
         {"label": name, "method": "update", "args": [{"visible": [name == other for other in every]}]} for name in every
     ]
     fig.update_layout(
-        title={"text": title, "font": {"size": 14}},
+        title={"text": title, "font": {"size": 14}, "x": 0.01},
         template="none",
-        height=240 + 17 * len(names),
-        margin={"l": 190, "r": 20, "t": 90, "b": 170},
-        updatemenus=[{"buttons": choices, "x": 0, "xanchor": "right", "y": 1.02, "yanchor": "bottom"}],
+        height=280 + 17 * len(names),
+        margin={"l": 190, "r": 20, "t": 100, "b": 180},
+        updatemenus=[{"buttons": choices, "x": 0, "xanchor": "left", "y": 1.01, "yanchor": "bottom"}],
     )
     fig.update_xaxes(tickangle=-60, tickfont={"size": 10}, dtick=1)
     fig.update_yaxes(autorange="reversed", tickfont={"size": 10}, dtick=1)

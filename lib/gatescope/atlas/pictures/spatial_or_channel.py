@@ -104,9 +104,9 @@ def hover_replacements(
         {"label": name, "method": "update", "args": [{"visible": [other == name for other in of_trace]}]}
         for name in shown
     ]
-    menu = {"buttons": choices, "x": 0, "xanchor": "left", "y": 1.14, "yanchor": "middle"}
+    menu = {"buttons": choices, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
     fig.update_layout(
-        title={"text": "Gate by gate: choose a replacement, hover for intervals", "font": {"size": 14}},
+        title={"text": "Gate by gate: choose a replacement, hover for intervals", "font": {"size": 14}, "x": 0.01},
         template="none",
         height=520,
         margin={"l": 70, "r": 20, "t": 110, "b": 50},
