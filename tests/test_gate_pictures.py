@@ -103,6 +103,14 @@ def test_changes_of_classes_have_limits_that_do_not_depend_on_them(fig, rng):
     assert shown.get_clim() == (-100, 100)
 
 
+@pytest.mark.slow
+def test_hovering_tells_a_classs_change():
+    made = pictures.hover_by_class(np.array([[-50.0, 0.0], [3.04, 100.0]]), ["left", "right"], ["i", "all"], 100.0)
+    (tiles,) = made.data
+    assert list(tiles.z) == [[-50, 0], [3, 100]] and (tiles.zmin, tiles.zmax) == (-100, 100)
+    assert list(tiles.x) == ["i", "all"] and list(tiles.y) == ["left", "right"]
+
+
 def test_rows_stand_where_their_kinds_say_and_those_untrained_say_so(fig):
     accuracies = {"conv_pooled_attention": (80, 70, 90), "attention_conv_conv": (50, 40, 60)}
     axes = pictures.dots_of_rows(fig, accuracies)

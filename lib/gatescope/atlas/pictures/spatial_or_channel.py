@@ -130,6 +130,24 @@ def change_by_class(
     return shown
 
 
+def hover_by_class(
+    changes: Float[np.ndarray, "classes columns"], names: Sequence[str], columns: Sequence[str], reach: float
+) -> go.Figure:
+    """Draw the same with the class, the replacement and the change in points under the mouse."""
+    hover = "%{y}<br>%{x}: %{z:+.0f} points<extra></extra>"
+    looks = {"zmin": -reach, "zmax": reach, "colorscale": "RdBu", "hovertemplate": hover, "showscale": False}
+    fig = go.Figure(go.Heatmap(z=changes.round(1).tolist(), x=list(columns), y=list(names), **looks))
+    fig.update_layout(
+        title={"text": "Class by class: point at a tile", "font": {"size": 14}, "x": 0.01},
+        template="none",
+        height=230 + 17 * len(names),
+        margin={"l": 190, "r": 20, "t": 60, "b": 130},
+    )
+    fig.update_xaxes(tickangle=-60, tickfont={"size": 10}, dtick=1)
+    fig.update_yaxes(autorange="reversed", tickfont={"size": 10}, dtick=1)
+    return fig
+
+
 def dots_of_rows(fig: FigureBase, accuracies: Mapping[str, Interval]) -> list[Axes]:
     """Draw the accuracy of 27 rows in percent with their intervals: a panel for each kind of f, rows for i and o.
 
