@@ -104,7 +104,7 @@ def test_changes_of_classes_have_limits_that_do_not_depend_on_them(fig, rng):
 
 
 @pytest.mark.slow
-def test_hovering_tells_a_classs_change():
+def test_hovering_tells_the_change_of_a_class():
     made = pictures.hover_by_class(np.array([[-50.0, 0.0], [3.04, 100.0]]), ["left", "right"], ["i", "all"], 100.0)
     (tiles,) = made.data
     assert list(tiles.z) == [[-50, 0], [3, 100]] and (tiles.zmin, tiles.zmax) == (-100, 100)
