@@ -14,6 +14,7 @@ from matplotlib.figure import FigureBase
 from matplotlib.legend import Legend
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
+from matplotlib.patches import StepPatch
 from matplotlib.text import Annotation
 
 Interval = tuple[float, float, float]  # a value and the ends of its interval
@@ -100,19 +101,18 @@ def legend_of_panels(axes: Iterable[Axes], **where) -> Legend:
     axes, found = list(axes), {}
     for ax in axes:
         for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, []).append(handle)
-    colours = {label: {to_hex(_colour(handle)): handle for handle in handles} for label, handles in found.items()}
-    handles = [tuple(each.values()) if len(each) > 1 else next(iter(each.values())) for each in colours.values()]
+            if isinstance(handle, StepPatch):  # of which a tuple would show the last one alone
+                handle = Line2D([], [], color=handle.get_edgecolor(), linewidth=handle.get_linewidth())
+            found.setdefault(label, {}).setdefault(to_hex(_colour(handle)), handle)
+    handles = [tuple(each.values()) if len(each) > 1 else next(iter(each.values())) for each in found.values()]
     several = {tuple: HandlerTuple(ndivide=None, pad=0.3)}
     looks = {"loc": "upper left", "bbox_to_anchor": (1, 1), "handlelength": 3} | where
     return axes[-1].legend(handles, list(found), handler_map=several, **looks)
 
 
-def _colour(handle: Any) -> Any:
-    """Return the colour of a line, of bars with a mark or of an outline."""
-    if isinstance(handle, ErrorbarContainer):
-        return handle[0].get_color()
-    return handle.get_color() if isinstance(handle, Line2D) else handle.get_edgecolor()
+def _colour(handle: Line2D | ErrorbarContainer) -> Any:
+    """Return the colour of a line, or of the mark of an interval."""
+    return (handle if isinstance(handle, Line2D) else handle[0]).get_color()
 
 
 def curve_panels(
