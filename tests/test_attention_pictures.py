@@ -37,12 +37,23 @@ def test_the_grid_has_a_row_for_each_cell_and_one_axis_for_each_measure(attentio
     assert len(axes[0].get_lines()) == len(axes[1].get_lines()) + 1
 
 
-def test_panels_share_their_axes_and_name_each_curve_once(attention, fig):
-    curves = {"x": {"(a)": np.full((2, 3), 10.0), "(b)": np.full((1, 3), 0.1)}, "g": {"(b)": np.full((3, 3), 1.0)}}
+def test_a_measure_has_a_panel_for_each_group_on_one_axis(attention, fig):
+    found = {"(b)": {"attention": (2.0, 1.0, 3.0), "even": (1.0, 1.0, 1.0)}, "(c)": {"attention": (9.0, 8.0, 10.0)}}
+    found["(c)"]["even"] = (1.0, 1.0, 1.0)
+    axes = attention.interval_panels(fig, found, {"(b)": {"attention": "#009E73"}}, 1.0)
+    assert [ax.get_title() or ax.get_title(loc="left") for ax in axes] == ["(b)", "(c)"]
+    assert axes[0].get_xlim() == axes[1].get_xlim()
+    marks = [bars.lines[0] for ax in axes for bars in ax.containers]
+    assert [list(mark.get_xdata())[0] for mark in marks] == [2, 1, 9, 1]
+    assert [mark.get_color() for mark in marks] == ["#009E73", *[attention.OTHERS] * 3]
+
+
+def test_panels_share_their_axes_and_name_each_curve_once_at_its_end(attention, fig):
+    curves = {"x": {"(b)": np.full((1, 3), 0.1)}, "g": {"(a)": np.full((2, 3), 10.0), "(b)": np.full((3, 3), 1.0)}}
     first, second = attention.step_panels(fig, curves, {"(a)": {"color": "red"}, "(b)": {"color": "blue"}}, log=True)
     assert first.get_ylim() == second.get_ylim() and second.get_yscale() == "log"
-    assert [text.get_text() for text in second.get_legend().get_texts()] == ["(a)", "(b)"]
-    assert {line.get_color() for line in second.get_lines()} == {"blue"}
+    assert {text.get_text(): text.get_color() for text in second.texts} == {"(a)": "red", "(b)": "blue"}
+    assert not first.texts and {line.get_color() for line in first.get_lines()} == {"blue"}
 
 
 def test_every_seed_has_its_mark_in_its_parts_row(attention, fig):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 LOOKS = {"A": {"color": "red"}, "B": {"color": "blue", "marker": "s"}}
 UNKNOWN = (np.nan,) * 3
@@ -74,3 +75,31 @@ def test_a_mean_is_of_what_is_known_with_each_curve_beside_it(intervals, ax):
     np.testing.assert_array_equal([line.get_ydata() for line in each], curves)
     assert {(line.get_color(), line.get_linestyle()) for line in ax.get_lines()} == {("red", ":")}
     assert len(intervals.mean_and_each(ax, [1], np.ones((1, 1)))) == 1
+
+
+def test_names_stand_at_the_ends_of_their_lines_in_order_and_apart(intervals, ax):
+    curves = {"low": [5, 1.0], "high": [0, 9.0], "also high": [0, 8.9], "gone": [4.0, np.nan]}
+    lines = {name: ax.plot([1, 2], own, color=f"C{k}")[0] for k, (name, own) in enumerate(curves.items())}
+    ax.set_ylim(0, 10)
+    names = {text.get_text(): text for text in intervals.label_ends(ax, lines, apart=0.1)}
+    heights = {name: text.get_position()[1] for name, text in names.items()}
+    assert heights["low"] == pytest.approx(0.1) and heights["gone"] == pytest.approx(0.4)
+    assert heights["high"] - heights["also high"] == pytest.approx(0.1)
+    assert heights["high"] + heights["also high"] == pytest.approx(0.9 + 0.89)
+    assert all(names[name].get_color() == line.get_color() for name, line in lines.items())
+    assert tuple(names["gone"].xy) == (1, 4)
+
+
+def test_one_legend_of_several_panels_shows_all_colours_of_a_kind(intervals):
+    axes = Figure().subplots(1, 2)
+    for ax, colour in zip(axes, ("red", "blue"), strict=True):
+        ax.plot([0, 1], color=colour, label="trained")
+        ax.plot([1, 0], color="grey", label="untrained")
+        ax.stairs([1, 2], color=colour, label="outline")
+        ax.errorbar(1, 1, xerr=1, color=colour, label="interval")
+    legend = intervals.legend_of_panels(axes)
+    assert axes[0].get_legend() is None and axes[1].get_legend() is legend
+    assert [text.get_text() for text in legend.get_texts()] == ["trained", "untrained", "outline", "interval"]
+    drawn = [to_hex(line.get_color()) for line in legend.findobj(Line2D) if line.get_linestyle() == "-"]
+    assert drawn.count(to_hex("grey")) == 1
+    assert drawn.count(to_hex("red")) == drawn.count(to_hex("blue")) == 3  # trained, outline and interval

@@ -77,3 +77,15 @@ def test_strips_stand_below_the_frames_with_a_bar_each(maps, rng):
     assert h.get_ylabel() == "h" and h.images[0].get_clim() == maps.limits_of(rows["h"])
     assert attention.images[0].get_clim() == (0.0, 1.0)
     assert np.array_equal(attention.images[1].get_array(), rows["A"][1])
+
+
+def test_a_films_names_fit_beside_it_at_a_size_to_read(maps, rng):
+    title = "(c) layer 1\nattention of the input gate in place of it, channel 14"
+    fig = Figure(figsize=(8.3, 1.7), dpi=80, layout="none")
+    film, row = maps.film(fig, np.zeros((8, 4, 4, 3), np.uint8), {title: rng.random((8, 4, 4))})
+    assert row.yaxis.label.get_fontsize() >= 9
+    fig.draw_without_rendering()
+    box = row.yaxis.label.get_window_extent()
+    place = row.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= place.x0
+    assert place.y0 <= box.y0 and box.y1 <= place.y1

@@ -87,15 +87,24 @@ def test_both_parts_of_a_neurons_channels_fill_its_bar(neurons, ax):
     assert spatial.get_x() == 0.25 and names_of(ax.texts) == ["0.25", "1.00"]
 
 
-def test_a_neuron_that_serves_nobody_has_no_mark_and_areas_are_clips(neurons, ax):
-    shares = np.array([[0.0, np.nan], [1.0, 0.5]])
-    first, second = neurons.fraction_against_share(
-        ax, shares, np.array([[0.1, 0.9], [0.8, 0.5]]), np.array([[40, 0], [10, 30]])
-    )
+def test_neurons_stand_by_what_they_serve_and_a_seeds_weighted_means_are_joined(neurons, ax):
+    shares = np.array([[0.0, np.nan], [1.0, 0.2]])
+    drawn = neurons.fraction_by_service(ax, shares, np.array([[0.1, 0.9], [0.8, 0.5]]), np.array([[40, 0], [10, 30]]))
     half = neurons.ASIDE / 2
-    np.testing.assert_allclose(first.get_offsets(), [[-half, 0.1]])
-    np.testing.assert_allclose(second.get_offsets(), [[1 + half, 0.8], [0.5 + half, 0.5]])
-    assert second.get_sizes()[1] == 3 * second.get_sizes()[0] and first.get_sizes()[0] == 4 * second.get_sizes()[0]
+    first_still, first_moving, still, moving, line = drawn  # seed 0 serves no temporal clip: nothing is joined
+    np.testing.assert_allclose(first_still.get_offsets(), [[-half, 0.1]])
+    assert not len(first_moving.get_offsets())
+    np.testing.assert_allclose(still.get_offsets(), [[half, 0.5]])
+    np.testing.assert_allclose(moving.get_offsets(), [[1 + half, 0.8]])
+    np.testing.assert_allclose(line.get_xydata(), [[half, 0.5], [1 + half, 0.8]])
+    assert still.get_sizes() == 3 * moving.get_sizes() and first_still.get_sizes() == 4 * moving.get_sizes()
+    assert ax.get_ylim() == (0, 1)
+
+
+def test_the_mean_of_several_neurons_is_weighted_by_their_clips(neurons, ax):
+    shares, fractions, served = np.array([[0.0, 0.0, 1.0]]), np.array([[0.0, 1.0, 0.5]]), np.array([[10, 30, 5]])
+    *_, line = neurons.fraction_by_service(ax, shares, fractions, served)
+    assert line.get_ydata() == pytest.approx([0.75, 0.5])
 
 
 def test_pulses_are_drawn_less_their_clips_mean_and_the_server_has_the_dot(routing, ax):
@@ -209,14 +218,17 @@ def test_bits_are_parts_of_all_draws(decisions, ax):
     assert heights[10:] == [0.75, 0.25] and list(line.get_ydata()) == [0.3, 0.3]
 
 
-def test_courses_have_a_panel_a_quantity_and_say_how_many_seeds(learning):
+def test_ends_have_a_panel_a_quantity_with_every_seed_and_the_mean_of_the_last_epoch(learning):
     fig = Figure()
-    found = {name: {"joint": np.ones((3, 4)), "UDL": np.zeros((1, 4))} for name in ("NMI", "accuracy", "|g|")}
-    axes = learning.courses(fig, found, {"joint": {"color": "red"}, "UDL": {"color": "blue"}})
-    assert [ax.get_title("left") or ax.get_title() for ax in axes] == ["NMI", "accuracy", "|g|"]
-    assert [len(ax.get_lines()) for ax in axes] == [5, 5, 5]
-    assert axes[0].get_lines()[0].get_xdata().tolist() == [1, 2, 3, 4]
-    assert names_of(fig.legends[0].get_texts()) == ["joint, 3 seeds", "UDL, 1 seed"]
+    joint, udl = np.array([[0.0, 0.2], [0.0, 0.6]]), np.array([[0.0, 0.5]])
+    axes = learning.ends(
+        fig, {name: {"joint": joint, "UDL": udl} for name in ("NMI", "|g|")}, {"joint": "red", "UDL": "blue"}
+    )
+    assert [ax.get_title("left") or ax.get_title() for ax in axes] == ["NMI", "|g|"]
+    seeds, mean, one, _ = axes[1].get_lines()
+    assert seeds.get_xdata().tolist() == [0.2, 0.6] and mean.get_xdata() == pytest.approx([0.4])
+    assert one.get_xdata().tolist() == [0.5] and set(one.get_ydata()) == {1}
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["joint, 2 seeds", "UDL, 1 seed"]
 
 
 def test_steps_go_from_point_to_point_over_the_loss(learning, ax):

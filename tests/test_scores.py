@@ -32,14 +32,15 @@ def test_the_band_of_one_seed_has_no_height(scores, fig):
     assert set(band.get_paths()[0].vertices[:, 1]) == {0.2, 0.6}
 
 
-def test_each_panel_has_its_own_curves_in_colour_and_the_others_in_grey(scores, fig):
+def test_curves_of_validation_are_solid_and_named_at_their_ends_those_of_training_dotted(scores, fig):
     curves = {name: value + np.zeros((1, 3, 2)) for name, value in (("(a)", 0.5), ("(b)", 0.7))}
     curves["(a)"][..., 1] = 0.9
-    first, second = scores.learning_panels(fig, curves, COLOURS)
-    drawn = {(line.get_color(), line.get_linestyle()): line.get_ydata()[0] for line in first.get_lines()[2:]}
-    assert drawn == {("#ff0000", "-"): 0.5, ("#ff0000", ":"): 0.9}
-    assert {line.get_ydata()[0] for line in first.get_lines() if line.get_color() == "#cccccc"} == {0.5, 0.7}
-    assert first.get_ylim() == second.get_ylim() == (0, 1)
+    ax = fig.add_subplot()
+    scores.learning_curves(ax, curves, COLOURS)
+    drawn = {(line.get_color(), line.get_linestyle()): line.get_ydata()[0] for line in ax.get_lines()}
+    assert drawn[("#ff0000", "-")] == 0.5 and drawn[("#ff0000", ":")] == 0.9 and drawn[("#0000ff", "-")] == 0.7
+    assert {text.get_text(): text.get_color() for text in ax.texts} == COLOURS
+    assert ax.get_ylim() == (0, 1)
 
 
 def test_each_seed_has_its_marker_and_interval_at_its_name(scores, fig):
@@ -73,9 +74,21 @@ def test_a_confusion_shows_parts_of_each_row_and_a_class_without_clips_does_not_
     assert [label.get_text() for label in ax.get_yticklabels()] == ["left", "right", "none"]
 
 
-def test_the_large_confusion_is_of_all_networks_together(scores, fig):
+def test_a_confusion_tells_large_parts_in_percent(scores, fig):
+    ax = fig.add_subplot()
+    scores.confusion(ax, np.array([[96, 4], [25, 75]]), ["left", "right"])
+    assert [text.get_text() for text in ax.texts] == ["96", "25", "75"]
+
+
+@pytest.mark.slow
+def test_the_reader_chooses_whose_confusion_is_drawn():
+    from gatescope.atlas.pictures.confusions import hover_confusions
+
     counts = {"(a)": np.array([[4, 0], [0, 4]]), "(b)": np.array([[0, 4], [0, 4]])}
-    large, *small = scores.confusion_panels(fig, counts, ["left", "right"])
-    np.testing.assert_allclose(large.images[0].get_array(), [[0.5, 0.5], [0, 1]])
-    assert [ax.get_title(loc="center") or ax.get_title(loc="left") for ax in small] == ["(a)", "(b)"]
-    np.testing.assert_allclose(small[1].images[0].get_array(), [[0, 1], [0, 1]])
+    made = hover_confusions(counts, ["left", "right"], "Confusions")
+    assert [trace.visible for trace in made.data] == [True, False, False]
+    assert list(made.data[0].z) == [[0.5, 0.5], [0, 1]] and list(made.data[2].z) == [[0, 1], [0, 1]]
+    assert list(made.data[0].customdata) == [[4, 4], [0, 8]]
+    buttons = made.layout.updatemenus[0].buttons
+    assert [button.label for button in buttons] == ["all together", "(a)", "(b)"]
+    assert buttons[2].args[0]["visible"] == [False, False, True]

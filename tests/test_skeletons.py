@@ -1,13 +1,32 @@
 """Pictures of skeletons: every bone stands where its joints are, in its colour, before the truth."""
 
 import json
+from itertools import combinations
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 from rendered_people.skeleton import JOINT_NAMES, LEFT, PARENTS, RIGHT
+
+# Machado, Oliveira and Fernandes 2009, "A physiologically-based model for simulation of color vision deficiency":
+# deuteranopia, severity 1, on linear RGB.
+DEUTERANOPIA = np.array(
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+)
+XYZ_OF_RGB = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+
+
+def lab(rgb, deuteranope=False):
+    """CIELAB of an sRGB colour, 0 to 1, as it is or as a deuteranope sees it."""
+    rgb = np.array(rgb)
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    if deuteranope:
+        linear = (DEUTERANOPIA @ linear).clip(0, 1)
+    ratio = XYZ_OF_RGB @ linear / XYZ_OF_RGB.sum(1)
+    x, y, z = np.where(ratio > 216 / 24389, np.cbrt(ratio), (24389 / 27 * ratio + 16) / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +83,25 @@ def test_up_is_up_and_the_right_is_the_cameras(skeletons):
     pelvis, head, wrist = (ax.transData.transform(point) for point in ((0, 0), (0, -600), (-400, 0)))
     assert head[1] > pelvis[1] and wrist[0] < pelvis[0]
     assert head[1] - pelvis[1] == pytest.approx(1.5 * (pelvis[0] - wrist[0]))  # a mm is as long across
+
+
+@pytest.mark.parametrize("seen", ["by all cones", "by a deuteranope"])
+def test_limbs_differ_from_each_other_the_truth_and_what_is_behind_for_every_reader(skeletons, seen):
+    """CIELAB, where a difference of 2 is just visible: thin lines need many times as much."""
+    colours = [*skeletons.COLOURS.values(), skeletons.TRUTH]
+    lines = [lab(to_rgb(colour), deuteranope=seen == "by a deuteranope") for colour in colours]
+    apart = [np.linalg.norm(one - other) for one, other in combinations(lines, 2)]
+    assert min(apart) > 35
+    for behind in ("white", skeletons.SHADE):
+        place = lab(to_rgb(behind), deuteranope=seen == "by a deuteranope")
+        assert min(np.linalg.norm(line - place) for line in lines[:-1]) > 50
+
+
+def test_the_simulation_makes_green_and_grey_alike_and_leaves_grey_as_it_is():
+    green, grey = to_rgb("#009E73"), to_rgb("#b0b0b0")
+    assert np.linalg.norm(lab(green) - lab(grey)) > 45
+    assert np.linalg.norm(lab(green, deuteranope=True) - lab(grey, deuteranope=True)) < 20
+    assert lab(grey, deuteranope=True) == pytest.approx(lab(grey), abs=0.1)
 
 
 def test_an_unknown_view_is_an_error(skeletons, poses):

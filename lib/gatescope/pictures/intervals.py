@@ -1,13 +1,21 @@
-"""Draw values with their spread: intervals in rows, a curve in a band, curves beside their mean."""
+"""Draw values with their spread: intervals in rows, a curve in a band, curves beside their mean, and their names."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import FigureBase
+from matplotlib.legend import Legend
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+from matplotlib.patches import StepPatch
+from matplotlib.text import Annotation
 
 Interval = tuple[float, float, float]  # a value and the ends of its interval
 Values = Sequence[float] | np.ndarray
@@ -63,6 +71,50 @@ def mean_and_each(ax: Axes, x: Values, curves: Float[np.ndarray, "each points"],
     return drawn
 
 
+def label_ends(ax: Axes, lines: Mapping[str, Line2D], *, apart: float = 0.08) -> list[Annotation]:
+    """Write each line's name beside its last point, in its colour, instead of a legend.
+
+    Names keep a distance of `apart`, as a share of the panel's height; a thin line leads to one that had to move. To
+    be called when scales and limits of y are set.
+    """
+    ax.autoscale_view()
+    points = {name: np.array(line.get_xydata(), float) for name, line in lines.items()}
+    ends = {name: own[np.isfinite(own[:, 1])][-1] for name, own in points.items()}
+    to_axes = ax.transData - ax.transAxes
+    height = {name: to_axes.transform(end)[1] for name, end in ends.items()}
+    order = sorted(height, key=height.__getitem__)
+    place = np.array([height[name] for name in order])
+    for _ in range(100):  # push neighbours apart, both by half of what is missing
+        missing = np.maximum(apart - np.diff(place), 0) / 2
+        place += np.pad(missing, (1, 0)) - np.pad(missing, (0, 1))
+    drawn = []
+    for name, at in zip(order, place, strict=True):
+        colour = lines[name].get_color()
+        lead = {"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 1}
+        where = {"xytext": (1.06, at), "textcoords": "axes fraction", "va": "center", "fontsize": 8}
+        drawn.append(ax.annotate(name, ends[name], color=colour, arrowprops=lead, annotation_clip=False, **where))
+    return drawn
+
+
+def legend_of_panels(axes: Iterable[Axes], **where) -> Legend:
+    """Draw one legend for panels on the last of them: a kind of line that differs in colour shows all its colours."""
+    axes, found = list(axes), {}
+    for ax in axes:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            if isinstance(handle, StepPatch):  # of which a tuple would show the last one alone
+                handle = Line2D([], [], color=handle.get_edgecolor(), linewidth=handle.get_linewidth())
+            found.setdefault(label, {}).setdefault(to_hex(_colour(handle)), handle)
+    handles = [tuple(each.values()) if len(each) > 1 else next(iter(each.values())) for each in found.values()]
+    several = {tuple: HandlerTuple(ndivide=None, pad=0.3)}
+    looks = {"loc": "upper left", "bbox_to_anchor": (1, 1), "handlelength": 3} | where
+    return axes[-1].legend(handles, list(found), handler_map=several, **looks)
+
+
+def _colour(handle: Line2D | ErrorbarContainer) -> Any:
+    """Return the colour of a line, or of the mark of an interval."""
+    return (handle if isinstance(handle, Line2D) else handle[0]).get_color()
+
+
 def curve_panels(
     fig: FigureBase, curves: Curves, looks: Looks, xlabel: str, *, num_rows: int = 1, sharey: bool = True
 ) -> tuple[list[Axes], dict[str, Artist]]:
@@ -71,7 +123,8 @@ def curve_panels(
     lines: dict[str, Artist] = {}
     for ax, (title, own) in zip(axes.flat, curves.items(), strict=False):
         for name, seeds in own.items():
-            lines.setdefault(name, mean_and_each(ax, np.arange(seeds.shape[1]) + 1, seeds, **looks[name])[0])
+            line = mean_and_each(ax, np.arange(seeds.shape[1]) + 1, seeds, **{"label": name} | dict(looks[name]))[0]
+            lines.setdefault(name, line)
         ax.set_title(title)
     for ax in axes.flat[len(curves) :]:
         ax.set_axis_off()

@@ -1,6 +1,7 @@
 """Draw maps over time steps: a strip for each quantity below the frames."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
@@ -43,7 +44,7 @@ def map_strip(
     bare(ax)
     ax.set(xlim=(-0.5, left + size), ylim=(size - 0.5, -0.5))
     for step, note in enumerate(notes):
-        ax.text((step + 0.5) * size + step * GAP_PX, size, note, fontsize=7, ha="center", va="top")
+        ax.text((step + 0.5) * size + step * GAP_PX, size, note, fontsize=8, ha="center", va="top")
     if title:
         ax.set_ylabel(title, rotation=0, ha="right", va="center")
     return drawn
@@ -69,7 +70,7 @@ def strips(
         low, high = (limits or {}).get(title) or limits_of(maps)
         shown = map_strip(ax, maps, frames.shape[1], (low, high), title, (notes or {}).get(title, ()))
         bar = fig.colorbar(shown[0], cax=beside, ticks=[low, high])
-        bar.ax.set_yticklabels([f"{low:.2g}", f"{high:.2g}"], fontsize=7)
+        bar.ax.set_yticklabels([f"{low:.2g}", f"{high:.2g}"], fontsize=8)
         bar.outline.set_visible(False)
     for ax in axes:
         ax.set_anchor("E")  # beside the bars, where the figure is wider than the strips are
@@ -95,7 +96,8 @@ def film(
         low, high = limits_of(maps)
         tiles = side_by_side(maps, max(1, maps.shape[2] // 16), np.nan)
         ax.imshow(tiles, cmap="RdBu_r" if low < 0 else "viridis", vmin=low, vmax=high)
-        ax.set_ylabel(f"{title}\n{low:.2g} to {high:.2g}", rotation=0, ha="right", va="center", fontsize=7)
+        words = "\n".join(fill(line, 25) for line in (*title.splitlines(), f"{low:.2g} to {high:.2g}"))
+        ax.set_ylabel(words, rotation=0, ha="right", va="center", fontsize=9)
     for ax in axes:
         ax.set_aspect("auto")
         bare(ax)

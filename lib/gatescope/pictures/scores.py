@@ -6,14 +6,14 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import FigureBase
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 
-from gatescope.pictures.intervals import Colours, band
+from gatescope.pictures.intervals import Colours, band, label_ends
 from gatescope.pictures.plots import matrix
 
 MARKERS = "os<D^v"
+TOLD = 0.05  # part of a class that is written into its tile
 
 
 def learning_curve(ax: Axes, scores: Float[np.ndarray, "seeds epochs"], **line) -> list[Artist]:
@@ -22,20 +22,17 @@ def learning_curve(ax: Axes, scores: Float[np.ndarray, "seeds epochs"], **line) 
     return band(ax, np.arange(1, len(curve) + 1), curve, **line)
 
 
-def learning_panels(
-    fig: FigureBase, curves: Mapping[str, Float[np.ndarray, "seeds epochs 2"]], colours: Colours
-) -> list[Axes]:
-    """Draw a panel for each name: validation (solid) and training scores (dotted), the others' validation in grey."""
-    axes = fig.subplots(1, len(curves), sharex=True, sharey=True)
-    for ax, (name, own) in zip(axes, curves.items(), strict=True):
-        for other in curves.values():
-            ax.plot(np.arange(1, other.shape[1] + 1), other[..., 0].mean(0), color="#cccccc", linewidth=0.8)
-        learning_curve(ax, own[..., 1], color=colours[name], linestyle=":", linewidth=1.0)
-        learning_curve(ax, own[..., 0], color=colours[name])
-        ax.set(xlabel="epoch", ylim=(0, 1))
-        ax.set_title(name, color=colours[name])
-    axes[0].set_ylabel("accuracy")
-    return list(axes)
+def learning_curves(
+    ax: Axes, curves: Mapping[str, Float[np.ndarray, "seeds epochs 2"]], colours: Colours
+) -> list[Artist]:
+    """Draw each name's validation (solid, named at its end) and training scores (dotted) in one panel."""
+    lines = {}
+    for name, own in curves.items():
+        ax.plot(np.arange(1, own.shape[1] + 1), own[..., 1].mean(0), color=colours[name], linestyle=":", linewidth=1.0)
+        lines[name] = learning_curve(ax, own[..., 0], color=colours[name])[0]
+    ax.set(xlabel="epoch", ylabel="accuracy (dotted: training clips)", ylim=(0, 1))
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    return [*lines.values(), *label_ends(ax, lines)]
 
 
 def accuracy_chart(
@@ -63,25 +60,13 @@ def accuracy_chart(
     return drawn
 
 
-def confusion(ax: Axes, counts: Int[np.ndarray, "classes classes"], names: Sequence[str] = ()) -> AxesImage:
-    """Draw the answers (column) for clips of each class (row), as parts of the row; `names` stand at the rows."""
+def confusion(ax: Axes, counts: Int[np.ndarray, "classes classes"], names: Sequence[str]) -> AxesImage:
+    """Draw the answers (column) for clips of each class (row), as parts of the row, with those from TOLD on in percent.
+
+    `names` stand at the rows; columns are in the same order.
+    """
     parts = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    return matrix(ax, parts, names, (), vmin=0, vmax=1, aspect="equal")
-
-
-def confusion_panels(
-    fig: FigureBase, counts: Mapping[str, Int[np.ndarray, "classes classes"]], names: Sequence[str]
-) -> list[Axes]:
-    """Draw the confusion of all networks together, large and with the classes' names, and beside it one for each."""
-    columns = -(-len(counts) // 2)
-    grid = fig.add_gridspec(2, 2 + columns)
-    large = fig.add_subplot(grid[:, :2])
-    shown = confusion(large, sum(counts.values()), names)
-    large.tick_params(labelsize=7 if len(names) < 20 else 5.5)
-    large.set(title="all together", xlabel="taken for, in the same order")
-    small = [fig.add_subplot(grid[place // columns, 2 + place % columns]) for place in range(len(counts))]
-    for ax, (name, own) in zip(small, counts.items(), strict=True):
-        confusion(ax, own)
-        ax.set_title(name)
-    fig.colorbar(shown, ax=small, label="part of the class", shrink=0.8)
-    return [large, *small]
+    told = {"text": lambda part: f"{100 * part:.0f}" if part >= TOLD else "", "black_above": 0.6}
+    shown = matrix(ax, parts, names, (), vmin=0, vmax=1, aspect="equal", **told)
+    ax.set_xlabel("taken for, in the same order")
+    return shown

@@ -8,7 +8,16 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from gatescope.pictures.intervals import Colours, Curves, Interval, Looks, curve_panels, interval_rows, name_rows
+from gatescope.pictures.intervals import (
+    Colours,
+    Curves,
+    Interval,
+    Looks,
+    curve_panels,
+    interval_rows,
+    label_ends,
+    name_rows,
+)
 
 OTHERS = "#777777"
 
@@ -37,12 +46,32 @@ def interval_grid(
     return list(axes.flat)
 
 
+def interval_panels(
+    fig: FigureBase, found: Mapping[str, Mapping[str, Interval]], colours: Mapping[str, Colours], reference: float
+) -> list[Axes]:
+    """Draw found[group][name], one measure: a panel for each group side by side, with a line at the `reference`.
+
+    `colours` are each group's own, others are grey.
+    """
+    axes = fig.subplots(1, len(found), sharex=True, sharey=True, squeeze=False)[0]
+    for ax, (group, rows) in zip(axes, found.items(), strict=True):
+        ax.axvline(reference, color="#999999", linewidth=0.8, linestyle="--")
+        looks = {name: {"color": colours.get(group, {}).get(name, OTHERS), "markersize": 5} for name in rows}
+        interval_rows(ax, {name: {name: interval} for name, interval in rows.items()}, looks)
+        ax.set_title(group)
+    return list(axes)
+
+
 def step_panels(fig: FigureBase, values: Curves, looks: Looks, *, log: bool = False) -> list[Axes]:
-    """Draw values[group][name] over time steps, from 1, the mean over seeds and each seed thin: panels of groups."""
+    """Draw values[group][name] over time steps, from 1, the mean over seeds and each seed thin: panels of groups.
+
+    Names stand at the ends of their curves in the last panel.
+    """
     axes, lines = curve_panels(fig, values, looks, "time step")
     if log:
         axes[0].set_yscale("log")
-    axes[-1].legend(lines.values(), lines, loc="upper left", bbox_to_anchor=(1, 1))
+    means = {line.get_label(): line for line in axes[-1].get_lines() if line.get_label() in lines}
+    label_ends(axes[-1], means)
     return axes
 
 

@@ -1,6 +1,7 @@
 """Draw gates: their values, the parts of their variance, and the effect of replacing them."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import plotly.graph_objects as go
@@ -9,15 +10,13 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 from matplotlib.image import AxesImage
-from plotly.subplots import make_subplots
 
 from gatescope.measures.estimates import Estimate, simultaneous
 from gatescope.measures.gate_kinds import ROWS
 from gatescope.pictures.intervals import Colours, Interval, Looks, interval_rows, name_rows
 from gatescope.pictures.plots import matrix
 
-GREY = "#777777"
-# Parts that a pooled gate can have are blue, those that need a map are orange.
+GREY, DOT = "#777777", "#0072B2"
 KIND_COLOURS = {"conv": "#56B4E9", "pooled": "#E69F00", "attention": "#009E73"}
 
 
@@ -56,57 +55,69 @@ def channel_spread(
     return drawn
 
 
-def hover_channels(panels: Mapping[tuple[str, str], Float[np.ndarray, "channel 4"]], colours: Colours) -> go.Figure:
-    """Draw the same by (cell, gate) with each channel's number, mean, spread and share under the mouse."""
-    cells, gates = (list(dict.fromkeys(names)) for names in zip(*panels, strict=True))
-    fig = make_subplots(len(cells), len(gates), subplot_titles=gates, shared_yaxes=True, row_titles=cells)
-    for (cell, gate), channels in panels.items():
-        order = channels[:, 0].argsort()
-        mean, low, high, share = channels[order].round(4).T
-        fig.add_scatter(
-            x=np.arange(len(order)),
-            y=mean,
-            error_y={"type": "data", "symmetric": False, "array": high - mean, "arrayminus": mean - low, "width": 0},
-            customdata=np.stack([order, low, high, 100 * share], axis=1),
-            hovertemplate="channel %{customdata[0]}: mean %{y:.2f}, 90 % within %{customdata[1]:.2f} and "
-            "%{customdata[2]:.2f}<br>%{customdata[3]:.0f} % of its variance over positions<extra></extra>",
-            mode="markers",
-            marker={"color": colours[cell], "size": 5},
-            row=cells.index(cell) + 1,
-            col=gates.index(gate) + 1,
-        )
-    title = {"text": "Gates channel by channel, to hover over", "font": {"size": 14}}
-    margin = {"l": 50, "r": 40, "t": 80, "b": 30}
-    fig.update_layout(title=title, template="none", showlegend=False, height=240 * len(cells) + 100, margin=margin)
-    fig.update_xaxes(showticklabels=False, showgrid=False, zeroline=False)
-    fig.update_yaxes(range=[0, 1])
-    return fig
+def replacement_rows(
+    ax: Axes, replacements: Sequence[str], found: Mapping[tuple[str, str, str], Interval], looks: Looks
+) -> list[Artist]:
+    """Draw found[cell, "all", replacement], all gates replaced together: a row for each replacement, its cells within.
+
+    Where a replacement does not apply to a cell, there is no mark.
+    """
+    rows = {
+        name: {cell: found[cell, "all", name] for cell in looks if (cell, "all", name) in found}
+        for name in replacements
+    }
+    line = ax.axvline(0, color=GREY, linewidth=0.8)
+    return [line, *interval_rows(ax, rows, looks)]
 
 
-def replacement_panels(
-    fig: FigureBase,
-    rows: Sequence[str],
-    replacements: Sequence[str],
+def hover_replacements(
     found: Mapping[tuple[str, str, str], Interval],
-    looks: Looks,
+    gates: Sequence[str],
+    replacements: Sequence[str],
+    colours: Colours,
     xlabel: str,
-) -> list[Axes]:
-    """Draw found[cell, gate, replacement]: a panel for each replacement, a row for each gate, its cells within."""
-    axes = fig.subplots(2, -(-len(replacements) // 2), sharex=True, sharey=True, squeeze=False)
-    handles: dict[str, Artist] = {}
-    for place, ax in enumerate(axes.flat[len(replacements) :], len(replacements)):
-        ax.set_axis_off()
-        axes.flat[place - axes.shape[1]].tick_params(labelbottom=True)
-    for ax, name in zip(axes.flat, replacements, strict=False):
-        shown = {row: {cell: each for (cell, *at), each in found.items() if at == [row, name]} for row in rows}
-        ax.axvline(0, color=GREY, linewidth=0.8)
-        interval_rows(ax, shown, looks)
-        handles |= {text: handle for handle, text in zip(*ax.get_legend_handles_labels(), strict=True)}
-        ax.set_title(name)
-    axes[-1, axes.shape[1] // 2].set_xlabel(xlabel)  # once: it is wider than a panel
-    cells = [cell for cell in looks if cell in handles]
-    fig.legend([handles[cell] for cell in cells], cells, loc="outside lower center", ncols=len(looks))
-    return list(axes.flat)[: len(replacements)]
+) -> go.Figure:
+    """Draw found[cell, gate, replacement] for a replacement that the reader chooses, each interval under the mouse."""
+    fig = go.Figure()
+    shown = [name for name in replacements if any(key[2] == name for key in found)]
+    of_trace = []
+    for name in shown:
+        for place, (cell, colour) in enumerate(colours.items()):
+            known = [gate for gate in gates if (cell, gate, name) in found]
+            if not known:
+                continue
+            value, low, high = np.array([found[cell, gate, name][:3] for gate in known]).T.round(3)
+            fig.add_scatter(
+                x=value.tolist(),
+                y=[gates.index(gate) + (place - (len(colours) - 1) / 2) * 0.15 for gate in known],
+                error_x={"array": (high - value).tolist(), "arrayminus": (value - low).tolist(), "width": 0}
+                | {"type": "data", "symmetric": False},
+                customdata=list(zip(known, low.tolist(), high.tolist(), strict=True)),
+                hovertemplate="%{customdata[0]}: %{x:+.3~f} [%{customdata[1]:+.3~f}, %{customdata[2]:+.3~f}]",
+                mode="markers",
+                marker={"color": colour, "size": 7},
+                name=cell,
+                visible=name == shown[0],
+            )
+            of_trace.append(name)
+    choices = [
+        {"label": name, "method": "update", "args": [{"visible": [other == name for other in of_trace]}]}
+        for name in shown
+    ]
+    menu = {"buttons": choices, "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"}
+    fig.update_layout(
+        title={"text": "Gate by gate: choose a replacement, hover for intervals", "font": {"size": 14}, "x": 0.01},
+        template="none",
+        height=520,
+        margin={"l": 70, "r": 20, "t": 110, "b": 50},
+        updatemenus=[menu],
+    )
+    ends = [end for each in found.values() for end in each[1:3]]
+    fig.update_xaxes(title_text=xlabel, range=[min(0, *ends), max(0, *ends)], zerolinecolor="#777777")
+    fig.update_yaxes(
+        tickvals=list(range(len(gates))), ticktext=list(gates), range=[len(gates) - 0.5, -0.5], zeroline=False
+    )
+    return fig
 
 
 def change_by_class(
@@ -119,26 +130,44 @@ def change_by_class(
     return shown
 
 
-def tiles_of_rows(fig: FigureBase, accuracies: Mapping[str, Interval], limits: tuple[float, float]) -> list[Axes]:
-    """Draw the accuracy of 27 rows as three squares, one for each kind of f: down the kind of i, across that of o.
+def hover_by_class(
+    changes: Float[np.ndarray, "classes columns"], names: Sequence[str], columns: Sequence[str], reach: float
+) -> go.Figure:
+    """Draw the same with the class, the replacement and the change in points under the mouse."""
+    hover = "%{y}<br>%{x}: %{z:+.0f} points<extra></extra>"
+    looks = {"zmin": -reach, "zmax": reach, "colorscale": "RdBu", "hovertemplate": hover, "showscale": False}
+    fig = go.Figure(go.Heatmap(z=changes.round(1).tolist(), x=list(columns), y=list(names), **looks))
+    fig.update_layout(
+        title={"text": "Class by class: point at a tile", "font": {"size": 14}, "x": 0.01},
+        template="none",
+        height=230 + 17 * len(names),
+        margin={"l": 190, "r": 20, "t": 60, "b": 130},
+    )
+    fig.update_xaxes(tickangle=-60, tickfont={"size": 10}, dtick=1)
+    fig.update_yaxes(autorange="reversed", tickfont={"size": 10}, dtick=1)
+    return fig
 
-    Accuracies, 0 to 1, are written in percent with their interval; `limits` are those of the colours.
+
+def dots_of_rows(fig: FigureBase, accuracies: Mapping[str, Interval]) -> list[Axes]:
+    """Draw the accuracy of 27 rows in percent with their intervals: a panel for each kind of f, rows for i and o.
+
+    A dotted line is the mean of all rows that are given.
     """
     kinds = list(dict.fromkeys(kind for row in ROWS.values() for kind in row))
-    axes = fig.subplots(1, 3, sharey=True)
+    mean = float(np.mean([each[0] for each in accuracies.values()]))
+    axes = fig.subplots(1, 3, sharex=True, sharey=True)
     for ax, of_f in zip(axes, kinds, strict=True):
-        found = np.array([[accuracies.get(f"{i}_{of_f}_{o}", (np.nan,) * 3) for o in kinds] for i in kinds])
-        matrix(ax, found[..., 0], kinds, kinds, vmin=limits[0], vmax=limits[1], aspect="equal")
-        for (row, column), value in np.ndenumerate(found[..., 0]):
+        ax.axvline(mean, color=GREY, linewidth=0.8, linestyle=":")
+        for place, (i, o) in enumerate(product(kinds, kinds)):
+            value, low, high = accuracies.get(f"{i}_{of_f}_{o}", (np.nan,) * 3)[:3]
+            ax.plot((low, high), (place, place), color=DOT, linewidth=1.6)
+            ax.plot(value, place, "o", color=DOT)
             if np.isnan(value):
-                ax.text(column, row, "not\ntrained", ha="center", va="center", fontsize=7, color=GREY)
-                continue
-            low, high = 100 * found[row, column, 1:]
-            colour = "black" if value > sum(limits) / 2 else "white"
-            ax.text(column, row - 0.1, f"{100 * value:.1f}", ha="center", va="center", color=colour)
-            ax.text(column, row + 0.22, f"{low:.0f} to {high:.0f}", ha="center", va="center", fontsize=7, color=colour)
-        ax.set(title=f"f: {of_f}", xlabel="o")
-    axes[0].set_ylabel("i")
+                ax.text(mean, place, " not trained", va="center", fontsize=8, color=GREY)
+        name_rows(ax, [f"{i}, {o}" for i, o in product(kinds, kinds)])
+        ax.set_title(f"f: {of_f}")
+    axes[0].set_ylabel("kinds of i and o")
+    axes[1].set_xlabel("% right")
     return list(axes)
 
 

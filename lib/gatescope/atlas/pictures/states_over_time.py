@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from gatescope.pictures.intervals import Interval, interval_rows
+from gatescope.pictures.intervals import Interval, interval_rows, legend_of_panels
 
 UNTRAINED = {"color": "#777777"}
 HAND_LINES = {"an even map": {"color": "#999999", "linestyle": "--"}, "frame difference": {"color": "#D55E00"}}
@@ -45,7 +45,7 @@ def hand_panels(
             ax.set_xlabel(measure)
     for ax, (name, colour) in zip(axes[0], colours.items(), strict=True):
         ax.set_title(name, color=colour)
-    axes[0, -1].legend(loc="upper left", bbox_to_anchor=(1, 1))
+    legend_of_panels(axes[0])
     return list(axes.flat)
 
 

@@ -22,7 +22,8 @@ Poses = Float[np.ndarray, "time 17 3"]
 
 TRUNK = tuple(sorted(set(range(1, len(PARENTS))) - {*RIGHT, *LEFT}))
 PARTS = {"right limbs": RIGHT, "left limbs": LEFT, "trunk and head": TRUNK}
-COLOURS = dict(zip(PARTS, ("#D55E00", "#009E73", "#0072B2"), strict=True))  # near those of the rendered suit
+# Near those of the rendered suit; the green is dark: a red-green blind reader sees a lighter one as the truth's grey.
+COLOURS = dict(zip(PARTS, ("#D55E00", "#00573A", "#1F77C8"), strict=True))
 TRUTH = "#b0b0b0"
 SHADE = "#ececec"  # behind frames in which the body is hidden
 VIEWS = {"from the camera": (0, 1), "from its right": (2, 1)}  # the axes that lie across and upright

@@ -1,4 +1,4 @@
-"""Draw learning on two levels: courses over a training, and the steps of upstream-downstream learning."""
+"""Draw learning on two levels: where trainings end, and the steps of upstream-downstream learning."""
 
 from collections.abc import Callable, Mapping
 
@@ -7,22 +7,26 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import FigureBase
 
-from gatescope.pictures.intervals import Curves, Looks, curve_panels
+from gatescope.pictures.intervals import Colours, Curves, Looks, name_rows
 
 Ends = tuple[tuple[float, float], tuple[float, float]]  # two points, or the limits of two axes
 
 
-def courses(fig: FigureBase, found: Curves, looks: Looks) -> list[Axes]:
-    """Draw found[quantity][variant] over epochs: a panel for each quantity, the mean over seeds and each seed thin.
+def ends(fig: FigureBase, found: Curves, colours: Colours) -> list[Axes]:
+    """Draw found[quantity][variant] after the last epoch: a panel for each quantity, a row for each variant.
 
-    `looks` are the line properties of each variant; the legend gives its number of seeds.
+    A dot is a seed, the bar their mean; the rows' names give the number of seeds.
     """
-    axes, lines = curve_panels(fig, found, looks, "epoch", num_rows=2, sharey=False)
-    axes[0].xaxis.get_major_locator().set_params(integer=True)  # which all panels share
-    seeds = {variant: len(curves) for variants in found.values() for variant, curves in variants.items()}
-    labels = [f"{variant}, {seeds[variant]} seed{'s' * (seeds[variant] > 1)}" for variant in lines]
-    fig.legend(lines.values(), labels, loc="outside lower center", ncols=len(lines))
-    return axes
+    axes = fig.subplots(1, len(found), sharey=True, squeeze=False)[0]
+    for ax, (quantity, variants) in zip(axes, found.items(), strict=True):
+        for row, (variant, curves) in enumerate(variants.items()):
+            last = curves[:, -1]
+            ax.plot(last, np.full(len(last), row), "o", color=colours[variant], alpha=0.6, clip_on=False)
+            ax.plot([last.mean()], [row], "|", color=colours[variant], markersize=16, markeredgewidth=2)
+        ax.set_title(quantity)
+    seeds = {variant: len(curves) for variant, curves in next(iter(found.values())).items()}
+    name_rows(axes[0], [f"{variant}, {count} seed{'s' * (count > 1)}" for variant, count in seeds.items()])
+    return list(axes)
 
 
 def steps_on_plane(

@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.image import AxesImage
 
@@ -19,7 +18,7 @@ SPATIAL, TEMPORAL = "#0072B2", "#D55E00"
 GATE_COLOURS = LinearSegmentedColormap.from_list(
     "spatial or temporal", [(0, SPATIAL), (0.5, "#dbe9f4"), (0.5, "#f8e1d3"), (1, TEMPORAL)]
 )
-ASIDE = 0.02  # horizontal shift from seed to seed
+ASIDE = 0.08  # from seed to seed within a column, whose width has no meaning
 
 
 def neuron_names(num_neurons: int) -> list[str]:
@@ -95,21 +94,28 @@ def fraction_bars(ax: Axes, fractions: Float[np.ndarray, " neuron"]) -> list[Art
     return drawn
 
 
-def fraction_against_share(
+def fraction_by_service(
     ax: Axes, shares: Parts, fractions: Parts, served: Int[np.ndarray, "seed neuron"]
-) -> list[PathCollection]:
-    """Draw the part of each neuron's channels that is temporal against the part of its clips from temporal families.
+) -> list[Artist]:
+    """Draw the part of each neuron's channels that is temporal, in two columns: what families most of its clips are of.
 
-    A mark's area is the number of clips, its colour the seed. A neuron without clips has no mark. Seeds are shifted by
-    ASIDE, so that marks at one place stay visible.
+    `shares` are the parts of its clips from temporal families. A mark's area is the number of clips, its colour the
+    seed; a neuron without clips has no mark. A line joins a seed's two means, weighted by clips.
     """
     area = 320 / max(served.max(initial=0), 1)  # square points of the largest mark
-    drawn = []
-    for seed, (x, y, count) in enumerate(zip(shares, fractions, served, strict=True)):
-        known = count > 0
-        looks = {"facecolor": f"C{seed}", "edgecolor": "white", "alpha": 0.75, "label": f"seed {seed}"}
+    drawn: list[Artist] = []
+    for seed, (share, fraction, count) in enumerate(zip(shares, fractions, served, strict=True)):
+        sides = [(share <= 0.5) & (count > 0), (share > 0.5) & (count > 0)]
         aside = ASIDE * (seed - (len(shares) - 1) / 2)
-        drawn.append(ax.scatter(x[known] + aside, y[known], area * count[known], **looks))
-    ax.set(xlim=(-0.1, 1.1), ylim=(-0.06, 1.06))
-    ax.set(xlabel="part of its clips from temporal families", ylabel="part of its channels that are temporal")
+        for column, own in enumerate(sides):
+            looks = {"facecolor": f"C{seed}", "edgecolor": "white", "alpha": 0.75, "clip_on": False}
+            drawn.append(ax.scatter(np.full(own.sum(), column + aside), fraction[own], area * count[own], **looks))
+        if all(own.any() for own in sides):
+            means = [np.average(fraction[own], weights=count[own]) for own in sides]
+            drawn += ax.plot(np.arange(2) + aside, means, color=f"C{seed}", linewidth=1.2, label=f"seed {seed}")
+    ax.set(xlim=(-0.5, 1.5), ylim=(0, 1), ylabel="part of its channels that are temporal")
+    ax.set_xticks(
+        (0, 1), ["neurons with most clips\nfrom other families", "neurons with most clips\nfrom temporal families"]
+    )
+    ax.tick_params(axis="x", length=0)
     return drawn
