@@ -311,3 +311,19 @@ def test_the_code_of_a_page_is_one_module_whose_files_say_what_they_do(scrubber)
     for name in SCRIPTS:
         first, *lines = (HERE / f"{name}.js").read_text().splitlines()
         assert first.startswith("// ") and first.endswith(".") and len(lines) < 500
+
+
+def test_the_live_scrubbers_pins_are_places_in_a_picture():
+    from traitlets import TraitError
+
+    from gatescope.explorer.live_scrubber import LiveScrubber
+
+    live = LiveScrubber(on_files=print, on_cancel=print)
+    assert (live.step, live.channel, live.pins) == (None, None, None)
+    live.pins = [(0.25, 1)]
+    assert live.pins == [[0.25, 1.0]]
+    for wrong in ([(0.5, 1.5)], [(0.5,)], [(0, 0)] * 7):
+        with pytest.raises(TraitError):
+            live.pins = wrong
+    with pytest.raises(TraitError):
+        live.step = -1

@@ -116,7 +116,7 @@ function pictureOf(view, scale) {
       continue;
     }
     context.fillStyle = style.color;
-    context.font = style.font;
+    context.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`; // style.font is empty beside tabular digits
     context.textBaseline = "middle";
     context.textAlign = { right: "right", end: "right", center: "center" }[style.textAlign] ?? "left";
     const at = left + { right: width, center: width / 2, left: 0 }[context.textAlign];
