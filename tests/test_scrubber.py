@@ -279,3 +279,51 @@ def test_maps_without_frames(scrubber, watched):
     assert (header["height"], header["width"]) == seen.recording["layer1.h"].shape[-2:]
     with_frames = scrubber(seen, clip_of())
     assert Image.open(io.BytesIO(shown.still)).height < Image.open(io.BytesIO(with_frames.still)).height
+
+
+def test_it_opens_at_the_step_with_most_of_the_hand_or_of_the_change(scrubber):
+    from dataclasses import replace
+
+    clip = clip_of(8, 16)
+    hand = np.zeros((8, 16, 16), bool)
+    hand[4, :3, :3] = hand[5, :9, :9] = True  # frames 4 and 5 are step 2
+    h = torch.zeros(1, 4, 2, 5, 5)
+    assert scrubber({"h": h}, replace(clip, hand_mask=hand)).packed.header["opens"] == 2
+    still = np.zeros((8, 16, 16, 3), np.uint8)
+    still[6:] = 200
+    assert scrubber({"h": h}, replace(clip, frames=still)).packed.header["opens"] == 3
+    h[0, 1:] = 1  # changes between the first step and the second
+    assert scrubber({"h": h}).packed.header["opens"] == 1
+    assert scrubber({"v": torch.zeros(1, 4, 2)}).packed.header["opens"] == 0
+
+
+def test_gates_have_limits_of_their_own_unless_values_lie_beyond(scrubber):
+    maps = {name: torch.rand(1, 4, 2, 5, 5) for name in "ifgh"} | {"o": torch.rand(1, 4, 2)}
+    maps["f"][0, 0, 0, 0, 0] = 1.5
+    (group,) = scrubber(maps, clip_of(8), meanings={name: name for name in maps}).packed.header["groups"]
+    ranges = {each["name"]: each["range"] for each in (*group["panels"], *group["strips"])}
+    assert ranges == {"i": [0, 1], "o": [0, 1], "f": None, "g": None, "h": None}
+
+
+def test_the_code_of_a_page_is_one_module_whose_files_say_what_they_do(scrubber):
+    from gatescope.pictures.scrubber import HERE, SCRIPTS
+
+    for name in SCRIPTS:
+        first, *lines = (HERE / f"{name}.js").read_text().splitlines()
+        assert first.startswith("// ") and first.endswith(".") and len(lines) < 500
+
+
+def test_the_live_scrubbers_pins_are_places_in_a_picture():
+    from traitlets import TraitError
+
+    from gatescope.explorer.live_scrubber import LiveScrubber
+
+    live = LiveScrubber(on_files=print, on_cancel=print)
+    assert (live.step, live.channel, live.pins) == (None, None, None)
+    live.pins = [(0.25, 1)]
+    assert live.pins == [[0.25, 1.0]]
+    for wrong in ([(0.5, 1.5)], [(0.5,)], [(0, 0)] * 7):
+        with pytest.raises(TraitError):
+            live.pins = wrong
+    with pytest.raises(TraitError):
+        live.step = -1

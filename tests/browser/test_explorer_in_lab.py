@@ -28,6 +28,12 @@ big = LiveScrubber(on_files=print, on_cancel=print)
 big.show([group], pack([group], clip, num_channels=2))
 big
 """
+WATCH = """
+heard = []
+big.observe(lambda change: heard.append(change["name"]), ["step", "channel", "pins"])
+big.step, big.channel, big.pins = 5, 17, [(0.25, 0.5), (0.75, 0.5)]
+"""
+TELL = "print(big.step, big.channel, big.pins, sorted(set(heard)))"
 DROP = """(el, files) => {
     const data = new DataTransfer();
     const bytes = text => Uint8Array.from(atob(text), letter => letter.charCodeAt(0));
@@ -182,3 +188,26 @@ def test_a_channel_of_many_comes_at_once(lab, jupyter):
     print(
         f"a channel of 256 with 6 maps of 32 x 28 x 28 after {sorted(took)[2]:.0f} ms (median), {max(took):.0f} at most"
     )
+
+
+@pytest.mark.slow
+def test_python_sets_reads_and_hears_step_channel_and_pins(lab, jupyter):
+    def run(place: int) -> None:
+        lab.cells.nth(place).locator(".jp-InputPrompt").click()
+        lab.command("notebook:run-cell")
+
+    lab.open(jupyter.write("traits.ipynb", BIG, WATCH, TELL))
+    run(0)
+    viewer = Viewer(lab.notebook)
+    expect(viewer.host.locator(".places li")).to_have_count(1)
+    run(1)
+    expect(viewer.slider).to_have_value("5")
+    channel = viewer.host.get_by_role("combobox", name="channel of layer 1", exact=True)
+    expect(channel).to_have_value("17")
+    expect(viewer.host.locator(".places li")).to_have_text([re.compile("row 28, column 14"), re.compile("column 42")])
+    viewer.drag(to=9)
+    channel.select_option("100")
+    viewer.button("remove pin 1").click()
+    lab.page.wait_for_timeout(1000)  # until the page has told Python
+    run(2)
+    expect(lab.cells.nth(2)).to_contain_text("9 100 [[0.75, 0.5]] ['channel', 'pins', 'step']")

@@ -144,3 +144,14 @@ def test_in_a_window_of_800_px_nothing_reaches_beyond_its_output(lab, jupyter, o
     viewer = Viewer(lab.page)
     assert viewer.beyond() == []
     assert lab.notebook.locator(".jp-OutputArea-output").first.evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
+def test_play_and_the_film_stay_in_view_in_an_output_that_does_not_scroll(lab, jupyter, output):
+    lab.page.set_viewport_size({"width": 1000, "height": 600})
+    lab.open(jupyter.write("tall.ipynb", output, "1 + 1"))
+    viewer = Viewer(lab.page)
+    viewer.host.locator(".tiles").scroll_into_view_if_needed()
+    lab.page.wait_for_timeout(300)
+    expect(viewer.button("Play")).to_be_in_viewport()
+    lab.page.mouse.click(*viewer.place(6))
+    expect(viewer.slider).to_have_value("6")

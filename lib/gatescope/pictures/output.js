@@ -93,7 +93,7 @@ function pictureOf(view, scale) {
     context.fillText(words, margin, margin + line * (place + 0.5), box.width - 2 * margin);
   });
   context.translate(-box.left, legend - box.top);
-  for (const each of node.querySelectorAll("canvas, .cursor, [data-text]")) {
+  for (const each of node.querySelectorAll("canvas, .cursor, .swatch, figcaption select, [data-text]")) {
     const { left, top, width, height } = each.getBoundingClientRect();
     const style = getComputedStyle(each);
     context.globalAlpha = style.opacity;
@@ -103,22 +103,25 @@ function pictureOf(view, scale) {
       if (each.width && each.height) context.drawImage(each, left, top, width, height);
       continue;
     }
-    if (style.backgroundColor !== "rgba(0, 0, 0, 0)") {
+    const isWord = !each.matches("select");
+    if (isWord && style.backgroundColor !== "rgba(0, 0, 0, 0)") {
       context.fillStyle = style.backgroundColor;
       context.fillRect(left, top, width, height);
     }
     if (each.matches(".cursor")) {
+      const border = parseFloat(style.borderTopWidth);
       context.strokeStyle = style.borderTopColor;
-      context.lineWidth = parseFloat(style.borderTopWidth);
-      if (context.lineWidth) context.strokeRect(left, top, width, height);
+      context.lineWidth = border;
+      if (border) context.strokeRect(left + border / 2, top + border / 2, width - border, height - border);
       continue;
     }
     context.fillStyle = style.color;
-    context.font = style.font;
+    context.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`; // style.font is empty beside tabular digits
     context.textBaseline = "middle";
     context.textAlign = { right: "right", end: "right", center: "center" }[style.textAlign] ?? "left";
     const at = left + { right: width, center: width / 2, left: 0 }[context.textAlign];
-    context.fillText(each.textContent, at, top + height / 2, width);
+    const words = isWord ? each.textContent : each.selectedOptions[0].textContent;
+    context.fillText(words, at, top + height / 2, width);
   }
   node.classList.remove("saving");
   return canvas;

@@ -9,7 +9,7 @@ class Panel {
     this.frame = element("canvas", { class: "frame", width, height });
     this.map = element("canvas", { class: "map", width: columns, height: rows });
     this.marks = element("canvas", { class: "marks" });
-    this.value = element("output", { class: "value", title: "at (row, column), from (0, 0) in the upper left corner" });
+    this.value = element("output", { class: "value", "data-text": "", title: "at (row, column), from (0, 0) in the upper left corner" });
     this.stack = stackOf(0);
     this.stack.style.aspectRatio = `${width} / ${height}`;
     this.stack.append(this.frame, ...(group ? [this.map] : []), this.marks);
@@ -133,6 +133,11 @@ class Panel {
     const { width, height } = view.header;
     const [wide, high] = [this.marks.width, this.marks.height];
     context.clearRect(0, 0, wide, high);
+    // Panels of one size have the same marks: a copy takes less time than lines.
+    const shared = [hand && view.step, view.pins.version, view.pointer, wide, high].join();
+    const { canvas, shared: drawn } = view.marks ?? {};
+    if (drawn === shared && canvas !== this.marks) return context.drawImage(canvas, 0, 0);
+    view.marks = { shared, canvas: this.marks };
     if (hand) {
       context.save();
       context.scale(wide / width, high / height);
@@ -244,7 +249,7 @@ class Curve {
     const count = view.header.steps * names.length;
     this.values = new Float32Array(view.bytes.slice(offset, offset + 4 * count).buffer);
     this.canvas = element("canvas", {});
-    this.cursor = element("div", { class: "cursor" });
+    this.cursor = cursorOf(view.header.steps);
     this.stack = stackOf();
     this.stack.classList.add("plot");
     this.stack.append(this.cursor);
@@ -275,10 +280,13 @@ class Curve {
     const { steps } = view.header;
     const count = spec.names.length;
     const now = spec.names.map((_, place) => values[view.step * count + place]);
-    this.outputs.forEach((output, place) => (output.value = now[place].toFixed(2)));
+    this.outputs.forEach((output, place) => {
+      const words = now[place].toFixed(2);
+      if (output.textContent !== words) output.textContent = words;
+    });
     const words = spec.names.map((name, place) => `${name} ${now[place].toFixed(2)}`).join(", ");
     this.stack.setAttribute("aria-label", `class scores after step ${view.step + 1}: ${words}`);
-    moveCursor(this.cursor, view.step, steps);
+    moveCursor(this.cursor, view.step);
     const box = view.sizes.get(this.chart);
     const drawn = [box?.width, box?.height, view.ink].join();
     if (drawn === this.drawn) return;

@@ -100,7 +100,7 @@ class Chart {
   constructor(view) {
     this.view = view;
     this.canvas = element("canvas", {});
-    this.cursor = element("div", { class: "cursor" });
+    this.cursor = cursorOf(view.header.steps);
     this.plot = element("div", { class: "plot" });
     this.plot.append(this.cursor);
     this.node = element("div", { class: "chart" });
@@ -116,7 +116,7 @@ class Chart {
   draw(valuesAt, limits, key, everywhere = false) {
     const { view } = this;
     const { steps } = view.header;
-    moveCursor(this.cursor, view.step, steps);
+    moveCursor(this.cursor, view.step);
     const box = view.sizes.get(this.node);
     const drawn = [view.pins.version, view.pointer, key, ...limits, box?.width, box?.height, view.ink].join();
     if (drawn === this.drawn) return;
@@ -172,9 +172,15 @@ class Chart {
   }
 }
 
-function moveCursor(cursor, step, steps) {
-  cursor.style.left = `${(100 * step) / steps}%`;
+/** A box as wide as a step, which moves without a new layout. */
+function cursorOf(steps) {
+  const cursor = element("div", { class: "cursor" });
   cursor.style.width = `${100 / steps}%`;
+  return cursor;
+}
+
+function moveCursor(cursor, step) {
+  cursor.style.transform = `translateX(${100 * step}%)`;
 }
 
 /** The row or column at a part of a length. */

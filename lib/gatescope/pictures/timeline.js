@@ -19,7 +19,7 @@ class Timeline {
     this.readout = element("output", { class: "readout", "aria-live": "polite", "data-text": "" });
     this.speeds = select(SPEEDS, String(this.speed));
     this.canvas = element("canvas", {});
-    this.cursor = element("div", { class: "cursor" });
+    this.cursor = cursorOf(steps);
     this.film = element("div", { class: "film" });
     // The thumb's middle stands at the middle of its step's frame.
     this.slider.style.left = `calc(${50 / steps}% - ${THUMB_PX / 2}px)`;
@@ -75,7 +75,7 @@ class Timeline {
 
   draw() {
     const { view } = this;
-    moveCursor(this.cursor, view.step, view.header.steps);
+    moveCursor(this.cursor, view.step);
     const words = this.words();
     if (this.readout.value !== words) this.readout.value = words;
     this.slider.setAttribute("aria-valuetext", words);
