@@ -38,7 +38,7 @@ PICTURES = ("image/png", "image/jpeg")
 MARKDOWN_LINK = re.compile(r"\]\(([^)#\s]+\.md)[)#]")
 THUMBNAIL_PX = (480, 270)
 THUMBNAIL_BYTES = 30_000
-LIVE = '<div class="live">'  # the template's
+LIVE = '<div class="live">'
 
 
 class SiteError(RuntimeError):
@@ -157,6 +157,7 @@ def _page(path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str], li
     notebook = path.suffix == ".ipynb"
     if not title or (notebook and not question):
         raise SiteError(f"{path.name} needs a title (# ...)" + ", and its question in bold" * notebook)
+    live_html = f"{LIVE}\n{viewer(node)}\n</div>"  # the template's
     above, end, below = body[question.end() :].partition("</p>") if notebook else ("", "", body)
     return Page(
         path=links[path],
@@ -164,7 +165,8 @@ def _page(path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str], li
         question=Markup(question[1] if notebook else ""),
         answer=Markup(short),
         head=Markup(body[: question.end()] + above + end if notebook else ""),
-        body=Markup(below.replace(LIVE, LIVE.replace(">", f' id="{VIEWER}"{" data-plays" * bool(opening)}>'), 1)),
+        # An opening has its viewer at the top.
+        body=Markup(below.replace(live_html, "" if opening else live_html.replace(">", f' id="{VIEWER}">', 1), 1)),
         headings=tuple(each for each in renderer.headings if each.level == 2),
         thumbnail=_thumbnail(node),
         live=path in live,

@@ -2,7 +2,7 @@
 
 import nbformat
 
-ANSWER, LIMITS = "## Answer\n", "**What this does not show"
+ANSWER, LIMITS = "## Answer", "**What this does not show"
 FINDINGS = "findings"  # tag of the cell with what the whole atlas found
 
 
@@ -19,11 +19,11 @@ def findings(node: nbformat.NotebookNode) -> str | None:
 
 
 def answer(node: nbformat.NotebookNode) -> str | None:
-    """Return a notebook's answer as Markdown: the text and the outputs below its last heading, up to what it leaves out.
+    """Return a notebook's answer as Markdown: texts and outputs below its last heading, up to what it does not show.
 
     None in the notebook with the findings, which are its answer, and where there is no answer.
     """
-    starts = [place for place, cell in enumerate(node.cells) if cell.source.partition(ANSWER)[1]]
+    starts = [place for place, cell in enumerate(node.cells) if ANSWER in cell.source and cell.cell_type == "markdown"]
     if findings(node) or not starts:
         return None
     parts = []

@@ -10,8 +10,8 @@ TERMS = {
     r"ConvLSTM": "An LSTM of maps: convolutions compute its gates, each with a value for every channel and place.",
     r"\(a\)": "Variant (a), pooled gates: each gate is one number a channel, from means over space.",
     r"\(b\)": "Variant (b), input attention: pooled gates, and one map that weighs the places of the input.",
-    r"\(c\)": "Variant (c), input-gate attention: pooled gates, but the input gate weighs places, by a map a channel.",
-    r"\(d\)": "Variant (d), output-gate attention: pooled gates, but the output gate weighs places, by a map a channel.",
+    r"\(c\)": "Variant (c), input-gate attention: pooled gates, but the input gate weighs places by maps.",
+    r"\(d\)": "Variant (d), output-gate attention: pooled gates, but the output gate weighs places by maps.",
     r"E/A": "The share of a map on the hand, over the share of the picture that the hand covers: 1 for an even map.",
     r"pointing game": "The share of steps in which the highest place of a map lies on the hand, or close to it.",
     r"input gates?": "How much of the candidate is written to the cell state, from 0 to 1.",
@@ -46,7 +46,7 @@ class Marks:
         self._said: set[int | None] = set()
 
     def mark(self, text: str) -> str:
-        """Return text as HTML, each term that is new here with its meaning, which shows to pointer, keyboard and tap."""
+        """Return text as HTML, a term that is new here with its meaning, which shows to pointer, keyboard and tap."""
         parts, done = [], 0
         for found in _ANY.finditer(text):
             if found.lastindex not in self._said:
