@@ -22,6 +22,13 @@ clip ?=
 FORCE ?=
 LAB_OPTIONS ?=
 
+# The name of a clip travels as it is, through the environment: neither make, a shell nor YAML reads it.
+unexport clip
+export GATESCOPE_CLIP := $(value clip)
+
+ifneq ($(words $(VENV)),1)
+  $(error VENV=$(VENV) has a space in its name, which make cannot follow: take a folder without one)
+endif
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 TORCH := $(shell grep '^torch==' requirements.lock)
@@ -32,12 +39,12 @@ LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 # What has changed is told by content (gatescope.atlas.freshness), never by date: a fresh clone has only new dates.
 # A killed run may leave a lock and half-done marks; each rebuild takes its own lock, so neither need stop this one.
 figures: $(INSTALLED)
-	@clip="$(clip)"; if [ -n "$$clip" ] && [ ! -e "$$clip" ]; then \
-	  echo "clip=$$clip does not exist; name a video file or a folder of frames" >&2; exit 2; fi
+	@if [ -n "$$GATESCOPE_CLIP" ] && [ ! -e "$$GATESCOPE_CLIP" ]; then \
+	  echo "clip=$$GATESCOPE_CLIP does not exist; name a video file or a folder of frames" >&2; exit 2; fi
 	$(if $(FORCE),rm -rf build/runs/$(PROFILE) build/runs/*_$(PROFILE))
-	clip="$(clip)"; $(BIN)/snakemake --cores $(CORES) --quiet rules progress host reason --nolock --rerun-incomplete \
-	  --rerun-triggers mtime $(if $(FORCE),--forceall) --config profile=$(PROFILE) $${clip:+"clip=$$(realpath -- "$$clip")"}
-	@$(if $(clip),echo "Notebooks and figures now show your clip: do not commit them. 'make figures' puts them back.")
+	$(BIN)/snakemake --cores $(CORES) --quiet rules progress host reason --nolock --rerun-incomplete \
+	  --rerun-triggers mtime $(if $(FORCE),--forceall) --config profile=$(PROFILE)
+	@$(if $(value clip),echo "Notebooks and figures now show your clip: do not commit them. 'make figures' puts them back.")
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ description data/trainings/TRAINING.toml, in the folders build/runs/TRAINING/RUN
 variant) and a seed, a-0, with a control of its frames between them if there is one, a-shuffled-0.
 """
 
+import os
 import shlex
 import shutil
 import sys
@@ -25,6 +26,8 @@ KNOWN = {name: read_parameters(nbformat.read(path, as_version=4)) for name, path
 PROFILES = tomllib.loads(Path("profiles.toml").read_text())
 PROFILE = config.get("profile", "ci")
 ASKED = {name: str(value) for name, value in config.items() if name != "profile"}
+if clip := os.environ.get("GATESCOPE_CLIP"):
+    ASKED["clip"] = os.path.realpath(clip)
 
 if PROFILE not in PROFILES:
     raise LookupError(f"no profile {PROFILE}; there are {', '.join(PROFILES)}")

@@ -7,9 +7,10 @@ import pytest
 import torch
 from traitlets import TraitError
 
-from gatescope.explorer.answers import Exploration, Question, read_dropped
+from gatescope.explorer.answers import Exploration, Question
 from gatescope.explorer.explanations import explain
 from gatescope.explorer.live_scrubber import LiveScrubber
+from gatescope.explorer.reading import read_dropped, waited_for
 from gatescope.explorer.request_thread import Report, RequestThread
 from gatescope.explorer.upload import MAX_BYTES, Upload, printable
 from gatescope.loaders import Clip, ClipError, to_batch
@@ -57,8 +58,9 @@ def asked(saved):
 
 
 @pytest.fixture
-def explorer(saved):
+def explorer(saved, tmp_path):
     explorer = explore([saved["a"], saved["b"]])
+    explorer.exploration._cache = tmp_path
     yield explorer
     explorer.work.cancel()
     explorer.box.close_all()
@@ -104,8 +106,8 @@ def test_the_answer_is_what_the_network_records_of_the_clip_asked_for(exploratio
 def test_a_change_is_shown_beside_the_network_as_it_is(exploration, asked):
     asked = replace(asked, point="layer1.f", replacement="space mean")
     answer = exploration.answer(asked, QUIET)
-    before, after = answer.groups
-    assert before.orders == after.orders and before.link == after.link
+    chart, before, after, change = answer.groups
+    assert before.orders == after.orders == change.orders and before.link == after.link == change.link
     network = exploration.network(asked.checkpoint)
     x = to_batch(answer.clip, **network.config.input)
 
@@ -115,7 +117,6 @@ def test_a_change_is_shown_beside_the_network_as_it_is(exploration, asked):
     with intervene(network, {"layer1.f": flat}), record(network, "layer1.*") as recording, torch.no_grad():
         logits = network(x)[0]
     np.testing.assert_allclose(after.maps["layer1.c"], recording["layer1.c"][0], atol=1e-6)
-    np.testing.assert_allclose(after.scores[-1], logits.softmax(0), atol=1e-6)
     assert not np.allclose(before.maps["layer1.c"], after.maps["layer1.c"])
     assert "forget gate f replaced by space mean: " in answer.words
     assert f"{NAMES[int(logits.argmax())]} {logits.softmax(0).max():.0%}" in answer.words
@@ -136,7 +137,7 @@ def test_whatever_is_offered_can_be_asked(exploration, saved, layer):
 
 def test_attention_can_be_put_on_the_hand_where_it_is_known(exploration, saved):
     asked = Question(saved["b"], gesture="Swiping Left", point="layer1.attention", replacement="hand")
-    _, after = exploration.answer(asked, QUIET).groups
+    _, _, after, _ = exploration.answer(asked, QUIET).groups
     np.testing.assert_allclose(after.maps["layer1.attention"].sum((1, 2, 3)), 1, rtol=1e-5)
 
 
@@ -252,36 +253,151 @@ def test_cancelled_work_ends_at_its_next_report_and_nobody_hears_of_its_errors()
 @pytest.mark.slow
 def test_controls_ask_and_the_picture_answers(explorer, saved):
     first = explorer.picture.picture["number"]
-    explorer.gesture.value = "Rolling Hand Forward"
+    explorer.controls.gesture.value = "Rolling Hand Forward"
     assert " answers " in settled(explorer)["words"]
     assert explorer.answer.clip.name == "Rolling Hand Forward"
-    explorer.point.value = "layer1.f"
+    explorer.controls.point.value = "layer1.f"
     settled(explorer)
     assert "replaced by" in explorer.picture.says["words"]
-    assert explorer.replacement.value in explorer.replacement.options
+    assert explorer.controls.replacement.value in explorer.controls.replacement.options
     # The other layer has another forget gate: nothing is replaced.
-    explorer.layer.value = "layer2"
+    explorer.controls.layer.value = "layer2"
     settled(explorer)
-    assert explorer.point.value == "" and "replaced" not in explorer.picture.says["words"]
+    assert explorer.controls.point.value == "" and "replaced" not in explorer.picture.says["words"]
     assert explorer.picture.picture["number"] > first
     with pytest.raises(TraitError):
-        explorer.checkpoint.value = "another"
+        explorer.controls.checkpoint.value = "another"
+
+
+@pytest.mark.slow
+def test_one_button_shows_the_clip_on_which_a_change_of_all_gates_costs_most(saved, tmp_path):
+    explorer = explore([saved["a"], saved["convlstm"]])
+    explorer.exploration._cache = tmp_path
+    controls = explorer.controls
+    controls.presets["Average all gates of both layers over space"].click()
+    words = settled(explorer)["words"]
+    # The cell with gates that are maps, whichever was chosen.
+    assert controls.checkpoint.value == saved["convlstm"] and words.startswith("Of 6 validation clips")
+    assert "all gates of both layers replaced by space mean: " in words
+    library = explorer.exploration.library(saved["convlstm"], QUIET)
+    found = library.finding([f"layer{layer}.{gate}" for layer in (1, 2) for gate in "ifo"], "space mean", QUIET)
+    np.testing.assert_array_equal(explorer.answer.clip.frames, library.sample.clips[found.index].frames)
+    titles = [group.title.partition(".safetensors ")[2] for group in explorer.answer.groups]
+    layers = [f"layer {layer}, {when}" for layer in (1, 2) for when in ("before", "after", "after − before")]
+    assert titles == ["scores before and after", *layers]
+    controls.undo.click()
+    assert "replaced" not in settled(explorer)["words"] and controls.layer.value == "layer?"
+    # One kind of gate in both layers, and one gate of one layer.
+    offered = dict((point, words) for words, point in controls.point.options)
+    assert offered["f"] == "forget gate f of both layers" and offered["layer2.f"] == "forget gate f, layer 2"
+    controls.point.value = "f"
+    settled(explorer)
+    changed = {name for group in explorer.answer.groups if "after − before" in group.title for name in group.maps}
+    assert {"layer1.f", "layer2.f"} < changed
+
+
+@pytest.mark.slow
+def test_the_class_to_explain_is_the_answer_from_the_start(explorer):
+    predicted = explorer.answer.predicted[0]
+    assert explorer.controls.label.options[0] == (f"{predicted}, the answer", None)
+    assert explorer.controls.label.value is None and predicted in NAMES
+
+
+@pytest.mark.slow
+def test_clips_with_a_similar_course_are_shown_and_opened(explorer):
+    controls = explorer.controls
+    controls.steps.value = (2, 7)
+    controls.find.click()
+    assert "steps 2 to 7" in settled(explorer)["words"]
+    courses = explorer.answer.courses["layer1.h"][1][:, controls.channel.value]
+    wanted = explorer.exploration.library(controls.checkpoint.value, QUIET).alike(
+        "layer1.h", controls.channel.value, courses, (1, 6)
+    )
+    others = [(place, r) for place, r in wanted if place != wanted[0][0]]
+    assert wanted[0][1] == pytest.approx(1) and len(explorer.found.children) == len(others)
+    heading, picture, lines, link = explorer.found.children[0].children
+    assert bytes(picture.value).startswith(b"\xff\xd8") and "<polyline" in lines.value
+    assert link.description == f"Open, r = {others[0][1]:.2f}"
+    link.click()
+    settled(explorer)
+    sample = explorer.exploration.library(controls.checkpoint.value, QUIET).sample
+    np.testing.assert_array_equal(explorer.answer.clip.frames, sample.clips[others[0][0]].frames)
+    assert controls.gesture.value in heading.value
+    # They belong to the clip that was shown: another one of the reader's choice ends them.
+    controls.number.value = 5
+    settled(explorer)
+    assert not explorer.found.children
+    controls.steps.value = (2, 3)
+    controls.find.click()
+    assert "at least 3 steps; got 2" in settled(explorer)["words"]
+
+
+@pytest.mark.slow
+def test_a_recorded_clip_stands_beside_what_the_network_gets_and_how_far_it_is_from_the_training(explorer, tmp_path):
+    assert explorer.original.layout.display == "none"
+    explorer.controls.path.value = str(video(tmp_path / "good.mp4"))
+    explorer.controls.kind.value = "path"
+    words = settled(explorer)["words"]
+    assert "knows only 3 rendered gestures" in words and "nearest of 9 training clips" in words
+    assert "of 6 validation clips" in words
+    shown = explorer.original.value
+    assert "64 × 64 px, 20 frames in 1.7 s" in shown and "16 frames of 32 × 32 px" in shown
+    assert shown.count("data:image/webp;base64,") == 2 and shown.count("prefers-reduced-motion") == 2
+    explorer.controls.kind.value = "rendered"
+    assert "knows only" not in settled(explorer)["words"] and explorer.original.value == ""
+
+
+@pytest.mark.slow
+def test_a_depth_clip_gets_a_control_for_its_unit(explorer, tmp_path):
+    from PIL import Image
+
+    unit = explorer.controls.depth_unit_mm
+    assert unit.layout.display == "none"
+    for number in range(12):
+        depth = np.full((40, 40), 2000, np.uint16)
+        depth[10:20, number : number + 10] = 1000
+        Image.fromarray(depth).save(tmp_path / f"{number}.png")
+    explorer.controls.path.value = str(tmp_path)
+    explorer.controls.kind.value = "path"
+    assert not settled(explorer)["wrong"] and unit.layout.display is None
+    assert "depth from 1,000 to 2,000 mm" in explorer.original.value
+    unit.value = 0.125
+    settled(explorer)
+    assert explorer.answer.original.depth.max() == 250 and "depth from 125 to 250 mm" in explorer.original.value
+    explorer.controls.kind.value = "rendered"
+    settled(explorer)
+    assert unit.layout.display == "none"
+
+
+def test_nobody_waits_for_a_decoder_after_cancel():
+    failed, going = [], threading.Event()
+    worker = RequestThread(lambda words: going.set(), failed.append)
+    end = threading.Event()
+    decoding = worker.ask(lambda report: waited_for(lambda: end.wait(60), report))
+    assert going.wait(60)
+    worker.cancel()
+    decoding.result(10)
+    assert not end.is_set() and failed == []
+    end.set()
+    assert waited_for(lambda: 3, QUIET) == 3
+    with pytest.raises(ZeroDivisionError):
+        waited_for(lambda: 1 / 0, QUIET)
 
 
 @pytest.mark.slow
 def test_errors_are_said_in_words(explorer, tmp_path):
-    explorer.kind.value = "path"
+    explorer.controls.kind.value = "path"
     assert "Write the path" in settled(explorer)["words"]
-    explorer.path.value = str(tmp_path / "nowhere")
+    explorer.controls.path.value = str(tmp_path / "nowhere")
     says = settled(explorer)
     assert says["wrong"] and not says["busy"] and "does not exist; name a video" in says["words"]
     (tmp_path / "broken.mp4").write_bytes(b"no video" * 100)
-    explorer.path.value = str(tmp_path / "broken.mp4")
+    explorer.controls.path.value = str(tmp_path / "broken.mp4")
     assert "broken.mp4: the video does not decode" in settled(explorer)["words"]
     video(tmp_path / "good.mp4")
-    explorer.path.value = str(tmp_path / "good.mp4")
+    explorer.controls.path.value = str(tmp_path / "good.mp4")
     assert not settled(explorer)["wrong"]
-    assert explorer.number.max == 0 and explorer.gesture.layout.display == "none"
+    assert explorer.controls.number.max == 0 and explorer.controls.gesture.layout.display == "none"
 
 
 def test_a_path_is_given_from_the_start_or_refused(saved, tmp_path):
@@ -299,6 +415,17 @@ def test_where_no_widget_lives_there_is_a_film_strip(explorer):
     data, metadata = explorer._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in data
     assert data["image/png"].startswith("iVBOR") and "hidden state h" in metadata["image/png"]["alt"]
+
+
+@pytest.mark.slow
+def test_a_notebook_keeps_the_film_strip_in_an_output_without_the_widget(explorer, monkeypatch):
+    shown = []
+    monkeypatch.setattr("gatescope.explorer.explorer.display", lambda data, **_: shown.append(data))
+    explorer._ipython_display_()
+    style, strip, widget = shown
+    assert "gatescope-outputs" in style["text/html"]
+    assert set(strip) == {"image/png", "text/plain"}
+    assert "application/vnd.jupyter.widget-view+json" in widget and "image/png" not in widget
 
 
 def messages_of(picture, monkeypatch):
@@ -326,11 +453,11 @@ def test_a_dropped_video_is_looked_at_and_removed(explorer, tmp_path, monkeypatc
     assert (folder / "mine.mp4").read_bytes() == content[:half]
     assert hear({"what": "piece", "drop": 7, "id": 3, "place": 0}, content[half:]) == []
     assert " answers " in settled(explorer)["words"]
-    assert explorer.kind.value == "own" and "mine.mp4" in explorer.answer.clip.source
+    assert explorer.controls.kind.value == "own" and "mine.mp4" in explorer.answer.clip.source
     assert not folder.exists()
-    explorer.kind.value = "rendered"
+    explorer.controls.kind.value = "rendered"
     settled(explorer)
-    explorer.kind.value = "own"
+    explorer.controls.kind.value = "own"
     settled(explorer)
     assert "mine.mp4" in explorer.answer.clip.source
 

@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+import gatescope.atlas.publish as publishing
 from gatescope.atlas.publish import publish, recover
 
 
@@ -65,13 +66,47 @@ def test_a_disk_that_fills_up_at_any_step_leaves_the_tree_as_it_was(tmp_path, mo
     assert len(copies) == step + 1
 
 
-def test_a_publish_takes_back_one_that_was_killed_before_it(tmp_path, moves):
-    tree, undo = tmp_path / "tree", tmp_path / "undo"
-    write_tree(undo, "old", ["0"])
-    write_tree(tree, "torn", ["a", "new", ".a.half.png"])
-    (undo / "list.json").write_text(json.dumps({str(tree / "a"): "0", str(tree / "new"): None}))
-    publish({tree / "b": moves[tree / "b"]}, undo)
+@pytest.fixture
+def killed(tmp_path, moves, monkeypatch):
+    """A publish that a kill stopped when two of four steps were done: the folder of what it kept."""
+
+    def kill(temporary, path):
+        if path.name == "b":
+            raise KeyboardInterrupt
+        real(temporary, path)
+
+    real, undo = publishing.put_in_place, tmp_path / "undo"
+    monkeypatch.setattr(publishing, "put_in_place", kill)
+    monkeypatch.setattr(publishing, "recover", lambda undo: None)  # a kill gives no time for it
+    with pytest.raises(KeyboardInterrupt):
+        publish(moves, undo)
+    monkeypatch.undo()
+    return undo
+
+
+def test_a_publish_takes_back_one_that_was_killed_before_it(tmp_path, moves, killed):
+    tree = tmp_path / "tree"
+    assert len(list(tree.glob(".b.*"))) == 1  # what it had written by half
+    publish({tree / "b": moves[tree / "b"]}, killed)
     assert read_tree(tree) == {"a": "old", "b": "new", "gone": "old"}
+
+
+def test_an_edit_after_the_kill_stays_and_so_do_files_of_others(tmp_path, killed):
+    tree = tmp_path / "tree"
+    write_tree(tree, "mine", ["a", ".b.swp", ".a.png"])
+    (tree / "gone").write_text("written again")
+    recover(killed)
+    assert read_tree(tree) == {"a": "mine", "b": "old", "gone": "written again", ".b.swp": "mine", ".a.png": "mine"}
+
+
+def test_a_copied_tree_recovers_itself_and_not_the_original(tmp_path, killed):
+    copied = tmp_path / "elsewhere"
+    shutil.copytree(tmp_path / "tree", copied / "tree")
+    shutil.copytree(killed, copied / "undo")
+    before = read_tree(tmp_path / "tree")
+    recover(copied / "undo")
+    assert read_tree(copied / "tree") == {"a": "old", "b": "old", "gone": "old"}
+    assert read_tree(tmp_path / "tree") == before and before["a"] == "new"
 
 
 PUBLISHER = """

@@ -15,6 +15,7 @@ from gatescope.atlas.freshness import is_current
 from gatescope.atlas.notebook_cells import RebuildError, read_source
 from gatescope.atlas.notebook_parameters import ParameterError
 from gatescope.atlas.rebuild import rebuild
+from gatescope.files import sha256_of
 from throwaway import DRAW, FINISH, content_of, write_notebook
 
 
@@ -127,8 +128,9 @@ def test_a_rebuild_takes_back_one_that_was_killed_while_it_wrote(tree):
     undo = tree / "build" / "undo"
     undo.mkdir(parents=True)
     path.rename(undo / "0")
-    path.write_text("torn")
-    (undo / "list.json").write_text(json.dumps({str(path): "0"}))
+    path.write_text("new")
+    step = {"target": "../../notebooks/07_line.ipynb", "half": "../../notebooks/.07_line.ipynb.1", "kept": "0"}
+    (undo / "list.json").write_text(json.dumps([step | {"new": sha256_of(path)}]))
     with pytest.raises(ParameterError, match="hieght"):
         rebuild(path, {"hieght": 2.0})
     assert content_of(tree) == before

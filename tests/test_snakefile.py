@@ -1,5 +1,6 @@
 """What has not changed is not run again, and what was killed is."""
 
+import json
 import os
 import shutil
 import signal
@@ -87,6 +88,29 @@ def test_a_parameter_reaches_the_notebooks_that_have_it(clone):
     assert "width = 2.5" in (clone / "notebooks" / "08_line.ipynb").read_text()
     assert make(clone)[0] == ["08_line"]
     assert content_of(clone) == before
+
+
+NAMES = ["`touch ran`.mkv", "$(touch ran).mkv", "$(shell touch ran).mkv", """it's $5 {y} #2: "x"\\.mkv"""]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_clips_name_is_read_by_neither_make_nor_a_shell_nor_yaml(tmp_path, name):
+    installed = Path(sys.prefix, "installed")
+    if not installed.exists():
+        pytest.skip("make would install anew: this environment was not made by it")
+    tree = tmp_path / "a {y} checkout"
+    tree.mkdir()
+    plant(tree)
+    for file in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(REPOSITORY / file, tree)
+        os.utime(tree / file, (0, 0))
+    (tree / name).touch()
+    command = ["make", "figures", f"clip={name}", f"VENV={sys.prefix}", "CORES=1"]
+    run = subprocess.run(command, cwd=tree, capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert not (tree / "ran").exists()
+    said = json.loads((tree / "notebooks" / "08_line.ipynb").read_text())["cells"][-2]["outputs"][0]["text"]
+    assert "".join(said).strip() == f"clip is {tree / name}"
 
 
 def test_an_unknown_parameter_or_profile_is_refused_with_what_there_is(clone):

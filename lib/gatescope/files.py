@@ -29,11 +29,16 @@ def atomic_write(path: Path) -> Iterator[Path]:
         # mkstemp gives 0600; a tracked file should be readable for all.
         temporary.chmod(0o644)
         yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
+        put_in_place(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put_in_place(temporary: Path, path: Path) -> None:
+    """Rename a whole file to `path` beside it; the data reach the disk before the name does."""
+    _sync(temporary)
+    os.replace(temporary, path)
+    _sync(path.parent)
 
 
 def sha256_of(path: Path) -> str:

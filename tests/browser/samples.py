@@ -50,12 +50,12 @@ def make_clip(**parts):
 def coloured(plane: Tensor, step: int, name: str) -> np.ndarray:
     """A step of a map in matplotlib's colours, (rows, columns, 3), after its clip was put in 256 levels.
 
-    Between the lowest and highest value of the clip, (step, rows, columns); where there is a sign, as far to either
-    side of 0, in the colours for that.
+    Gates, which have no sign, between 0 and 1; other maps as far to either side of 0 as their clip goes,
+    (step, rows, columns), in the colours for that.
     """
     values = plane.double().numpy()
     low, high = values.min(), values.max()
     values = low + np.rint((values[step] - low) / (high - low) * 255) * (high - low) / 255
     far = max(-low, high)
-    norm, name = (Normalize(-far, far), "RdBu_r") if low < 0 else (Normalize(low, high), name)
+    norm, name = (Normalize(-far, far), "RdBu_r") if low < 0 else (Normalize(0, 1), name)
     return colormaps[name](norm(values), bytes=True)[..., :3].astype(int)

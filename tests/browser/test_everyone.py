@@ -20,6 +20,10 @@ CONTROLS = {
     ("slider", "time step"),
     ("button", "Play"),
     ("button", "Save PNG"),
+    ("button", "CSV of pins"),
+    ("button", "keys and units"),
+    ("button", "remove pin 1"),
+    ("button", "enlarge forget gate f"),
     ("combobox", "speed"),
     ("combobox", "show"),
     ("combobox", "colours"),
@@ -68,10 +72,11 @@ def test_every_picture_says_what_it_is_and_of_which_step(viewer):
 
 
 def test_tab_reaches_every_control_in_the_order_on_the_page(viewer):
-    every = "[...host.shadowRoot.querySelectorAll('input, select, button')]"
-    viewer.host.locator("input, select, button").first.focus()
+    names = 'input, select, button, [tabindex="0"]'
+    every = f"[...host.shadowRoot.querySelectorAll('{names}')]"
+    viewer.host.locator(names).first.focus()
     reached = []
-    for _ in range(viewer.host.locator("input, select, button").count()):
+    for _ in range(viewer.host.locator(names).count()):
         reached.append(viewer.host.evaluate(f"host => {every}.indexOf(host.shadowRoot.activeElement)"))
         viewer.page.keyboard.press("Tab")
     assert reached == list(range(len(reached)))
@@ -98,7 +103,7 @@ def test_every_text_can_be_read_in_either_theme(page, exported):
         assert viewer.is_dark() == (scheme == "dark")
 
 
-@pytest.mark.parametrize("width", [1280, 800])
+@pytest.mark.parametrize("width", [1280, 800, 400])
 def test_nothing_reaches_beyond_the_window(page, exported, width):
     page.set_viewport_size({"width": width, "height": 900})
     page.goto(exported.as_uri())
@@ -166,6 +171,7 @@ def test_colours_span_the_channel_the_quantity_or_the_step_and_the_bar_says_whic
     viewer.choose("channel", "1")
     whole, panel = recording["layer1.f"][0], viewer.panel("layer1.f")
     for limits, of_step in (
+        ("gates 0 to 1", lambda t: torch.tensor([0.0, 1.0])),
         ("channel", lambda t: whole[:, 1]),
         ("quantity", lambda t: whole),
         ("this step", lambda t: whole[t, 1]),

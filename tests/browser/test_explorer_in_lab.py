@@ -79,13 +79,13 @@ def test_a_change_shows_states_and_scores_before_and_after(explorer, lab):
     explorer.choose("by", "constant")
     explorer.says("forget gate f replaced by constant")
     expect(explorer.groups()).to_have_text(
-        ["a-0 as it is, layer 1", "a-0, forget gate f replaced by constant, layer 1"]
+        ["a-0 scores before and after", *(f"a-0 layer 1, {when}" for when in ("before", "after", "after − before"))]
     )
     # The channel that was looked at is looked at still, before and after.
-    for name in ("a-0 as it is", "a-0, forget gate f"):
-        expect(explorer.channel_of(re.compile(f"^channel of {name}"))).to_have_value("7")
-    explorer.channel_of(re.compile("^channel of a-0 as it is")).select_option("9")
-    expect(explorer.channel_of(re.compile("^channel of a-0, forget"))).to_have_value("9")
+    for when in ("before", "after"):
+        expect(explorer.channel_of(re.compile(f"^channel of a-0 layer 1, {when}$"))).to_have_value("7")
+    explorer.channel_of(re.compile("^channel of a-0 layer 1, before")).select_option("9")
+    expect(explorer.channel_of(re.compile("^channel of a-0 layer 1, after$"))).to_have_value("9")
     # A letter typed at one of its controls is no shortcut of the notebook's.
     explorer.box.get_by_role("combobox", name="gesture", exact=True).focus()
     for key in ("x", "a", "Enter"):
@@ -124,6 +124,47 @@ def test_a_video_that_is_dropped_is_looked_at_and_a_broken_one_named(explorer, s
     explorer.drop(("large.mp4", bytes(3_000_000)))
     explorer.says("large.mp4")
     assert not lab.page.evaluate("() => window.ran")
+
+
+@pytest.mark.slow
+def test_a_button_shows_a_finding_and_similar_clips_are_opened(lab, jupyter):
+    lab.open(jupyter.write("finding.ipynb", OPEN.replace("b-0", "convlstm-0")))
+    lab.run_all()
+    explorer = Explorer(lab)
+    explorer.box.get_by_role("button", name="Average all gates of both layers over space").click()
+    explorer.says("Of 54 validation clips convlstm-0 answers", 120)
+    whens = ("before", "after", "after − before")
+    titles = [f"convlstm-0 layer {layer}, {when}" for layer in (1, 2) for when in whens]
+    expect(explorer.groups()).to_have_text(["convlstm-0 scores before and after", *titles])
+    names = explorer.box.locator(".curve .classes bdi").all_inner_texts()
+    assert [name.rpartition(", ")[2] for name in names] == ["before", "after"] * 2
+    # A colour bar means the same before and after.
+    bars = [
+        explorer.box.locator(f"section.group[data-group='{title}'] [data-name='layer1.f'] .ends")
+        for title in titles[:2]
+    ]
+    assert bars[0].inner_text() == bars[1].inner_text()
+    explorer.box.get_by_role("button", name="All clips like this").click()
+    explorer.says("correlates most", 120)
+    link = explorer.box.get_by_role("button", name=re.compile("^Open, r = ")).first
+    gesture = (link.get_attribute("title") or "").removeprefix("open ").partition(",")[0]
+    link.click()
+    expect(explorer.box.locator(".scrubber .title")).to_contain_text(gesture, timeout=60_000)
+
+
+@pytest.mark.slow
+def test_a_saved_notebook_without_its_kernel_shows_the_film_strip(explorer, lab):
+    strip = lab.notebook.locator(".jp-OutputArea-child .jp-RenderedImage img")
+    expect(strip).to_have_count(1)
+    expect(strip).to_be_hidden()
+    lab.save()
+    lab.wait_for(lambda: "widget-view" in lab.path.read_text(), "the saved widget")
+    lab.choose_no_kernel()
+    lab.page.reload()
+    expect(strip).to_be_visible()
+    expect(lab.notebook.get_by_text("model not found")).to_have_count(1)
+    expect(lab.notebook.get_by_text("model not found")).to_be_hidden()
+    expect(strip).to_be_visible()
 
 
 @pytest.mark.slow

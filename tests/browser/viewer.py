@@ -133,8 +133,8 @@ class Viewer:
         self.drawn()
 
     def point_at(self, name: str, row: int, column: int) -> None:
-        """The mouse at the middle of a cell of a map."""
-        canvas = self.panel(name).locator("canvas.map")
+        """The mouse at the middle of a cell of a map, or of a pixel of the frame."""
+        canvas = self.panel(name).locator("canvas.frame, canvas.map").last
         canvas.scroll_into_view_if_needed()
         box = canvas.bounding_box()
         rows, columns = (int(canvas.get_attribute(side)) for side in ("height", "width"))

@@ -1,13 +1,14 @@
 """Transactions on files: all of them change together or, after an error or a kill, none."""
 
-import glob
 import json
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
-from gatescope.files import atomic_write
+from gatescope.files import atomic_write, put_in_place, sha256_of
 
 
 def publish(files: Mapping[Path, Path | None], undo: Path) -> None:
@@ -18,13 +19,14 @@ def publish(files: Mapping[Path, Path | None], undo: Path) -> None:
     """
     recover(undo)
     try:
-        _keep(files, undo)
-        for target, new in files.items():
+        for step, (target, new) in zip(_keep(files, undo), files.items(), strict=True):
             if new is None:
                 target.unlink(missing_ok=True)
             else:
-                with atomic_write(target) as temporary:
-                    shutil.copyfile(new, temporary)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                half = target.with_name(Path(step["half"]).name)
+                shutil.copyfile(new, half)
+                put_in_place(half, target)
     except BaseException:
         recover(undo)
         raise
@@ -34,29 +36,47 @@ def publish(files: Mapping[Path, Path | None], undo: Path) -> None:
 
 
 def recover(undo: Path) -> None:
-    """Undo a publish that was killed; does nothing after one that ended."""
+    """Undo a publish that was killed; does nothing after one that ended.
+
+    A target that is neither the old file nor the new one was changed since by somebody else, and stays.
+    """
     listed = undo / "list.json"
     if listed.exists():
-        for name, kept in json.loads(listed.read_text()).items():
-            target = Path(name)
-            for half_written in target.parent.glob(f".{glob.escape(target.name)}.*"):
-                half_written.unlink()
-            if kept is None:
+        for step in json.loads(listed.read_text()):
+            target = undo / step["target"]
+            (undo / step["half"]).unlink(missing_ok=True)
+            if _digest(target) != step["new"]:
+                continue  # not yet written, put back by a recovery that was killed, or changed since
+            if step["kept"] is None:
                 target.unlink(missing_ok=True)
-            elif (undo / kept).exists():  # else a recovery that was killed has put it back
+            elif (undo / step["kept"]).exists():
                 # A rename needs no space, so a full disk cannot stop it.
-                os.replace(undo / kept, target)
+                os.replace(undo / step["kept"], target)
         listed.unlink()
     shutil.rmtree(undo, ignore_errors=True)
 
 
-def _keep(files: Mapping[Path, Path | None], undo: Path) -> None:
+def _keep(files: Mapping[Path, Path | None], undo: Path) -> list[dict[str, Any]]:
+    """Copy the old targets; write and return the steps, with names relative to `undo`: a tree may be copied."""
     undo.mkdir(parents=True)
-    kept: dict[str, str | None] = {}
-    for index, target in enumerate(files):
-        kept[str(target)] = str(index) if target.exists() else None
-        if target.exists():
-            with atomic_write(undo / str(index)) as temporary:
+    token, steps = uuid4().hex, []
+    for index, (target, new) in enumerate(files.items()):
+        kept = str(index) if target.exists() else None
+        if kept is not None:
+            with atomic_write(undo / kept) as temporary:
                 shutil.copyfile(target, temporary)
+        steps.append(
+            {
+                "target": os.path.relpath(target, undo),
+                "half": os.path.relpath(target.with_name(f".{target.name}.{token}"), undo),
+                "kept": kept,
+                "new": None if new is None else _digest(new),
+            }
+        )
     with atomic_write(undo / "list.json") as temporary:
-        temporary.write_text(json.dumps(kept))
+        temporary.write_text(json.dumps(steps))
+    return steps
+
+
+def _digest(path: Path) -> str | None:
+    return sha256_of(path) if path.exists() else None

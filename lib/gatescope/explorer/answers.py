@@ -5,24 +5,30 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
+from gatescope.explorer.comparison import Shown, answers_of, groups_of_all, pack_compared
 from gatescope.explorer.explanations import ATTRIBUTIONS, explain, offered, title_of
+from gatescope.explorer.library import Library
+from gatescope.explorer.reading import is_depth, read_depth, waited_for
 from gatescope.explorer.request_thread import Report
 from gatescope.explorer.upload import printable
-from gatescope.loaders import Clip, ClipError, read_clip, to_batch
+from gatescope.loaders import Clip, to_batch
 from gatescope.loaders.clip import as_seen
 from gatescope.loaders.datasets import recorded
-from gatescope.loaders.reading import IMAGE_SUFFIXES
 from gatescope.measures.sample import rendered
 from gatescope.models import GestureNetwork
 from gatescope.models.checkpoints import checkpoint_names, class_names, open_networks, untrained
-from gatescope.pictures.packing import Group, Packed, pack
-from gatescope.pictures.scrubber import groups_of
+from gatescope.paths import CACHE, ROOT
+from gatescope.pictures.packing import Group, Packed
 from gatescope.recordings import Watched, intervene, watch
 
 KINDS = ("rendered", "path", "own")  # of clips
-LAYERS = ("layer1", "layer2")
+BOTH = "layer?"  # both layers, as a pattern of hook points
+LAYERS = ("layer1", "layer2", BOTH)
 UNTRAINED = ", untrained"  # after a checkpoint's name: the same network before training
 INTERMEDIATE = ("x_pooled", "h_pooled", "z")  # inputs of gates and attention: neither shown nor replaced
 NUM_RENDERED = 100  # clips of a gesture that are offered; the renderer has no limit
@@ -40,8 +46,9 @@ class Question:
     gesture: str = ""
     number: int = 0  # of the clip, among the gesture's or those at the path, from 0
     layer: str = LAYERS[0]
-    point: str = ""  # the hook point to replace, or all gates
+    point: str = ""  # the hook point to replace, or gates together
     replacement: str = ""
+    depth_unit_mm: float = 1.0  # of a clip of 16-bit frames
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,21 +56,26 @@ class Answer:
     """Groups to show, and the replacements that can be asked for next."""
 
     clip: Clip  # as the networks saw it
+    original: Clip  # as it was read or rendered
     groups: list[Group]
     packed: Packed
     words: str
+    predicted: list[str]  # the class that each network answers without a change
     offered: Mapping[str, tuple[str, Sequence[str]]]  # titles and replacements by hook point
+    courses: Mapping[str, tuple[str, Float[np.ndarray, "step channel"]]]  # titles and means over positions, by name
     num_clips: int  # at the clip's source
 
 
 class Exploration:
     """The networks, clip and explanation that were opened last; not safe for several threads."""
 
-    def __init__(self, checkpoints: Sequence[str]):
+    def __init__(self, checkpoints: Sequence[str], cache: Path = CACHE):
         self.names = checkpoint_names(checkpoints)
         self.own: Clip | None = None  # the reader's
         self.network = lru_cache(4)(self._network)
         self.opened = lru_cache(1)(self._opened)
+        self._cache = cache
+        self._libraries: dict[str, Library] = {}
         self._explained: tuple[object, Group | None] = (None, None)
 
     def gestures(self, checkpoint: str) -> tuple[str, ...]:
@@ -74,70 +86,89 @@ class Exploration:
         """Return the names of a network's classes, from 0; none without a card."""
         return class_names(self.network(checkpoint))
 
+    def library(self, checkpoint: str, report: Report) -> Library:
+        """Return the rendered validation clips of a checkpoint's network, encoded."""
+        if checkpoint not in self._libraries:
+            self._libraries[checkpoint] = Library(self.network(checkpoint), self._cache, report)
+        return self._libraries[checkpoint]
+
     def answer(self, question: Question, report: Report) -> Answer:
         """Record the clip in each network, unchanged and, where asked for, with a replacement.
 
         A network without the hook point is shown unchanged only. Raises what loaders and recordings raise.
         """
-        networks = self._networks(question, report)
-        clip, num_clips = self._clip(question, report)
-        classes = class_names(networks[question.checkpoint])
-        groups, words, offers = [], [], []
-        for name, network in networks.items():
-            report(f"running {name} on the clip")
-            seen = as_seen(clip, network.config.num_frames, network.config.size)
-            x = to_batch(clip, **network.config.input)
-            before = _without_intermediates(watch(network, x, f"{question.layer}.*"))
-            changes = offered(before.recording, seen.hand_mask)
-            offers.append({point: (title_of(point, before.recording), list(by)) for point, by in changes.items()})
-            change = changes.get(question.point, {}).get(question.replacement)
-            own = groups_of(name if change is None else f"{name} as it is,", before)
-            words.append(f"{name} answers {_said(before, classes)}")
-            if change is not None:
-                what = f"{title_of(question.point, before.recording)} replaced by {question.replacement}"
-                report(f"running {name} with {what}")
-                with intervene(network, change):
-                    after = _without_intermediates(watch(network, x, f"{question.layer}.*"))
-                words[-1] += f"; {what}: {_said(after, classes, before)}"
-                changed = groups_of(f"{name}, {what},", after)
-                for first, second in zip(own, changed, strict=True):
-                    second.orders = first.orders
-                own += changed
-            for group in own:
-                group.link = f"{name}, {group.num_channels}"
-            groups += own
+        networks = self.networks(question, report)
+        original, num_clips = self.clip(question, report)
+        first = networks[question.checkpoint]
+        classes, config = class_names(first), first.config
+        seen = as_seen(original, config.num_frames, config.size)
+        shown = [self._shown(name, each, original, seen, question, report) for name, each in networks.items()]
+        groups, curves = groups_of_all(shown, classes)
         about, explained = self._explained
         groups += [explained] if about == _about(question) else []
         report("packing")
-        title = f"{printable(clip.name or Path(clip.source).name)}{', synthetic' * (question.kind == KINDS[0])}"
+        title = f"{printable(original.name or Path(original.source).name)}{', synthetic' * (question.kind == KINDS[0])}"
         sizes = [maps[:, 0].size for group in groups for maps in group.maps.values() if maps.shape[1] > 1]
         num_channels = min(max(MAX_MAPS // max(sum(sizes), 1), 1), MAX_CHANNELS)
-        packed = pack(groups, seen, num_channels=num_channels, title=title, classes=classes)
-        both = {point: by for point, by in offers[0].items() if all(point in each for each in offers)}
-        return Answer(seen, groups, packed, ". ".join(words) + ".", both, num_clips)
+        packed = pack_compared(groups, seen, num_channels=num_channels, title=title, classes=curves)
+        recording = shown[0].before.recording
+        titles = {point: title_of(point, recording) for point in shown[0].offers}
+        both = {point: by for point, by in shown[0].offers.items() if all(point in each.offers for each in shown)}
+        return Answer(
+            seen,
+            original,
+            groups,
+            packed,
+            ". ".join(each.words for each in shown) + ".",
+            [_class(classes, answers_of(each.before)[0]) for each in shown],
+            {point: (titles[point], list(by)) for point, by in both.items()},
+            {name: (title_of(name, recording), _course(values)) for name, values in recording.items()},
+            num_clips,
+        )
+
+    def _shown(
+        self, name: str, network: GestureNetwork, clip: Clip, seen: Clip, question: Question, report: Report
+    ) -> Shown:
+        report(f"running {name} on the clip")
+        classes = class_names(network)
+        x = to_batch(clip, **network.config.input)
+        before = _without_intermediates(watch(network, x, f"{question.layer}.*"))
+        offers = offered(before.recording, seen.hand_mask)
+        words, after = f"{name} answers {_said(before, classes)}", None
+        change = offers.get(question.point, {}).get(question.replacement)
+        if change is not None:
+            what = f"{title_of(question.point, before.recording)} replaced by {question.replacement}"
+            report(f"running {name} with {what}")
+            with intervene(network, change):
+                after = _without_intermediates(watch(network, x, f"{question.layer}.*"))
+            words += f"; {what}: {_said(after, classes, before)}"
+        return Shown(name, before, after, offers, words)
 
     def explain(self, question: Question, method: str, label: int | None, report: Report) -> None:
         """Explain the score of class `label`, or of each network's own answer, by one of ATTRIBUTIONS.
 
         Later answers about the same clip, layer and networks show the maps too.
         """
-        networks = self._networks(question, report)
-        clip, _ = self._clip(question, report)
+        networks = self.networks(question, report)
+        clip, _ = self.clip(question, report)
         names = class_names(networks[question.checkpoint])
-        group = Group("explained")
+        # A map needs one layer: the one that the scores come from.
+        layer = LAYERS[1] if question.layer == BOTH else question.layer
+        group = Group("explained" + ", layer 2" * (question.layer == BOTH))
         for name, network in networks.items():
 
             def heard(passes: int, name: str = name) -> None:
                 report(f"{method} of {name}: {passes} passes through the recurrent layers so far")
 
             x = to_batch(clip, **network.config.input)
-            number, maps = explain(network, x, label, method, question.layer, heard)
+            number, maps = explain(network, x, label, method, layer, heard)
             title = f"{method} for {_class(names, number)}, {name}"
             group.maps[title] = maps[:, None]
             group.about[title] = ATTRIBUTIONS[method]._replace(title=title)
         self._explained = _about(question), group
 
-    def _networks(self, question: Question, report: Report) -> dict[str, GestureNetwork]:
+    def networks(self, question: Question, report: Report) -> dict[str, GestureNetwork]:
+        """Return the networks of a question by name; raises ValueError where they do not compare."""
         networks = {}
         for name in dict.fromkeys([question.checkpoint, question.beside or question.checkpoint]):
             report(f"opening {name}")
@@ -156,21 +187,28 @@ class Exploration:
         x = torch.cat([to_batch(clip, **trained.config.input) for clip in clips])
         return untrained(trained.config, (trained.card or {}).get("seed") or 0, x)
 
-    def _clip(self, question: Question, report: Report) -> tuple[Clip, int]:
+    def clip(self, question: Question, report: Report) -> tuple[Clip, int]:
+        """Return a question's clip as it was read or rendered, and how many clips there are at its source."""
         report("opening the clip")
+        if question.kind == "own" and self.own is None:
+            raise ValueError("there is no clip of your own yet: drop a video, or choose one with the button")
         if question.kind == "own":
-            if self.own is None:
-                raise ValueError("there is no clip of your own yet: drop a video, or choose one with the button")
-            return self.own, 1
-        if question.kind == "path":
-            return self.opened(None, question.path, question.number)
-        return self.opened(question.checkpoint, question.gesture, question.number)
+            clip, num_clips = self.own, 1
+        elif question.kind == "path":
+            clip, num_clips = waited_for(lambda: self.opened(None, question.path, question.number), report)
+        else:
+            clip, num_clips = self.opened(question.checkpoint, question.gesture, question.number)
+        if clip.depth is not None:
+            clip = replace(clip, depth=clip.depth * np.float32(question.depth_unit_mm))
+        return clip, num_clips
 
     def _opened(self, checkpoint: str | None, what: str, number: int) -> tuple[Clip, int]:
         """Open a clip, rendered as for a checkpoint or recorded, and count the clips at its source."""
         if checkpoint is None:
             if not what.strip():
                 raise ValueError("a path is needed: of a video, a folder of frames or videos, or a data set")
+            if is_depth(ROOT / Path(what).expanduser()):
+                return read_depth(ROOT / Path(what).expanduser()), 1
             found = recorded(what)
             if not number < len(found):
                 raise LookupError(f"{printable(what)} has {len(found)} clips, counted from 0, and no clip {number}")
@@ -184,22 +222,8 @@ class Exploration:
         return gestures.clip(next(index for index in run if gestures.label(index) == label)), NUM_RENDERED
 
 
-def read_dropped(files: Sequence[Path]) -> Clip:
-    """Read the clip in a video, or in pictures in a folder of their own; its source is the file's name.
-
-    Raises ClipError with the name that the reader knows, not the temporary path.
-    """
-    first, folder = files[0], files[0].parent
-    pictures = all(file.suffix.lower() in IMAGE_SUFFIXES for file in files)
-    name = f"{len(files)} pictures" if pictures else first.name
-    if len(files) > 1 and not pictures:
-        raise ClipError(f"{len(files)} files arrived: drop one video, or the pictures that make up one clip")
-    try:
-        return replace(read_clip(folder if pictures else first), source=name)
-    except ClipError as error:
-        where = Path(error.path or folder)
-        reason = error.reason.replace(f"{folder}/", "").replace(str(folder), name)
-        raise ClipError(f"{printable(name if where == folder else where.name)}: {printable(reason)}") from None
+def _course(values: Float[Tensor, "1 step channel *space"]) -> Float[np.ndarray, "step channel"]:
+    return values[0].flatten(2).mean(2).numpy() if values.ndim > 3 else values[0].numpy()
 
 
 def _without_intermediates(watched: Watched) -> Watched:

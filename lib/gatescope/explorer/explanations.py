@@ -26,14 +26,20 @@ ATTRIBUTIONS = {
 
 
 def title_of(point: str, recording: Mapping[str, Tensor]) -> str:
-    """Return the title of a recorded quantity, or of all gates."""
-    return point if point == TOGETHER else describe(point, recording[point].shape[2]).title
+    """Return the title of a recorded quantity with its layer where there are several, or of gates together."""
+    layers = {name.rpartition(".")[0] for name in recording}
+    if point == TOGETHER:
+        return f"{TOGETHER} of both layers" if len(layers) > 1 else TOGETHER
+    if point in GATES:
+        return f"{describe(point, 1).title} of both layers"
+    title = describe(point, recording[point].shape[2]).title
+    return f"{title}, {point.partition('.')[0].replace('layer', 'layer ')}" if len(layers) > 1 else title
 
 
 def offered(
     recording: Mapping[str, Float[Tensor, "1 step channel *space"]], hand: Bool[np.ndarray, "time height width"] | None
 ) -> dict[str, dict[str, dict[str, Change]]]:
-    """Return the replacements of every recorded quantity and of all gates together, as `intervene` takes them.
+    """Return the replacements of every recorded quantity and of gates together, as `intervene` takes them.
 
     Each serves one pass over the recorded clip. An attention map can also be uniform, or on the `hand` where known.
     """
@@ -47,12 +53,21 @@ def offered(
         else:
             changes = {by: each for by, each in replacements(values).items() if point in GATES or by not in FOR_GATES}
         found[name] = {by: {name: change} for by, change in changes.items()}
-    # Made again: a shuffle serves one pass.
-    gates = {name: replacements(values) for name, values in recording.items() if name.rpartition(".")[2] in [*GATES]}
-    shared = [by for by in next(iter(gates.values()), {}) if all(by in each for each in gates.values())]
-    if len(gates) > 1:
-        found[TOGETHER] = {by: {name: each[by] for name, each in gates.items()} for by in shared}
-    return dict(sorted(found.items(), key=lambda item: -1 if item[0] == TOGETHER else place_of(item[0])))
+    gates = [name for name in recording if name.rpartition(".")[2] in [*GATES]]
+    kinds = {kind: [name for name in gates if name.endswith(f".{kind}")] for kind in GATES}
+    for what, names in {TOGETHER: gates, **kinds}.items():
+        if len(names) > 1:
+            # Made again: a shuffle serves one pass.
+            own = {name: replacements(recording[name]) for name in names}
+            shared = [by for by in own[names[0]] if all(by in each for each in own.values())]
+            found[what] = {by: {name: each[by] for name, each in own.items()} for by in shared}
+    return dict(sorted(found.items(), key=_place))
+
+
+def _place(item: tuple[str, object]) -> tuple[bool, bool, str, int]:
+    """Sort all gates first, then a kind of gate in both layers, then each layer's quantities."""
+    point, _ = item
+    return point != TOGETHER, point not in GATES, point.rpartition(".")[0], place_of(point)
 
 
 def explain(

@@ -47,7 +47,7 @@ function render({ model, el }) {
 /** Return a function that draws the model's newest picture, and one that ends it. */
 function shower(model, host, ask) {
   const root = host.attachShadow({ mode: "open" });
-  let [view, shown, drawing] = [null, null, Promise.resolve()];
+  let [view, shown, drawing, unfollow] = [null, null, Promise.resolve(), null];
   const onChannel = (group, channel) => ask({ what: "channel", number: shown, group, channel });
   const draw = async () => {
     const { number, header, data } = model.get("picture");
@@ -55,11 +55,13 @@ function shower(model, host, ask) {
     shown = number;
     // The scrubber records received channels in the header, and other views share the model's own.
     const own = structuredClone(header);
+    unfollow?.();
     view = await (view ? view.replace(own, bytesOf(data)) : mount(root, own, bytesOf(data), { css: CSS, onChannel }));
+    unfollow = followTraits(model, view);
     host.setAttribute("data-ready", "");
   };
   // One that failed is reported once, and does not stop the next.
-  return [() => (drawing = drawing.catch(() => {}).then(draw)), () => view?.destroy()];
+  return [() => (drawing = drawing.catch(() => {}).then(draw)), () => (unfollow?.(), view?.destroy())];
 }
 
 /** Build the place to drop files and the line of progress. */

@@ -1,26 +1,40 @@
 """explore: a scrubber with controls for clip, network, layer and intervention, which also takes a dropped video."""
 
 import base64
+import html
 from collections.abc import Sequence
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import ipywidgets as widgets
+import numpy as np
+from IPython.display import display
+from jaxtyping import Float
 
-from gatescope.explorer.answers import KINDS, LAYERS, UNTRAINED, Answer, Exploration, Question, read_dropped
-from gatescope.explorer.explanations import ATTRIBUTIONS
+from gatescope.explorer.answers import Answer, Exploration, Question
+from gatescope.explorer.controls import OWN, PATH, PRESETS, RENDERED, Controls, button
 from gatescope.explorer.live_scrubber import LiveScrubber
+from gatescope.explorer.reading import read_dropped, waited_for
 from gatescope.explorer.request_thread import Report, RequestThread
+from gatescope.explorer.searches import Like, alike, distance, finding
+from gatescope.explorer.stills import beside_original, courses_of, thumbnail
 from gatescope.explorer.upload import Upload
 from gatescope.pictures.scrubber import film_strip, in_words
 
-NOTHING = ("nothing", "")
-RENDERED, PATH, OWN = KINDS
 WAITING = {
     PATH: "Write the path of a video, a folder of frames or videos, or the root of Jester or IsoGD.",
     OWN: "Drop a video of your own below, or choose it with the button.",
 }
+NUM_ALIKE = 8  # clips
+# JupyterLab prefers a widget to a picture and says "model not found" where it has no kernel. So the film strip is an
+# output of its own, before the widget's: of the two the one is hidden that does not apply.
+CHILD = ".jp-OutputArea-child"
+STYLE = f"""<style class="gatescope-outputs">
+{CHILD}:has(> * .gatescope-outputs) + {CHILD}:has(+ {CHILD} .gatescope-explorer) {{ display: none; }}
+{CHILD}:has(> * .gatescope-outputs) + {CHILD} + {CHILD}:not(:has(.gatescope-explorer)) {{ display: none; }}
+.gatescope-explorer button {{ white-space: normal; line-height: 1.3; padding-block: 5px; }}
+.gatescope-explorer select {{ padding-right: 26px; }}
+</style>"""
 
 
 def explore(checkpoints: Sequence[str] = ("*",), clips: str = "") -> "Explorer":
@@ -40,96 +54,77 @@ class Explorer:
     def __init__(self, checkpoints: Sequence[str], clips: str):
         self.exploration = Exploration(checkpoints)
         names = self.exploration.names
-        gestures, classes = self.exploration.gestures(names[0]), self.exploration.classes(names[0])
-        kinds = list(zip(("rendered gestures", "a file or folder", "my own"), KINDS, strict=True))
-        self.kind = _made("clips", "where the clip comes from", options=kinds, value=PATH if clips else RENDERED)
-        self.gesture = _made("gesture", "one of the gestures that the network was trained on", options=gestures)
-        self.path = _made("path", "path on the kernel's machine", widgets.Text, value=clips, continuous_update=False)
-        self.number = _made("number", "number of the clip, from 0", widgets.BoundedIntText)
-        self.checkpoint = _made("checkpoint", "the trained network to run on the clip", options=names)
-        others = [(f"{name}{end}", f"{name}{end}") for end in ("", UNTRAINED) for name in names]
-        self.beside = _made("beside it", "a second network to run on the same clip", options=[NOTHING, *others])
-        layers = [(name.replace("layer", "layer "), name) for name in LAYERS]
-        self.layer = _made("layer", "the layer whose states and gates are shown", options=layers)
-        self.point = _made("replace", "the quantity of the layer to replace at every step", options=[NOTHING])
-        self.replacement = _made("by", "values to put in its place; later states and scores follow", options=[NOTHING])
-        self.method = _made("explain by", "the method that explains a class's score", options=list(ATTRIBUTIONS))
-        self.label = _made("the score of", "the class to explain", options=_labels(classes))
-        self.run = widgets.Button(description="Explain", tooltip="takes seconds; progress is shown below")
+        self.controls = Controls(names, self.exploration.gestures(names[0]), clips)
         self.picture = LiveScrubber(on_files=self._take, on_cancel=self._cancel)
+        self.original = widgets.HTML(layout=widgets.Layout(display="none"))
+        self.found = widgets.Box(layout=widgets.Layout(flex_flow="row wrap", display="none"))
         self.work = RequestThread(partial(self.picture.say, busy=True), self._fail)
-        self._offering = False
         self._num_dropped = 0
         self._asked = self.question
-        self._show(self.exploration.answer(self._asked, Report(lambda words: None, lambda: True)))
-        rows = [
-            [self.kind, self.gesture, self.path, self.number],
-            [self.checkpoint, self.beside, self.layer],
-            [self.point, self.replacement],
-            [self.method, self.label, self.run],
-        ]
-        for control in chain(*rows[:3]):
-            control.observe(self._ask, "value")
-        self.run.on_click(self._explain)
+        self._show(self._asked, self.exploration.answer(self._asked, Report(lambda words: None, lambda: True)))
+        self.controls.observe(self._ask)
+        self.controls.run.on_click(self._explain)
+        self.controls.find.on_click(self._find)
+        self.controls.undo.on_click(lambda _: setattr(self.controls.point, "value", ""))
+        for label, preset in self.controls.presets.items():
+            preset.on_click(partial(self._show_finding, PRESETS[label]))
         wrap = widgets.Layout(flex_flow="row wrap")
-        self.box = widgets.VBox([*(widgets.HBox(row, layout=wrap) for row in rows), self.picture])
+        rows = [widgets.HBox(row, layout=wrap) for row in self.controls.rows]
+        self.box = widgets.VBox([*rows, self.found, self.original, self.picture])
         self.box.add_class("gatescope-explorer")
 
     @property
     def question(self) -> Question:
         """The current values of the controls."""
-        names = ("checkpoint", "beside", "kind", "path", "gesture", "layer", "point", "replacement")
-        said = {name: getattr(self, name).value or "" for name in names}
-        # Each dropped clip is a new question.
-        number = self._num_dropped if self.kind.value == OWN else self.number.value
-        return Question(**said, number=number)
+        return self.controls.question(self._num_dropped)
 
     def _ask(self, change: dict[str, Any] | None = None) -> None:
         """Answer the current question, unless it was asked already."""
-        if self._offering:
+        controls = self.controls
+        if controls.offering:
             return
         owner = change and change["owner"]
-        if owner in (self.kind, self.path, self.gesture):
-            self._offer(self.number, value=0)
-        if owner is self.point:
-            self._offer_replacements()
+        if owner in (controls.kind, controls.path, controls.gesture):
+            controls.offer(controls.number, value=0)
+        if owner in (controls.kind, controls.path, controls.gesture, controls.number, controls.checkpoint):
+            self._show_found([])
+        if owner is controls.point:
+            controls.offer_replacements(self.answer)
         question = self.question
         if question == self._asked:
             return
         self._asked = question
-        self._lay_out()
+        controls.lay_out(self.answer)
         if (question.kind == PATH and not question.path.strip()) or (question.kind == OWN and not self._num_dropped):
             self.work.cancel()
             self.picture.say(WAITING[question.kind])
             return
         self.work.ask(partial(self._answer, question))
 
-    def _answer(self, question: Question, report: Report) -> None:
+    def _answer(self, question: Question, report: Report, before: str = "") -> None:
         report(f"opening {question.checkpoint}")
-        self._offer(self.gesture, self.exploration.gestures(question.checkpoint))
-        self._offer(self.label, _labels(self.exploration.classes(question.checkpoint)))
+        self.controls.offer(self.controls.gesture, self.exploration.gestures(question.checkpoint))
         # A choice that is no longer offered falls back to another, which is a new question.
         self._ask()
         answer = self.exploration.answer(question, report)
         report("drawing")
-        self._show(answer)
+        self._show(question, answer, before)
+        if question.kind != RENDERED and report.is_wanted():
+            far = distance(self.exploration, question, report)
+            self.picture.say(f"{answer.words} {far}".strip())
 
-    def _show(self, answer: Answer) -> None:
+    def _show(self, question: Question, answer: Answer, before: str = "") -> None:
         self.answer = answer
         self.picture.show(answer.groups, answer.packed)
-        self.picture.say(answer.words)
-        self._offer(self.point, [NOTHING, *((words, point) for point, (words, _) in answer.offered.items())])
-        self._offer_replacements()
-        self._offer(self.number, max=answer.num_clips - 1)
-        self._lay_out()
+        self.picture.say(f"{before} {answer.words}".strip())
+        is_recorded = question.kind != RENDERED
+        self.original.value = beside_original(answer.original, answer.clip) if is_recorded else ""
+        self.original.layout.display = None if is_recorded else "none"
+        self.controls.offer_from(answer, self.exploration.classes(question.checkpoint))
         self._ask()
 
-    def _offer_replacements(self) -> None:
-        _, by = self.answer.offered.get(self.point.value, ("", []))
-        self._offer(self.replacement, list(by) or [NOTHING])
-
     def _explain(self, _: widgets.Button) -> None:
-        question, method, label = self.question, self.method.value, self.label.value
+        question, method, label = self.question, self.controls.method.value, self.controls.label.value
 
         def work(report: Report) -> None:
             self.exploration.explain(question, method, label, report)
@@ -137,16 +132,71 @@ class Explorer:
 
         self.work.ask(work)
 
+    def _show_finding(self, replacement: str, _: widgets.Button) -> None:
+        """Show the clip on which replacing all gates of both layers changes most."""
+        cells = {name: self.exploration.network(name).config.cells for name in self.exploration.names}
+        whole = [name for name, each in cells.items() if set(each) == {"convlstm"}]  # gates that are maps
+        name = self.question.checkpoint
+        asked = Question(checkpoint=name if name in whole or not whole else whole[0], replacement=replacement)
+
+        def work(report: Report) -> None:
+            found, words = finding(self.exploration, asked, report)
+            report("showing the clip")
+            self.controls.offer(self.controls.gesture, self.exploration.gestures(found.checkpoint))
+            self.controls.set(found, "all gates of both layers")
+            self._asked = self.question
+            self._answer(self._asked, report, words)
+
+        self.work.ask(work)
+
+    def _find(self, _: widgets.Button) -> None:
+        """Show thumbnails of the clips that are most like the shown one."""
+        question, answer, controls = self.question, self.answer, self.controls
+        name, channel = controls.quantity.value, controls.channel.value
+        first, last = (step - 1 for step in controls.steps.value)
+
+        def work(report: Report) -> None:
+            found = alike(self.exploration, question, answer, name, channel, (first, last), report)[:NUM_ALIKE]
+            course = answer.courses[name][1][:, channel]
+            self._show_found([self._link(each, course, (first, last)) for each in found])
+            title = f"{answer.courses[name][0]}, channel {channel}, steps {first + 1} to {last + 1}"
+            words = "The clips whose course (blue) correlates most with that of the shown one (grey)"
+            self.picture.say(f"{words}: {title}, mean over positions. Open one to see it.")
+
+        self.work.ask(work)
+
+    def _show_found(self, links: Sequence[widgets.Widget]) -> None:
+        self.found.children = links
+        self.found.layout.display = None if links else "none"
+
+    def _link(self, like: Like, course: Float[np.ndarray, " step"], steps: tuple[int, int]) -> widgets.Widget:
+        """Return a thumbnail with both courses, and a button that opens the clip."""
+        name = f"{like.gesture}, number {like.number}"
+        picture = widgets.Image(value=thumbnail(like.clip, sum(steps) // 2, len(course)), format="jpeg", width=96)
+        lines = widgets.HTML(courses_of(like.course, course, steps, (name, "the shown clip")))
+        link = button(f"Open, r = {like.correlation:.2f}", f"open {name}")
+
+        def open_clip(_: widgets.Button) -> None:
+            for control, value in (("kind", RENDERED), ("gesture", like.gesture), ("number", like.number)):
+                self.controls.offer(getattr(self.controls, control), value=value)
+            self._ask()
+
+        link.on_click(open_clip)
+        heading = widgets.HTML(f'<div style="line-height:1.25;min-height:3.75em">{html.escape(name)}</div>')
+        layout = widgets.Layout(width="122px", margin="4px 10px 8px 0")
+        return widgets.VBox([heading, picture, lines, link], layout=layout)
+
     def _take(self, upload: Upload) -> None:
         """Read a reader's files, remove them, and answer for the clip in them."""
 
         def work(report: Report) -> None:
             report("reading your clip")
-            clip = read_dropped(upload.files)
+            clip = waited_for(partial(read_dropped, upload.files), report)
             report("opening your clip")
             self.exploration.own = clip
             self._num_dropped += 1
-            self._offer(self.kind, value=OWN)
+            self._show_found([])
+            self.controls.offer(self.controls.kind, value=OWN)
             self._asked = self.question
             self._answer(self._asked, report)
 
@@ -162,27 +212,6 @@ class Explorer:
         words = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
         self.picture.say(f"That did not work: {words if known else f'{type(error).__name__}, {words}'}", wrong=True)
 
-    def _offer(self, control: widgets.Widget, options: Sequence[Any] | None = None, **values: Any) -> None:
-        """Set a control's options, keeping its choice where it still exists, or other of its properties."""
-        self._offering = True
-        try:
-            if options is not None and list(control.options) != list(options):
-                value = control.value
-                control.options = options
-                known = [each[1] if isinstance(each, tuple) else each for each in options]
-                control.value = value if value in known else known[0]
-            for name, value in values.items():
-                setattr(control, name, value)
-        finally:
-            self._offering = False
-
-    def _lay_out(self) -> None:
-        """Show only the controls that apply."""
-        kind = self.kind.value
-        seen = {self.gesture: kind == RENDERED, self.path: kind == PATH, self.number: kind != OWN}
-        for control, is_seen in {**seen, self.replacement: bool(self.point.value)}.items():
-            control.layout.display = None if is_seen else "none"
-
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
         answer = self.answer
         still = film_strip(answer.groups, answer.packed.header, answer.clip)
@@ -190,11 +219,9 @@ class Explorer:
         data = self.box._repr_mimebundle_() | {"image/png": base64.b64encode(still).decode(), "text/plain": alt}
         return data, {"image/png": {"alt": alt}}
 
-
-def _labels(classes: Sequence[str]) -> list[tuple[str, int | None]]:
-    return [("the network's own answer", None), *((name, place) for place, name in enumerate(classes))]
-
-
-def _made(words: str, help: str, kind: type[widgets.Widget] = widgets.Dropdown, **settings: Any) -> widgets.Widget:
-    layout = widgets.Layout(width="auto", max_width="100%", margin="2px 12px 2px 0")
-    return kind(description=words, tooltip=help, style={"description_width": "initial"}, layout=layout, **settings)
+    def _ipython_display_(self) -> None:
+        data, metadata = self._repr_mimebundle_()
+        view = {name: data.pop(name) for name in list(data) if "widget-view" in name}
+        display({"text/html": STYLE, "text/plain": ""}, raw=True)
+        display(data, metadata=metadata, raw=True)
+        display(view | {"text/html": "", "text/plain": ""}, raw=True)

@@ -8,26 +8,37 @@ from typing import Any
 import anywidget
 import traitlets
 
+from gatescope.explorer.comparison import channel_of
 from gatescope.explorer.upload import MAX_BYTES, Upload, printable
 from gatescope.loaders import ClipError
-from gatescope.pictures.packing import Group, Packed, channel_bytes
-from gatescope.pictures.scrubber import HERE
+from gatescope.pictures.packing import Group, Packed
+from gatescope.pictures.scrubber import HERE, script
 
 IDLE = {"words": "", "busy": False, "wrong": False}
 
 
 def _module() -> str:
-    paths = HERE / "scrubber.css", HERE / "scrubber.js", Path(__file__).with_name("explorer.js")
-    css, core, own = (path.read_text() for path in paths)
-    return f"{core}\nconst CSS = {json.dumps(css)};\nconst MAX_BYTES = {MAX_BYTES};\n{own}"
+    paths = HERE / "scrubber.css", HERE / "traits.js", Path(__file__).with_name("explorer.js")
+    css, traits, own = (path.read_text() for path in paths)
+    return f"{script()}\n{traits}\nconst CSS = {json.dumps(css)};\nconst MAX_BYTES = {MAX_BYTES};\n{own}"
 
 
 class LiveScrubber(anywidget.AnyWidget):
-    """Widget that shows the latest picture. Only channels in view are sent, so that a saved notebook stays small."""
+    """Widget that shows the latest picture. Only channels in view are sent, so that a saved notebook stays small.
+
+    `step`, `channel` and `pins` say what a reader looks at, and can be set and observed. The page answers a step
+    beyond the last with the last, and a channel that no group has with the one it shows. Pins are places (x, y) as
+    parts of a picture's width and height from its upper left corner, at most six. Before the first view all are None.
+
+    Raises TraitError for a value of another kind, or a pin beyond the picture.
+    """
 
     _esm = _module()
     picture = traitlets.Dict().tag(sync=True)  # number, header and data of the latest Packed
     says = traitlets.Dict(IDLE).tag(sync=True)  # progress or an error, in words
+    step = traitlets.Int(None, allow_none=True, min=0).tag(sync=True)  # shown, from 0
+    channel = traitlets.Int(None, allow_none=True, min=0).tag(sync=True)  # of the first group that has several
+    pins = traitlets.List(default_value=None, allow_none=True, maxlen=6).tag(sync=True)  # (x, y), each from 0 to 1
 
     def __init__(self, *, on_files: Callable[[Upload], None], on_cancel: Callable[[], None]):
         """`on_files` gets the files that a reader drops, and removes them; `on_cancel` hears the Cancel button."""
@@ -36,6 +47,16 @@ class LiveScrubber(anywidget.AnyWidget):
         self._shown: tuple[int, Sequence[Group], Packed | None] = (0, [], None)
         self._upload: tuple[Any, Upload] | None = None  # with the number of the drop
         self.on_msg(self._hear)
+
+    @traitlets.validate("pins")
+    def _inside(self, proposal: dict[str, Any]) -> list[list[float]] | None:
+        pins = proposal["value"]
+        if pins is None:
+            return None
+        for pin in pins:
+            if len(pin) != 2 or not all(0 <= part <= 1 for part in pin):
+                raise traitlets.TraitError(f"a pin is (x, y), parts of a picture from 0 to 1; got {pin!r}")
+        return [[float(part) for part in pin] for pin in pins]
 
     def show(self, groups: Sequence[Group], packed: Packed) -> None:
         """Show this in the place of the current picture."""
@@ -82,7 +103,7 @@ class LiveScrubber(anywidget.AnyWidget):
         if number != newest:
             return None
         names = [panel["name"] for panel in packed.header["groups"][place]["panels"]]
-        return channel_bytes([groups[place].maps[name] for name in names], channel)
+        return channel_of(groups[place], names, channel)
 
     def _receive(self) -> bytes | None:
         """Return the reply that asks for the next piece; None once all have arrived."""

@@ -4,16 +4,41 @@ class ScrubberElement extends HTMLElement {
   async connectedCallback() {
     this.leaveTheme = followTheme(this);
     keepKeys(this);
+    addEventListener("hashchange", (this.restored = () => this.restore()));
     if (this.shadowRoot) return;
     const [header, css, data] = [...this.querySelectorAll("script")].map((script) => script.textContent);
     const root = this.attachShadow({ mode: "open" });
-    this.handle = await mount(root, JSON.parse(header), await inflate(data), { css });
+    // JupyterLab's address is its own.
+    const onLink = document.body.hasAttribute("data-jp-theme-light") ? null : (state) => this.link(state);
+    this.handle = await mount(root, JSON.parse(header), await inflate(data), { css, onLink });
+    this.restore();
     this.setAttribute("data-ready", "");
   }
 
   disconnectedCallback() {
     this.leaveTheme();
+    removeEventListener("hashchange", this.restored);
     this.handle?.pause();
+  }
+
+  /** The number of this scrubber on its page, from 1. */
+  get number() {
+    return 1 + [...document.querySelectorAll(".gatescope-scrubber")].indexOf(this);
+  }
+
+  /** Put a state into the page's address and on the clipboard. */
+  async link(state) {
+    history.replaceState(null, "", `#scrubber=${this.number}&${state}`);
+    const copied = await navigator.clipboard?.writeText(location.href).then(() => true, () => false);
+    return copied ? "The link is on the clipboard and in the address bar." : "The link stands in the address bar.";
+  }
+
+  /** Go to the state in the page's address, if it is this scrubber's. */
+  restore() {
+    const state = new URLSearchParams(location.hash.slice(1));
+    if (!this.handle || Number(state.get("scrubber")) !== this.number) return;
+    restore(this.handle, state);
+    this.scrollIntoView();
   }
 }
 

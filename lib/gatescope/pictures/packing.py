@@ -14,11 +14,12 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 
 from gatescope.loaders import Clip
-from gatescope.pictures.quantities import Quantity, describe, place_of
+from gatescope.pictures.quantities import QUANTITIES, Quantity, describe, place_of
 
 COLOURS = ("viridis", "magma", "cividis", "gray", "RdBu_r")  # the last for signed values
 LEVELS = 255  # steps of 8 bits from the lowest to the highest value of a plane
 NUM_CLASSES = 5  # with a curve of scores
+GATE_UNITS = [QUANTITIES[name].unit for name in ("r", "i", "f", "o", "update")]  # their values are parts, 0 to 1
 
 Maps = Float[np.ndarray, "step channel rows columns"]
 Channels = Float[np.ndarray, "step channel"]
@@ -123,6 +124,8 @@ def pack(
         "title": title,
         "steps": num_steps,
         "framesPerStep": each,
+        "fps": None if clip is None else clip.fps,
+        "opens": _most_to_see(groups, clip, each),
         "width": width,
         "height": height,
         "colours": [[name, _add(data, palette)] for name, palette in palettes.items()],
@@ -140,6 +143,18 @@ def _frames_of_step(clip: Clip, num_steps: int) -> int:
         need = "a clip as the network saw it (gatescope.loaders.as_seen) has a multiple of them"
         raise ValueError(f"{num_frames} frames do not divide into the recording's {num_steps} steps; {need}")
     return num_frames // num_steps
+
+
+def _most_to_see(groups: Sequence[Group], clip: Clip | None, each: int) -> int:
+    """Return the step with most of the hand in view; without a hand, that at which the picture changes most."""
+    if clip is not None and clip.hand_mask is not None and clip.hand_mask.any():
+        return int(clip.hand_mask[each - 1 :: each].sum((1, 2)).argmax())
+    shown = [clip.frames[each - 1 :: each]] if clip is not None else []
+    shown = shown or [maps for group in groups for maps in group.maps.values()]
+    if not shown or len(shown[0]) == 1:
+        return 0
+    changes = [np.abs(np.diff(np.nan_to_num(maps.reshape(len(maps), -1).astype(np.float32)), axis=0)) for maps in shown]
+    return 1 + int(sum(change.mean(1) / (change.mean() or 1) for change in changes).argmax())
 
 
 def _add(data: io.BytesIO, piece: bytes) -> int:
@@ -196,10 +211,13 @@ def _plane(data: io.BytesIO, values: Float[np.ndarray, "*shape"]) -> dict[str, A
     return {"offset": _add(data, levels.tobytes()), "low": low, "high": high}
 
 
-def _words(group: Group, name: str, values: Float[np.ndarray, "step channel *space"]) -> dict[str, str]:
+def _words(group: Group, name: str, values: Float[np.ndarray, "step channel *space"]) -> dict[str, Any]:
     meaning = group.meaning(name)
     title, unit, text = group.about.get(name) or describe(name, values.shape[1], meaning)
-    return {"name": name, "title": title, "unit": unit, "help": text, "place": place_of(name, meaning)}
+    is_gate = unit in GATE_UNITS and np.nanmin(values) >= 0 and np.nanmax(values) <= 1
+    limits = [0, 1] if is_gate else None
+    place = place_of(name, meaning)
+    return {"name": name, "title": title, "unit": unit, "help": text, "place": place, "range": limits}
 
 
 def jpeg(frame: UInt8[np.ndarray, "height width 3"]) -> bytes:

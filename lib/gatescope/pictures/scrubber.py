@@ -32,6 +32,7 @@ from gatescope.pictures.quantities import QUANTITIES
 from gatescope.recordings import Watched, watch
 
 HERE = Path(__file__).parent
+SCRIPTS = ("drawing", "scrubber", "timeline", "groups", "panels", "pins", "channels", "output")  # one module together
 MAX_DATA = 1_000_000  # characters; with a film strip and the code an output stays below 1.5 MB
 RANKING = ("h", "hidden", "c")  # channels of a layer are ranked by the first of these that was recorded
 Recorded = Mapping[str, Tensor | np.ndarray]
@@ -107,7 +108,7 @@ class Scrubber:
 
     def html(self) -> str:
         """Return HTML that needs no other file; where scripts are removed the film strip remains."""
-        css, core, element = ((HERE / name).read_text() for name in ("scrubber.css", "scrubber.js", "element.js"))
+        css, core, element = (HERE / "scrubber.css").read_text(), script(), (HERE / "element.js").read_text()
         name = f"gatescope-scrubber-{hashlib.sha256((css + core + element).encode()).hexdigest()[:8]}"
         still = base64.b64encode(self.still).decode()
         header = json.dumps(self.packed.header).replace("<", "\\u003c")  # it must not end the script it stands in
@@ -144,6 +145,11 @@ class Scrubber:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
         data = {"text/html": self.html(), "image/png": base64.b64encode(self.still).decode(), "text/plain": self.alt}
         return data, {"image/png": {"alt": self.alt}}
+
+
+def script() -> str:
+    """Return the scrubber's ES module, without its element."""
+    return "\n".join((HERE / f"{name}.js").read_text() for name in SCRIPTS)
 
 
 def in_words(header: Mapping[str, Any]) -> str:
