@@ -105,6 +105,10 @@ class PageRenderer(IPythonRenderer):
         """Render a table in a box that scrolls, so that a wide one does not widen the page."""
         return f'<div class="wide"><table>\n{text}</table></div>\n'
 
+    def table_cell(self, text: str, align: str | None = None, head: bool = False) -> str:
+        """Render a cell of a table; an empty one heads nothing."""
+        return super().table_cell(text, align=align, head=head and bool(text.strip()))
+
     def inline_math(self, body: str) -> str:
         """Render a formula in a line, as MathML."""
         return _mathml(body, "inline")
