@@ -39,10 +39,14 @@ function contents() {
   });
 }
 
-/** Play a viewer while it is in view, unless the reader wants little motion; the first touch or key leaves it be. */
+/**
+ * Play a viewer while it is in view, unless the reader wants little motion or a link named its state; the first touch
+ * or key leaves it be.
+ */
 async function play(box) {
   const viewer = box.querySelector(".gatescope-scrubber");
-  if (!viewer || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches || location.hash.includes("scrubber=");
+  if (!viewer || still) return;
   await ready(viewer);
   const seen = new IntersectionObserver(([entry]) => (entry.isIntersecting ? viewer.handle.play() : viewer.handle.pause()));
   seen.observe(box);
@@ -83,7 +87,7 @@ function place(term) {
 rememberCode();
 contents();
 document.querySelectorAll("[data-plays]").forEach(play);
-document.querySelectorAll(".gatescope-scrubber").forEach(still);
+document.querySelectorAll(".gatescope-scrubber, .gatescope-stepper").forEach(still);
 for (const come of ["pointerover", "focusin"]) {
   document.addEventListener(come, ({ target }) => target.closest?.(".term") && place(target.closest(".term")));
 }
