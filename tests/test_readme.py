@@ -1,5 +1,6 @@
 """The README's first screen agrees with the figures' numbers and with the files of the repository."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -46,6 +47,16 @@ def test_a_finding_gives_the_numbers_of_the_figures(words, sources, sign):
         claimed = re.search(words, finding(notebook)).group(place)
         digits = len(claimed.partition(".")[2])
         assert claimed == f"{sign * value:.{digits}f}", source
+
+
+def test_the_first_notebook_says_the_findings_as_the_readme_does():
+    cells = json.loads((REPOSITORY / "notebooks/00_start_here.ipynb").read_text())["cells"]
+    (found,) = ["".join(cell["source"]) for cell in cells if "findings" in cell["metadata"].get("tags", [])]
+    said = re.findall(r"^- .+(?:\n  .+)*", found, re.MULTILINE)
+    assert len(said) == 3
+    for each in said:
+        (notebook,) = re.findall(r"\((\w+)\.ipynb\)", each)
+        assert " ".join(each.split()) == finding(notebook).replace("(notebooks/", "(").strip()
 
 
 def test_the_first_screen_says_how_many_networks_a_finding_is_of():

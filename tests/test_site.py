@@ -101,7 +101,15 @@ def test_the_site_holds_every_notebook_and_what_they_lead_to(site):
     notebooks = {"notebooks/00_first", "notebooks/01_live", "notebooks/02_last"}
     assert found == {
         *(f"{name}.{kind}" for name in notebooks for kind in ("html", "jpg")),
-        *("index.html", "README.html", "data/README.html", "reference.html", "gatescope.css", "plotly.min.js"),
+        *(
+            "index.html",
+            "README.html",
+            "data/README.html",
+            "reference.html",
+            "gatescope.css",
+            "gatescope.js",
+            "plotly.min.js",
+        ),
     }
 
 
@@ -239,7 +247,7 @@ def test_a_link_to_what_the_site_does_not_hold_is_plain_text(site):
 def test_what_was_printed_shows_as_text(site):
     page = read(site / "notebooks" / "00_first.html")
     assert "<script>alert(1)</script>" in page.select_one(".printed").text
-    assert page.select("script") == []
+    assert page.select("script:not([src])") == []
 
 
 def test_text_below_no_picture_is_no_caption(site):
@@ -252,7 +260,7 @@ def test_a_hostile_title_shows_as_text(write_site, tmp_path):
     write_site(tree, tmp_path / "site")
     for path in (tmp_path / "site" / "index.html", tmp_path / "site" / "notebooks" / "00_a.html"):
         page = read(path)
-        assert page.select("script, img") == []
+        assert page.select("script:not([src]), img") == []
         assert title in page.text
     assert read(path).title.text.startswith(title)
 
@@ -268,6 +276,103 @@ def test_the_same_notebooks_give_the_same_bytes(write_site, site, tmp_path):
     for path in (path for path in site.rglob("*") if path.is_file()):
         name = path.relative_to(site)
         assert path.read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+OPENING = "# 00 · First\n\n**Why?**\n\nA lead."
+FINDINGS = "## What was found\n\n- **It holds.** See [01](01_live.ipynb)."
+
+
+@pytest.fixture(scope="module")
+def story(write_site, tmp_path_factory):
+    """The folder of a site whose first notebook has a viewer and findings; the second explains and answers."""
+    folder = tmp_path_factory.mktemp("story")
+    shown = [new_output("execute_result", {"text/html": SCRIPT, "text/plain": "viewer"})]
+    said = [new_output("execute_result", {"text/markdown": "E/A is **3**.", "text/plain": "text"})]
+    first = executed(OPENING, shown, FINDINGS, "## Answer\n\nNo.\n\n**What this does not show:** all.")
+    first.cells[2].metadata["tags"] = ["findings"]
+    text = (
+        "Gates, a gate; **a cell state**, a [hidden state](00_first.ipynb).\n\n> logits\n\n`step`\n\n## Next\n\nA gate."
+    )
+    rest = [
+        "| page |\n|---|\n| [00](00_first.ipynb) |",
+        "## Limits",
+        "## Answer\n\nOf (a).",
+        said,
+        "**What this does not show:** it.",
+    ]
+    write_site(
+        write_tree(
+            folder / "tree",
+            **{"00_first": first, "01_live": executed("# 01 · Live\n\n**Does it?**\n\nA lead.", text, shown, *rest)},
+        ),
+        folder / "site",
+    )
+    return folder / "site"
+
+
+def test_the_first_page_opens_with_the_viewer_and_the_findings_of_the_notebook_that_has_them(story):
+    index = story / "index.html"
+    assert index.read_text().count(SCRIPT) == 1
+    page = read(index)
+    assert page.select_one("[data-plays] tiny-viewer")
+    assert page.select_one(".findings li").text == "It holds. See 01."
+    assert page.select_one(".findings a")["href"] == "notebooks/01_live.html"
+
+
+def test_the_notebook_with_the_findings_plays_its_viewer_right_below_its_question(story):
+    path = story / "notebooks" / "00_first.html"
+    assert path.read_text().count(SCRIPT) == 1
+    question, lead = (read(path).main.find(string=text).find_parent("p") for text in ("Why?", "A lead."))
+    assert question.find_next(attrs={"data-plays": True}).find_next("p") == lead
+    assert not read(path).select_one(".answer")
+
+
+def test_an_interactive_page_is_marked_in_every_list(story, site):
+    assert [bool(card.select_one(".mark")) for card in read(story / "index.html").select(".cards li")] == [True, True]
+    assert [bool(card.select_one(".mark")) for card in read(site / "index.html").select(".cards li")] == [
+        False,
+        False,
+        True,
+    ]
+    page = read(story / "notebooks" / "01_live.html")
+    assert page.select_one("td .mark").text == "interactive"
+    assert page.select_one(".to-viewer a")["href"] == "#viewer"
+    assert page.select_one("#viewer tiny-viewer")
+
+
+def test_an_answer_stands_at_the_top_as_its_output_says_it(story):
+    page = read(story / "notebooks" / "01_live.html")
+    box = page.main.find(string="Does it?").find_next("aside")
+    said = " ".join(box.text.split())
+    assert "E/A" in said and "is 3." in said and "it." not in said
+    assert box.select_one("a")["href"] == "#answer"
+    assert box.find_next("p", string="A lead.")
+
+
+def test_a_term_is_explained_once_in_a_section_and_in_prose_only(story, committed):
+    page = read(story / "notebooks" / "01_live.html")
+    prose = [term for term in page.select(".term") if not term.find_parent("aside")]
+    assert [term.find(string=True) for term in prose] == ["Gates", "gate", "(a)", "E/A"]
+    for term in page.select(".term"):
+        assert term["tabindex"] == "0"
+        assert page.find(id=term["aria-describedby"]) == term.select_one("[role=tooltip]")
+    assert read(committed / "README.html").select(".term") == []
+
+
+def test_code_is_folded_and_unfolds_without_a_script(site):
+    for cell in read(site / "notebooks" / "00_first.html").select("details.code"):
+        assert "open" not in cell.attrs
+        assert cell.summary and cell.select_one(".highlight").text.startswith("show(")
+
+
+def test_a_page_with_sections_has_contents(story, site):
+    links = read(story / "notebooks" / "01_live.html").select(".contents a")
+    assert [(link["href"], link.text) for link in links] == [
+        ("#next", "Next"),
+        ("#limits", "Limits"),
+        ("#answer", "Answer"),
+    ]
+    assert not read(site / "notebooks" / "00_first.html").select_one(".contents")
 
 
 def not_run(node):

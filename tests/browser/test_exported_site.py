@@ -107,7 +107,7 @@ def test_two_scrubbers_of_a_page_move_by_themselves(page, address):
 
 def test_from_the_index_to_a_notebook_and_on(page, site, address):
     page.goto(f"{address}/index.html")
-    cards = page.get_by_role("listitem")
+    cards = page.locator(".cards").get_by_role("listitem")
     assert cards.count() == len(list((site / "notebooks").glob("*.html")))
     pictures = cards.get_by_role("img")
     assert pictures.evaluate_all("all => all.every(one => one.naturalWidth == 480 && one.alt)")
@@ -139,3 +139,126 @@ def test_an_output_that_asks_another_host_is_not_let(browser, address):
         page.wait_for_function("window.blocked")
         assert page.evaluate("window.blocked").startswith("https://example.org")
         assert [url for url in asked if "example.org" in url] == []
+
+
+def test_folded_code_takes_little_of_a_page(page, site):
+    for path in sorted((site / "notebooks").glob("*.html")):
+        if path.stem != SPY:
+            page.goto(path.as_uri())
+            whole = page.evaluate("document.documentElement.scrollHeight")
+            page.add_style_tag(content=".code { display: none; }")
+            assert 1 - page.evaluate("document.documentElement.scrollHeight") / whole < 0.03, path.name
+
+
+def test_a_switch_unfolds_all_code_and_is_remembered(page, address):
+    page.goto(f"{address}/notebooks/02_one_step.html")
+    folded = page.locator("details.code:not([open])")
+    assert folded.count() > 5
+    page.get_by_role("switch", name="Show code").check()
+    expect(folded).to_have_count(0)
+    page.goto(f"{address}/notebooks/03_five_cells.html")
+    expect(page.get_by_role("switch", name="Show code")).to_be_checked()
+    expect(folded).to_have_count(0)
+    page.get_by_role("switch", name="Show code").uncheck()
+    expect(page.locator("details.code[open]")).to_have_count(0)
+
+
+@pytest.mark.parametrize("path", ["index.html", "notebooks/00_start_here.html"])
+def test_the_first_viewer_plays_by_itself_within_ten_seconds_and_stops_when_asked(page, address, path):
+    page.set_viewport_size({"width": 400, "height": 800})
+    page.goto(f"{address}/{path}", wait_until="commit")
+    moved = "(() => { const at = document.querySelector('[data-plays] .gatescope-scrubber')?.handle?.step;"
+    moved += " window.seen = (window.seen ?? new Set()).add(at ?? -1); return window.seen.size > 3; })()"
+    page.wait_for_function(moved, timeout=10_000)
+    pause = page.locator("[data-plays]").get_by_role("button", name="Pause")
+    pause.click()
+    expect(page.locator("[data-plays]").get_by_role("button", name="Play", exact=True)).to_be_visible()
+
+
+def test_nothing_plays_by_itself_for_a_reader_who_wants_little_motion(page, address):
+    page.emulate_media(reduced_motion="reduce")
+    page.goto(f"{address}/index.html")
+    page.locator("[data-plays] [data-ready]").wait_for()
+    page.wait_for_timeout(500)
+    assert page.evaluate("document.querySelector('[data-plays] .gatescope-scrubber').handle.playing") is None
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_term_says_its_meaning_to_pointer_and_keyboard(page, address, width):
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{address}/notebooks/06_attention_maps.html")
+    terms = page.locator(".answer .term")
+    for term in terms.all():
+        meaning = term.get_by_role("tooltip")
+        expect(meaning).to_be_hidden()
+        term.hover()
+        expect(meaning).to_be_visible()
+        box = meaning.bounding_box()
+        assert box["x"] >= 0 and box["x"] + box["width"] <= width
+    page.mouse.move(0, 0)
+    first = terms.first
+    first.focus()
+    expect(first.get_by_role("tooltip")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(first.get_by_role("tooltip")).to_be_hidden()
+
+
+def test_a_finger_opens_a_meaning(browser, address):
+    with browser.new_context(has_touch=True, viewport={"width": 400, "height": 800}) as context:
+        page = context.new_page()
+        page.goto(f"{address}/notebooks/06_attention_maps.html")
+        term = page.locator(".answer .term").first
+        term.tap()
+        expect(term.get_by_role("tooltip")).to_be_visible()
+
+
+def test_contents_stand_beside_the_text_and_fold_up_on_a_phone(page, address):
+    page.goto(f"{address}/notebooks/05_states_over_time.html")
+    links = page.get_by_role("navigation", name="On this page").get_by_role("link")
+    links.last.click()
+    expect(page.get_by_role("heading", name="Answer")).to_be_in_viewport()
+    expect(links.first).to_be_in_viewport()
+    page.set_viewport_size({"width": 400, "height": 800})
+    expect(links.first).to_be_hidden()
+
+
+def test_paper_shows_film_strips_and_no_code(page, site):
+    for name in ("00_start_here", "02_one_step", "05_states_over_time"):
+        page.goto((site / "notebooks" / f"{name}.html").as_uri())
+        viewers = page.locator(".live [class^=gatescope-]")
+        page.locator(".live [data-ready]").first.wait_for()
+        expect(page.locator(".still")).to_have_count(viewers.count())
+        page.emulate_media(media="print")
+        assert all(box.is_visible() for box in page.locator(".still").all())
+        assert not any(box.is_visible() for box in [*viewers.all(), *page.locator("details.code").all()])
+        page.emulate_media(media="screen")
+        assert not any(box.is_visible() for box in page.locator(".still").all())
+
+
+def test_without_scripts_code_unfolds_and_film_strips_stand(browser, address):
+    with browser.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{address}/notebooks/00_start_here.html")
+        expect(page.locator(".live img")).to_be_visible()
+        expect(page.locator(".unfold")).to_be_hidden()
+        code = page.locator("details.code").first
+        code.locator("summary").click()
+        expect(code.locator("pre")).to_be_visible()
+
+
+AXE = REPOSITORY / "build" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+@pytest.mark.skipif(not AXE.exists(), reason=f"{AXE} is missing: npm install --no-save --prefix build axe-core")
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_axe_finds_nothing_serious(browser, site, colours):
+    with browser.new_context(color_scheme=colours, reduced_motion="reduce") as context:
+        names = "05_states_over_time", "06_attention_maps", "12_pose_machine"
+        for path in ("index", "README", "notebooks/00_start_here", *(f"notebooks/{name}" for name in names)):
+            page = context.new_page()
+            page.goto((site / f"{path}.html").as_uri())
+            page.wait_for_load_state("networkidle")
+            page.evaluate(AXE.read_text())
+            found = page.evaluate("axe.run()")["violations"]
+            assert [each["help"] for each in found if each["impact"] in ("serious", "critical")] == [], path
+            page.close()

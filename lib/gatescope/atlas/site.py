@@ -9,7 +9,7 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,11 +24,12 @@ from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
 from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran
-from gatescope.atlas.site_markdown import PageRenderer
+from gatescope.atlas.site_markdown import VIEWER, Heading, PageRenderer
+from gatescope.atlas.site_parts import answer, findings, viewer
 from gatescope.atlas.site_reference import reference
 
 TEMPLATES = Path(__file__).parent / "site_template"
-STYLE, PLOTLY = "gatescope.css", "plotly.min.js"  # in a site, beside its pages
+STYLE, SCRIPT, PLOTLY = "gatescope.css", "gatescope.js", "plotly.min.js"  # in a site, beside its pages
 LIGHT, DARK = "default", "github-dark"  # pygments' colours: with a contrast of 4.5 and more on ours
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
 # Kinds of output that the template shows, the preferred first; every output has the last.
@@ -37,10 +38,19 @@ PICTURES = ("image/png", "image/jpeg")
 MARKDOWN_LINK = re.compile(r"\]\(([^)#\s]+\.md)[)#]")
 THUMBNAIL_PX = (480, 270)
 THUMBNAIL_BYTES = 30_000
+LIVE = '<div class="live">'
 
 
 class SiteError(RuntimeError):
     """Raised where these notebooks make no site; an older one is unchanged."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What the site's first page opens with, and so does the notebook that it is from."""
+
+    viewer: Markup
+    findings: Markup
 
 
 @dataclass(frozen=True)
@@ -50,8 +60,14 @@ class Page:
     path: str  # in the site
     title: str
     question: Markup  # empty for a Markdown file
-    body: Markup
+    head: Markup  # title and question
+    answer: Markup  # empty where the page has none to repeat
+    body: Markup  # what comes after the question
+    headings: tuple[Heading, ...]  # of its sections
     thumbnail: tuple[bytes, str] | None  # a JPEG, and what it shows
+    live: bool  # has a viewer
+    code: bool  # has code that is folded
+    opening: "Opening | None"  # what the site's first page takes from it
     plotly: bool  # needs the library
 
     @property
@@ -77,7 +93,8 @@ def write_site(tree: Path, out: Path) -> list[str]:
         raise SiteError(f"{out} holds something else than a site: name another folder, or empty this one")
     sources = {**_sources(tree), tree / "reference.md": _as_notebook(reference())}
     links = {path: path.relative_to(tree).with_suffix(".html").as_posix() for path in sources}
-    pages = [_page(path, node, links) for path, node in sources.items()]
+    live = {path for path, node in sources.items() if viewer(node)}
+    pages = [_page(path, node, links, live) for path, node in sources.items()]
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
         new = Path(folder) / "new"
@@ -116,17 +133,23 @@ def _as_notebook(markdown: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(markdown)])
 
 
-def _page(path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str]) -> Page:
+def _page(path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str], live: Collection[Path]) -> Page:
     _join_captions(path, node)
+    renderer = PageRenderer(path, links, live)
+    markdown = MarkdownWithMath(renderer).render
     filters = {
-        "markdown2html": MarkdownWithMath(PageRenderer(path, links)).render,
+        "markdown2html": markdown,
         "highlight_code": Highlight2HTML("ipython3"),
         "filter_data_type": DataTypeFilter(display_data_priority=SHOWN),
     }
     template = {"template_name": "base", "template_file": "cells.html.j2", "extra_template_paths": [str(TEMPLATES)]}
     exporter = TemplateExporter(**template, filters=filters)
+    found = findings(node)
     try:
         body, _ = exporter.from_notebook_node(node)
+        renderer.new_section()
+        short = markdown(answer(node) or "")
+        opening = found and MarkdownWithMath(PageRenderer(path, links, live, "index.html")).render(found)
     except ValueError as error:
         raise SiteError(f"{path.name}: {error}") from error
     title = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.DOTALL)
@@ -134,12 +157,21 @@ def _page(path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str]) ->
     notebook = path.suffix == ".ipynb"
     if not title or (notebook and not question):
         raise SiteError(f"{path.name} needs a title (# ...)" + ", and its question in bold" * notebook)
+    live_html = f"{LIVE}\n{viewer(node)}\n</div>"  # the template's
+    above, end, below = body[question.end() :].partition("</p>") if notebook else ("", "", body)
     return Page(
         path=links[path],
         title=Markup(title[1]).striptags(),
         question=Markup(question[1] if notebook else ""),
-        body=Markup(body),
+        answer=Markup(short),
+        head=Markup(body[: question.end()] + above + end if notebook else ""),
+        # An opening has its viewer at the top.
+        body=Markup(below.replace(live_html, "" if opening else live_html.replace(">", f' id="{VIEWER}">', 1), 1)),
+        headings=tuple(each for each in renderer.headings if each.level == 2),
         thumbnail=_thumbnail(node),
+        live=path in live,
+        code=any(cell.cell_type == "code" for cell in node.cells),
+        opening=Opening(Markup(viewer(node) or ""), Markup(opening)) if opening else None,
         plotly=any(PLOTLY_MIME in output.get("data", {}) for output in _outputs(node)),
     )
 
@@ -195,10 +227,12 @@ def _write(pages: list[Page], folder: Path) -> None:
         if page.thumbnail:
             (folder / page.thumbnail_path).write_bytes(page.thumbnail[0])
     readme = next((page for page in pages if page.path == "README.html"), None)
-    contents = environment.get_template("contents.html.j2").render(notebooks=notebooks, readme=readme)
+    opening = next((page.opening for page in pages if page.opening), None)
+    contents = environment.get_template("contents.html.j2").render(notebooks=notebooks, readme=readme, opening=opening)
     (folder / "index.html").write_text(contents)
     if any(page.plotly for page in pages):
         (folder / PLOTLY).write_text(get_plotlyjs())
+    (folder / SCRIPT).write_text((TEMPLATES / "site.js").read_text())
     (folder / STYLE).write_text(_code_colours() + (TEMPLATES / "site.css").read_text())
 
 

@@ -4,32 +4,72 @@ import base64
 import mimetypes
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import chain, count
 from pathlib import Path
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from latex2mathml.converter import convert
 from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import IPythonRenderer
 
+from gatescope.atlas.site_terms import Marks
+
 # TeX leaves a thin space between a function's name and what stands beside it; MathML has none around identifiers.
 SPACE = '<mspace width="0.17em"></mspace>'
 BEFORE_FUNCTION = re.compile(r"(</mi>|</mn>|</msub>)(?=<mi>[a-z]{2,}</mi>)")
 AFTER_FUNCTION = re.compile(r"(<mi>[a-z]{2,}</mi>)(?=<m(?:i|n|sub|over)\b)")
+# Where no term is explained: what is a link or a name already, and what others wrote.
+PLAIN = {"heading", "link", "strong", "table", "block_quote"}
+VIEWER = "viewer"  # the anchor of a page's first interactive output
+INTERACTIVE = '<span class="mark">interactive</span>'
+
+
+class Heading(NamedTuple):
+    """A heading of a page."""
+
+    level: int
+    anchor: str
+    text: str
 
 
 class PageRenderer(IPythonRenderer):
     """A renderer for the Markdown of one page's cells and outputs.
 
     HTML in it shows as text, since the name of a file may be anything. `links` has, for each file of the tree that the
-    site holds, the path of its page in the site; a link to any other file becomes plain text.
+    site holds, the path of its page in the site; a link to any other file becomes plain text. A table marks links to
+    the files `live`, whose pages are interactive. In notebooks, terms are explained. `page` is where the text will
+    stand in the site, unless that is the page of its source.
     """
 
-    def __init__(self, source: Path, links: Mapping[Path, str]):
+    def __init__(self, source: Path, links: Mapping[Path, str], live: Collection[Path] = (), page: str | None = None):
         super().__init__(escape=True, allow_harmful_protocols=False)
-        self._source, self._links = source, links
-        self._taken = {"page"}  # the template's
+        self.headings: list[Heading] = []  # as they were rendered
+        self._source, self._links, self._live = source, links, live
+        self._page = links[source] if page is None else page
+        self._taken = {"page", VIEWER}  # the templates'
+        self._marks = Marks() if source.suffix == ".ipynb" else None
+        self._within: list[str] = []  # types of the tokens around the one that is rendered
+
+    def render_token(self, token: dict[str, Any], state: Any) -> str:
+        """Render a token and keep in mind what stands around it."""
+        self._within.append(token["type"])
+        try:
+            return super().render_token(token, state)
+        finally:
+            self._within.pop()
+
+    def text(self, text: str) -> str:
+        """Render plain text; terms with their meaning."""
+        if self._marks is None or PLAIN.intersection(self._within):
+            return super().text(text)
+        return self._marks.mark(text)
+
+    def new_section(self) -> None:
+        """Explain every term once more from here on."""
+        if self._marks:
+            self._marks.new_section()
 
     def heading(self, text: str, level: int, **attrs: object) -> str:
         """Render a heading with the id that GitHub gives it, for which links in a README are written."""
@@ -37,6 +77,8 @@ class PageRenderer(IPythonRenderer):
         numbered = chain([words], (f"{words}-{number}" for number in count(1)))
         anchor = next(each for each in numbered if each not in self._taken)
         self._taken.add(anchor)
+        self.headings.append(Heading(level, anchor, Markup(text).striptags()))
+        self.new_section()
         return f'<h{level} id="{anchor}">{text}</h{level}>\n'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
@@ -47,9 +89,9 @@ class PageRenderer(IPythonRenderer):
         target = (self._source.parent / name).resolve() if name else self._source
         if target not in self._links:
             return text
-        here = os.path.dirname(self._links[self._source])
-        page = os.path.relpath(self._links[target], here or ".") if name else ""
-        return super().link(text, page + (f"#{anchor.lower()}" if anchor else ""), title)
+        page = os.path.relpath(self._links[target], os.path.dirname(self._page) or ".") if name else ""
+        mark = f" {INTERACTIVE}" if target in self._live and "table" in self._within else ""
+        return super().link(text, page + (f"#{anchor.lower()}" if anchor else ""), title) + mark
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         """Render an image with its bytes in the page; only its alternative text where it is no file of the tree."""
@@ -60,7 +102,8 @@ class PageRenderer(IPythonRenderer):
         return super().image(text, f"data:{mimetypes.guess_type(url)[0]};base64,{data}", title)
 
     def table(self, text: str) -> str:
-        """Render a table in a box that scrolls, so that a wide one does not widen the page."""
+        """Render a table in a box that scrolls, so that a wide one does not widen the page; no head is empty."""
+        text = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", text)
         return f'<div class="wide"><table>\n{text}</table></div>\n'
 
     def inline_math(self, body: str) -> str:
