@@ -11,8 +11,8 @@ import traitlets
 from gatescope.explorer.comparison import channel_of
 from gatescope.explorer.upload import MAX_BYTES, Upload, printable
 from gatescope.loaders import ClipError
+from gatescope.pictures.elements import HERE, script
 from gatescope.pictures.packing import Group, Packed
-from gatescope.pictures.scrubber import HERE, script
 
 IDLE = {"words": "", "busy": False, "wrong": False}
 

@@ -1,6 +1,5 @@
 """Interventions: replacements of all gates, computed beforehand, between which a page switches without a kernel."""
 
-import base64
 import hashlib
 import html
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from gatescope.loaders import Clip, to_batch
 from gatescope.loaders.clip import as_seen
 from gatescope.models import GestureNetwork
 from gatescope.models.checkpoints import class_names
+from gatescope.pictures.elements import bundle
 from gatescope.pictures.scrubber import Scrubber
 from gatescope.recordings import Watched, intervene, watch
 from gatescope.recordings.replacements import replacements
@@ -86,8 +86,7 @@ class Interventions:
         return f"{first.alt} All gates of both layers are replaced by {', '.join(self.scrubbers)}."
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
-        still = base64.b64encode(next(iter(self.scrubbers.values())).still).decode()
-        return {"text/html": self.html(), "image/png": still, "text/plain": self.alt}, {"image/png": {"alt": self.alt}}
+        return bundle(self.html(), next(iter(self.scrubbers.values())).still, self.alt)
 
 
 def _scrubber(

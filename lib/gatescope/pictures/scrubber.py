@@ -1,10 +1,7 @@
 """Scrubber: step through the frames, maps, gates and scores of one clip, in a notebook or as a page."""
 
-import base64
-import hashlib
 import html
 import io
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -26,13 +23,12 @@ from gatescope.files import atomic_write
 from gatescope.loaders import Clip, to_batch
 from gatescope.loaders.clip import as_seen
 from gatescope.models import GestureNetwork, class_names
+from gatescope.pictures.elements import bundle, element_html
 from gatescope.pictures.maps import film, frames_of_steps
 from gatescope.pictures.packing import Group, Packed, pack
 from gatescope.pictures.quantities import QUANTITIES
 from gatescope.recordings import Watched, watch
 
-HERE = Path(__file__).parent
-SCRIPTS = ("drawing", "scrubber", "timeline", "groups", "panels", "pins", "channels", "output")  # one module together
 MAX_DATA = 1_000_000  # characters; with a film strip and the code an output stays below 1.5 MB
 RANKING = ("h", "hidden", "c")  # channels of a layer are ranked by the first of these that was recorded
 Recorded = Mapping[str, Tensor | np.ndarray]
@@ -108,18 +104,7 @@ class Scrubber:
 
     def html(self) -> str:
         """Return HTML that needs no other file; where scripts are removed the film strip remains."""
-        css, core, element = (HERE / "scrubber.css").read_text(), script(), (HERE / "element.js").read_text()
-        name = f"gatescope-scrubber-{hashlib.sha256((css + core + element).encode()).hexdigest()[:8]}"
-        still = base64.b64encode(self.still).decode()
-        header = json.dumps(self.packed.header).replace("<", "\\u003c")  # it must not end the script it stands in
-        return (
-            f'<{name} class="gatescope-scrubber">'
-            f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{still}" style="max-width:100%">'
-            f'<script type="application/json">{header}</script>'
-            f'<script type="text/plain" data-what="css">{css}</script>'
-            f'<script type="text/plain">{self.packed.deflated()}</script></{name}>\n'
-            f'<script type="module">\n{core}\nconst ELEMENT = "{name}";\n{element}</script>'
-        )
+        return element_html("scrubber", "scrubber.css", "element.js", self.packed, self.still, self.alt)
 
     def to_html(self, path: Path | str) -> None:
         """Write a page that needs no other file and no network."""
@@ -143,13 +128,7 @@ class Scrubber:
         return film_strip(self.groups, self.packed.header, self.clip)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
-        data = {"text/html": self.html(), "image/png": base64.b64encode(self.still).decode(), "text/plain": self.alt}
-        return data, {"image/png": {"alt": self.alt}}
-
-
-def script() -> str:
-    """Return the scrubber's ES module, without its element."""
-    return "\n".join((HERE / f"{name}.js").read_text() for name in SCRIPTS)
+        return bundle(self.html(), self.still, self.alt)
 
 
 def in_words(header: Mapping[str, Any]) -> str:

@@ -338,4 +338,4 @@ function symbolOf(name, pooled) {
 }
 
 // Outputs of one page may come from different versions of the code: each has a name of its own.
-if (!customElements.get(STEPPER)) customElements.define(STEPPER, StepperElement);
+if (!customElements.get(ELEMENT)) customElements.define(ELEMENT, StepperElement);

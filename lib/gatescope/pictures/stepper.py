@@ -1,10 +1,6 @@
 """Stepper: the equations of one recurrent layer on one clip, step by step, with the numbers behind every pixel."""
 
-import base64
-import hashlib
-import html
 import io
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -23,9 +19,9 @@ from torch.nn import functional as F
 from gatescope.loaders import Clip
 from gatescope.models import CELLS, RecurrentLayer
 from gatescope.models.convolutions import SeparableConv2d
+from gatescope.pictures.elements import bundle, element_html
 from gatescope.pictures.equations import picture_equations, step_equations
 from gatescope.pictures.packing import Packed, jpeg
-from gatescope.pictures.scrubber import HERE, script
 from gatescope.recordings import record
 
 PARTS = "ifog"  # gates and candidate, in the order of Eqs. 1 to 4
@@ -107,20 +103,7 @@ class Stepper:
 
     def html(self) -> str:
         """Return HTML that needs no other file; where scripts are removed the picture of one step remains."""
-        css, own = ((HERE / f"stepper.{kind}").read_text() for kind in ("css", "js"))
-        core = script()
-        name = f"gatescope-stepper-{hashlib.sha256((css + core + own).encode()).hexdigest()[:8]}"
-        packed = self.packed()
-        header = json.dumps(packed.header).replace("<", "\\u003c")  # it must not end the script it stands in
-        return (
-            f'<{name} class="gatescope-stepper">'
-            f'<img alt="{html.escape(self.alt)}" src="data:image/png;base64,{base64.b64encode(self.still).decode()}" '
-            'style="max-width:100%">'
-            f'<script type="application/json">{header}</script>'
-            f'<script type="text/plain" data-what="css">{css}</script>'
-            f'<script type="text/plain">{packed.deflated()}</script></{name}>\n'
-            f'<script type="module">\n{core}\nconst STEPPER = "{name}";\n{own}</script>'
-        )
+        return element_html("stepper", "stepper.css", "stepper.js", self.packed(), self.still, self.alt)
 
     @property
     def alt(self) -> str:
@@ -145,8 +128,7 @@ class Stepper:
         return buffer.getvalue()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
-        data = {"text/html": self.html(), "image/png": base64.b64encode(self.still).decode(), "text/plain": self.alt}
-        return data, {"image/png": {"alt": self.alt}}
+        return bundle(self.html(), self.still, self.alt)
 
 
 @torch.no_grad()
