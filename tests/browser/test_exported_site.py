@@ -92,7 +92,7 @@ def test_a_plotly_figure_is_drawn_and_answers_the_pointer(page, address):
     point = figure.locator(".points path").first
     expect(point).to_be_attached(timeout=20_000)
     point.hover(force=True)
-    expect(figure.locator(".hovertext")).to_contain_text("channel")
+    expect(figure.locator(".hovertext")).to_contain_text("ConvLSTM")
 
 
 def test_two_scrubbers_of_a_page_move_by_themselves(page, address):
@@ -145,6 +145,9 @@ def test_folded_code_takes_little_of_a_page(page, site):
     for path in sorted((site / "notebooks").glob("*.html")):
         if path.stem != SPY:
             page.goto(path.as_uri())
+            # A viewer has its height once its data are unpacked.
+            viewers = page.locator(".gatescope-scrubber, .gatescope-stepper")
+            expect(viewers.and_(page.locator(":not([data-ready])"))).to_have_count(0)
             whole = page.evaluate("document.documentElement.scrollHeight")
             page.add_style_tag(content=".code { display: none; }")
             assert 1 - page.evaluate("document.documentElement.scrollHeight") / whole < 0.03, path.name
