@@ -81,9 +81,25 @@ def test_a_network_of_many_fused_layers_is_unrolled_at_once():
 FOUND = {
     "LSTM": ("ATR", "JANET", "MCLSTM", "MultiplicativeLSTM", "PeepholeLSTM", "RAN", "ResLSTM", "WMCLSTM"),
     "GRU": ("MUT1", "MUT2", "MUT3"),
-    "minimal gated": ("BR", "DSGU", "LEM", "LiGRU", "LightRU", "MGU", "MinimalRNN", "NBR", "SGU", "TLSTM", "TRNN"),
+    "minimal gated": (
+        "BR",
+        "DSGU",
+        "LEM",
+        "LiGRU",
+        "LightRU",
+        "MGU",
+        "MinimalRNN",
+        "NBR",
+        "SGU",
+        "TLSTM",
+        "TRNN",
+        "UGRNN",
+    ),
     "RNN": ("IndRNN",),
-    None: ("AntisymmetricRNN", "CFN", "FastGRNN", "MiRU2", "NAS", "OriginalLSTM", "SCRN", "STAR", "UnICORNN", "coRNN"),
+    None: (
+        *("AntisymmetricRNN", "CFN", "FastGRNN", "GatedAntisymmetricRNN", "MiRU1", "MiRU2", "NAS", "OriginalLSTM"),
+        *("SCRN", "SGRN", "STAR", "UnICORNN", "coRNN", "tauGRU"),
+    ),
 }
 
 
