@@ -75,13 +75,16 @@ clean:
 	find lib tests -name __pycache__ -prune -exec rm -rf {} +
 
 # An environment whose torch fits keeps it, of whatever build: nobody downloads another for a digit.
-$(INSTALLED): requirements.lock pyproject.toml
+# What comes from PyPI is what it was when it was pinned, by its hash; torch's builds differ, and so have none here, nor
+# has what only CUDA, macOS or Windows need besides.
+$(INSTALLED): requirements.lock requirements.hashes pyproject.toml
 	@echo "Installing into $(VENV): a few minutes and about 2 GB, the first time."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@fits='from importlib.metadata import version; from pip._vendor.packaging.version import Version; \
 	raise SystemExit(Version(version("torch")) < Version("$(LEAST_TORCH)"))'; \
 	if $(BIN)/python -c "$$fits" 2> /dev/null; then grep -v '^torch=='; else cat; fi \
 	  < requirements.lock > $(VENV)/wanted.txt
+	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements.hashes
 	$(BIN)/python -m pip install --quiet -r $(VENV)/wanted.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
@@ -91,4 +94,8 @@ lock:
 	build/lock/bin/pip install --quiet $(TORCH)
 	build/lock/bin/pip install --quiet '.[dev]'
 	(grep '^#' requirements.lock; build/lock/bin/pip freeze --all --exclude pip --exclude gatescope | sed 's/+cpu$$//') > build/lock/new
+	build/lock/bin/pip install --quiet uv
+	(grep '^#' requirements.hashes; grep -v '^torch==' build/lock/new | build/lock/bin/uv pip compile --quiet --no-deps \
+	  --generate-hashes --no-annotate --no-header -) > build/lock/hashes
 	mv build/lock/new requirements.lock
+	mv build/lock/hashes requirements.hashes

@@ -101,7 +101,7 @@ def test_a_clips_name_is_read_by_neither_make_nor_a_shell_nor_yaml(tmp_path, nam
     tree = tmp_path / "a {y} checkout"
     tree.mkdir()
     plant(tree)
-    for file in ("Makefile", "requirements.lock", "pyproject.toml"):
+    for file in ("Makefile", "requirements.lock", "requirements.hashes", "pyproject.toml"):
         shutil.copy(REPOSITORY / file, tree)
         os.utime(tree / file, (0, 0))
     (tree / name).touch()
