@@ -1,4 +1,4 @@
-"""The command line: gatescope train, score, adapt, fine-tune, rebuild, compare, site."""
+"""The command line: gatescope doctor, train, score, adapt, fine-tune, rebuild, compare, verify, site."""
 
 import argparse
 import json
@@ -15,6 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit status, 0 only if it succeeded."""
     parser = argparse.ArgumentParser(prog="gatescope", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("doctor", help="say what is installed, found and fast here, and what to type next")
     command = commands.add_parser("rebuild", help="run one notebook; replace it and its figures if the run succeeds")
     command.add_argument("notebook", type=Path)
     set_one = {"action": "append", "nargs": 2, "default": [], "metavar": ("NAME", "VALUE")}
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--epochs", type=int, help="passes over the clips; default 20")
     command.add_argument("--rate", type=float, help="highest learning rate; default 0.001")
     asked = parser.parse_args(arguments)
-    runs = {"rebuild": _rebuild, "compare": _compare, "site": _site}
+    runs = {"doctor": _doctor, "rebuild": _rebuild, "compare": _compare, "site": _site}
     runs |= {"train": _train, "score": _score, "adapt": _adapt, "fine-tune": _fine_tune}
     if failure := runs[asked.command](asked):
         print(failure, file=sys.stderr)
@@ -53,6 +54,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 # Each command returns None, or the reason why it failed.
+
+
+def _doctor(asked: argparse.Namespace) -> str | None:
+    from gatescope.atlas.doctor import FAULT, next_step, report
+
+    facts = []
+    for fact in report():
+        facts.append(fact)
+        print(fact, flush=True)
+    print(f"next  {next_step(facts)}")
+    if faults := sum(fact.mark == FAULT for fact in facts):
+        return f"{faults} of {len(facts)} lines tell of a fault"
 
 
 def _rebuild(asked: argparse.Namespace) -> str | None:
