@@ -4,6 +4,7 @@
 #   make test      lint, format, tests, notebook rules           CORES=2
 #   make browser-test  everything in a real chromium and a real JupyterLab: minutes
 #   make lab       open JupyterLab at the first notebook         LAB_OPTIONS=--allow-root
+#   make verify    rebuild everything in a clean clone of the last commit, and compare every number and file  CORES=2
 #   make site      write every notebook as a page that works offline, below build/site
 #   make sweep     train what data/evidence/sweep.toml asks for and lacks: hours, and it may be stopped at any time
 #   make bench     measure
@@ -34,7 +35,7 @@ INSTALLED := $(VENV)/installed
 TORCH := $(shell grep '^torch==' requirements.lock)
 LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 
-.PHONY: figures test browser-test lab site sweep bench clean lock
+.PHONY: figures test browser-test lab verify site sweep bench clean lock
 
 # What has changed is told by content (gatescope.atlas.freshness), never by date: a fresh clone has only new dates.
 # A killed run may leave a lock and half-done marks; each rebuild takes its own lock, so neither need stop this one.
@@ -60,6 +61,9 @@ browser-test: $(INSTALLED)
 lab: $(INSTALLED)
 	$(BIN)/jupyter trust notebooks/*.ipynb
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_OPTIONS)
+
+verify: $(INSTALLED)
+	$(BIN)/gatescope verify --cores $(CORES)
 
 site: $(INSTALLED)
 	$(BIN)/gatescope site --out build/site

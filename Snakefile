@@ -87,6 +87,8 @@ rule rebuild:
         ancient(lambda wildcards: [f"{folder}/network.json" for folder in trainings_of(wildcards.notebook)]),
     output:
         "build/rebuilt/{notebook}.json",
+    benchmark:
+        "build/times/{notebook}.tsv"
     params:
         command=command_of,
     threads: 1  # gatescope.atlas.rebuild pins the kernel's libraries to one as well

@@ -21,6 +21,9 @@ def main(arguments: list[str] | None = None) -> int:
     set_one = {"action": "append", "nargs": 2, "default": [], "metavar": ("NAME", "VALUE")}
     command.add_argument("-p", dest="given", help="set a parameter of the notebook", **set_one)
     commands.add_parser("compare", help="compare the figures' numbers with the last commit's")
+    command = commands.add_parser("verify", help="rebuild everything in a clean clone of the last commit, and compare")
+    command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="by name, as 02_one_step; default all")
+    command.add_argument("--cores", type=int, default=2, help="notebooks at once; default 2")
     command = commands.add_parser("site", help="write every notebook as a web page that works offline")
     command.add_argument("--out", type=Path, default=ROOT / "build" / "site", metavar="FOLDER")
     command = commands.add_parser("train", help="train a network from a description, or resume where it stopped")
@@ -46,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--epochs", type=int, help="passes over the clips; default 20")
     command.add_argument("--rate", type=float, help="highest learning rate; default 0.001")
     asked = parser.parse_args(arguments)
-    runs = {"doctor": _doctor, "rebuild": _rebuild, "compare": _compare, "site": _site}
+    runs = {"doctor": _doctor, "rebuild": _rebuild, "compare": _compare, "verify": _verify, "site": _site}
     runs |= {"train": _train, "score": _score, "adapt": _adapt, "fine-tune": _fine_tune}
     if failure := runs[asked.command](asked):
         print(failure, file=sys.stderr)
@@ -97,6 +100,19 @@ def _compare(asked: argparse.Namespace) -> str | None:
     if departures := compare(read_manifest(committed.stdout), load_manifest(MANIFEST)):
         return "\n".join(map(str, departures))
     print("every number agrees with the committed manifest's")
+
+
+def _verify(asked: argparse.Namespace) -> str | None:
+    from gatescope.atlas.verify import VerifyError, table, uncommitted, verify
+
+    try:
+        if changed := uncommitted(ROOT):
+            print(f"the last commit is verified, without {len(changed)} files changed since: {changed[0]}", flush=True)
+        found = verify(ROOT, asked.cores, asked.notebooks)
+    except (VerifyError, OSError) as error:
+        return f"{error}\nNothing was verified."
+    print(table(found))
+    return "\n".join(found.departures) or None
 
 
 def _site(asked: argparse.Namespace) -> str | None:

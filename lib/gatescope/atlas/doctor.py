@@ -15,6 +15,7 @@ import time
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 
@@ -82,8 +83,7 @@ def python() -> Iterator[Fact]:
 def packages() -> Iterator[Fact]:
     """Yield what pyproject.toml asks for and is missing, too old or broken, and what differs from the lock."""
     project = _project()
-    pins = dict(re.findall(r"^([\w.-]+)==(.+)$", (ROOT / "requirements.lock").read_text(), re.MULTILINE))
-    pins = {_plain(name): pin for name, pin in pins.items()}
+    pins = _pins()
     faults, asked = 0, {line: FAULT for line in project["dependencies"]}
     asked |= {line: NOTE for line in project["optional-dependencies"]["dev"]}  # `make test` alone needs them
     for line, mark in asked.items():
@@ -94,17 +94,24 @@ def packages() -> Iterator[Fact]:
             yield Fact(mark, f"{name} {wrong}", f"{PIP} {anew if 'broken' in wrong else '-r requirements.lock'}")
     if not faults:
         yield Fact(OK, f"all {len(asked)} packages that gatescope and its tests ask for, the compiled ones imported")
-    found = {name: _version(name) for name in pins}
-    # A build, +cpu, is not part of what is pinned.
-    others = [
-        f"{name} {found[name] or 'missing'} ({pin})" for name, pin in pins.items() if found[name].split("+")[0] != pin
-    ]
+    others = off_lock()
     if others:
         shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
         text = f"{len(others)} of {len(pins)} packages are not those of requirements.lock: {shown}"
         yield Fact(NOTE, text, f"{PIP} -r requirements.lock")
     else:
         yield Fact(OK, f"all {len(pins)} packages of requirements.lock, at its versions")
+
+
+def off_lock() -> list[str]:
+    """Return what is not installed at the version of requirements.lock, with both versions."""
+    found = {name: _version(name) for name in _pins()}
+    # A build, +cpu, is not part of what is pinned.
+    return [
+        f"{name} {found[name] or 'missing'} ({pin})"
+        for name, pin in _pins().items()
+        if found[name].split("+")[0] != pin
+    ]
 
 
 def browser() -> Iterator[Fact]:
@@ -265,7 +272,13 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _project() -> dict:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+
+
+@cache
+def _pins() -> dict[str, str]:
+    lock = (ROOT / "requirements.lock").read_text("utf-8")
+    return {_plain(name): pin for name, pin in re.findall(r"^([\w.-]+)==(.+)$", lock, re.MULTILINE)}
 
 
 def _plain(name: str) -> str:
