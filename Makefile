@@ -3,6 +3,7 @@
 #                  and the trainings they show, anew with FORCE=1
 #   make test      lint, format, tests, notebook rules           CORES=2
 #   make browser-test  everything in a real chromium and a real JupyterLab: minutes
+#   make torture   kills, full disks, 20,000 spoilt files, hostile ones: half an hour, some of it as root only
 #   make lab       open JupyterLab at the first notebook         LAB_OPTIONS=--allow-root
 #   make verify    rebuild everything in a clean clone of the last commit, and compare every number and file  CORES=2
 #   make site      write every notebook as a page that works offline, below build/site
@@ -35,7 +36,7 @@ INSTALLED := $(VENV)/installed
 TORCH := $(shell grep '^torch==' requirements.lock)
 LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 
-.PHONY: figures test browser-test lab verify site sweep bench clean lock
+.PHONY: figures test browser-test torture lab verify site sweep bench clean lock
 
 # What has changed is told by content (gatescope.atlas.freshness), never by date: a fresh clone has only new dates.
 # A killed run may leave a lock and half-done marks; each rebuild takes its own lock, so neither need stop this one.
@@ -50,13 +51,17 @@ figures: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist worksteal -m "not (browser and slow)"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist worksteal -m "not torture and not (browser and slow)"
 
 # One after another: each process would start a JupyterLab of its own, and dragging wants a processor for itself.
 browser-test: $(INSTALLED)
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
 	  { echo "no chromium, chromium-browser or google-chrome on the path: apt-get install chromium" >&2; exit 2; }
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
+
+# One after another: what is measured is a process's memory and time.
+torture: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m torture tests/torture
 
 lab: $(INSTALLED)
 	$(BIN)/jupyter trust notebooks/*.ipynb

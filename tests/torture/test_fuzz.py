@@ -1,0 +1,88 @@
+"""Spoilt files: every reader takes them, or refuses them with an error that it documents, in time and in memory."""
+
+import os
+import shutil
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from attacks import Input, Worker
+from readers import READERS
+from spoiling import spoil, spoilt
+
+ALL_CASES = 20_000  # over all readers, of `make torture`
+FEW_CASES = 10  # of each reader, of `make test`
+MOST_FAULTS = 5  # then no further case is tried: a hang takes a minute
+# Without a database: a run depends on no other. Nothing is shrunk: a case is four operations at most.
+FIXED = {"deadline": None, "database": None, "phases": [Phase.generate], "suppress_health_check": list(HealthCheck)}
+
+
+@pytest.fixture(scope="module")
+def worker():
+    worker = Worker()
+    yield worker
+    worker.close()
+
+
+def attack(worker, name, folder, num_cases, derandomize):
+    """Every kind of fault, with the first case of it."""
+    reader = READERS[name]
+    valid = Input(worker, name, reader.spoilt, folder / "input")
+    faults, first = Counter(), {}
+
+    @settings(max_examples=num_cases, derandomize=derandomize, **FIXED)
+    @given(spoilt(valid.files))
+    def case(spoiling):
+        if len(faults) < MOST_FAULTS:
+            file, operations = spoiling
+            fault = valid.fault_of(file, spoil(file, valid.files[file], operations), reader.promises)
+            if fault:
+                kind = fault.partition(": ")[0]
+                faults[kind] += 1
+                first.setdefault(kind, f"{kind}, of {file} after {operations}: {fault}")
+
+    case()
+    return list(first.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READERS)
+def test_a_few_spoilt_files_are_read_or_refused(worker, tmp_path, name):
+    assert not attack(worker, name, tmp_path, FEW_CASES, derandomize=True)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("name", READERS)
+def test_twenty_thousand_spoilt_files_are_read_or_refused(worker, tmp_path, name):
+    assert not attack(worker, name, tmp_path, -(-ALL_CASES // len(READERS)), derandomize=False)
+
+
+OTHERS = {"empty": b"", "zeros": bytes(1 << 20), "text": "é\n".encode() * 1000, "a program": b"#!/bin/sh\ntouch ran\n"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READERS)
+def test_a_file_of_another_kind_is_refused(worker, tmp_path, name):
+    reader = READERS[name]
+    valid = Input(worker, name, reader.spoilt, tmp_path / "input")
+    file = min(valid.files)
+    for kind, data in OTHERS.items():
+        assert not valid.fault_of(file, data, reader.promises), kind
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link in a circle", "endless"])
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_no_file_is_refused(worker, tmp_path, name, kind):
+    valid = Input(worker, name, READERS[name].spoilt, tmp_path / "input")
+    path = valid.folder / min(valid.files)
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "endless" else path.name)
+    assert not worker.read(name, valid.folder).get("fault")
+    shutil.rmtree(valid.folder)
