@@ -5,9 +5,8 @@ import shutil
 from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
-
 from attacks import Input, Worker
+from hypothesis import HealthCheck, Phase, given, settings
 from readers import READERS
 from spoiling import spoil, spoilt
 

@@ -7,9 +7,8 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from PIL import Image
-
 from attacks import Worker
+from PIL import Image
 from readers import READERS
 
 pytestmark = pytest.mark.torture
