@@ -78,7 +78,8 @@ def _compare(asked: argparse.Namespace) -> str | None:
     from gatescope.atlas.manifest import compare, load_manifest, read_manifest
 
     name = MANIFEST.relative_to(ROOT).as_posix()
-    committed = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = ["git", "show", f"HEAD:{name}"]
+    committed = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if committed.returncode:
         return f"no committed {name} to compare with: {committed.stderr.strip()}"
     if departures := compare(read_manifest(committed.stdout), load_manifest(MANIFEST)):
@@ -107,7 +108,7 @@ def _train(asked: argparse.Namespace) -> str | None:
     from gatescope.trainings.runs import run
 
     try:
-        description = tomllib.loads(asked.description.read_text())
+        description = tomllib.loads(asked.description.read_text("utf-8"))
         named = {name: getattr(asked, name) for name in ("cell", "variant", "seed", "transform", "start")}
         training = described_run(description, **named)
     except (OSError, ValueError, LookupError, TypeError) as error:

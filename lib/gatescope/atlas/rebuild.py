@@ -105,7 +105,7 @@ def _collect(stage: Path, stem: str) -> dict[str, dict[str, Any]]:
     folder = stage / RUN_FIGURES
     if not (folder / FINISHED).exists():
         raise RebuildError("the notebook ended without finish_notebook() in its last cell")
-    entries = json.loads((folder / FINISHED).read_text())
+    entries = json.loads((folder / FINISHED).read_text("utf-8"))
     recorded = {name: digest for entry in entries.values() for name, digest in entry["files"].items()}
     found = {path.name: sha256_of(path) for path in folder.iterdir() if path.suffix != ".json"}
     if recorded != found:
@@ -127,7 +127,7 @@ def _moves(tree: Path, notebook: Path, stage: Path, entries: dict[str, dict]) ->
     others = {name: entry for name, entry in manifest.items() if name not in old}
     for name in others.keys() & entries.keys():
         raise RebuildError(f"figure {name} is {others[name]['notebook']}'s already")
-    (stage / "manifest.json").write_text(manifest_text(others | entries))
+    (stage / "manifest.json").write_text(manifest_text(others | entries), "utf-8")
     # The manifest last: until it is written, its hashes show that the figures do not belong to it.
     return moves | {notebook: stage / notebook.name, figures / "manifest.json": stage / "manifest.json"}
 

@@ -121,7 +121,7 @@ def _sources(tree: Path) -> dict[Path, nbformat.NotebookNode]:
     found = list(sources)
     for path in found:  # grows as links are found
         if path.suffix == ".md":
-            sources[path] = _as_notebook(path.read_text())
+            sources[path] = _as_notebook(path.read_text("utf-8"))
         text = "\n".join(cell.source for cell in sources[path].cells if cell.cell_type == "markdown")
         targets = ((path.parent / link).resolve() for link in MARKDOWN_LINK.findall(text))
         inside = [each for each in dict.fromkeys(targets) if each.is_file() and tree in each.parents]
@@ -223,17 +223,17 @@ def _write(pages: list[Page], folder: Path) -> None:
         previous, following = beside.get(page, (None, None))
         target = folder / page.path
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(template.render(page=page, previous=previous, following=following))
+        target.write_text(template.render(page=page, previous=previous, following=following), "utf-8")
         if page.thumbnail:
             (folder / page.thumbnail_path).write_bytes(page.thumbnail[0])
     readme = next((page for page in pages if page.path == "README.html"), None)
     opening = next((page.opening for page in pages if page.opening), None)
     contents = environment.get_template("contents.html.j2").render(notebooks=notebooks, readme=readme, opening=opening)
-    (folder / "index.html").write_text(contents)
+    (folder / "index.html").write_text(contents, "utf-8")
     if any(page.plotly for page in pages):
-        (folder / PLOTLY).write_text(get_plotlyjs())
-    (folder / SCRIPT).write_text((TEMPLATES / "site.js").read_text())
-    (folder / STYLE).write_text(_code_colours() + (TEMPLATES / "site.css").read_text())
+        (folder / PLOTLY).write_text(get_plotlyjs(), "utf-8")
+    (folder / SCRIPT).write_text((TEMPLATES / "site.js").read_text("utf-8"), "utf-8")
+    (folder / STYLE).write_text(_code_colours() + (TEMPLATES / "site.css").read_text("utf-8"), "utf-8")
 
 
 def _code_colours() -> str:

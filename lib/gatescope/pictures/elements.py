@@ -17,7 +17,7 @@ SCRIPTS = (  # one module together
 
 def script() -> str:
     """Return the ES module that elements share, without an element."""
-    return "\n".join((HERE / name).read_text() for name in SCRIPTS)
+    return "\n".join((HERE / name).read_text("utf-8") for name in SCRIPTS)
 
 
 def element_html(kind: str, css: str, own: str, packed: Packed, still: bytes, alt: str) -> str:
@@ -25,7 +25,7 @@ def element_html(kind: str, css: str, own: str, packed: Packed, still: bytes, al
 
     Where scripts are removed the picture `still`, a PNG, remains.
     """
-    css, core, element = (HERE / css).read_text(), script(), (HERE / own).read_text()
+    css, core, element = (HERE / css).read_text("utf-8"), script(), (HERE / own).read_text("utf-8")
     name = f"gatescope-{kind}-{hashlib.sha256((css + core + element).encode()).hexdigest()[:8]}"
     picture = base64.b64encode(still).decode()
     header = json.dumps(packed.header).replace("<", "\\u003c")  # it must not end the script it stands in

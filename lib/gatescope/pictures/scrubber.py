@@ -114,7 +114,8 @@ class Scrubber:
                 '<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n'
                 '<meta name="viewport" content="width=device-width">\n'
                 '<meta name="color-scheme" content="light dark">\n'
-                f"<title>{title}</title>\n<body>\n<main>\n{self.html()}\n</main>\n</body>\n</html>\n"
+                f"<title>{title}</title>\n<body>\n<main>\n{self.html()}\n</main>\n</body>\n</html>\n",
+                "utf-8",
             )
 
     @property
