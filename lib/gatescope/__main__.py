@@ -59,13 +59,12 @@ def _rebuild(asked: argparse.Namespace) -> str | None:
     # jsonschema's grammar of international addresses takes a second to parse. No notebook holds one, and without the
     # grammar jsonschema skips that check.
     sys.modules["rfc3987_syntax"] = None
-    import nbformat
-
+    from gatescope.atlas.notebook_cells import read_notebook
     from gatescope.atlas.notebook_parameters import ParameterError, parse_values, read_parameters
     from gatescope.atlas.rebuild import RebuildError, rebuild
 
     try:
-        known = read_parameters(nbformat.read(asked.notebook, as_version=nbformat.NO_CONVERT))
+        known = read_parameters(read_notebook(asked.notebook))
         entries = rebuild(asked.notebook, parse_values(known, dict(asked.given)))
     except (RebuildError, ParameterError, OSError) as error:
         return f"{asked.notebook.name}: {error}\nThe tree is as it was."
@@ -91,10 +90,10 @@ def _site(asked: argparse.Namespace) -> str | None:
     from gatescope.atlas.site import SiteError, write_site
 
     try:
-        pages = write_site(ROOT, asked.out)
+        pages, notes = write_site(ROOT, asked.out)
     except (SiteError, OSError) as error:
         return f"{error}\nNo site was written; an older one is as it was."
-    print(f"{asked.out / 'index.html'}: {len(pages)} pages")
+    print(*notes, f"{asked.out / 'index.html'}: {len(pages)} pages", sep="\n")
 
 
 def _train(asked: argparse.Namespace) -> str | None:
