@@ -88,7 +88,7 @@ def _may_write(out: Path, name: str, known: set[str | None]) -> bool:
     target = out / name
     if target.parent.resolve() != target.parent or target.is_symlink():
         return False
-    return not target.exists() or _digest(target) in known
+    return not target.exists() or (target.is_file() and _digest(target) in known)
 
 
 def _digest(path: Path) -> str | None:
