@@ -26,7 +26,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     except Exception as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise RebuildError(f"{path.name} is no notebook of format 4: {reason}") from error
-    return node
+    return nbformat.from_dict(node)
 
 
 def own_cells(node: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
