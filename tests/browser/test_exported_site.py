@@ -205,13 +205,23 @@ def test_a_switch_unfolds_all_code_and_is_remembered(page, address):
     expect(page.locator("details.code[open]")).to_have_count(0)
 
 
+MOVED = """(patience) => new Promise((moved, failed) => {
+  const seen = new Set();
+  setTimeout(failed, patience, new Error("the viewer stands still"));
+  const look = () => {
+    const at = document.querySelector("[data-plays] .gatescope-scrubber")?.handle?.step;
+    if (seen.add(at ?? -1).size > 3) moved();
+    else setTimeout(look, 20);
+  };
+  look();
+})"""
+
+
 @pytest.mark.parametrize("path", ["index.html", "notebooks/00_start_here.html"])
 def test_the_first_viewer_plays_by_itself_within_ten_seconds_and_stops_when_asked(page, address, path):
     page.set_viewport_size({"width": 400, "height": 800})
     page.goto(f"{address}/{path}", wait_until="commit")
-    moved = "(() => { const at = document.querySelector('[data-plays] .gatescope-scrubber')?.handle?.step;"
-    moved += " window.seen = (window.seen ?? new Set()).add(at ?? -1); return window.seen.size > 3; })()"
-    page.wait_for_function(moved, timeout=10_000)
+    page.evaluate(MOVED, 10_000)  # not wait_for_function, which evaluates a text: the page lets nobody do so
     pause = page.locator("[data-plays]").get_by_role("button", name="Pause")
     pause.click()
     expect(page.locator("[data-plays]").get_by_role("button", name="Play", exact=True)).to_be_visible()
