@@ -23,7 +23,7 @@ from gatescope.atlas.notebook_parameters import check_values, read_parameters
 
 NOTEBOOKS = {path.stem: path.resolve() for path in sorted(Path("notebooks").glob("[0-9]*.ipynb"))}
 KNOWN = {name: read_parameters(nbformat.read(path, as_version=4)) for name, path in NOTEBOOKS.items()}
-PROFILES = tomllib.loads(Path("profiles.toml").read_text())
+PROFILES = tomllib.loads(Path("profiles.toml").read_text("utf-8"))
 PROFILE = config.get("profile", "ci")
 ASKED = {name: str(value) for name, value in config.items() if name != "profile"}
 if clip := os.environ.get("GATESCOPE_CLIP"):
@@ -60,7 +60,7 @@ def trainings_of(notebook):
 def train_command_of(wildcards):
     name, *transform, seed = wildcards.run.split("-")
     description = Path(f"data/trainings/{wildcards.training}.toml")
-    named = "--variant" if "variants" in tomllib.loads(description.read_text()) else "--cell"
+    named = "--variant" if "variants" in tomllib.loads(description.read_text("utf-8")) else "--cell"
     words = [sys.executable, "-m", "gatescope", "train", str(description), named, name, "--seed", seed]
     words += ["--transform", *transform] if transform else []
     return shlex.join([*words, "--out", f"build/runs/{wildcards.training}/{wildcards.run}"])
@@ -110,7 +110,7 @@ rule train:
 
 def sweep():
     """The cards that data/evidence/sweep.toml asks for and that are not there."""
-    asked = tomllib.loads(Path("data/evidence/sweep.toml").read_text())
+    asked = tomllib.loads(Path("data/evidence/sweep.toml").read_text("utf-8"))
     settings = asked.pop("memory")
     sets = asked | {f"memory/{setting}": cells for setting, cells in settings.items()}
     cards = [

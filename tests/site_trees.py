@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output, new_raw_cell
 from PIL import Image
 
 PLOTLY = "application/vnd.plotly.v1+json"
@@ -42,6 +42,65 @@ def executed(*cells):
     for number, cell in enumerate(made):
         cell.id = f"cell-{number}"
     return new_notebook(cells=made, metadata={"kernelspec": KERNEL})
+
+
+HOSTILE = r"""
+$\text{<script>window.attacked = 1</script>}$ $\tag{<img src=x onerror=window.attacked=1>}$
+$\hbox{<svg onload=window.attacked=1>}$ $\href{javascript:window.attacked=1}{it}$ $\href{https://example.org/}{it}$
+$\style{position:fixed;background:url(https://example.org/spy.png)}{it}$ $\class{live}{it}$
+
+$$\text{&lt;script&gt;window.attacked = 1&lt;/script&gt;}$$
+
+[it](javascript:window.attacked=1) [it](JaVaScRiPt:window.attacked=1) [it](<java	script:window.attacked=1>)
+[it](&#1;javascript:window.attacked=1) [it](javascript&colon;window.attacked=1) [it](//example.org/spy)
+[it](data:text/html,<script>window.attacked=1</script>) [it](vbscript:x) <javascript:window.attacked=1>
+[it](file:///etc/passwd) [it](blob:x) [it]( "\" onclick=window.attacked=1 x=\"")
+
+![" onerror="window.attacked=1](x.png) ![it](https://example.org/spy.png) ![it](//example.org/spy.png)
+
+<script>window.attacked = 1</script> <meta http-equiv="refresh" content="0;url=https://example.org/">
+<link rel="preconnect" href="https://example.org"><style>* { display: none }</style>
+
+```mermaid
+</pre><script>window.attacked = 1</script><meta http-equiv="refresh" content="0;url=https://example.org/">
+```
+
+```"><script>window.attacked=1</script>
+code
+```
+
+| <script>window.attacked = 1</script> | it |
+|---|---|
+| <img src=x onerror=window.attacked=1> | it |
+
+## <img src=x onerror=window.attacked=1> "onclick=window.attacked=1
+
+the end of it
+"""
+HTML = [
+    "<script>window.attacked = 1</script>",
+    "<img alt='' src='https://example.org/spy.png' onerror='window.attacked = 1'>",
+    "<meta http-equiv='refresh' content='0;url=https://example.org/'>",
+    "<gatescope-scrubber-00000000></gatescope-scrubber-00000000><script type='module'>window.attacked = 1</script>",
+]
+
+
+def hostile_notebook():
+    """A notebook whose texts and outputs try to run scripts, to ask another host and to lead to it."""
+    spying = {"data": [{"type": "scatter", "y": [1, 2], "text": "<a href='javascript:window.attacked=1'>it</a>"}]}
+    spying["layout"] = {"images": [{"source": "https://example.org/spy.png", "x": 0, "y": 1, "sizex": 1, "sizey": 1}]}
+    node = executed(
+        "# 98 · Hostile\n\n**Does it run?**",
+        [new_output("display_data", {"text/html": html}) for html in HTML],
+        [new_output("display_data", {"text/markdown": HOSTILE.replace("the end of it", "")})],
+        [
+            new_output("stream", text="<script>window.attacked = 1</script>\n"),
+            new_output("display_data", {PLOTLY: spying}),
+        ],
+        HOSTILE,
+    )
+    node.cells.append(new_raw_cell("<script>window.attacked = 1</script>", id="raw"))
+    return node
 
 
 def write_tree(folder: Path, **notebooks) -> Path:

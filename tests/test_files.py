@@ -57,12 +57,22 @@ def test_a_block_that_raises_leaves_the_old_file_and_no_other(tmp_path):
     assert os.listdir(tmp_path) == ["card.json"]
 
 
-def test_a_written_file_is_readable_by_all_and_its_folder_is_made(tmp_path):
+def test_a_written_file_is_whole_and_its_folder_is_made(tmp_path):
     path = tmp_path / "new" / "card.json"
     with atomic_write(path) as temporary:
         temporary.write_text("whole")
     assert path.read_text() == "whole"
-    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
+def test_who_may_read_a_written_file_is_the_umasks_to_say(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with atomic_write(tmp_path / "weights.bin") as temporary:
+            temporary.write_bytes(b"1")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "weights.bin").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_one_checksum_of_many_files_knows_their_names_and_not_their_order(tmp_path):

@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -96,6 +98,91 @@ def test_a_run_that_fails_leaves_the_tree_as_it_was(tree, cells, reason, monkeyp
         rebuild(path)
     assert content_of(tree) == before
     assert not is_current(path, {})
+
+
+ASIDE = [
+    "import asyncio, threading\nfrom concurrent.futures import ThreadPoolExecutor\ndef fail(): 1 / 0",
+    "thread = threading.Thread(target=fail)\nthread.start()",
+    "thread.join()",
+    "job = ThreadPoolExecutor(1).submit(fail)",
+    "async def die(): fail()\ntasks = [asyncio.create_task(die())]\nawait asyncio.sleep(0.01)",
+    "asyncio.create_task(die())\nawait asyncio.sleep(0.01)",
+    "asyncio.get_running_loop().call_soon(fail)\nawait asyncio.sleep(0.01)",
+    "class Dying:\n    def __del__(self): fail()\nDying();",
+    "waiting = asyncio.create_task(asyncio.sleep(60)), asyncio.create_task(die())\ndel waiting",
+    "threading.Thread(target=lambda: (time.sleep(0.5), 1 / 0)).start()",
+]
+
+
+@pytest.mark.slow
+def test_what_fails_beside_the_cells_is_refused_with_its_cell(tree):
+    path = write_notebook(
+        tree, "07_line", DRAW, *ASIDE, "async def wait(): pass", "late = asyncio.create_task(wait())", FINISH
+    )
+    before = content_of(tree)
+    with pytest.raises(RebuildError) as refused:
+        rebuild(path)
+    assert content_of(tree) == before
+    cells = [int(cell) for cell in re.findall(r"^cell (\d+): ", str(refused.value), re.MULTILINE)]
+    # fail() and die() stand in the cells 5 and 9.
+    assert set(cells) >= {5, 9, 12, 14}
+    for words in ("thread", "Future", "Task", "in callback", "__del__"):
+        assert re.search(f"{words}.* ended in ZeroDivisionError", str(refused.value)), words
+
+
+@pytest.mark.slow
+def test_what_fails_and_is_asked_for_is_the_notebooks_own_affair(tree):
+    handled = [
+        ASIDE[0],
+        "job = ThreadPoolExecutor(1).submit(fail)\nassert job.exception()",
+        "async def die(): fail()\ntask = asyncio.create_task(die())\nawait asyncio.sleep(0.01)",
+        "try:\n    await task\nexcept ZeroDivisionError:\n    pass",
+        "threading.Thread(target=sys.exit).start()",
+        "!false || echo handled",
+        "found = !echo found\nassert found == ['found']",
+    ]
+    rebuild(write_notebook(tree, "07_line", DRAW, *handled, FINISH))
+
+
+@pytest.mark.slow
+def test_a_command_that_fails_is_refused_with_its_cell(tree):
+    with pytest.raises(RebuildError, match="(?s)cell 5 failed.*CalledProcessError.*exit status"):
+        rebuild(write_notebook(tree, "07_line", DRAW, "!false", FINISH))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *("", "{", "[]", "null", "1", "{}", '{"cells": []}', "é".encode("latin-1"), b"\xff\xfe", "[" * 100_000),
+        '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [{"cell_type": "code"}]}',
+        '{"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": 3}',
+        '{"nbformat": 9, "nbformat_minor": 0, "metadata": {}, "cells": []}',
+        '{"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": 1}',
+        '{"nbformat": "4", "nbformat_minor": [], "metadata": {}, "cells": []}',
+    ],
+)
+def test_what_is_no_notebook_is_refused_in_words(tmp_path, content, capsys):
+    from gatescope.__main__ import main
+    from gatescope.atlas.site import SiteError, write_site
+
+    path = tmp_path / "notebooks" / "07_line.ipynb"
+    path.parent.mkdir()
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    assert main(["rebuild", str(path)]) == 1
+    assert re.match(r"07_line\.ipynb: .+\nThe tree is as it was", capsys.readouterr().err)
+    with pytest.raises(SiteError, match=r"07_line\.ipynb"):
+        write_site(tmp_path, tmp_path / "site")
+
+
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: None], ids=["folder", "pipe", "nothing"])
+def test_what_is_no_file_is_refused_in_words(tmp_path, make, capsys):
+    from gatescope.__main__ import main
+
+    path = tmp_path / "notebooks" / "07_line.ipynb"
+    path.parent.mkdir()
+    make(path)
+    assert main(["rebuild", str(path)]) == 1
+    assert "07_line.ipynb is no file; needed a notebook" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The files that a repository's page is expected to have: they parse, and agree with what they repeat."""
 
+import ast
 import json
 import re
 import tomllib
@@ -79,3 +80,38 @@ def test_contributing_names_every_room_and_only_files_that_exist():
         assert (REPOSITORY / path).exists(), path
     for path in library.glob("[a-z]*.py"):
         assert f"`{path.name}`" in text
+
+
+def text_without_encoding(path):
+    """Lines that read or write text in whatever encoding the machine has."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        given = {word.arg for word in node.keywords}
+        values = [each.value if isinstance(each, ast.Constant) else "" for each in node.args]
+        opens = name in {"open", "fdopen"} and not any(re.fullmatch("[rwax+]*b[rwax+]*", str(each)) for each in values)
+        reads = name == "read_text" and not values
+        writes = name == "write_text" and len(values) < 2
+        prints = name in {"run", "Popen", "check_output"} and given & {"text", "universal_newlines"}
+        if (opens or reads or writes or prints) and "encoding" not in given:
+            yield node.lineno, ast.unparse(node)
+
+
+# Not text, or not a file: pictures, members of an archive, video, the methods of our own that have this name.
+NO_TEXT = ("Image.open", "archive.open", "av.open", "os.open")
+
+
+def test_text_is_read_and_written_in_an_encoding_that_is_named():
+    paths = sorted(REPOSITORY.glob("lib/**/*.py"))
+    assert len(paths) > 100
+    found = [(path.name, *each) for path in paths for each in text_without_encoding(path)]
+    assert [each for each in found if not each[2].startswith(NO_TEXT)] == []
+
+
+def test_a_missing_encoding_is_noticed_in_every_way_to_write_it(tmp_path):
+    calls = ["open(p)", "open(p, 'w')", "p.open()", "p.read_text()", "p.write_text(x)", "run(['a'], text=True)"]
+    named = ["open(p, 'rb')", "p.open('ab')", "p.read_text('utf-8')", "p.write_text(x, 'utf-8')", "p.read_bytes()"]
+    path = tmp_path / "module.py"
+    path.write_text("\n".join([*calls, *named, "open(p, encoding='utf-8')"]))
+    assert [line for line, _ in text_without_encoding(path)] == [1, 2, 3, 4, 5, 6]

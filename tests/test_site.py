@@ -1,20 +1,27 @@
 """The exported site: what its pages hold, where they lead, and what it refuses to be made of."""
 
+import hashlib
+import json
+import os
 import re
+import signal
+from base64 import b64decode, b64encode
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import nbformat
 import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_output
 
+from gatescope.files import sha256_of
+from gatescope.pictures.elements import element_html
 from public_names import public_names
-from site_trees import executed, picture, plotly, write_tree
+from site_trees import executed, hostile_notebook, picture, plotly, write_tree
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SCRIPT = (
-    '<tiny-viewer data-a=1 B="&lt;"><script type="module">if (1 < 2 && "</b>") { run("é") }</script></tiny-viewer>\n'
-)
+VIEWER = element_html("scrubber", {"title": "</script> é"}, "eJwDAAAAAAE=", b"still", "A <clip>")
+OTHER = VIEWER.replace("class ScrubberElement", "run(); class ScrubberElement")  # as another version would make it
 
 
 def small_tree(folder):
@@ -34,7 +41,7 @@ def small_tree(folder):
             ),
             "02_last": executed(
                 "# 02 · `Last`\n\n**Is it over?**\n\n## The end\n\n## The end\n\n$$f_t = \\exp x / \\max y$$",
-                [new_output("execute_result", {"text/html": SCRIPT, "text/plain": "viewer"})],
+                [new_output("execute_result", {"text/html": VIEWER, "text/plain": "viewer"})],
                 [new_output("display_data", {"text/markdown": "| $|x|$ | $\\tanh C_t$ |\n|---|---|\n| 1 | 2 |"})],
                 picture("Last noise", caption=False),
             ),
@@ -109,6 +116,7 @@ def test_the_site_holds_every_notebook_and_what_they_lead_to(site):
             "gatescope.css",
             "gatescope.js",
             "plotly.min.js",
+            "gatescope-site.json",
         ),
     }
 
@@ -159,10 +167,18 @@ def test_no_page_loads_anything_from_another_host(pages):
         assert all((path.parent / each).is_file() for each in loaded if not each.startswith("data:"))
 
 
-def test_the_browser_is_told_to_ask_no_other_host(pages):
-    for page in pages.values():
+def test_the_browser_is_told_to_run_only_the_sites_scripts_and_to_ask_no_other_host(pages):
+    for path, page in pages.items():
         policy = page.find("meta", {"http-equiv": "Content-Security-Policy"})["content"]
+        rules = {name: values for name, *values in (rule.split() for rule in policy.split("; "))}
+        for name in ("default-src", "connect-src", "form-action", "base-uri"):
+            assert rules[name] == ["'none'"]
         assert "http" not in policy and "*" not in policy
+        assert all(rule.startswith(("'nonce-", "'sha256-")) for rule in rules["script-src"])
+        for tag, script in re.findall("<script([^>]*)>(.*?)</script>", path.read_text("utf-8"), re.DOTALL):
+            digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+            names = {f"'sha256-{digest}'", *(f"'nonce-{nonce}'" for nonce in re.findall('nonce="([^"]+)"', tag))}
+            assert re.search('type="(application/json|text/plain)"', tag) or names & set(rules["script-src"])
 
 
 @pytest.mark.slow
@@ -216,7 +232,7 @@ def test_a_caption_like_the_alternative_text_is_not_read_out_twice(site):
 
 
 def test_what_a_viewer_put_into_its_output_passes_unchanged_and_once(site):
-    assert (site / "notebooks" / "02_last.html").read_text().count(SCRIPT) == 1
+    assert (site / "notebooks" / "02_last.html").read_text().count(VIEWER) == 1
 
 
 def test_only_a_page_with_a_plotly_figure_loads_the_library(site):
@@ -286,7 +302,7 @@ FINDINGS = "## What was found\n\n- **It holds.** See [01](01_live.ipynb)."
 def story(write_site, tmp_path_factory):
     """The folder of a site whose first notebook has a viewer and findings; the second explains and answers."""
     folder = tmp_path_factory.mktemp("story")
-    shown = [new_output("execute_result", {"text/html": SCRIPT, "text/plain": "viewer"})]
+    shown = [new_output("execute_result", {"text/html": VIEWER, "text/plain": "viewer"})]
     said = [new_output("execute_result", {"text/markdown": "E/A is **3**.", "text/plain": "text"})]
     first = executed(OPENING, shown, FINDINGS, "## Answer\n\nNo.\n\n**What this does not show:** all.")
     first.cells[2].metadata["tags"] = ["findings"]
@@ -312,16 +328,16 @@ def story(write_site, tmp_path_factory):
 
 def test_the_first_page_opens_with_the_viewer_and_the_findings_of_the_notebook_that_has_them(story):
     index = story / "index.html"
-    assert index.read_text().count(SCRIPT) == 1
+    assert index.read_text().count(VIEWER) == 1
     page = read(index)
-    assert page.select_one("[data-plays] tiny-viewer")
+    assert page.select_one("[data-plays] .gatescope-scrubber")
     assert page.select_one(".findings li").text == "It holds. See 01."
     assert page.select_one(".findings a")["href"] == "notebooks/01_live.html"
 
 
 def test_the_notebook_with_the_findings_plays_its_viewer_right_below_its_question(story):
     path = story / "notebooks" / "00_first.html"
-    assert path.read_text().count(SCRIPT) == 1
+    assert path.read_text().count(VIEWER) == 1
     question, lead = (read(path).main.find(string=text).find_parent("p") for text in ("Why?", "A lead."))
     assert question.find_next(attrs={"data-plays": True}).find_next("p") == lead
     assert not read(path).select_one(".answer")
@@ -337,7 +353,7 @@ def test_an_interactive_page_is_marked_in_every_list(story, site):
     page = read(story / "notebooks" / "01_live.html")
     assert page.select_one("td .mark").text == "interactive"
     assert page.select_one(".to-viewer a")["href"] == "#viewer"
-    assert page.select_one("#viewer tiny-viewer")
+    assert page.select_one("#viewer .gatescope-scrubber")
 
 
 def test_an_answer_stands_at_the_top_as_its_output_says_it(story):
@@ -417,20 +433,226 @@ def test_a_notebook_that_cannot_be_shown_leaves_the_old_site(write_site, refused
     assert sorted(path.name for path in tmp_path.iterdir()) == ["before", "site", "tree"]
 
 
-@pytest.mark.slow
-def test_a_new_site_takes_the_place_of_the_old_one(write_site, tmp_path):
+def content_of(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def sites(write_site, tmp_path_factory):
+    """Two trees that share no notebook, and the sites of both."""
+    folder = tmp_path_factory.mktemp("sites")
+    trees = {
+        "old": small_tree(folder / "old"),
+        "new": write_tree(folder / "new", **{"03_a": executed("# 03 · A\n\n**Why?**")}),
+    }
+    for name, tree in trees.items():
+        write_site(tree, folder / f"{name} site")
+    return trees, {name: content_of(folder / f"{name} site") for name in trees}
+
+
+def test_a_new_site_takes_the_place_of_the_old_one_and_files_of_others_stay(write_site, sites, tmp_path):
+    trees, content = sites
     out = tmp_path / "site"
-    write_site(small_tree(tmp_path / "before"), out)
-    write_site(write_tree(tmp_path / "tree", **{"03_a": executed("# 03 · A\n\n**Why?**")}), out)
-    assert [path.name for path in (out / "notebooks").iterdir()] == ["03_a.html"]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["before", "site", "tree"]
+    (out / ".git").mkdir(parents=True)
+    others = {".git/HEAD": b"ref", "CNAME": b"example.org", ".nojekyll": b""}
+    for name, each in others.items():
+        (out / name).write_bytes(each)
+    write_site(trees["old"], out)
+    assert content_of(out) == content["old"] | others
+    others["notebooks/mine.txt"] = b"mine"
+    (out / "notebooks" / "mine.txt").write_bytes(b"mine")
+    write_site(trees["new"], out)
+    assert content_of(out) == content["new"] | others
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_a_site_without_the_pages_of_a_folder_leaves_no_empty_folder(write_site, sites, tmp_path):
+    trees, _ = sites
+    write_site(trees["old"], tmp_path / "site")
+    tree = write_tree(tmp_path / "tree", **{"03_a": executed("# 03 · A\n\n**Why?**")})
+    (tree / "README.md").write_text("# Alone")
+    write_site(tree, tmp_path / "site")
+    assert not (tmp_path / "site" / "data").exists()
+
+
+def edited(out):
+    (out / "index.html").write_text("mine")
+
+
+def foreign(out):
+    (out / "notebooks" / "03_a.html").write_text("mine")
+
+
+def led_out(out):
+    (out / "notebooks").rename(out.parent / "elsewhere")
+    (out / "notebooks").symlink_to(out.parent / "elsewhere")
+
+
+def a_folder(out):
+    (out / "notebooks" / "03_a.html").mkdir()
+
+
+def no_list(out):
+    (out / "gatescope-site.json").write_text("[1")
+
+
+def list_that_leads_out(out):
+    (out / "gatescope-site.json").write_text(json.dumps({"files": {"../elsewhere": sha256_of(out / "index.html")}}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (edited, r"in the way .*: index\.html"),
+        (foreign, r"in the way .*: notebooks/03_a\.html"),
+        (led_out, r"in the way .*: notebooks/03_a\.html"),
+        (a_folder, r"in the way .*: notebooks/03_a\.html"),
+        (no_list, "no list of a site's files"),
+        (list_that_leads_out, "no list of a site's files"),
+    ],
+)
+def test_what_a_site_did_not_write_is_not_replaced(write_site, refused, sites, tmp_path, spoil, said):
+    trees, _ = sites
+    out = tmp_path / "site"
+    write_site(trees["old"], out)
+    spoil(out)
+    before = content_of(tmp_path)
+    with pytest.raises(refused, match=said):
+        write_site(trees["new"], out)
+    assert content_of(tmp_path) == before
+
+
+def test_a_page_that_was_edited_and_has_no_successor_stays(write_site, sites, tmp_path):
+    trees, content = sites
+    write_site(trees["old"], tmp_path / "site")
+    (tmp_path / "site" / "notebooks" / "00_first.html").write_text("mine")
+    write_site(trees["new"], tmp_path / "site")
+    assert content_of(tmp_path / "site") == content["new"] | {"notebooks/00_first.html": b"mine"}
+
+
+@pytest.mark.parametrize("fatal", [1, 4, 8, 11, 13])
+def test_after_a_kill_the_next_run_completes_the_site_and_keeps_files_of_others(write_site, sites, tmp_path, fatal):
+    """A real kill, at the given one of the moments at which a file gets its name."""
+    import gatescope.atlas.publish as publishing
+    import gatescope.files as files
+
+    trees, content = sites
+    out = tmp_path / "site"
+    (out / ".git").mkdir(parents=True)
+    (out / ".git" / "HEAD").write_text("ref")
+    write_site(trees["old"], out)
+    child = os.fork()
+    if not child:
+        counted = iter(range(1, 1000))
+        put = files.put_in_place
+
+        def killed(temporary, path):
+            put(temporary, path)
+            if next(counted) == fatal:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        files.put_in_place = publishing.put_in_place = killed
+        write_site(trees["new"], out)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    write_site(trees["new"], out)
+    assert content_of(out) == content["new"] | {".git/HEAD": b"ref"}
 
 
 def test_a_folder_with_other_things_in_it_is_left_alone(write_site, refused, tmp_path):
     tree = small_tree(tmp_path / "tree")
+    before = content_of(tree)
     with pytest.raises(refused, match="something else than a site"):
         write_site(tree, tree)
-    assert (tree / "LICENSE").is_file()
+    assert content_of(tree) == before
+
+
+def test_no_text_or_output_of_a_hostile_notebook_is_live(write_site, tmp_path):
+    _, notes = write_site(write_tree(tmp_path / "tree", **{"98_hostile": hostile_notebook()}), tmp_path / "site")
+    for name in ("index.html", "notebooks/98_hostile.html"):
+        page = read(tmp_path / "site" / name)
+        assert [
+            tag
+            for tag in page.select("script:not([src])")
+            if "attacked" in tag.text and tag["type"] != "application/json"
+        ] == []
+        assert page.select("iframe, object, embed, base, form, main link, main style, main meta") == []
+        links = [urlsplit(tag["href"]) for tag in page.select("a[href]")]
+        assert {link.scheme for link in links} <= {""}
+        for tag in page.main.find_all(True):
+            assert not [name for name in tag.attrs if name.startswith("on")]
+            assert not {"href", "style", "class", "id"} & set(tag.attrs) or not tag.find_parent("math")
+        assert [tag["src"] for tag in page.select("main img")] == []
+    said = page.main.text
+    assert said.count("<script>window.attacked = 1</script>") >= 5
+    assert said.count("(HTML, which this page does not embed)") == 4
+    assert notes == [
+        "98_hostile.ipynb: HTML of cell 2, which is no viewer of this version of the library, was left out"
+    ]
+
+
+def test_a_viewer_of_another_version_shows_as_its_still_picture(write_site, tmp_path):
+    (shown, _) = picture("still of a clip")
+    shown.data["text/html"] = OTHER
+    tree = write_tree(tmp_path / "tree", **{"00_a": executed("# 00 · A\n\n**Why?**", [shown])})
+    write_site(tree, tmp_path / "site")
+    page = read(tmp_path / "site" / "notebooks" / "00_a.html")
+    assert page.select_one("main img")["alt"] == "still of a clip"
+    assert page.select(".gatescope-scrubber, script:not([src])") == []
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        VIEWER + "<script>run()</script>",
+        "<img src=x onerror=run()>" + VIEWER,
+        VIEWER.replace('style="max-width:100%"', 'style="max-width:100%" onerror="run()"'),
+        VIEWER.replace("eJwDAAAAAAE=", "</script><script>run()</script>"),
+        VIEWER.replace('alt="A', 'alt="" onerror="run()" title="A'),
+        VIEWER.replace("Canvas", "Red"),
+        "\0" + "2\0",
+        f'<section id="page"><style></style><fieldset><legend></legend></fieldset><div>{VIEWER}</div></section>',
+        f'<section id="gatescope-switch-1"><style>* {{ background: url(x) }}</style>{VIEWER}</section>',
+        f"<div>{VIEWER}</div>",
+        OTHER,
+    ],
+)
+def test_html_that_is_a_viewer_and_more_is_no_viewer(html):
+    from gatescope.atlas.site_viewers import drop_other_html
+
+    node = executed("text", [new_output("display_data", {"text/html": html, "text/plain": "words"})])
+    assert drop_other_html(node) == [2]
+    assert node.cells[1].outputs[0].data == {"text/plain": "words"}
+
+
+def test_every_viewer_of_the_library_is_one():
+    from gatescope.atlas.site_viewers import drop_other_html
+
+    stepper = element_html("stepper", {"title": "<b>"}, "", b"", '"')
+    for html in (VIEWER, stepper, VIEWER + "\n" + stepper):
+        node = executed("text", [new_output("display_data", {"text/html": html, "text/plain": "words"})])
+        assert drop_other_html(node) == []
+    for path in (REPOSITORY / "notebooks").glob("*.ipynb"):
+        assert drop_other_html(nbformat.read(path, as_version=4)) == [], f"gatescope rebuild notebooks/{path.name}"
+
+
+def test_a_picture_or_a_notebook_outside_the_tree_is_not_embedded(write_site, refused, tmp_path):
+    (shown, _) = picture("secret")
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b64decode(shown.data["image/png"]))
+    names = ("../../secret.png", str(secret), "..%2f..%2fsecret.png", "linked.png", "x" * 5000, "%00.png", ".")
+    text = "\n\n".join(f"![words]({name})" for name in (*names, "inside.png"))
+    tree = write_tree(
+        tmp_path / "tree", **{"00_a": executed(f"# 00 · A\n\n**Why?**\n\n{text}\n\n[a]({'x' * 5000}.md)")}
+    )
+    (tree / "notebooks" / "linked.png").symlink_to(secret)
+    (tree / "notebooks" / "inside.png").write_bytes(secret.read_bytes())
+    write_site(tree, tmp_path / "site")
+    assert len(read(tmp_path / "site" / "notebooks" / "00_a.html").select("main img")) == 1
+    nbformat.write(executed("# 01 · B\n\n**Why?**"), tmp_path / "01_b.ipynb")
+    (tree / "notebooks" / "01_b.ipynb").symlink_to(tmp_path / "01_b.ipynb")
+    with pytest.raises(refused, match="leads out of the tree"):
+        write_site(tree, tmp_path / "site")
 
 
 def test_the_command_says_what_it_wrote_and_why_it_did_not(tmp_path, capsys):

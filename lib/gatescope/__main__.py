@@ -75,13 +75,12 @@ def _rebuild(asked: argparse.Namespace) -> str | None:
     # jsonschema's grammar of international addresses takes a second to parse. No notebook holds one, and without the
     # grammar jsonschema skips that check.
     sys.modules["rfc3987_syntax"] = None
-    import nbformat
-
+    from gatescope.atlas.notebook_cells import read_notebook
     from gatescope.atlas.notebook_parameters import ParameterError, parse_values, read_parameters
     from gatescope.atlas.rebuild import RebuildError, rebuild
 
     try:
-        known = read_parameters(nbformat.read(asked.notebook, as_version=nbformat.NO_CONVERT))
+        known = read_parameters(read_notebook(asked.notebook))
         entries = rebuild(asked.notebook, parse_values(known, dict(asked.given)))
     except (RebuildError, ParameterError, OSError) as error:
         return f"{asked.notebook.name}: {error}\nThe tree is as it was."
@@ -94,7 +93,8 @@ def _compare(asked: argparse.Namespace) -> str | None:
     from gatescope.atlas.manifest import compare, load_manifest, read_manifest
 
     name = MANIFEST.relative_to(ROOT).as_posix()
-    committed = subprocess.run(["git", "show", f"HEAD:{name}"], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = ["git", "show", f"HEAD:{name}"]
+    committed = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     if committed.returncode:
         return f"no committed {name} to compare with: {committed.stderr.strip()}"
     if departures := compare(read_manifest(committed.stdout), load_manifest(MANIFEST)):
@@ -119,10 +119,10 @@ def _site(asked: argparse.Namespace) -> str | None:
     from gatescope.atlas.site import SiteError, write_site
 
     try:
-        pages = write_site(ROOT, asked.out)
+        pages, notes = write_site(ROOT, asked.out)
     except (SiteError, OSError) as error:
         return f"{error}\nNo site was written; an older one is as it was."
-    print(f"{asked.out / 'index.html'}: {len(pages)} pages")
+    print(*notes, f"{asked.out / 'index.html'}: {len(pages)} pages", sep="\n")
 
 
 def _train(asked: argparse.Namespace) -> str | None:
@@ -136,7 +136,7 @@ def _train(asked: argparse.Namespace) -> str | None:
     from gatescope.trainings.runs import run
 
     try:
-        description = tomllib.loads(asked.description.read_text())
+        description = tomllib.loads(asked.description.read_text("utf-8"))
         named = {name: getattr(asked, name) for name in ("cell", "variant", "seed", "transform", "start")}
         training = described_run(description, **named)
     except (OSError, ValueError, LookupError, TypeError) as error:

@@ -42,7 +42,7 @@ def files_behind(modules: Iterable[str], source: str = "") -> list[Path]:
         if path is None:
             raise LookupError(f"the library has no module {name}; it has the packages {', '.join(PACKAGES)}")
         if path not in texts:
-            texts[path] = path.read_text()
+            texts[path] = path.read_text("utf-8")
             waiting += imported(texts[path], name if path.name == "__init__.py" else name.rpartition(".")[0])
     code = "\n".join([source, *texts.values()])
     beside = [path for path in library_files() if path.suffix != ".py" and any(name in code for name in _names(path))]
@@ -84,7 +84,7 @@ def _home(module: str, name: str) -> str:
         return module
     if module_file(f"{module}.{name}"):
         return f"{module}.{name}"
-    for base, original, bound in _imports(path.read_text(), module):
+    for base, original, bound in _imports(path.read_text("utf-8"), module):
         if bound == name:
             return _home(base, original)
     return module

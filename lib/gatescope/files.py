@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +22,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
+    # Not tempfile's, which only its owner may read: who may is the umask's to say.
+    temporary.touch(exist_ok=False)
     try:
-        # mkstemp gives 0600; a tracked file should be readable for all.
-        temporary.chmod(0o644)
         yield temporary
         put_in_place(temporary, path)
     finally:

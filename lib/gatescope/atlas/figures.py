@@ -95,8 +95,8 @@ def save_figure(
 
 def finish_notebook() -> None:
     """Record that the notebook came to its end; a rebuild is refused without this call in the last code cell."""
-    records = {path.stem: json.loads(path.read_text()) for path in RUN_FIGURES.glob("*.json") if path.name != FINISHED}
-    _write_json(RUN_FIGURES / FINISHED, records)
+    paths = [path for path in RUN_FIGURES.glob("*.json") if path.name != FINISHED]
+    _write_json(RUN_FIGURES / FINISHED, {path.stem: json.loads(path.read_text("utf-8")) for path in paths})
 
 
 def _shown(png: Path, photo: bool) -> bytes:
@@ -121,4 +121,4 @@ def _save(fig: Figure, path: Path, metadata: dict[str, None]) -> Path:
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(content))
+        temporary.write_text(json.dumps(content), "utf-8")

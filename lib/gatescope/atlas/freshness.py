@@ -39,14 +39,14 @@ def inputs_digest(notebook: Path, given: Mapping[str, Value]) -> str:
 def mark_rebuilt(notebook: Path, inputs: str) -> None:
     """Write the mark of a good run whose inputs had this digest."""
     with atomic_write(mark_of(notebook)) as temporary:
-        temporary.write_text(json.dumps({"inputs": inputs, "outputs": _outputs_digest(notebook)}))
+        temporary.write_text(json.dumps({"inputs": inputs, "outputs": _outputs_digest(notebook)}), "utf-8")
 
 
 def is_current(notebook: Path, given: Mapping[str, Value]) -> bool:
     """Return True where the tree holds what this notebook, its parameters and their inputs make now."""
     mark = mark_of(notebook)
     now = {"inputs": inputs_digest(notebook, given), "outputs": _outputs_digest(notebook)}
-    return mark.exists() and json.loads(mark.read_text()) == now
+    return mark.exists() and json.loads(mark.read_text("utf-8")) == now
 
 
 def is_stale(folder: Path, description: Path) -> bool:
@@ -54,10 +54,10 @@ def is_stale(folder: Path, description: Path) -> bool:
 
     A training whose cards cannot be read is stale.
     """
-    now = {**tomllib.loads(description.read_text()), "code": training_digest()}
+    now = {**tomllib.loads(description.read_text("utf-8")), "code": training_digest()}
     for card in [*folder.glob("network.json"), *folder.glob("epoch-*.json")]:
         try:
-            content = json.loads(card.read_text())
+            content = json.loads(card.read_text("utf-8"))
             data = content["data"] if card.stem == "network" else content["training"]["data"]
             if {name: data[name] for name in now} != now:
                 return True

@@ -65,7 +65,7 @@ def read_manifest(text: str) -> dict[str, dict[str, Any]]:
 
 def load_manifest(path: Path) -> dict[str, dict[str, Any]]:
     """Return the figures of a manifest file by name; empty where there is no file yet."""
-    return read_manifest(path.read_text()) if path.exists() else {}
+    return read_manifest(path.read_text("utf-8")) if path.exists() else {}
 
 
 def manifest_text(figures: Mapping[str, Mapping[str, Any]]) -> str:

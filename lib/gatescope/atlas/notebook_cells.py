@@ -12,6 +12,23 @@ class RebuildError(RuntimeError):
     """Raised where a notebook did not come to its end; the tree is unchanged."""
 
 
+def read_notebook(path: Path) -> nbformat.NotebookNode:
+    """Return the notebook in a file, in format 4.
+
+    Raises RebuildError for a file of anything else, FileNotFoundError where there is no file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is no file; needed a notebook, .ipynb")
+    try:
+        node = nbformat.reads(path.read_text("utf-8"), as_version=4)
+        nbformat.validate(node)
+    # Not JSON, JSON of something else, or a notebook that breaks its own schema: nbformat raises whatever it meets.
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise RebuildError(f"{path.name} is no notebook of format 4: {reason}") from error
+    return nbformat.from_dict(node)
+
+
 def own_cells(node: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     """Return the cells that the author wrote: all but the one that papermill puts in."""
     return [cell for cell in node.cells if INJECTED not in cell.metadata.get("tags", [])]
@@ -20,9 +37,9 @@ def own_cells(node: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 def read_source(notebook: Path) -> nbformat.NotebookNode:
     """Return a notebook as its author wrote it, without outputs and the cell that papermill puts in.
 
-    Raises RebuildError where it has no cell ids or does not name its kernel.
+    Raises RebuildError where it has no cell ids or does not name its kernel, and as `read_notebook` does.
     """
-    node = nbformat.read(notebook, as_version=nbformat.NO_CONVERT)
+    node = read_notebook(notebook)
     if (node.nbformat, node.nbformat_minor) < (4, 5):
         raise RebuildError(f"{notebook.name} has no cell ids: save it in notebook format 4.5 or later")
     kernel = node.metadata.get("kernelspec", {})

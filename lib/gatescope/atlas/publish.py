@@ -42,7 +42,7 @@ def recover(undo: Path) -> None:
     """
     listed = undo / "list.json"
     if listed.exists():
-        for step in json.loads(listed.read_text()):
+        for step in json.loads(listed.read_text("utf-8")):
             target = undo / step["target"]
             (undo / step["half"]).unlink(missing_ok=True)
             if _digest(target) != step["new"]:
@@ -74,7 +74,7 @@ def _keep(files: Mapping[Path, Path | None], undo: Path) -> list[dict[str, Any]]
             }
         )
     with atomic_write(undo / "list.json") as temporary:
-        temporary.write_text(json.dumps(steps))
+        temporary.write_text(json.dumps(steps), "utf-8")
     return steps
 
 

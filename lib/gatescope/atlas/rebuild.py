@@ -22,12 +22,20 @@ from gatescope.atlas.manifest import load_manifest, manifest_text
 from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran, read_source, without_traces
 from gatescope.atlas.notebook_parameters import Value, check_values, read_parameters
 from gatescope.atlas.publish import publish, recover
+from gatescope.atlas.strict_kernel import FAILURES
+from gatescope.atlas.strict_kernel import NAME as WATCH
 from gatescope.files import code_digest, sha256_of
 from gatescope.paths import FINISHED, RUN_FIGURES
 
 # The bits of a sum depend on the number of threads, the order of a set on the seed of its hash.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 PINNED = ONE_THREAD | {"PYTHONHASHSEED": "0"}
+# The kernel's own settings; a command after ! that fails is an error.
+KERNEL = [
+    "--log-level=CRITICAL",
+    f"--IPKernelApp.extra_extensions={WATCH}",
+    "--InteractiveShell.system_raise_on_error=True",
+]
 CELL_TIMEOUT_S = 1800
 MESSAGE_TIMEOUT_S = 120
 STARTS = 3  # tries to start a kernel: two that start at once can pick the same port
@@ -63,6 +71,7 @@ def rebuild(notebook: Path, given: Mapping[str, object] | None = None) -> dict[s
         stage = Path(folder)
         executed = _execute(source, given, stage)
         check_every_cell_ran(executed)
+        _check_nothing_else_failed(executed, stage / FAILURES)
         made_by = {"notebook": notebook.stem, "parameters": values, "code": code_digest()}
         entries = {name: entry | made_by for name, entry in _collect(stage, notebook.stem).items()}
         nbformat.write(without_traces(executed), stage / notebook.name)
@@ -90,7 +99,7 @@ def _execute(source: nbformat.NotebookNode, given: Mapping[str, Value], stage: P
                 iopub_timeout=MESSAGE_TIMEOUT_S,
                 kernel_manager_class=PinnedKernelManager,
                 coalesce_streams=True,
-                extra_arguments=["--log-level=CRITICAL"],
+                extra_arguments=KERNEL,
                 store_widget_state=False,
                 on_cell_start=lambda cell, cell_index: started.append(cell_index),
             )
@@ -101,11 +110,20 @@ def _execute(source: nbformat.NotebookNode, given: Mapping[str, Value], stage: P
                 raise RebuildError(f"{where} failed: {str(error).strip() or type(error).__name__}") from error
 
 
+def _check_nothing_else_failed(executed: nbformat.NotebookNode, failures: Path) -> None:
+    if not failures.exists():
+        raise RebuildError(f"its kernel did not load {WATCH}: install this library where the kernel finds it")
+    numbers = {cell.get("execution_count"): number for number, cell in enumerate(executed.cells, 1)}
+    found = [json.loads(line) for line in failures.read_text("utf-8").splitlines()]
+    if found:
+        raise RebuildError("\n".join(f"cell {numbers.get(count, '?')}: {what}" for count, what in found))
+
+
 def _collect(stage: Path, stem: str) -> dict[str, dict[str, Any]]:
     folder = stage / RUN_FIGURES
     if not (folder / FINISHED).exists():
         raise RebuildError("the notebook ended without finish_notebook() in its last cell")
-    entries = json.loads((folder / FINISHED).read_text())
+    entries = json.loads((folder / FINISHED).read_text("utf-8"))
     recorded = {name: digest for entry in entries.values() for name, digest in entry["files"].items()}
     found = {path.name: sha256_of(path) for path in folder.iterdir() if path.suffix != ".json"}
     if recorded != found:
@@ -127,7 +145,7 @@ def _moves(tree: Path, notebook: Path, stage: Path, entries: dict[str, dict]) ->
     others = {name: entry for name, entry in manifest.items() if name not in old}
     for name in others.keys() & entries.keys():
         raise RebuildError(f"figure {name} is {others[name]['notebook']}'s already")
-    (stage / "manifest.json").write_text(manifest_text(others | entries))
+    (stage / "manifest.json").write_text(manifest_text(others | entries), "utf-8")
     # The manifest last: until it is written, its hashes show that the figures do not belong to it.
     return moves | {notebook: stage / notebook.name, figures / "manifest.json": stage / "manifest.json"}
 

@@ -6,9 +6,7 @@ page leads to; beside them stand index.html, reference.html and the files that t
 
 import base64
 import io
-import os
 import re
-import tempfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +21,12 @@ from PIL import Image, ImageOps
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
-from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran
-from gatescope.atlas.site_markdown import VIEWER, Heading, PageRenderer
+from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran, read_notebook
+from gatescope.atlas.site_folder import SiteError, replace_site, site_files
+from gatescope.atlas.site_markdown import VIEWER, Heading, PageRenderer, file_of
 from gatescope.atlas.site_parts import answer, findings, viewer
 from gatescope.atlas.site_reference import reference
+from gatescope.atlas.site_viewers import drop_other_html, policy
 
 TEMPLATES = Path(__file__).parent / "site_template"
 STYLE, SCRIPT, PLOTLY = "gatescope.css", "gatescope.js", "plotly.min.js"  # in a site, beside its pages
@@ -39,10 +39,6 @@ MARKDOWN_LINK = re.compile(r"\]\(([^)#\s]+\.md)[)#]")
 THUMBNAIL_PX = (480, 270)
 THUMBNAIL_BYTES = 30_000
 LIVE = '<div class="live">'
-
-
-class SiteError(RuntimeError):
-    """Raised where these notebooks make no site; an older one is unchanged."""
 
 
 @dataclass(frozen=True)
@@ -80,37 +76,41 @@ class Page:
         """Path of its thumbnail in the site."""
         return self.path.removesuffix(".html") + ".jpg"
 
+    @property
+    def content(self) -> str:
+        """All of it that came from its source."""
+        return "".join([self.head, self.answer, self.body, *([self.opening.viewer] if self.opening else [])])
 
-def write_site(tree: Path, out: Path) -> list[str]:
+
+def write_site(tree: Path, out: Path) -> tuple[list[str], list[str]]:
     """Write a site of all notebooks in TREE/notebooks, the Markdown files they link to and the library's reference.
 
-    Returns the paths of its pages, relative to `out`. An older site in `out` is replaced once the new one is complete.
+    Returns the paths of its pages in `out`, and a sentence for each notebook with HTML that the site does not embed. An
+    older site in `out` is replaced once the new one is complete, and other files there stay.
     Raises SiteError for a notebook that was not run to its end or breaks a rule that pages need, and for a folder
-    `out` that holds anything but a site.
+    `out` that holds anything but a site, or one that was edited.
     """
     tree, out = tree.resolve(), out.resolve()
-    if out.exists() and any(out.iterdir()) and not (out / STYLE).exists():
-        raise SiteError(f"{out} holds something else than a site: name another folder, or empty this one")
+    site_files(out)
     sources = {**_sources(tree), tree / "reference.md": _as_notebook(reference())}
     links = {path: path.relative_to(tree).with_suffix(".html").as_posix() for path in sources}
+    left_out = {path.name: cells for path, node in sources.items() if (cells := drop_other_html(node))}
     live = {path for path, node in sources.items() if viewer(node)}
-    pages = [_page(path, node, links, live) for path, node in sources.items()]
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
-        new = Path(folder) / "new"
-        _write(pages, new)
-        if out.exists():
-            os.replace(out, Path(folder) / "old")
-        os.replace(new, out)
-    return [page.path for page in pages]
+    pages = [_page(tree, path, node, links, live) for path, node in sources.items()]
+    replace_site(out, _files(pages))
+    said = "which is no viewer of this version of the library, was left out"
+    notes = [f"{name}: HTML of cell {', '.join(map(str, cells))}, {said}" for name, cells in left_out.items()]
+    return [page.path for page in pages], notes
 
 
 def _sources(tree: Path) -> dict[Path, nbformat.NotebookNode]:
     """The notebooks in order, and after them the Markdown files that they lead to, each as a notebook of one cell."""
     sources = {}
     for path in sorted((tree / "notebooks").glob("*.ipynb")):
-        node = nbformat.read(path, as_version=4)
+        if not path.resolve().is_relative_to(tree):
+            raise SiteError(f"{path} leads out of the tree, to {path.resolve()}: copy it, or remove it")
         try:
+            node = read_notebook(path)
             check_every_cell_ran(node)
         except RebuildError as error:
             name = path.relative_to(tree).as_posix()
@@ -121,11 +121,10 @@ def _sources(tree: Path) -> dict[Path, nbformat.NotebookNode]:
     found = list(sources)
     for path in found:  # grows as links are found
         if path.suffix == ".md":
-            sources[path] = _as_notebook(path.read_text())
+            sources[path] = _as_notebook(path.read_text("utf-8"))
         text = "\n".join(cell.source for cell in sources[path].cells if cell.cell_type == "markdown")
-        targets = ((path.parent / link).resolve() for link in MARKDOWN_LINK.findall(text))
-        inside = [each for each in dict.fromkeys(targets) if each.is_file() and tree in each.parents]
-        found += [each for each in inside if each not in found]
+        targets = dict.fromkeys(file_of(tree, path, link) for link in MARKDOWN_LINK.findall(text))
+        found += [each for each in targets if each and each not in found]
     return sources
 
 
@@ -133,9 +132,11 @@ def _as_notebook(markdown: str) -> nbformat.NotebookNode:
     return nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(markdown)])
 
 
-def _page(path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str], live: Collection[Path]) -> Page:
+def _page(
+    tree: Path, path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str], live: Collection[Path]
+) -> Page:
     _join_captions(path, node)
-    renderer = PageRenderer(path, links, live)
+    renderer = PageRenderer(tree, path, links, live)
     markdown = MarkdownWithMath(renderer).render
     filters = {
         "markdown2html": markdown,
@@ -149,7 +150,7 @@ def _page(path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str], li
         body, _ = exporter.from_notebook_node(node)
         renderer.new_section()
         short = markdown(answer(node) or "")
-        opening = found and MarkdownWithMath(PageRenderer(path, links, live, "index.html")).render(found)
+        opening = found and MarkdownWithMath(PageRenderer(tree, path, links, live, "index.html")).render(found)
     except ValueError as error:
         raise SiteError(f"{path.name}: {error}") from error
     title = re.search(r"<h1[^>]*>(.*?)</h1>", body, re.DOTALL)
@@ -168,7 +169,7 @@ def _page(path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str], li
         # An opening has its viewer at the top.
         body=Markup(below.replace(live_html, "" if opening else live_html.replace(">", f' id="{VIEWER}">', 1), 1)),
         headings=tuple(each for each in renderer.headings if each.level == 2),
-        thumbnail=_thumbnail(node),
+        thumbnail=_thumbnail(path, node),
         live=path in live,
         code=any(cell.cell_type == "code" for cell in node.cells),
         opening=Opening(Markup(viewer(node) or ""), Markup(opening)) if opening else None,
@@ -197,15 +198,18 @@ def _outputs(node: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
     return [output for cell in node.cells for output in cell.get("outputs", [])]
 
 
-def _thumbnail(node: nbformat.NotebookNode) -> tuple[bytes, str] | None:
+def _thumbnail(path: Path, node: nbformat.NotebookNode) -> tuple[bytes, str] | None:
     """A thumbnail of the first picture with an alternative text, which may be the still picture of a viewer."""
     pictures = ((output, kind) for output in _outputs(node) for kind in PICTURES if kind in output.get("data", {}))
     described = ((output.data[kind], output.metadata.get(kind, {}).get("alt")) for output, kind in pictures)
     picture, alt = next((each for each in described if each[1]), (None, None))
     if picture is None:
         return None
-    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
-        small = ImageOps.pad(image.convert("RGB"), THUMBNAIL_PX, color="white")
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+            small = ImageOps.pad(image.convert("RGB"), THUMBNAIL_PX, color="white")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # as Pillow raises them
+        raise SiteError(f"{path.name}: a picture among its outputs cannot be read: {error}") from error
     for quality in range(85, 0, -5):
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=quality)
@@ -214,26 +218,29 @@ def _thumbnail(node: nbformat.NotebookNode) -> tuple[bytes, str] | None:
     return buffer.getvalue(), alt
 
 
-def _write(pages: list[Page], folder: Path) -> None:
+def _files(pages: list[Page]) -> dict[str, bytes]:
+    """The site's files by their names."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined)
     template = environment.get_template("page.html.j2")
     notebooks = [page for page in pages if page.question]
     beside = dict(zip(notebooks, zip([None, *notebooks], [*notebooks[1:], None], strict=False), strict=True))
+    files = {}
     for page in pages:
         previous, following = beside.get(page, (None, None))
-        target = folder / page.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(template.render(page=page, previous=previous, following=following))
+        allowed = policy(page.content)
+        files[page.path] = template.render(page=page, previous=previous, following=following, **allowed)
         if page.thumbnail:
-            (folder / page.thumbnail_path).write_bytes(page.thumbnail[0])
+            files[page.thumbnail_path] = page.thumbnail[0]
     readme = next((page for page in pages if page.path == "README.html"), None)
     opening = next((page.opening for page in pages if page.opening), None)
-    contents = environment.get_template("contents.html.j2").render(notebooks=notebooks, readme=readme, opening=opening)
-    (folder / "index.html").write_text(contents)
+    allowed = policy("".join(page.content for page in notebooks))
+    index = environment.get_template("contents.html.j2")
+    files["index.html"] = index.render(notebooks=notebooks, readme=readme, opening=opening, **allowed)
     if any(page.plotly for page in pages):
-        (folder / PLOTLY).write_text(get_plotlyjs())
-    (folder / SCRIPT).write_text((TEMPLATES / "site.js").read_text())
-    (folder / STYLE).write_text(_code_colours() + (TEMPLATES / "site.css").read_text())
+        files[PLOTLY] = get_plotlyjs()
+    files[SCRIPT] = (TEMPLATES / "site.js").read_text("utf-8")
+    files[STYLE] = _code_colours() + (TEMPLATES / "site.css").read_text("utf-8")
+    return {name: each.encode() if isinstance(each, str) else each for name, each in files.items()}
 
 
 def _code_colours() -> str:

@@ -1,6 +1,7 @@
 """Markdown of the site: formulas as MathML, headings with anchors, links that stay inside."""
 
 import base64
+import html
 import mimetypes
 import os
 import re
@@ -8,9 +9,10 @@ from collections.abc import Collection, Mapping
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
+from xml.etree.ElementTree import tostring
 
-from latex2mathml.converter import convert
+from latex2mathml.converter import convert_to_element
 from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import IPythonRenderer
 
@@ -24,6 +26,9 @@ AFTER_FUNCTION = re.compile(r"(<mi>[a-z]{2,}</mi>)(?=<m(?:i|n|sub|over)\b)")
 PLAIN = {"heading", "link", "strong", "table", "block_quote"}
 VIEWER = "viewer"  # the anchor of a page's first interactive output
 INTERACTIVE = '<span class="mark">interactive</span>'
+ELSEWHERE = {"http", "https", "mailto"}  # the schemes of links that lead out of the site
+PICTURES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
+DECORATION = {"href", "class", "style", "id"}  # of a formula: links, looks and names are the page's
 
 
 class Heading(NamedTuple):
@@ -37,16 +42,24 @@ class Heading(NamedTuple):
 class PageRenderer(IPythonRenderer):
     """A renderer for the Markdown of one page's cells and outputs.
 
-    HTML in it shows as text, since the name of a file may be anything. `links` has, for each file of the tree that the
-    site holds, the path of its page in the site; a link to any other file becomes plain text. A table marks links to
-    the files `live`, whose pages are interactive. In notebooks, terms are explained. `page` is where the text will
-    stand in the site, unless that is the page of its source.
+    HTML in it shows as text, since the name of a file may be anything. `links` has, for each file of the `tree` that
+    the site holds, the path of its page in the site; a link to any other file becomes plain text, a picture that is not
+    in the tree its alternative text. A table marks links to the files `live`, whose pages are interactive. In
+    notebooks, terms are explained. `page` is where the text will stand in the site, unless that is the page of its
+    source.
     """
 
-    def __init__(self, source: Path, links: Mapping[Path, str], live: Collection[Path] = (), page: str | None = None):
+    def __init__(
+        self,
+        tree: Path,
+        source: Path,
+        links: Mapping[Path, str],
+        live: Collection[Path] = (),
+        page: str | None = None,
+    ):
         super().__init__(escape=True, allow_harmful_protocols=False)
         self.headings: list[Heading] = []  # as they were rendered
-        self._source, self._links, self._live = source, links, live
+        self._tree, self._source, self._links, self._live = tree, source, links, live
         self._page = links[source] if page is None else page
         self._taken = {"page", VIEWER}  # the templates'
         self._marks = Marks() if source.suffix == ".ipynb" else None
@@ -82,11 +95,11 @@ class PageRenderer(IPythonRenderer):
         return f'<h{level} id="{anchor}">{text}</h{level}>\n'
 
     def link(self, text: str, url: str, title: str | None = None) -> str:
-        """Render a link to the page of a file; only its text where the site does not hold the file."""
-        if urlsplit(url).scheme:
+        """Render a link to the page of a file, or to another host; else only its text."""
+        if url.partition(":")[0].lower() in ELSEWHERE:
             return super().link(text, url, title)
         name, _, anchor = unquote(url).partition("#")
-        target = (self._source.parent / name).resolve() if name else self._source
+        target = file_of(self._tree, self._source, name) if name else self._source
         if target not in self._links:
             return text
         page = os.path.relpath(self._links[target], os.path.dirname(self._page) or ".") if name else ""
@@ -95,11 +108,15 @@ class PageRenderer(IPythonRenderer):
 
     def image(self, text: str, url: str, title: str | None = None) -> str:
         """Render an image with its bytes in the page; only its alternative text where it is no file of the tree."""
-        file = self._source.parent / unquote(url)
-        if not file.is_file():
+        file = file_of(self._tree, self._source, unquote(url))
+        kind = file and mimetypes.guess_type(file.name)[0]
+        if kind not in PICTURES:
             return text
-        data = base64.b64encode(file.read_bytes()).decode()
-        return super().image(text, f"data:{mimetypes.guess_type(url)[0]};base64,{data}", title)
+        return super().image(text, f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}", title)
+
+    def block_mermaidjs(self, code: str) -> str:
+        """Render a diagram as its code: nothing here draws it."""
+        return self.block_code(code)
 
     def table(self, text: str) -> str:
         """Render a table in a box that scrolls, so that a wide one does not widen the page; no head is empty."""
@@ -119,9 +136,28 @@ class PageRenderer(IPythonRenderer):
         return _mathml(rf"\begin{{{name}}}{body}\end{{{name}}}", "block")
 
 
+def file_of(tree: Path, source: Path, name: str) -> Path | None:
+    """Return the file of the tree that `source` calls by a relative name; None for any other name."""
+    try:
+        file = (source.parent / name).resolve()
+        return file if file.is_relative_to(tree) and file.is_file() else None
+    except (OSError, ValueError):  # no name that a file can have
+        return None
+
+
 def _mathml(latex: str, display: str) -> str:
-    """MathML of a formula; raises ValueError for a command that the converter does not know and would leave as text."""
-    found = convert(latex.strip(), display=display)
-    if "\\" in found:
-        raise ValueError(f"the site cannot show the formula {latex.strip()!r}: use other commands")
+    """MathML of a formula, without links; raises ValueError for one that the converter cannot read."""
+    cannot = f"the site cannot show the formula {latex.strip()[:200]!r}: use other commands"
+    try:
+        math = convert_to_element(latex.strip(), display=display)
+    except Exception as error:  # the converter has a dozen kinds of its own
+        raise ValueError(cannot) from error
+    for element in math.iter():
+        # The converter's characters are references, which it means to stand in HTML as they are.
+        element.text = html.unescape(element.text or "")
+        for name in DECORATION.intersection(element.attrib):
+            del element.attrib[name]
+    found = tostring(math, "unicode")
+    if "\\" in found:  # a command that it does not know
+        raise ValueError(cannot)
     return AFTER_FUNCTION.sub(rf"\1{SPACE}", BEFORE_FUNCTION.sub(rf"\1{SPACE}", found))

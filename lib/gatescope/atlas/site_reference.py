@@ -86,7 +86,7 @@ def _top(module: str) -> dict[str, ast.stmt]:
 
 @cache
 def _parsed(module: str) -> tuple[ast.Module, list[str]]:
-    source = module_file(module).read_text()
+    source = module_file(module).read_text("utf-8")
     return ast.parse(source), source.splitlines()
 
 

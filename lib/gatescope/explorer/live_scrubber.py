@@ -19,7 +19,7 @@ IDLE = {"words": "", "busy": False, "wrong": False}
 
 def _module() -> str:
     paths = HERE / "scrubber.css", HERE / "traits.js", Path(__file__).with_name("explorer.js")
-    css, traits, own = (path.read_text() for path in paths)
+    css, traits, own = (path.read_text("utf-8") for path in paths)
     return f"{script()}\n{traits}\nconst CSS = {json.dumps(css)};\nconst MAX_BYTES = {MAX_BYTES};\n{own}"
 
 

@@ -79,7 +79,7 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, 
     with atomic_write(path) as temporary:
         temporary.write_bytes(weights)
     with atomic_write(beside) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, "utf-8")
     return json.loads(text)
 
 
@@ -93,7 +93,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if not needed.is_file():
             raise FileNotFoundError(f"{needed}, the {what}, is missing; network.save writes weights and card together")
     try:
-        card = json.loads(beside.read_text())
+        card = json.loads(beside.read_text("utf-8"))
         digest = card["weights_sha256"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{beside} is not a card that network.save wrote: {error!r}") from None

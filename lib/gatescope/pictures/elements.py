@@ -4,11 +4,12 @@ import base64
 import hashlib
 import html
 import json
+from collections.abc import Mapping
 from pathlib import Path
-
-from gatescope.pictures.packing import Packed
+from typing import Any
 
 HERE = Path(__file__).parent
+KINDS = {"scrubber": ("scrubber.css", "element.js"), "stepper": ("stepper.css", "stepper.js")}  # looks and class
 SCRIPTS = (  # one module together
     *("drawing.js", "scrubber.js", "timeline.js", "groups.js"),
     *("panels.js", "pins.js", "channels.js", "output.js"),
@@ -17,24 +18,25 @@ SCRIPTS = (  # one module together
 
 def script() -> str:
     """Return the ES module that elements share, without an element."""
-    return "\n".join((HERE / name).read_text() for name in SCRIPTS)
+    return "\n".join((HERE / name).read_text("utf-8") for name in SCRIPTS)
 
 
-def element_html(kind: str, css: str, own: str, packed: Packed, still: bytes, alt: str) -> str:
-    """Return an element of a `kind`, scrubber or stepper; the files `css` and `own` hold its looks and its class.
+def element_html(kind: str, header: Mapping[str, Any], deflated: str, still: bytes, alt: str) -> str:
+    """Return an element of a kind in KINDS with its header and data, as `Packed` has them.
 
     Where scripts are removed the picture `still`, a PNG, remains.
     """
-    css, core, element = (HERE / css).read_text(), script(), (HERE / own).read_text()
+    css, element = ((HERE / name).read_text("utf-8") for name in KINDS[kind])
+    core = script()
     name = f"gatescope-{kind}-{hashlib.sha256((css + core + element).encode()).hexdigest()[:8]}"
     picture = base64.b64encode(still).decode()
-    header = json.dumps(packed.header).replace("<", "\\u003c")  # it must not end the script it stands in
+    told = json.dumps(header).replace("<", "\\u003c")  # it must not end the script it stands in
     return (
         f'<{name} class="gatescope-{kind}">'
         f'<img alt="{html.escape(alt)}" src="data:image/png;base64,{picture}" style="max-width:100%">'
-        f'<script type="application/json">{header}</script>'
+        f'<script type="application/json">{told}</script>'
         f'<script type="text/plain" data-what="css">{css}</script>'
-        f'<script type="text/plain">{packed.deflated()}</script></{name}>\n'
+        f'<script type="text/plain">{deflated}</script></{name}>\n'
         f'<script type="module">\n{core}\nconst ELEMENT = "{name}";\n{element}</script>'
     )
 

@@ -104,7 +104,7 @@ class Scrubber:
 
     def html(self) -> str:
         """Return HTML that needs no other file; where scripts are removed the film strip remains."""
-        return element_html("scrubber", "scrubber.css", "element.js", self.packed, self.still, self.alt)
+        return element_html("scrubber", self.packed.header, self.packed.deflated(), self.still, self.alt)
 
     def to_html(self, path: Path | str) -> None:
         """Write a page that needs no other file and no network."""
@@ -114,7 +114,8 @@ class Scrubber:
                 '<!DOCTYPE html>\n<html lang="en">\n<meta charset="utf-8">\n'
                 '<meta name="viewport" content="width=device-width">\n'
                 '<meta name="color-scheme" content="light dark">\n'
-                f"<title>{title}</title>\n<body>\n<main>\n{self.html()}\n</main>\n</body>\n</html>\n"
+                f"<title>{title}</title>\n<body>\n<main>\n{self.html()}\n</main>\n</body>\n</html>\n",
+                "utf-8",
             )
 
     @property

@@ -43,7 +43,7 @@ def keep_answers(folder: str | Path, answers: Answers, **facts: Any) -> dict[str
         np.savez_compressed(temporary, labels=answers.labels, people=answers.people, **arrays)
     card = {**facts, "code": code_digest(), "files": {ANSWERS: sha256_of(folder / ANSWERS)}}
     with atomic_write(folder / CARD) as temporary:
-        temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n")
+        temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")
     return card
 
 
@@ -55,7 +55,7 @@ def read_answers(folder: str | Path) -> tuple[Answers, dict[str, Any]]:
     folder = Path(folder)
     if not (folder / CARD).exists():
         raise FileNotFoundError(f"{folder} holds no answers; `make sweep` makes those of data/evidence/sweep.toml")
-    card = json.loads((folder / CARD).read_text())
+    card = json.loads((folder / CARD).read_text("utf-8"))
     if sha256_of(folder / ANSWERS) != card["files"][ANSWERS]:
         raise ValueError(f"{folder / ANSWERS} is damaged; remove {folder} to compute it anew")
     with np.load(folder / ANSWERS) as file:

@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if (asked.out / name / "card.json").exists():
         return
     torch.set_num_threads(1)
-    described = tomllib.loads((TRAININGS / "pairs.toml").read_text())
+    described = tomllib.loads((TRAININGS / "pairs.toml").read_text("utf-8"))
     training = described_run(setting(described, **chosen), cell=asked.cell, seed=asked.seed)
     folder = RUNS / "memory" / name
     rows = list(run(training, folder))

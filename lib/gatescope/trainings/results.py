@@ -36,7 +36,7 @@ def read_card(folder: str | Path, *, weights: bool = True) -> dict[str, Any]:
     folder = Path(folder)
     if weights:
         read_weights(folder / "network.safetensors")
-    card = json.loads((folder / "network.json").read_text())
+    card = json.loads((folder / "network.json").read_text("utf-8"))
     for name, digest in card["files"].items():
         if sha256_of(folder / name) != digest:
             raise ValueError(f"{folder / name} is damaged; remove {folder} to train anew")
@@ -45,7 +45,7 @@ def read_card(folder: str | Path, *, weights: bool = True) -> dict[str, Any]:
 
 def read_rows(folder: str | Path, row: type[Epoch] = Row) -> list[Epoch]:
     """Read the rows of the finished training in `folder`."""
-    return [row(**values) for values in json.loads((Path(folder) / "rows.json").read_text())]
+    return [row(**values) for values in json.loads((Path(folder) / "rows.json").read_text("utf-8"))]
 
 
 def read_results(folder: str | Path, *, weights: bool = False) -> Finished:

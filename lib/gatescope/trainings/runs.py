@@ -30,7 +30,7 @@ def run(training: Training, folder: str | Path, *, num_workers: int = 0) -> Iter
     `rows.json`, and the files of its task: of a classification `predictions.npz`, the final predictions on the
     validation clips by the names `clips`, `shuffled`, `single` and `reversed`. Example:
 
-        description = tomllib.loads(Path("data/trainings/ci.toml").read_text())
+        description = tomllib.loads(Path("data/trainings/ci.toml").read_text("utf-8"))
         rows = list(run(described_run(description, cell="a", seed=0), "runs/a-0"))
         network = GestureNetwork.load("runs/a-0/network.safetensors")
         print(load_predictions(Path("runs/a-0/predictions.npz"))["clips"].accuracy())
@@ -55,7 +55,7 @@ def run(training: Training, folder: str | Path, *, num_workers: int = 0) -> Iter
         yield row
     metrics = task.conclude(training.start, training.valid_clips, folder / task.results, num_workers)
     with atomic_write(folder / "rows.json") as temporary:
-        temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+        temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", "utf-8")
     # The card last: it marks a finished training.
     training.start.save(
         folder / "network.safetensors",
