@@ -1,8 +1,11 @@
 """Errors of clips and lists: each names the file, the line and what to do about it."""
 
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from gatescope.files import status
 
 
 class ClipError(ValueError):
@@ -45,14 +48,21 @@ def check_one_of(name: str, value: str, known: Iterable[str]) -> None:
 
 @contextmanager
 def access_errors(path: Path, *, missing: str = "is missing; check the path") -> Iterator[None]:
-    """Turn what the operating system raises when `path` is opened or listed into a ClipError that names it."""
+    """Turn what the operating system raises when `path` is opened or listed into a ClipError that names it.
+
+    Whoever opens a file takes its path through `gatescope.files.regular_file` first, inside this block.
+    """
     try:
+        status(path)
         yield
     except ClipError:
         raise
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingClipError(missing, path=path) from error
+        known = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        raise MissingClipError(missing if known else f"{error.strerror}; check the path", path=path) from error
     except PermissionError as error:
         raise ClipAccessError("may not be read; ask for access to it", path=path) from error
     except IsADirectoryError as error:
         raise DamagedClipError("is a folder where a file was expected; check the path", path=path) from error
+    except OSError as error:
+        raise ClipAccessError(f"cannot be read ({error.strerror or error}); check its disk", path=path) from error

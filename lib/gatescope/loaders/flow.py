@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from gatescope.files import atomic_write
+from gatescope.files import atomic_write, regular_file
 from gatescope.loaders.clip import Clip
 from gatescope.paths import CACHE
 
@@ -67,7 +67,7 @@ def with_flow(clip: Clip, folder: Path = CACHE / "flow") -> Clip:
 
 def _load(path: Path, shape: tuple[int, int, int, int]) -> Float32[np.ndarray, "time height width 2"] | None:
     try:
-        content = path.read_bytes()
+        content = regular_file(path).read_bytes()
     except OSError:
         return None
     digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]

@@ -78,7 +78,8 @@ def untrained(config: NetworkConfig, seed: int, x: Clips) -> GestureNetwork:
 
 def class_names(network: GestureNetwork) -> list[str]:
     """Return the names of a network's classes from its card, or none without a card."""
-    return ((network.card or {}).get("data") or {}).get("names", [])
+    data = (network.card or {}).get("data")
+    return data.get("names", []) if isinstance(data, dict) else []
 
 
 def _kept() -> list[str]:
