@@ -139,7 +139,7 @@ class Pickled:
             self.values = np.dtype(str(state[1]).replace("|", "") + str(self.arguments[0]))
             return
         _, shape, kind, by_columns, content = state
-        if kind.values == object and shape in ((), (1,)) and len(content) == 1:
+        if kind.values.kind == "O" and shape in ((), (1,)) and len(content) == 1:
             self.values = content[0]
         elif kind.values.kind != "f" or math.prod(shape) * kind.values.itemsize != len(content):
             raise ValueError(f"{shape} {kind.values} is no array of floats, or not of this size")

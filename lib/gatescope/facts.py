@@ -72,7 +72,11 @@ def read_card(path: str | Path) -> dict[str, Any]:
             f"{path} has no {DIGEST}, so nothing shows that its facts are as they were written: make it anew or, if "
             f"you trust it, write it with gatescope.facts.seal({str(path)!r})"
         )
-    if (found := _digest(facts)) != card[DIGEST]:
+    try:
+        found = _digest(facts)
+    except RecursionError:
+        raise ValueError(f"{path} is nested too deeply") from None
+    if found != card[DIGEST]:
         raise ValueError(
             f"{path} was changed after it was written: its facts have the SHA-256 {found}, its {DIGEST} says "
             f"{str(card[DIGEST])[:64]}; restore it or make it anew"

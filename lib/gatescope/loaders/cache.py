@@ -30,8 +30,8 @@ class CachedClips(Dataset):
 
     The folder's name is a hash of all that determines the clips: the data set's parameters, the renderer's code and
     the versions of its libraries. A shard's card, with the checksums of its arrays and its own, is written last; a
-    shard without a card, or that does not match it, is rendered again. Where the folder cannot be written, clips stay in
-    memory, with a warning.
+    shard without a card, or that does not match it, is rendered again. Where the folder cannot be written, clips stay
+    in memory, with a warning.
     """
 
     def __init__(self, clips: RenderedClips, folder: Path = CACHE):

@@ -15,7 +15,9 @@ class ClipError(ValueError):
     """
 
     def __init__(self, reason: str, *, path: Path | str | None = None, line: int | None = None):
-        where = "" if path is None else f"{path}: " if line is None else f"{path}, line {line}: "
+        # A name may hold bytes that are no text, and none of them could be printed.
+        shown = str(path).encode(errors="backslashreplace").decode()
+        where = "" if path is None else f"{shown}: " if line is None else f"{shown}, line {line}: "
         super().__init__(where + reason)
         self.reason, self.path, self.line = reason, path, line
 

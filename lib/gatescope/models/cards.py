@@ -101,8 +101,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         try:
             regular_file(needed)
         except FileNotFoundError as error:
-            reason = f"{needed}, the {what}, is missing; network.save writes weights and card together"
-            raise FileNotFoundError(reason) from error
+            reason = f"{needed}, the {what}, is missing ({error.strerror})"
+            raise FileNotFoundError(f"{reason}; network.save writes weights and card together") from error
     card = read_card(beside)
     if "weights_sha256" not in card:
         raise ValueError(f"{beside} is not a card that network.save wrote: it has no weights_sha256")

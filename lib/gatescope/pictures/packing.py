@@ -116,7 +116,7 @@ def pack(
 
     Without a clip there are no frames, and panels have the shape of the first map.
 
-    Raises ValueError if there is nothing to show or a map is empty, numbers of steps or classes differ, or frames do not
+    Raises ValueError if there is nothing to show, a map is empty, numbers of steps or classes differ, or frames do not
     divide into steps.
     """
     steps = {len(each) for group in groups for each in (*group.maps.values(), *group.strips.values())}
