@@ -99,6 +99,6 @@ def test_flow_is_the_same_in_a_forked_process():
 def test_a_folder_that_cannot_be_written_costs_a_warning_not_the_flow(tmp_path):
     clip = moving_clip((1, 0))
     (tmp_path / "file").write_text("in the way")
-    with pytest.warns(UserWarning, match="flow is not kept in .*name another folder"):
+    with pytest.warns(UserWarning, match="nothing more is kept in .*name another folder"):
         kept = with_flow(clip, tmp_path / "file")
     np.testing.assert_array_equal(kept.flow, optical_flow(clip.frames))

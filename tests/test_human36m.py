@@ -290,7 +290,6 @@ def test_a_pickle_among_the_poses_runs_nothing(copy):
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("default:Reading `.npy` or `.npz` file required additional header parsing")
 def test_damaged_poses_end_in_typed_errors(copy, shapes_unchecked):
     """Cut off and changed anywhere, in the npz file and in the array inside it, where no checksum holds."""
     path, rng = copy / "poses.npz", np.random.default_rng(0)
@@ -330,7 +329,7 @@ def test_damaged_poses_end_in_typed_errors(copy, shapes_unchecked):
 def test_a_file_that_is_no_npz_or_too_large(copy, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("gatescope.loaders.human36m._MOST_BYTES", 1000)
-        with pytest.raises(ClipError, match="holds more than 0 MiB"):
+        with pytest.raises(ClipError, match="says that it holds .* at most 1,000 are read"):
             Human36M(copy, "test")
     (copy / "poses.npz").unlink()
     (copy / "poses.npz").write_bytes(b"rubbish")

@@ -186,3 +186,47 @@ def test_nothing_to_show_and_recordings_of_different_lengths_are_refused(packing
         packing.pack([packing.Group("empty")], clip_of(4), num_channels=1)
     with pytest.raises(ValueError, match=r"got \[2, 4\]"):
         packing.pack([group_of(packing, steps=2), group_of(packing, steps=4)], clip_of(4), num_channels=1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (np.float16, (-65000, 65000)),
+        (np.float16, (1000, 1001)),
+        (np.float32, (-3e38, 3e38)),
+        (np.float32, (0, 3e38)),
+        (np.float64, (-1.7e308, 1.7e308)),
+    ],
+)
+def test_values_near_the_ends_of_their_type_are_packed_in_order(packing, kind, values):
+    low, high = values
+    maps = np.full((3, 4, 2, 5), low, kind)
+    maps[1], maps[2] = high / 2 + low / 2, high
+    maps[1, 2, 0, 0] = np.nan
+    group = packing.Group("extreme", maps={"layer1.h": maps}, strips={"layer1.i": maps[:, :, 0, 1]})
+    packed = packing.pack([group], clip_of(3, hand=False), num_channels=4)
+    json.dumps(packed.header, allow_nan=False)
+    (spec,) = packed.header["groups"]
+    (panel,) = spec["panels"]
+    for plane in [*panel["planes"], *(plane for _, plane in panel["reduced"])]:
+        levels = np.frombuffer(packed.data, np.uint8, 30, plane["offset"]).reshape(3, 2, 5)
+        assert levels[:, 1, 1].tolist() == [0, 128, 255]
+        assert plane["low"] == pytest.approx(max(low, -1e200), rel=1e-3)
+        assert plane["high"] == pytest.approx(min(high, 1e200), rel=1e-3)
+    assert np.isfinite(np.frombuffer(packing.channel_bytes([maps], 1), "<f4", 2)).all()
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 2, 2), (4, 0, 2, 2), (4, 3, 0, 2)])
+def test_recordings_without_a_step_a_channel_or_a_place_are_refused_with_words(packing, shape):
+    for clip in (None, clip_of(4)):
+        with pytest.raises(ValueError, match=r"layer1\.h is empty: \("):
+            packing.pack([packing.Group("empty", maps={"layer1.h": np.zeros(shape)})], clip, num_channels=1)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_map_without_a_finite_value_is_packed_without_a_warning(packing, value):
+    maps = np.full((2, 3, 4, 4), value, np.float32)
+    packed = packing.pack([packing.Group("odd", maps={"layer1.i": maps})], None, num_channels=2)
+    json.dumps(packed.header, allow_nan=False)

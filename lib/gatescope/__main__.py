@@ -126,17 +126,16 @@ def _site(asked: argparse.Namespace) -> str | None:
 
 
 def _train(asked: argparse.Namespace) -> str | None:
-    import tomllib
-
     from tqdm import tqdm
 
+    from gatescope.facts import read_toml
     from gatescope.loaders import CachedClips
     from gatescope.trainings.descriptions import described_run
     from gatescope.trainings.features import FrozenFeatures
     from gatescope.trainings.runs import run
 
     try:
-        description = tomllib.loads(asked.description.read_text("utf-8"))
+        description = read_toml(asked.description)
         named = {name: getattr(asked, name) for name in ("cell", "variant", "seed", "transform", "start")}
         training = described_run(description, **named)
     except (OSError, ValueError, LookupError, TypeError) as error:

@@ -1,8 +1,11 @@
-"""Atomic writes, checksums, and the files of the library."""
+"""Files that can be read without waiting, atomic writes, checksums, and the files of the library."""
 
+import errno
 import hashlib
 import os
 import secrets
+import stat
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +14,45 @@ from gatescope.paths import LIBRARY
 
 CODE = (".py", ".js", ".css", ".mplstyle", ".j2")
 PACKAGES = ("gatescope", "rendered_people")
+
+
+def status(path: str | Path) -> os.stat_result:
+    """Return the status of a file or folder, behind links.
+
+    Raises FileNotFoundError where there is none, also for a path that nothing can have (a NUL in it, too long, links
+    in a circle), and another OSError where it cannot be told.
+    """
+    try:
+        return os.stat(path)
+    except ValueError as error:
+        raise FileNotFoundError(errno.EINVAL, f"is no path that a file can have ({error})", str(path)) from error
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+            raise FileNotFoundError(error.errno, error.strerror, str(path)) from error
+        raise
+
+
+def regular_file(path: str | Path) -> Path:
+    """Return the path, if a regular file is there: a pipe, a socket or a device could be waited for without end.
+
+    Raises FileNotFoundError for these too, IsADirectoryError for a folder, and what `status` raises.
+    """
+    mode = status(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise FileNotFoundError(errno.ENXIO, "is a pipe, a socket or a device, where a file is needed", str(path))
+    return Path(path)
+
+
+def read_bytes(path: str | Path, most: int) -> bytes:
+    """Return the bytes of a regular file; raises what `regular_file` does, and ValueError for more than `most`."""
+    with regular_file(path).open("rb") as file:
+        if os.fstat(file.fileno()).st_size <= most:
+            content = file.read(most + 1)
+            if len(content) <= most:
+                return content
+    raise ValueError(f"{path} holds more than {most:,} bytes, the most that is read of such a file")
 
 
 @contextmanager
@@ -23,8 +65,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{path.suffix}")
-    # Not tempfile's, which only its owner may read: who may is the umask's to say.
-    temporary.touch(exist_ok=False)
+    # With the rights that the umask leaves, which a file made by `tempfile` would not have.
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
     try:
         yield temporary
         put_in_place(temporary, path)
@@ -39,17 +81,49 @@ def put_in_place(temporary: Path, path: Path) -> None:
     _sync(path.parent)
 
 
+def warn_not_kept(folder: Path, error: OSError) -> None:
+    """Warn that what `folder` would have kept is in memory only."""
+    reason = (
+        f"nothing more is kept in {folder} ({error.strerror or error}): it stays in memory and is made anew by the "
+    )
+    warnings.warn(f"{reason}next process; make room there or name another folder", stacklevel=3)
+
+
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with open(path, "rb") as file:
+    """Return the SHA-256 of a regular file's bytes, in hexadecimal."""
+    with regular_file(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_contents(path: Path) -> str:
+    """Return one SHA-256 of what a path holds: a file's bytes, or the names and bytes of all files in a folder."""
+    return sha256_of_files(files_in(path), path)
+
+
+def files_in(path: Path) -> list[Path]:
+    """Return all regular files below a folder, sorted, also behind links, but no hidden ones; of a file itself.
+
+    A folder that links lead to more than once counts once, or the way might never end.
+    """
+    found, seen, waiting = [], set(), [path]
+    while waiting:
+        here = waiting.pop()
+        about = here.stat()
+        if stat.S_ISREG(about.st_mode):
+            found.append(here)
+        elif stat.S_ISDIR(about.st_mode) and (about.st_dev, about.st_ino) not in seen:
+            seen.add((about.st_dev, about.st_ino))
+            # Links that lead nowhere hold nothing. In reverse order, so that the first name is the next.
+            inside = sorted((each for each in here.iterdir() if each.exists()), reverse=True)
+            waiting += [each for each in inside if not each.name.startswith(".")]
+    return sorted(found)
 
 
 def sha256_of_files(paths: Iterable[Path], relative_to: Path) -> str:
     """Return one SHA-256 over many files' relative names and bytes, the same in any order."""
     digest = hashlib.sha256()
     for path in sorted(paths):
-        digest.update(f"{path.relative_to(relative_to).as_posix()}\0{sha256_of(path)}\n".encode())
+        digest.update(os.fsencode(f"{path.relative_to(relative_to).as_posix()}\0{sha256_of(path)}\n"))
     return digest.hexdigest()
 
 

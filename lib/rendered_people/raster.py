@@ -7,9 +7,17 @@ coordinates are kept as the perspective-correct weights of its first two corners
 import numba
 import numpy as np
 
-compiled = numba.njit(cache=True, nogil=True, error_model="numpy")
 NOTHING = -1  # no triangle covers the pixel
 EDGE = np.float32(-1e-4)  # a centre on an edge belongs to both triangles, so that rounding leaves no gap
+
+
+def compiled(function):
+    """Compile a function; keep the result on disk where there is a place for it."""
+    settings = {"nogil": True, "error_model": "numpy"}
+    try:
+        return numba.njit(cache=True, **settings)(function)
+    except RuntimeError:  # neither this folder nor the home folder can be written: each process compiles anew
+        return numba.njit(**settings)(function)
 
 
 @compiled

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -15,7 +14,8 @@ from gatescope.atlas.manifest import load_manifest
 from gatescope.atlas.notebook_cells import own_cells
 from gatescope.atlas.notebook_parameters import Value
 from gatescope.dependencies import digest_of, training_digest
-from gatescope.files import atomic_write, code_digest, sha256_of, sha256_of_files
+from gatescope.facts import read_json, read_toml
+from gatescope.files import atomic_write, code_digest, files_in, sha256_of_files
 
 RUNNER = ("gatescope.atlas.rebuild", "gatescope.atlas.figures")  # code that runs a notebook, whatever it imports
 DATA = ("trainings", "checkpoints", "poses", "neurons", "evidence")  # folders of descriptions, weights and results
@@ -24,16 +24,16 @@ DATA = ("trainings", "checkpoints", "poses", "neurons", "evidence")  # folders o
 def inputs_digest(notebook: Path, given: Mapping[str, Value]) -> str:
     """Return a hash of all that decides what a notebook shows.
 
-    This is its cells and parameters, the code behind them, the lock, and the descriptions of trainings, weights and
-    results that its tree holds.
+    This is its cells and parameters, the files and folders that these name, the code behind them, the lock, and the
+    descriptions of trainings, weights and results that its tree holds.
     """
+    tree = notebook.parent.parent
     written = own_cells(nbformat.read(notebook, as_version=nbformat.NO_CONVERT))
     cells = [[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in written]
-    # A parameter may name a file, and the file change under its name.
-    paths = {name: Path(value) for name, value in given.items() if isinstance(value, str)}
-    named = {name: sha256_of(path) for name, path in paths.items() if path.is_file()}
+    texts = [text for value in given.values() for text in (value if isinstance(value, list) else [value])]
+    named = {text: _contents(tree, text) for text in texts if isinstance(text, str)}
     code = _code_behind("\n".join(source for kind, source, _ in cells if kind == "code"))
-    return _digest([cells, dict(given), named, code, _data_digest(notebook.parent.parent)])
+    return _digest([cells, dict(given), named, code, _data_digest(tree)])
 
 
 def mark_rebuilt(notebook: Path, inputs: str) -> None:
@@ -46,7 +46,10 @@ def is_current(notebook: Path, given: Mapping[str, Value]) -> bool:
     """Return True where the tree holds what this notebook, its parameters and their inputs make now."""
     mark = mark_of(notebook)
     now = {"inputs": inputs_digest(notebook, given), "outputs": _outputs_digest(notebook)}
-    return mark.exists() and json.loads(mark.read_text("utf-8")) == now
+    try:
+        return read_json(mark) == now
+    except (OSError, ValueError):
+        return False
 
 
 def is_stale(folder: Path, description: Path) -> bool:
@@ -54,14 +57,14 @@ def is_stale(folder: Path, description: Path) -> bool:
 
     A training whose cards cannot be read is stale.
     """
-    now = {**tomllib.loads(description.read_text("utf-8")), "code": training_digest()}
+    now = {**read_toml(description), "code": training_digest()}
     for card in [*folder.glob("network.json"), *folder.glob("epoch-*.json")]:
         try:
-            content = json.loads(card.read_text("utf-8"))
+            content = read_json(card)
             data = content["data"] if card.stem == "network" else content["training"]["data"]
             if {name: data[name] for name in now} != now:
                 return True
-        except (ValueError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError):
             return True
     return False
 
@@ -79,14 +82,33 @@ def _code_behind(source: str) -> str:
         return code_digest()
 
 
+def _contents(tree: Path, text: str) -> str | None:
+    """Return a hash of the file or folder that a parameter names, None if it names none that can be read.
+
+    The file may change under its name, and so may a frame in a folder.
+    """
+    # An empty name, which stands for no clip, would be the tree itself.
+    path = tree / Path(text).expanduser() if text else None
+    try:
+        return _hash_of(path, _with_times(files_in(path))) if path else None
+    except (OSError, ValueError):
+        return None
+
+
 def _data_digest(tree: Path) -> str:
-    paths = [tree / "requirements.lock", *(path for folder in DATA for path in (tree / "data" / folder).rglob("*"))]
-    return _hash_of_data(tree, tuple((path, path.stat().st_mtime_ns) for path in sorted(paths) if path.is_file()))
+    folders = [tree / "data" / folder for folder in DATA]
+    files = [path for folder in folders if folder.is_dir() for path in files_in(folder)]
+    lock = [path for path in [tree / "requirements.lock"] if path.is_file()]
+    return _hash_of(tree, _with_times([*lock, *files]))
 
 
-@lru_cache(maxsize=1)  # the same 30 MB for every notebook
-def _hash_of_data(tree: Path, paths_and_times: tuple[tuple[Path, int], ...]) -> str:
-    return sha256_of_files([path for path, _ in paths_and_times], tree)
+def _with_times(paths: list[Path]) -> tuple[tuple[Path, int, int], ...]:
+    return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
+
+
+@lru_cache(maxsize=8)  # the same data and clips for every notebook
+def _hash_of(root: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
+    return sha256_of_files([path for path, *_ in files], root)
 
 
 def _outputs_digest(notebook: Path) -> str:

@@ -16,7 +16,7 @@ from filelock import FileLock
 from torch.utils.data import Dataset
 
 from gatescope.dependencies import digest_of
-from gatescope.files import PACKAGES, atomic_write, sha256_of
+from gatescope.files import PACKAGES, atomic_write, regular_file, sha256_of, warn_not_kept
 from gatescope.loaders.clip import Clip
 from gatescope.loaders.rendered.clips import RenderedClips
 from gatescope.paths import CACHE
@@ -30,7 +30,8 @@ class CachedClips(Dataset):
 
     The folder's name is a hash of all that determines the clips: the data set's parameters, the renderer's code and
     the versions of its libraries. A shard's card, with the checksums of its arrays and its own, is written last; a
-    shard without a card, or that does not match it, is rendered again.
+    shard without a card, or that does not match it, is rendered again. Where the folder cannot be written, clips stay
+    in memory, with a warning.
     """
 
     def __init__(self, clips: RenderedClips, folder: Path = CACHE):
@@ -82,13 +83,15 @@ class CachedClips(Dataset):
         return self.folder / f"{number:05d}-{name}.npy"
 
     def _fill_one(self, number: int) -> int:
-        self._render(number)
+        shard = self._render(number)
+        if not self._card(number).exists():
+            self._shards[number] = shard
         return number
 
     def _open(self, number: int) -> "_Shard | None":
         """Return the contents of a shard, or None if it is absent, unfinished or damaged."""
         try:
-            text, digest = self._card(number).read_bytes().rsplit(b"\n", 1)
+            text, digest = regular_file(self._card(number)).read_bytes().rsplit(b"\n", 1)
             if hashlib.sha256(text).hexdigest().encode() != digest:
                 return None
             card = json.loads(text)
@@ -101,33 +104,46 @@ class CachedClips(Dataset):
     def _render(self, number: int) -> "_Shard":
         if found := self._open(number):
             return found
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.folder / f"{number:05d}.lock"):
-            # Another process may have finished it while this one waited.
-            if found := self._open(number):
-                return found
-            # Left by a writer that was killed.
-            for unfinished in self.folder.glob(f".{number:05d}*"):
-                unfinished.unlink()
-            start = number * CLIPS_PER_SHARD
-            clips = [self.clips.clip(index) for index in range(start, start + CLIPS_PER_SHARD)]
-            self._write(number, clips)
-        return self._open(number)
+        clips: list[Clip] = []
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder / f"{number:05d}.lock"):
+                # Another process may have finished it while this one waited.
+                if found := self._open(number):
+                    return found
+                # Left by a writer that was killed.
+                for unfinished in self.folder.glob(f".{number:05d}*"):
+                    unfinished.unlink()
+                clips = self._clips_of(number)
+                self._write(number, clips)
+            return self._open(number) or _shard(clips)
+        except OSError as error:
+            warn_not_kept(self.folder, error)
+            return _shard(clips or self._clips_of(number))
+
+    def _clips_of(self, number: int) -> list[Clip]:
+        start = number * CLIPS_PER_SHARD
+        return [self.clips.clip(index) for index in range(start, start + CLIPS_PER_SHARD)]
 
     def _write(self, number: int, clips: list[Clip]) -> None:
-        facts = [{name: getattr(clip, name) for name in ("fps", "source", "label", "name")} for clip in clips]
+        facts, arrays = _shard(clips)
         digests = {}
-        for name in _ARRAYS:
-            if getattr(clips[0], name) is not None:
-                with atomic_write(self._file(number, name)) as path, open(path, "wb") as file:
-                    np.save(file, np.stack([getattr(clip, name) for clip in clips]))
-                digests[name] = sha256_of(self._file(number, name))
+        for name, array in arrays.items():
+            with atomic_write(self._file(number, name)) as path, open(path, "wb") as file:
+                np.save(file, array)
+            digests[name] = sha256_of(self._file(number, name))
         text = json.dumps({"clips": facts, "sha256": digests}).encode()
         with atomic_write(self._card(number)) as path:
             path.write_bytes(text + b"\n" + hashlib.sha256(text).hexdigest().encode())
 
 
 _Shard = tuple[list[dict], dict[str, np.ndarray]]  # each clip's plain facts, and the arrays of all clips
+
+
+def _shard(clips: list[Clip]) -> _Shard:
+    facts = [{name: getattr(clip, name) for name in ("fps", "source", "label", "name")} for clip in clips]
+    present = [name for name in _ARRAYS if getattr(clips[0], name) is not None]
+    return facts, {name: np.stack([getattr(clip, name) for clip in clips]) for name in present}
 
 
 @lru_cache(maxsize=2)

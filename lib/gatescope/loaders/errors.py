@@ -1,8 +1,11 @@
 """Errors of clips and lists: each names the file, the line and what to do about it."""
 
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from gatescope.files import status
 
 
 class ClipError(ValueError):
@@ -12,7 +15,9 @@ class ClipError(ValueError):
     """
 
     def __init__(self, reason: str, *, path: Path | str | None = None, line: int | None = None):
-        where = "" if path is None else f"{path}: " if line is None else f"{path}, line {line}: "
+        # A name may hold bytes that are no text, and none of them could be printed.
+        shown = str(path).encode(errors="backslashreplace").decode()
+        where = "" if path is None else f"{shown}: " if line is None else f"{shown}, line {line}: "
         super().__init__(where + reason)
         self.reason, self.path, self.line = reason, path, line
 
@@ -45,14 +50,21 @@ def check_one_of(name: str, value: str, known: Iterable[str]) -> None:
 
 @contextmanager
 def access_errors(path: Path, *, missing: str = "is missing; check the path") -> Iterator[None]:
-    """Turn what the operating system raises when `path` is opened or listed into a ClipError that names it."""
+    """Turn what the operating system raises when `path` is opened or listed into a ClipError that names it.
+
+    Whoever opens a file takes its path through `gatescope.files.regular_file` first, inside this block.
+    """
     try:
+        status(path)
         yield
     except ClipError:
         raise
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise MissingClipError(missing, path=path) from error
+        known = error.errno in (errno.ENOENT, errno.ENOTDIR)
+        raise MissingClipError(missing if known else f"{error.strerror}; check the path", path=path) from error
     except PermissionError as error:
         raise ClipAccessError("may not be read; ask for access to it", path=path) from error
     except IsADirectoryError as error:
         raise DamagedClipError("is a folder where a file was expected; check the path", path=path) from error
+    except OSError as error:
+        raise ClipAccessError(f"cannot be read ({error.strerror or error}); check its disk", path=path) from error

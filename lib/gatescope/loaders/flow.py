@@ -1,14 +1,13 @@
 """Optical flow of any clip, estimated by OpenCV and kept in a checksummed cache."""
 
 import hashlib
-import warnings
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from gatescope.files import atomic_write
+from gatescope.files import atomic_write, regular_file, warn_not_kept
 from gatescope.loaders.clip import Clip
 from gatescope.paths import CACHE
 
@@ -61,13 +60,13 @@ def with_flow(clip: Clip, folder: Path = CACHE / "flow") -> Clip:
                 temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
         except OSError as error:
             # The flow is right; only the next reader has to wait for it again.
-            warnings.warn(f"flow is not kept in {folder}: {error}; name another folder", stacklevel=2)
+            warn_not_kept(Path(folder), error)
     return replace(clip, flow=flow)
 
 
 def _load(path: Path, shape: tuple[int, int, int, int]) -> Float32[np.ndarray, "time height width 2"] | None:
     try:
-        content = path.read_bytes()
+        content = regular_file(path).read_bytes()
     except OSError:
         return None
     digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]

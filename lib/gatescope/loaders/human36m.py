@@ -4,9 +4,6 @@ import math
 import operator
 import os
 import re
-import tokenize
-import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +13,7 @@ from jaxtyping import Float32, Float64
 from PIL import Image
 from torch.utils.data import Dataset
 
+from gatescope.arrays import OversizedArraysError, read_arrays
 from gatescope.loaders.clip import Clip
 from gatescope.loaders.errors import (
     ClipError,
@@ -34,10 +32,7 @@ CAMERAS = ("54138969", "55011271", "58860488", "60457274")  # serial numbers, in
 FPS = 50.0
 MARGIN = 1.15  # of the crop around the outermost joint: hands, feet and crown reach beyond their joints
 _MOST_MM, _MOST_PX = 100_000.0, 4096.0  # larger coordinates are a fault of the file
-_MOST_BYTES = 1 << 31  # of poses; those of all subjects take 400 MB
-# All that zipfile and NumPy raise over a damaged npz file.
-_UNREADABLE = (OSError, ValueError, EOFError, LookupError, RuntimeError, OverflowError, MemoryError, SyntaxError)
-_UNREADABLE += (TypeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+_MOST_BYTES = 1 << 30  # of poses; those of all subjects take 400 MB
 _OBTAIN = "see data/human36m/README.md for how to obtain it"
 # Actions have one name in the poses' files and, for some subjects, another in the videos'.
 _VIDEO_NAMES = {"Photo": "TakingPhoto", "WalkDog": "WalkingDog"}
@@ -87,7 +82,7 @@ class Human36M(Dataset):
         self.skipped: list[tuple[str, str]] = []
         self._clips: list[tuple[Recording, int]] = []
         for recording in _recordings(self.root, SPLITS[split]):
-            if os.path.exists(recording.video):
+            if os.path.isfile(recording.video):
                 starts = range(0, len(recording.world) - (num_frames - 1) * every, num_frames * every)
                 self._clips += [(recording, start) for start in starts]
                 continue
@@ -139,7 +134,7 @@ def _recordings(root: Path, subjects: tuple[str, ...]) -> Iterator[Recording]:
             if not re.fullmatch(r"\w+( \d+)?", action):  # it becomes part of a path
                 raise DamagedClipError(f"{action[:40]!r} is no name of an action; {_OBTAIN}", path=path)
             names = (f"{subject}/cameras", f"{subject}/{action}/world", f"{subject}/{action}/pixels")
-            cameras, world, pixels = parts = [arrays.get(name, np.empty(0)) for name in names]
+            cameras, world, pixels = parts = [np.atleast_1d(arrays.get(name, ())) for name in names]
             wanted = [(len(CAMERAS), 4, 3), (len(world), len(PARENTS), 3), (len(CAMERAS), len(world), len(PARENTS), 2)]
             found = [part.shape for part in parts]
             if found != wanted or [part.dtype for part in parts] != [np.float64, np.float32, np.float32]:
@@ -155,14 +150,13 @@ def _recordings(root: Path, subjects: tuple[str, ...]) -> Iterator[Recording]:
 def _read_poses(path: Path, subjects: tuple[str, ...]) -> dict[str, np.ndarray]:
     """Read the arrays of these subjects by their names, as `data/human36m/convert.py` writes them; no pickle."""
     try:
-        # NumPy leaves a file that it opened itself open where it is no zip file.
-        with access_errors(path, missing=f"is missing; {_OBTAIN}"), path.open("rb") as stream, np.load(stream) as file:
-            if sum(member.file_size for member in file.zip.infolist()) > _MOST_BYTES:
-                raise OversizedClipError(f"holds more than {_MOST_BYTES >> 20} MiB; {_OBTAIN}", path=path)
-            return {name: np.atleast_1d(file[name]) for name in file.files if name.split("/")[0] in subjects}
+        with access_errors(path, missing=f"is missing; {_OBTAIN}"):
+            return read_arrays(path, lambda name: name.split("/")[0] in subjects, most_bytes=_MOST_BYTES)
     except ClipError:
         raise
-    except _UNREADABLE as error:
+    except OversizedArraysError as error:
+        raise OversizedClipError(f"{error}; {_OBTAIN}", path=path) from error
+    except ValueError as error:
         raise DamagedClipError(f"cannot be read ({error}); convert it again, {_OBTAIN}", path=path) from error
 
 
@@ -171,4 +165,4 @@ def _video(root: Path, subject: str, action: str, camera: str) -> Path:
     kind, space, take = action.partition(" ")
     names = (action, _VIDEO_NAMES.get(kind, kind) + space + take)
     paths = [root / subject / "Videos" / f"{name}.{camera}.mp4" for name in names]
-    return next(filter(os.path.exists, paths), paths[0])
+    return next(filter(os.path.isfile, paths), paths[0])

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from gatescope.files import regular_file
 from gatescope.loaders.clip import Clip
 from gatescope.loaders.errors import (
     ClipAccessError,
@@ -148,7 +149,7 @@ def read_lines(path: Path, obtain: str) -> list[str]:
     Raises MissingClipError or ClipAccessError if it is missing or may not be read; `obtain` says where to get it.
     """
     with access_errors(path, missing=f"is missing; {obtain}"):
-        content = path.read_bytes()
+        content = regular_file(path).read_bytes()
     # Not splitlines: it also breaks at control characters, which would shift all following line numbers.
     return [line.strip(" \t\r") for line in content.decode("utf-8-sig", errors="replace").split("\n")]
 

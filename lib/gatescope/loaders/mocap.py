@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from gatescope.files import regular_file
 from gatescope.loaders.bvh import BvhFile, BvhJoint
 from gatescope.loaders.errors import OversizedClipError, access_errors
 from gatescope.loaders.video import MAX_CLIP_BYTES
@@ -99,7 +100,7 @@ def read_bvh(path: str | Path, *, unit_mm: float = CMU_UNIT_MM) -> Mocap:
     path = Path(path)
     if not (math.isfinite(unit_mm) and 0 < unit_mm <= 1e6):
         raise ValueError(f"unit_mm must be the millimetres per unit, above 0; got {unit_mm}")
-    with access_errors(path), path.open("rb") as file:
+    with access_errors(path), regular_file(path).open("rb") as file:
         bvh = BvhFile(file, path)
         shape = (bvh.num_frames, len(bvh.joints), 3)
         if 4 * math.prod(shape) > MAX_CLIP_BYTES:

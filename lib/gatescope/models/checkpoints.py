@@ -2,11 +2,13 @@
 
 import fnmatch
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from torch.optim.swa_utils import update_bn
 
+from gatescope.files import regular_file
 from gatescope.models.config import NetworkConfig
 from gatescope.models.network import Clips, GestureNetwork
 from gatescope.paths import CHECKPOINTS, ROOT
@@ -21,8 +23,8 @@ def checkpoint(name: str) -> Path:
     Relative paths start at the top of the repository. Raises FileNotFoundError if there is neither.
     """
     for path in (CHECKPOINTS / name / WEIGHTS, ROOT / name):
-        if path.is_file():
-            return path
+        with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return regular_file(path)
     raise FileNotFoundError(
         f"{name} is neither a .safetensors file nor one of data/checkpoints, which holds {', '.join(_kept()) or 'none'}"
     )
@@ -78,7 +80,8 @@ def untrained(config: NetworkConfig, seed: int, x: Clips) -> GestureNetwork:
 
 def class_names(network: GestureNetwork) -> list[str]:
     """Return the names of a network's classes from its card, or none without a card."""
-    return ((network.card or {}).get("data") or {}).get("names", [])
+    data = (network.card or {}).get("data")
+    return data.get("names", []) if isinstance(data, dict) else []
 
 
 def _kept() -> list[str]:

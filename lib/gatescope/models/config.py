@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from gatescope.models.backbone import REACHES
 from gatescope.models.cells import CELLS, Cell, cell_named
-from gatescope.models.config_fields import STRICT, Config, Count, Positive, one_of
+from gatescope.models.config_fields import STRICT, Config, Count, Finite, Positive, one_of
 from gatescope.models.conventions import CONVENTIONS, MEANS
 
 
@@ -27,7 +27,7 @@ class NetworkConfig(Config):
     conventions: Annotated[str, one_of(CONVENTIONS)] = "paper"
     num_frames: Count = 16  # taken from a clip; the network itself takes any number
     size: Count = 112  # px, of a square frame; the network itself takes any size
-    mean: tuple[float, ...] = MEANS["jester", "rgb"]  # grey levels per channel, subtracted
+    mean: tuple[Finite, ...] = MEANS["jester", "rgb"]  # grey levels per channel, subtracted
     modality: str = "rgb"
     clip_mean: Annotated[float, Field(ge=0, le=1)] = 0.0  # part of the clip's own mean picture that is subtracted too
     reach: Literal[*REACHES] = 41  # frames of the clip that a step of Res3D's features sees

@@ -10,8 +10,10 @@ from pydantic_core import to_jsonable_python
 
 STRICT = ConfigDict(strict=True, extra="forbid")  # neither True nor "3" is an int; unknown fields are refused
 
-Count = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, lt=1 << 31)]
+Few = Annotated[int, Field(ge=1, le=100)]  # parts of a network, each of which takes time to make
+Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
+Positive = Annotated[float, Field(gt=0, le=1e6)]
 
 
 def one_of(names: Collection[str]) -> AfterValidator:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic.dataclasses import dataclass
 
-from gatescope.models.config_fields import STRICT, Config, Count, Positive, one_of
+from gatescope.models.config_fields import STRICT, Config, Count, Few, Positive, one_of
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -17,8 +17,8 @@ class DSTSConfig(Config):
     """
 
     num_classes: Count
-    num_layers: Count = 1
-    num_neurons: Count = 4  # in each layer
+    num_layers: Few = 1
+    num_neurons: Few = 4  # in each layer
     channels: Count = 16  # of the backbone's maps, and of all that follows
     # "small": one convolution, frame by frame; "none": the network is given features.
     backbone: Annotated[str, one_of(("small", "none"))] = "small"

@@ -1,5 +1,6 @@
 """The authors' weights, Keras layers in an HDF5 file, as a GestureNetwork; layers are matched by name."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -9,13 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from gatescope.files import regular_file
 from gatescope.models.backbone import RES3D_UNITS, STEM_CHANNELS, TOP_BLOCKS
-from gatescope.models.cards import check_fit
+from gatescope.models.cards import check_fit, state_without_values
 from gatescope.models.cells import CELLS
 from gatescope.models.config import NetworkConfig
 from gatescope.models.conventions import MEANS
 from gatescope.models.network import GestureNetwork
 
+MAX_BYTES = 1 << 29  # of a file; that of the paper's network has 50 MB
+_MAX_NAMES_BYTES = 1 << 20  # of a list of names
 Weights = Mapping[str, np.ndarray]  # of one Keras layer, by name
 State = dict[str, Tensor]
 
@@ -65,33 +69,50 @@ def load_keras_weights(
         mean=MEANS[dataset, modality],
         modality=modality,
     )
-    network = GestureNetwork(config)
+    try:
+        wanted = state_without_values(GestureNetwork, config)
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} is not a network of the authors': {error}") from None
     # Their files lack the number of batches that each norm has seen, which a fixed momentum does not use.
-    state = {name: tensor for name, tensor in network.state_dict().items() if name.endswith("num_batches_tracked")}
-    check_fit(path, found | state, network.state_dict())
-    network.load_state_dict(found | state)
+    counts = {name: torch.zeros((), dtype=each.dtype) for name, each in wanted.items() if each.dtype == torch.int64}
+    check_fit(path, found | counts, wanted)
+    network = GestureNetwork(config)
+    network.load_state_dict(found | counts)
     return network.eval()
 
 
 def read_layers(path: Path) -> dict[str, dict[str, np.ndarray]]:
     """Return the weights in a Keras HDF5 file, by layer and name.
 
+    Only what the file itself holds is read: no link, external storage, virtual data set or filter is followed.
+
     Raises FileNotFoundError without such a file, ValueError if it is not a whole Keras weight file.
     """
     import h5py  # here, because few who import the package need it
 
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing; see data/isogd/README.md for how to obtain the authors' weights")
+    try:
+        size = regular_file(path).stat().st_size
+    except FileNotFoundError as error:
+        reason = f"{path} is missing; see data/isogd/README.md for how to obtain the authors' weights"
+        raise FileNotFoundError(reason) from error
+    if size > MAX_BYTES:
+        raise ValueError(f"{path} has {size:,} bytes; weights of at most {MAX_BYTES:,} are read")
     try:
         with h5py.File(path, "r") as file:
-            root = file.get("model_weights", file)  # of a file that holds a whole model
+            root = _inside(file, "model_weights") if "model_weights" in file else file  # of a whole model
             layers: dict[str, dict[str, np.ndarray]] = {}
             for layer in _names(root, "layer"):
-                found = {name: np.asarray(root[layer][name], np.float32) for name in _names(root[layer], "weight")}
-                # `BatchNorm_1_0/gamma:0` is `gamma`.
-                layers[layer] = {name.rpartition("/")[2].removesuffix(":0"): array for name, array in found.items()}
+                group = _inside(root, layer)
+                layers[layer] = {}
+                for name in _names(group, "weight"):
+                    weights = _inside(group, name)
+                    size -= _num_bytes(weights)
+                    if size < 0:
+                        raise ValueError(f"{layer}: its weights say that they are larger than the file")
+                    # `BatchNorm_1_0/gamma:0` is `gamma`.
+                    layers[layer][name.rpartition("/")[2].removesuffix(":0")] = _values(weights)
             return layers
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, MemoryError) as error:
         raise ValueError(f"{path} is not a whole Keras weight file (HDF5 with layer_names): {error}") from None
 
 
@@ -109,8 +130,8 @@ def recurrent_state(cell: str, weights: Weights) -> State:
     of_state = [f"{part}.state_to_state" for part in parts] + [f"{gate}.score" for gate in scored]
     state = _split_separable(named, "", of_input) | _split_separable(named, "recurrent_", of_state)
     state |= _split(torch.tensor(named["bias"]), of_input, "pointwise.bias")
-    state |= _split(_kernel(named["gate_kernel"])[:, :, 0, 0], pooled, "input_to_state.weight")
-    state |= _split(_kernel(named["recurrent_gate_kernel"])[:, :, 0, 0], pooled, "state_to_state.weight")
+    state |= _split(_of_one_place(named["gate_kernel"]), pooled, "input_to_state.weight")
+    state |= _split(_of_one_place(named["recurrent_gate_kernel"]), pooled, "state_to_state.weight")
     state |= _split(torch.tensor(named["gate_bias"]), pooled, "input_to_state.bias")
     if row.input_attention:
         state["attention.score.weight"] = _kernel(named["attention_weight"])
@@ -161,10 +182,17 @@ def _kernel(array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.moveaxis(array, (-1, -2), (0, 1)).copy())
 
 
+def _of_one_place(array: np.ndarray) -> Tensor:
+    """Return a kernel (1, 1, in, out) of Keras as (out, in) of torch."""
+    if array.shape[:2] != (1, 1):
+        raise ValueError(f"a pooled gate's kernel must be (1, 1, in, out); got shape {array.shape}")
+    return _kernel(array[0, 0])
+
+
 def _split(tensor: Tensor, parts: list[str], weight: str) -> State:
     """Split a tensor along its first axis into equal pieces, one for each part, by name."""
-    if len(tensor) % len(parts):
-        raise ValueError(f"{len(tensor)} channels cannot be divided among {', '.join(parts)}")
+    if not tensor.ndim or len(tensor) % len(parts):
+        raise ValueError(f"{len(tensor) if tensor.ndim else 'no'} channels cannot be divided among {', '.join(parts)}")
     return {f"{part}.{weight}": piece.clone() for part, piece in zip(parts, tensor.chunk(len(parts)), strict=True)}
 
 
@@ -193,6 +221,44 @@ def _one_of(names: Iterable[str], layers: Mapping[str, Weights], path: Path) -> 
     return present[0]
 
 
+def _inside(group: Any, name: str) -> Any:
+    """Return the group or data set of this name in an HDF5 group; raises ValueError where links lead elsewhere."""
+    import h5py
+
+    for part in name.split("/"):
+        if not isinstance(group.get(part, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is a link to another place, and links are not followed")
+        group = group[part]
+    return group
+
+
+def _num_bytes(weights: Any) -> int:
+    """Return the size of a data set's values; raises ValueError unless the file holds all of them as plain floats."""
+    import h5py
+
+    if not isinstance(weights, h5py.Dataset) or weights.dtype.kind != "f" or weights.dtype.itemsize > 8:
+        raise ValueError(f"{weights.name} is no array of floats; it is {getattr(weights, 'dtype', 'a group')}")
+    if weights.is_virtual or weights.external or weights.id.get_create_plist().get_nfilters():
+        kept = "in other files" if weights.is_virtual or weights.external else "compressed (h5repack -f NONE undoes it)"
+        raise ValueError(f"{weights.name} is kept {kept}; all must be in this file as it is")
+    # Chunks may be larger than what they hold.
+    size = max(math.prod(weights.shape), math.prod(weights.chunks or ())) * weights.dtype.itemsize
+    if weights.id.get_storage_size() < size:
+        raise ValueError(f"{weights.name} says that it is {weights.shape} {weights.dtype}, and the file holds less")
+    return size
+
+
+def _values(weights: Any) -> np.ndarray:
+    with np.errstate(over="ignore"):  # told below
+        values = np.asarray(weights[()], np.float32)
+    if not np.isfinite(values).all():
+        raise ValueError(f"{weights.name} holds a value that is not finite")
+    return values
+
+
 def _names(group: Any, what: str) -> list[str]:
     """List the names in an HDF5 group's attribute, which are text or bytes depending on the version of Keras."""
+    about = group.attrs.get_id(f"{what}_names")
+    if math.prod(about.shape) * about.dtype.itemsize > _MAX_NAMES_BYTES:
+        raise ValueError(f"{what}_names says that it is {about.shape} {about.dtype}")
     return [name.decode() if isinstance(name, bytes) else str(name) for name in group.attrs[f"{what}_names"]]

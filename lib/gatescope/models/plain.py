@@ -3,12 +3,13 @@
 import importlib
 import importlib.util
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from gatescope.files import regular_file
 
 Frames = Float[Tensor, "batch time 3 height width"]
 Logits = Float[Tensor, "batch classes"]
@@ -106,9 +107,10 @@ def made_by(factory: str) -> Any:
         raise ValueError(f"a factory is named `package.module:name` or `file.py:name`; got {factory!r}")
     if not where.endswith(".py"):
         return getattr(importlib.import_module(where), name)()
-    path = Path(where).resolve()
-    if not path.is_file():
-        raise FileNotFoundError(f"no file {where} with a factory {name}")
+    try:
+        path = regular_file(where).resolve()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"no file {where} with a factory {name}") from error
     known_as = f"factory {path}"  # under which no other module can stand
     spec = importlib.util.spec_from_file_location(known_as, path)
     module = importlib.util.module_from_spec(spec)

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from gatescope.models.config_fields import STRICT, Config, Count, one_of
+from gatescope.models.config_fields import STRICT, Config, Count, Few, Finite, one_of
 
 POOL = "pool"
 # Channels of the 3 x 3 convolutions, and max-poolings that halve the map. The notes' table has 256 channels in
@@ -32,16 +33,18 @@ class RPSMConfig(Config):
     Raises ValueError for a value that no network can have, LookupError for an unknown name.
     """
 
-    num_stages: Count = 3
+    num_stages: Few = 3
     variant: Annotated[str, one_of(VARIANTS)] = "table"  # of the feature adaption
-    trunk: str | tuple[Count | Literal["pool"], ...] = "notes"  # a name in TRUNKS, or layers written in the same way
+    trunk: str | Annotated[tuple[Count | Literal["pool"], ...], Field(max_length=100)] = (
+        "notes"  # a name in TRUNKS, or layers written in the same way
+    )
     size: Count = 368  # px, of a square frame
     feature_channels: Count = 128  # of the 2-D pose module's maps
     adaption_channels: Count = 128
     adapted_features: Count = 1024  # of a frame, behind fc_1
     hidden_features: Count = 1024  # of the LSTM
     recurrent: bool = True  # without, each frame by itself through layers of as many parameters as the LSTM
-    forget_bias: float = 0.0  # at the start; the released code sets none
+    forget_bias: Finite = 0.0  # at the start; the released code sets none
     feedback_2d: bool = True  # maps from stage to stage
     feedback_3d: bool = True  # poses from stage to stage
     detached_feedback: bool = False  # a stage then learns nothing from the losses of later ones

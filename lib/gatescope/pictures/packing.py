@@ -4,7 +4,7 @@ import base64
 import io
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -18,8 +18,11 @@ from gatescope.pictures.quantities import QUANTITIES, Quantity, describe, place_
 
 COLOURS = ("viridis", "magma", "cividis", "gray", "RdBu_r")  # the last for signed values
 LEVELS = 255  # steps of 8 bits from the lowest to the highest value of a plane
+_FAR = 1e30  # sums of fewer than 1e8 values below it stay in the range of 32 bits
 NUM_CLASSES = 5  # with a curve of scores
 GATE_UNITS = [QUANTITIES[name].unit for name in ("r", "i", "f", "o", "update")]  # their values are parts, 0 to 1
+
+_VALUES = ("maps", "strips")  # of a group
 
 Maps = Float[np.ndarray, "step channel rows columns"]
 Channels = Float[np.ndarray, "step channel"]
@@ -70,11 +73,21 @@ class Packed:
         return base64.b64encode(zlib.compress(np.diff(plain, prepend=np.uint8(0)).tobytes(), 9)).decode()
 
 
+def wide(values: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Return values in 64 bits if sums of them could leave the range of 16 or 32; beyond 1e200 as that."""
+    largest = np.abs(values, where=np.isfinite(values), out=np.zeros_like(values)).max(initial=0)
+    if values.dtype != np.float16 and largest < _FAR:
+        return values
+    values = values.astype(np.float64)
+    return np.where(np.isfinite(values), values.clip(-1e200, 1e200), values)
+
+
 def quantise(values: Float[np.ndarray, "*shape"]) -> tuple[UInt8[np.ndarray, "*shape"], float, float]:
     """Return values in 8 bits with the lowest and highest value; the error is at most (high - low) / 510.
 
     Values that are not finite become the lowest.
     """
+    values = wide(values)
     finite = np.isfinite(values)
     if not finite.any():
         return np.zeros(values.shape, np.uint8), 0.0, 0.0
@@ -91,7 +104,8 @@ def channel_bytes(maps: Sequence[Float[np.ndarray, "_ _ _ _"]], channel: int) ->
     parts = []
     for each in maps:
         levels, low, high = quantise(each[:, min(channel, each.shape[1] - 1)])
-        parts += [np.array([low, high], "<f4").tobytes(), levels.tobytes()]
+        limits = np.clip([low, high], *(sign * np.finfo(np.float32).max for sign in (-1, 1)))
+        parts += [limits.astype("<f4").tobytes(), levels.tobytes()]
     return b"".join(parts)
 
 
@@ -102,12 +116,20 @@ def pack(
 
     Without a clip there are no frames, and panels have the shape of the first map.
 
-    Raises ValueError if there is nothing to show, numbers of steps or classes differ, or frames do not divide into
-    steps.
+    Raises ValueError if there is nothing to show, a map is empty, numbers of steps or classes differ, or frames do not
+    divide into steps.
     """
     steps = {len(each) for group in groups for each in (*group.maps.values(), *group.strips.values())}
     if len(steps) != 1:
         raise ValueError(f"recordings of one clip with equally many steps are needed; got {sorted(steps) or 'none'}")
+    for group in groups:
+        for name, values in (*group.maps.items(), *group.strips.items()):
+            if not values.size:
+                raise ValueError(f"{name} is empty: {values.shape}; a step, a channel and a place or more are needed")
+    groups = [
+        replace(group, **{what: {name: wide(each) for name, each in getattr(group, what).items()} for what in _VALUES})
+        for group in groups
+    ]
     (num_steps,) = steps
     if clip is None:
         shapes = [maps.shape[2:] for group in groups for maps in group.maps.values()] or [(1, 1)]
@@ -153,7 +175,9 @@ def _most_to_see(groups: Sequence[Group], clip: Clip | None, each: int) -> int:
     shown = shown or [maps for group in groups for maps in group.maps.values()]
     if not shown or len(shown[0]) == 1:
         return 0
-    changes = [np.abs(np.diff(np.nan_to_num(maps.reshape(len(maps), -1).astype(np.float32)), axis=0)) for maps in shown]
+    flat = [np.nan_to_num(maps.reshape(len(maps), -1), posinf=0, neginf=0) for maps in shown]
+    kinds = [np.float32 if np.abs(maps).max() < _FAR else np.float64 for maps in flat]
+    changes = [np.abs(np.diff(maps.astype(kind), axis=0)) for maps, kind in zip(flat, kinds, strict=True)]
     return 1 + int(sum(change.mean(1) / (change.mean() or 1) for change in changes).argmax())
 
 
@@ -182,14 +206,16 @@ def _group(data: io.BytesIO, group: Group, num_channels: int, best: Mapping[int,
 def _map_panel(data: io.BytesIO, maps: Maps, kept: Sequence[int]) -> dict[str, Any]:
     _, channels, rows, columns = maps.shape
     planes = [_plane(data, maps[:, channel]) for channel in ([0] if channels == 1 else kept)]
-    reduced = [] if channels == 1 else [["mean", _plane(data, maps.mean(1))], ["max", _plane(data, maps.max(1))]]
-    signed = bool(np.nanmin(maps) < 0)
+    with np.errstate(invalid="ignore"):  # opposite infinities have no mean, which is drawn as the lowest value
+        mean = maps.mean(1)
+    reduced = [] if channels == 1 else [["mean", _plane(data, mean)], ["max", _plane(data, maps.max(1))]]
+    signed = bool((maps < 0).any())
     return {"rows": rows, "columns": columns, "signed": signed, "planes": planes, "reduced": reduced}
 
 
 def _strip(data: io.BytesIO, values: Channels) -> dict[str, Any]:
     # Channels from top to bottom, steps from left to right.
-    return {"signed": bool(values.min() < 0), "channels": values.shape[1], **_plane(data, values.T)}
+    return {"signed": bool((values < 0).any()), "channels": values.shape[1], **_plane(data, values.T)}
 
 
 def _highest(groups: Sequence[Group], names: Sequence[str]) -> dict[int, str]:
@@ -214,7 +240,7 @@ def _plane(data: io.BytesIO, values: Float[np.ndarray, "*shape"]) -> dict[str, A
 def _words(group: Group, name: str, values: Float[np.ndarray, "step channel *space"]) -> dict[str, Any]:
     meaning = group.meaning(name)
     title, unit, text = group.about.get(name) or describe(name, values.shape[1], meaning)
-    is_gate = unit in GATE_UNITS and np.nanmin(values) >= 0 and np.nanmax(values) <= 1
+    is_gate = unit in GATE_UNITS and not ((values < 0) | (values > 1)).any()
     limits = [0, 1] if is_gate else None
     place = place_of(name, meaning)
     return {"name": name, "title": title, "unit": unit, "help": text, "place": place, "range": limits}

@@ -12,6 +12,7 @@ from jaxtyping import UInt8
 from torch import nn
 from torch.utils.data import Dataset
 
+from gatescope.facts import needed
 from gatescope.files import code_digest
 from gatescope.loaders import CachedClips, SyntheticGestures
 from gatescope.models import GestureNetwork
@@ -54,6 +55,7 @@ def adapt(
     `folder` holds answers of other weights, to other clips or after another adaptation.
     """
     folder, network = Path(folder), GestureNetwork.load(weights)
+    trained = needed(network.card, "config", "data", "seed", "training", "metrics", path=weights)
     config = replace(ADAPTATION, seed=network.card["seed"])
     facts = {
         "weights_sha256": network.card["weights_sha256"],
@@ -82,7 +84,6 @@ def adapt(
             keep_answers(kept, Answers(labels, people, found), **facts)
         predicted |= _known(kept, facts).predicted
         yield part
-    trained = {name: network.card[name] for name in ("config", "data", "seed", "training", "metrics")}
     keep_answers(folder, Answers(labels, people, predicted), **facts, trained=trained)
     for scratch in ("parts", "features"):
         shutil.rmtree(folder / scratch, ignore_errors=True)

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import Dataset
 
 from gatescope.dependencies import training_digest
+from gatescope.files import sha256_of
 from gatescope.loaders import (
     CONFUSABLE,
     BodyClips,
@@ -168,8 +169,10 @@ def _poses(clips: Table, network: Table, seed: int, cache: Path) -> Parts:
         bodies = CachedClips(BodyClips(split, count, **clips, motions=motions), folder=cache)
         # Every seed is validated with the same boards.
         tensors[split] = PoseTensors(bodies, **shown, train=split == "train", seed=seed if split == "train" else 0)
-    source = "rendered motion capture" if files["train"] else "rendered procedural gaits"
-    return RPSMConfig.small(**network), tensors, {"source": source, "warning": RENDERED_ONLY}, PoseEstimation()
+    data = {"source": "rendered procedural gaits", "warning": RENDERED_ONLY}
+    if named := [path for split in counts for path in files[split]]:
+        data |= {"source": "rendered motion capture", "motions_sha256": [sha256_of(path) for path in named]}
+    return RPSMConfig.small(**network), tensors, data, PoseEstimation()
 
 
 def _neurons(clips: Table, network: Table, cache: Path, apart: Table | None) -> Parts:
@@ -180,6 +183,7 @@ def _neurons(clips: Table, network: Table, cache: Path, apart: Table | None) -> 
         clips["classes"] = sorted(family_of)  # in the order of the clips' labels
         families = [family_of[label] for label in clips["classes"]]
         made, data = _rendered(clips, cache)
+        data["checkpoint_sha256"] = backbone.card["weights_sha256"]
         tensors = {split: FrozenFeatures(backbone, each, pool=pool, folder=cache) for split, each in made.items()}
         network = {"backbone": "none", "channels": tensors["train"][0][0].shape[0], **network}
     else:

@@ -11,6 +11,8 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from gatescope.arrays import read_arrays
+from gatescope.facts import needed
 from gatescope.files import atomic_write
 
 Batch = Float[Tensor, "batch channel time height width"]
@@ -204,10 +206,12 @@ class SavedArrays:
 
     @classmethod
     def load(cls, path: Path) -> "SavedArrays":
-        """Read what `save` wrote."""
+        """Read what `save` wrote; raises OSError without such a file, ValueError for any other."""
         kinds = {"b": np.bool_, "u": np.int64, "f": np.float32}
-        with np.load(path) as file:
-            return cls(**{name: file[name].astype(kinds[file[name].dtype.kind]) for name in file})
+        try:
+            return cls(**{name: array.astype(kinds[array.dtype.kind]) for name, array in read_arrays(path).items()})
+        except (LookupError, TypeError) as error:
+            raise ValueError(f"{path} does not hold the arrays of {cls.__name__}: {error}") from None
 
 
 def save_predictions(path: Path, predictions: Mapping[str, Predictions]) -> None:
@@ -219,7 +223,8 @@ def save_predictions(path: Path, predictions: Mapping[str, Predictions]) -> None
 
 
 def load_predictions(path: Path) -> dict[str, Predictions]:
-    """Read what `save_predictions` wrote, by name."""
-    with np.load(path) as file:
-        names = [name.removeprefix("logits/") for name in file.files if name.startswith("logits/")]
-        return {name: Predictions(file[f"logits/{name}"], file[f"labels/{name}"]) for name in names}
+    """Read what `save_predictions` wrote, by name; raises OSError without such a file, ValueError for any other."""
+    arrays = read_arrays(path)
+    names = [name.removeprefix("logits/") for name in arrays if name.startswith("logits/")]
+    needed(arrays, *[f"labels/{name}" for name in names], path=path)
+    return {name: Predictions(arrays[f"logits/{name}"], arrays[f"labels/{name}"]) for name in names}

@@ -1,6 +1,5 @@
 """Evidence: the answers of trained networks on clips held out for them, kept without their weights."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,12 +8,15 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int16, UInt8
 
+from gatescope.arrays import read_arrays
+from gatescope.facts import needed, read_card, write_card
 from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.loaders import CachedClips, ClipTensors, SyntheticGestures
 from gatescope.measures.estimates import Estimate, estimate
 from gatescope.models import GestureNetwork
 from gatescope.paths import CACHE
 from gatescope.trainings.evaluation import evaluate
+from gatescope.trainings.results import check_files
 
 ANSWERS, CARD = "answers.npz", "card.json"
 NUM_CLIPS = 1200  # of the 60 test people, twenty each on average
@@ -41,27 +43,25 @@ def keep_answers(folder: str | Path, answers: Answers, **facts: Any) -> dict[str
     arrays = {f"predicted/{name}": found for name, found in answers.predicted.items()}
     with atomic_write(folder / ANSWERS) as temporary:
         np.savez_compressed(temporary, labels=answers.labels, people=answers.people, **arrays)
-    card = {**facts, "code": code_digest(), "files": {ANSWERS: sha256_of(folder / ANSWERS)}}
-    with atomic_write(folder / CARD) as temporary:
-        temporary.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    return card
+    return write_card(folder / CARD, {**facts, "code": code_digest(), "files": {ANSWERS: sha256_of(folder / ANSWERS)}})
 
 
 def read_answers(folder: str | Path) -> tuple[Answers, dict[str, Any]]:
     """Read the answers in `folder` and their card.
 
-    Raises FileNotFoundError if there are none, ValueError if the file is not the one that the card was written for.
+    Raises FileNotFoundError if there are none, ValueError if the file is not the one that the card was written for, or
+    the card was changed.
     """
     folder = Path(folder)
     if not (folder / CARD).exists():
         raise FileNotFoundError(f"{folder} holds no answers; `make sweep` makes those of data/evidence/sweep.toml")
-    card = json.loads((folder / CARD).read_text("utf-8"))
-    if sha256_of(folder / ANSWERS) != card["files"][ANSWERS]:
-        raise ValueError(f"{folder / ANSWERS} is damaged; remove {folder} to compute it anew")
-    with np.load(folder / ANSWERS) as file:
-        names = [name.removeprefix("predicted/") for name in file.files if name.startswith("predicted/")]
-        predicted = {name: file[f"predicted/{name}"] for name in names}
-        return Answers(file["labels"], file["people"], predicted), card
+    card = read_card(folder / CARD)
+    check_files(folder, card, folder / CARD)
+    arrays = read_arrays(folder / ANSWERS)
+    people = needed(arrays, "labels", "people", path=folder / ANSWERS)
+    kept = "predicted/"
+    predicted = {name.removeprefix(kept): array for name, array in arrays.items() if name.startswith(kept)}
+    return Answers(**people, predicted=predicted), card
 
 
 def seeds_right(
@@ -109,8 +109,8 @@ def held_out(network: GestureNetwork, num_clips: int, cache: Path = CACHE) -> Ca
 
     Raises ValueError for a network whose card describes no rendered clips.
     """
-    data = (network.card or {}).get("data") or {}
-    if data.get("source") != "rendered gestures":
+    data = (network.card or {}).get("data")
+    if not isinstance(data, dict) or data.get("source") != "rendered gestures" or "clips" not in data:
         raise ValueError("held-out people are rendered: the network's card must describe rendered gestures")
     facts = {name: value for name, value in data["clips"].items() if not name.startswith("num_")}
     return CachedClips(SyntheticGestures("test", num_clips, **facts, modalities=()), folder=cache)
@@ -136,6 +136,6 @@ def score_held_out(weights: Path, folder: Path, num_clips: int = NUM_CLIPS, cach
     found = {name: evaluate(each, inputs) for name, each in (("undisturbed", network), ("no memory", without))}
     predicted = {name: each.logits.argmax(1).astype(np.uint8) for name, each in found.items()}
     answers = Answers(found["undisturbed"].labels.astype(np.uint8), people, predicted)
-    trained = {name: network.card[name] for name in ("config", "data", "seed", "training")}
+    trained = needed(network.card, "config", "data", "seed", "training", path=weights)
     keep_answers(folder, answers, **facts, trained=trained)
     return answers

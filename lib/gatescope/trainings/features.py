@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from gatescope.dependencies import digest_of
+from gatescope.files import warn_not_kept
 from gatescope.loaders import CachedClips, ClipTensors
 from gatescope.models import GestureNetwork
 from gatescope.models.cards import read_weights, write_weights
@@ -29,7 +31,8 @@ class FrozenFeatures(Dataset):
 
     Each value is a mean over `pool` x `pool` places of a map, in 16 bits. All features are computed together, at the
     first access or by `fill`. The file's name is a hash of all that decides them: the weights of Res3D, the network's
-    config, the clips, `pool` and the code. A file that does not match its checksum is computed again.
+    config, the clips, `pool` and the code. A file that does not match its checksum is computed again. Where the folder
+    cannot be written, features stay in memory, with a warning.
 
     Raises ValueError if there is no clip or the network is in training mode, in which features change between passes.
     `fill` raises it if maps do not divide by `pool` or exceed the range of 16 bits.
@@ -65,20 +68,30 @@ class FrozenFeatures(Dataset):
             self._features = self._open()
         if self._features is not None:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_suffix(".lock")):
+        with ExitStack() as held:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                held.enter_context(FileLock(self.path.with_suffix(".lock")))
+            except OSError as error:
+                warn_not_kept(self.path.parent, error)
             # Another process may have finished while this one waited.
             if (found := self._open()) is None:
                 batches: list[Tensor] = []
                 for x, _ in DataLoader(ClipTensors(self.clips, **self.network.config.input), BATCH_SIZE):
                     batches.append(self._encode(x))
                     yield sum(map(len, batches))
-                # Temporary files of a killed writer.
-                for unfinished in self.path.parent.glob(f".{self.path.stem}*"):
-                    unfinished.unlink()
                 found = torch.cat(batches)
-                write_weights(self.path, {"features": found}, {})
+                self._keep(found)
         self._features = found
+
+    def _keep(self, features: Features) -> None:
+        try:
+            # Temporary files of a killed writer.
+            for unfinished in self.path.parent.glob(f".{self.path.stem}*"):
+                unfinished.unlink()
+            write_weights(self.path, {"features": features}, {})
+        except OSError as error:
+            warn_not_kept(self.path.parent, error)
 
     @torch.inference_mode()
     def _encode(self, x: Float32[Tensor, "batch 3 time size size"]) -> Features:
@@ -96,7 +109,7 @@ class FrozenFeatures(Dataset):
         """Return the features on disk, or None if they are absent, unfinished or damaged."""
         try:
             return read_weights(self.path)[0]["features"]
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError, LookupError):
             return None
 
     def _key(self) -> str:

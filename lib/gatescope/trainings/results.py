@@ -1,8 +1,7 @@
 """Results of a finished training: read them with their checksums, copy them into the repository."""
 
-import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
+from gatescope import facts
 from gatescope.files import atomic_write, sha256_of
 from gatescope.models.cards import read_weights
 from gatescope.paths import CHECKPOINTS
@@ -31,21 +31,33 @@ class Finished:
 def read_card(folder: str | Path, *, weights: bool = True) -> dict[str, Any]:
     """Read the card of the finished training in `folder` and verify its files, the weights only if `weights`.
 
-    Raises FileNotFoundError if there is none, ValueError if it is damaged.
+    Raises FileNotFoundError if there is none, ValueError if it or a file is damaged or was changed.
     """
     folder = Path(folder)
-    if weights:
-        read_weights(folder / "network.safetensors")
-    card = json.loads((folder / "network.json").read_text("utf-8"))
-    for name, digest in card["files"].items():
-        if sha256_of(folder / name) != digest:
-            raise ValueError(f"{folder / name} is damaged; remove {folder} to train anew")
+    path = folder / "network.json"
+    card = read_weights(folder / "network.safetensors")[1] if weights else facts.read_card(path)
+    facts.needed(card, "config", "data", "training", "clips", "metrics", "files", path=path)
+    check_files(folder, card, path)
     return card
 
 
+def check_files(folder: Path, card: Mapping[str, Any], path: Path) -> None:
+    """Raise ValueError unless the files beside a card are those that it was written for, OSError without one."""
+    files = facts.needed(card, "files", path=path)["files"]
+    if not isinstance(files, dict) or any(Path(name).name != name for name in files):
+        raise ValueError(f"{path} must list the SHA-256 of files beside it by their names; it has {str(files)[:200]}")
+    for name, digest in files.items():
+        if sha256_of(folder / name) != digest:
+            raise ValueError(f"{folder / name} is damaged; remove {folder} to make it anew")
+
+
 def read_rows(folder: str | Path, row: type[Epoch] = Row) -> list[Epoch]:
-    """Read the rows of the finished training in `folder`."""
-    return [row(**values) for values in json.loads((Path(folder) / "rows.json").read_text("utf-8"))]
+    """Read the rows of the finished training in `folder`; raises ValueError if they are not rows of that type."""
+    path = Path(folder) / "rows.json"
+    try:
+        return [row(**values) for values in facts.read_json(path)]
+    except TypeError as error:
+        raise ValueError(f"{path} holds no rows of a training: {error}") from None
 
 
 def read_results(folder: str | Path, *, weights: bool = False) -> Finished:

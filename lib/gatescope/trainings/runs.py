@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from gatescope.files import atomic_write, sha256_of
+from gatescope.files import atomic_write, sha256_of, sha256_of_contents
 from gatescope.loaders import ClipTensors, VideoClips
 from gatescope.models import GestureNetwork
 from gatescope.trainings.recipes import TrainConfig
@@ -55,7 +55,7 @@ def run(training: Training, folder: str | Path, *, num_workers: int = 0) -> Iter
         yield row
     metrics = task.conclude(training.start, training.valid_clips, folder / task.results, num_workers)
     with atomic_write(folder / "rows.json") as temporary:
-        temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", "utf-8")
+        temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")
     # The card last: it marks a finished training.
     training.start.save(
         folder / "network.safetensors",
@@ -104,12 +104,13 @@ def fine_tune(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = before.with_classes(len(names))
-    listed = [path.relative_to(clips).as_posix() for path, _ in train + valid]
+    # What a clip holds counts, and not its name alone.
+    held = [[path.relative_to(clips).as_posix(), sha256_of_contents(path)] for path, _ in train + valid]
     data = {
         "source": "clips of one's own",
         "names": names,
-        "listed_sha256": hashlib.sha256("\n".join(listed).encode()).hexdigest(),
-        "before": {"weights_sha256": before.card["weights_sha256"], "data": before.card["data"]},
+        "clips_sha256": hashlib.sha256(json.dumps(held).encode()).hexdigest(),
+        "before": {"weights_sha256": before.card["weights_sha256"], "data": before.card.get("data")},
     }
     train_clips, valid_clips = (VideoClips(*zip(*chosen, strict=True)) for chosen in (train, valid))
     training = Training(

@@ -101,7 +101,7 @@ def _epochs(training: Training, facts: dict[str, Any], folder: Path | None, num_
     rows: list[Epoch] = []
     if folder is not None and (state := load_state(folder)):
         tensors, saved = state
-        if difference := first_difference(facts, saved["training"]):
+        if difference := first_difference(facts, saved.get("training")):
             raise ValueError(f"{folder} holds the state of another training: {difference}; take another folder")
         unpack(tensors, network, optimizer)
         rows = [task.row(**row) for row in saved["rows"]]
