@@ -8,10 +8,11 @@ from pathlib import Path
 class ClipError(ValueError):
     """A clip or a list that cannot be used; `path` and `line` say where, `reason` says why.
 
-    The message is the only positional argument, so that the error can be pickled in a worker process.
+    `path` is whatever names itself. The message is the only positional argument, so that the error can be pickled in a
+    worker process.
     """
 
-    def __init__(self, reason: str, *, path: Path | str | None = None, line: int | None = None):
+    def __init__(self, reason: str, *, path: object = None, line: int | None = None):
         where = "" if path is None else f"{path}: " if line is None else f"{path}, line {line}: "
         super().__init__(where + reason)
         self.reason, self.path, self.line = reason, path, line

@@ -19,6 +19,7 @@ CLIP_SUFFIXES = (
     *(".mxf", ".ogv", ".ts", ".webm", ".wmv"),
 )
 TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
+_OBTAIN = "write a table of path,label with a line for each clip"
 
 
 class VideoClips(ClipList):
@@ -179,7 +180,7 @@ def _table(path: Path, strict: bool) -> tuple[list[tuple[str | None, Entry]], li
 
     def parse(row: Row) -> Entry:
         if not row.path or row.label == "" or row.split == "":
-            reason = f"must have as many cells as the others, none empty; got {row.text!r}"
+            reason = f"must have as many cells as the others, none empty; got {row.shown}"
             raise ListError(reason, path=path, line=row.line)
         try:
             part = row.split and split_named(row.split)

@@ -95,7 +95,7 @@ class IsoGDClips(ClipList):
     def _parse_distributed(self, row: Row) -> Entry:
         match = re.fullmatch(rf"(\S+/)M_(\d+)\.avi +(\S+/)K_(\d+)\.avi(?: +{_COUNT})?", row.text, re.ASCII)
         if not match or match[1] != match[3] or match[2] != match[4]:
-            reason = f"must be 'folder/M_n.avi folder/K_n.avi label' with one folder and one n; got {_short(row)}"
+            reason = f"must be 'folder/M_n.avi folder/K_n.avi label' with one folder and one n; got {row.shown}"
             raise ListError(reason, path=self.list, line=row.line)
         number, kind = int(match[5] or 0), "K" if self.modality == "depth" else "M"
         label = None if number == 0 and self.split != "train" else self._label(number, 1, row)
@@ -107,7 +107,7 @@ class IsoGDClips(ClipList):
     def _parse_decoded(self, row: Row) -> Entry:
         match = re.fullmatch(rf"(\S+) +{_COUNT} +{_COUNT}", row.text, re.ASCII)
         if not match or int(match[2]) == 0:
-            reason = f"must be 'folder framecount label' with one frame or more; got {_short(row)}"
+            reason = f"must be 'folder framecount label' with one frame or more; got {row.shown}"
             raise ListError(reason, path=self.list, line=row.line)
         return self._entry(match[1], row, self._label(int(match[3]), 0, row), int(match[2]))
 
@@ -123,7 +123,7 @@ class IsoGDClips(ClipList):
     def _label(self, number: int, first: int, row: Row) -> int:
         last = first + ISOGD_NUM_CLASSES - 1
         if not first <= number <= last:
-            raise ListError(f"the label must be {first} to {last}; got {_short(row)}", path=self.list, line=row.line)
+            raise ListError(f"the label must be {first} to {last}; got {row.shown}", path=self.list, line=row.line)
         return number - first
 
     def __getstate__(self) -> dict:
@@ -161,7 +161,3 @@ def _rows(path: Path) -> Iterator[Row]:
 
 def _names_videos(path: Path) -> bool:
     return path.name.endswith("_list.txt") or any(".avi" in row.text for row in islice(_rows(path), 1))
-
-
-def _short(row: Row) -> str:
-    return repr(row.text if len(row.text) < 200 else f"{row.text[:200]}...")

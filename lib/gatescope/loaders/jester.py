@@ -58,7 +58,7 @@ class JesterClips(ClipList):
         def parse(row: Row) -> Entry:
             form = "id" if self.split == "test" else "id;label name"
             if not re.fullmatch("[0-9]+", row.path or "") or (self.split != "test" and not row.label):
-                raise ListError(f"must be '{form}'; got {row.text!r}", path=self.list, line=row.line)
+                raise ListError(f"must be '{form}'; got {row.shown}", path=self.list, line=row.line)
             label = index.get(row.label) if row.label else None
             if row.label and label is None:
                 unknown[row.line] = row.label

@@ -128,6 +128,11 @@ class Row:
     label: str | None  # None where the table has no such column; empty where the cell is
     split: str | None  # the same
 
+    @property
+    def shown(self) -> str:
+        """The line for an error's message, quoted, not longer than a screen's."""
+        return repr(self.text if len(self.text) < 200 else f"{self.text[:200]}...")
+
 
 def read_table(path: Path, obtain: str) -> Iterator[Row]:
     """Yield the rows of a table of path and label, with or without a header, with ; a tab or , between.
@@ -144,7 +149,8 @@ def read_table(path: Path, obtain: str) -> Iterator[Row]:
         try:
             (cells,) = csv.reader([text], delimiter=separator, skipinitialspace=True, strict=True)
         except csv.Error:
-            cells = []
+            yield Row(line=number, text=text, path=None, label=None, split=None)
+            continue
         cells = [cell.strip() for cell in cells]
         if columns is None:
             header = [cell.lower() for cell in cells]

@@ -203,7 +203,7 @@ def read_entries(
     for row in rows:
         try:
             if not row.text.replace("\t", " ").isprintable() or "\ufffd" in row.text:
-                raise ListError(f"holds bytes that are no text: {row.text!r}", path=path, line=row.line)
+                raise ListError(f"holds bytes that are no text: {row.shown}", path=path, line=row.line)
             entries.append(parse(row))
         except ListError as error:
             if strict:

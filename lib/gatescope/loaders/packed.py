@@ -7,7 +7,6 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import Shaped
@@ -34,12 +33,21 @@ class PackedFrame:
         """Say yes: it stands in for a path."""
         return True
 
-    def open(self, mode: str = "rb") -> BinaryIO:
-        """Return the bytes as an open file."""
-        return io.BytesIO(self.content)
+    def open(self) -> io.BytesIO:
+        """Return the bytes as an open file, which errors call by its place in the shard."""
+        return _NamedBytes(self)
 
     def __str__(self) -> str:
         return self.where
+
+
+class _NamedBytes(io.BytesIO):
+    def __init__(self, frame: PackedFrame):
+        super().__init__(frame.content)
+        self._where = frame.where
+
+    def __repr__(self) -> str:
+        return repr(self._where)
 
 
 class Pack:
@@ -109,10 +117,10 @@ class Pack:
         if shard.stat().st_size != num_bytes or sha256_of(index) != digest:
             raise DamagedClipError(f"is not as it was packed{_AGAIN}", path=shard)
         rows = read_index(index)
-        ends = rows["start"] + rows["size"]
-        if len(rows) and not (rows["start"].min() >= 0 <= rows["size"].min() and ends.max() <= num_bytes):
+        start, size = rows["start"], rows["size"]
+        if not ((start >= 0) & (start <= num_bytes) & (size >= 0) & (size <= num_bytes - start)).all():
             raise DamagedClipError(f"names bytes that its shard does not have{_AGAIN}", path=index)
-        if len(rows) and rows["size"].max() > _MAX_CLIP_BYTES:
+        if len(rows) and size.max() > _MAX_CLIP_BYTES:
             raise DamagedClipError(f"holds a clip of more than {_MAX_CLIP_BYTES >> 20} MiB", path=index)
         return rows
 

@@ -19,9 +19,8 @@ from gatescope.loaders.lists import Entry, as_skipped
 from gatescope.loaders.packed import BLOCK, CARD, index_file, read_index, row_type, shard_file
 
 CLIPS_PER_SHARD = 1_000  # of Jester about 90 MB
-_OWN = (
-    r"\.?\d{5}\.(tar|npy)(\..*)?|\.?pack\.json(\..*)?|\.?(jester-v1-\w+\.csv|\w+_(rgb|depth)_list\.txt)(\..*)?|\.lock"
-)
+# All that a pack's folder may hold, unfinished files included.
+_OWN = r"\.?(\d{5}\.(tar|npy)|pack\.json|jester-v1-\w+\.csv|\w+_(rgb|depth)_list\.txt)(\..*)?|\.lock"
 
 FrameClips = JesterClips | IsoGDClips
 Planned = tuple[FrameClips, Entry]

@@ -111,13 +111,13 @@ def _read_image(file: Path | PackedFrame) -> Shaped[np.ndarray, "height width ..
         with warnings.catch_warnings():
             # Pillow warns from 89 million pixels on; far smaller pictures are refused here, before decoding.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with file.open("rb") as content, Image.open(content, formats=("JPEG", "PNG")) as image:
+            with _opened(file) as image:
                 if image.width * image.height > MAX_FRAME_PIXELS:
                     raise Image.DecompressionBombError(f"{image.width} x {image.height}")
                 if image.format == "JPEG":
                     return np.asarray(image.convert("RGB"))
                 image.verify()  # checks PNG's checksums, which decoding does not; the image must be reopened
-        with file.open("rb") as content, Image.open(content, formats=("JPEG", "PNG")) as image:
+        with _opened(file) as image:
             deep = image.mode.startswith("I")
             return np.asarray(image, dtype=np.uint16) if deep else np.asarray(image.convert("RGB"))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -129,6 +129,10 @@ def _read_image(file: Path | PackedFrame) -> Shaped[np.ndarray, "height width ..
         raise ClipAccessError("the frame may not be read; ask for access to it", path=file) from error
     except _IMAGE_ERRORS as error:
         raise DamagedClipError(f"the picture does not decode ({error}); fetch it again", path=file) from error
+
+
+def _opened(file: Path | PackedFrame) -> Image.Image:
+    return Image.open(file if isinstance(file, Path) else file.open(), formats=("JPEG", "PNG"))
 
 
 def _clip_from(frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: float | None) -> Clip:
