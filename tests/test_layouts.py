@@ -279,7 +279,7 @@ def test_a_folder_of_videos_is_its_clips(tmp_path):
     (tmp_path / "README.txt").write_text("what was filmed")
     (tmp_path / ".a.mkv").write_text("half a download")
     clips = VideoClips(str(tmp_path))
-    assert [entry.file for entry in clips.entries] == ["a.mkv", "b.mp4", "c"] and clips.names == ()
+    assert [entry.file for entry in clips.entries] == ["a.mkv", "b.mp4", "c"] and clips.labels == ()
     assert [(len(clip.frames), clip.label) for clip in clips] == [(3, None), (3, None), (4, None)]
     assert len(recorded(tmp_path)) == 3 and len(VideoClips(tmp_path / "c")) == 1
 
@@ -291,8 +291,8 @@ def test_a_folder_for_each_class_gives_labels_in_every_split_alike(tmp_path, for
             video(tmp_path / form.format(part=part, name=name, clip="1.mkv"))
             write_jpegs(tmp_path / form.format(part=part, name=name, clip="two"), some_frames(2))
     train, test = (VideoClips(tmp_path, split=split) for split in ("train", "test"))
-    assert train.names == test.names == ("clap", "wave", "zoom")
-    assert [(clip.name, clip.label) for clip in train] == [(n, i) for i, n in enumerate(train.names) for _ in range(2)]
+    assert train.labels == test.labels == ("clap", "wave", "zoom")
+    assert [(clip.name, clip.label) for clip in train] == [(n, i) for i, n in enumerate(train.labels) for _ in range(2)]
     assert [clip.label for clip in test] == [1, 1, 2, 2]
     assert set(parts_at(tmp_path)) == {"train", "test"}
     with pytest.raises(ValueError, match="has the splits train, test; name one"):
@@ -327,7 +327,7 @@ def test_a_table_of_paths_and_labels(tmp_path, form):
     video(tmp_path / "a.mkv"), video(tmp_path / "b" / "c.mkv")
     (tmp_path / "clips.csv").write_text(TABLES[form])
     clips = VideoClips(tmp_path / "clips.csv")
-    assert clips.names == ("clap", "wave")
+    assert clips.labels == ("clap", "wave")
     assert [(clip.name, clip.label) for clip in clips] == [("wave", 1), ("clap", 0)]
     assert [clip.name for clip in recorded(tmp_path / "clips.csv")] == ["wave", "clap"]
 
@@ -353,7 +353,7 @@ def test_a_table_may_have_numbers_splits_or_paths_alone(tmp_path):
 def test_labels_by_name_are_numbered_in_the_order_of_the_names(tmp_path):
     paths = [video(tmp_path / f"{i}.mkv") for i in range(3)]
     clips = VideoClips(paths, ["wave", "clap", "wave"])
-    assert clips.names == ("clap", "wave") and [(clip.name, clip.label) for clip in clips][:2] == [
+    assert clips.labels == ("clap", "wave") and [(clip.name, clip.label) for clip in clips][:2] == [
         ("wave", 1),
         ("clap", 0),
     ]

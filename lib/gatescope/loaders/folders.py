@@ -30,9 +30,9 @@ class VideoClips(ClipList):
     split, the latter two if they are known. Paths in a table are relative to it, and lead below its folder unless
     `outside`.
 
-    `labels` belong to a sequence of paths: 0-based class indices, or names. Where classes have names, `names` holds
-    them in the order of their indices, which is that of the names over all splits. `split` takes one split's clips,
-    and must be given where there are several. `layout` says what was found. See `ClipList` for `strict`.
+    `labels` belong to a sequence of paths: 0-based class indices, or names. Where classes have names, `clips.labels`
+    holds them in the order of their indices, which is that of the names over all splits. `split` takes one split's
+    clips, and must be given where there are several. `layout` says what was found. See `ClipList` for `strict`.
 
     Raises ValueError if labels are not as many as paths, negative, or a split must be chosen; ClipError if there is
     no clip, or clips lie both beside and in the folders of classes.
@@ -47,7 +47,7 @@ class VideoClips(ClipList):
         strict: bool = True,
         outside: bool = False,
     ):
-        self.names: tuple[str, ...] = ()
+        self.labels: tuple[str, ...] = ()
         split = split and split_named(split)
         if not isinstance(paths, str | Path):
             if split is not None:
@@ -64,9 +64,9 @@ class VideoClips(ClipList):
             raise ValueError(f"{path} has the splits {', '.join(splits)}; name one, as split={splits[0]!r}")
         if split is not None and split not in splits:
             raise ListError(f"has no split {split}; it has {', '.join(splits) or 'none'}", path=path)
-        self.names = tuple(sorted({entry.name for _, entry in entries if entry.name is not None}))
-        self.layout += f", {len(self.names)} classes" if self.names else ""
-        index = {name: label for label, name in enumerate(self.names)}
+        self.labels = tuple(sorted({entry.name for _, entry in entries if entry.name is not None}))
+        self.layout += f", {len(self.labels)} classes" if self.labels else ""
+        index = {name: label for label, name in enumerate(self.labels)}
         entries = [
             replace(entry, label=index[entry.name]) if entry.name is not None else entry
             for part, entry in entries
@@ -85,8 +85,8 @@ class VideoClips(ClipList):
         elif any(isinstance(label, str) for label in labels):
             if not all(isinstance(label, str) for label in labels):
                 raise ValueError("labels must be all names, or all 0-based class indices; got both")
-            self.names, names = tuple(sorted(set(labels))), list(labels)
-            labels = [self.names.index(label) for label in labels]
+            self.labels, names = tuple(sorted(set(labels))), list(labels)
+            labels = [self.labels.index(label) for label in labels]
         else:
             labels = [operator.index(label) for label in labels]
             if min(labels, default=0) < 0:
@@ -96,7 +96,8 @@ class VideoClips(ClipList):
             for line, (path, label, name) in enumerate(zip(paths, labels, names, strict=True), start=1)
         ]
 
-    def _read(self, entry: Entry) -> Clip:
+    def read(self, entry: Entry) -> Clip:
+        """Return the clip of an entry; raise ClipError if its content is bad."""
         return replace(read_clip(entry.path), label=entry.label, name=entry.name)
 
 

@@ -129,7 +129,8 @@ class IsoGDClips(ClipList):
     def __getstate__(self) -> dict:
         return self.__dict__ | {"_shared": None}  # only the list's reader needs it
 
-    def _read(self, entry: Entry) -> Clip:
+    def read(self, entry: Entry) -> Clip:
+        """Return the clip of an entry; raise ClipError if its content is bad."""
         if self.decoded:
             clip = self._read_numbered(entry, ISOGD_FPS)
         else:

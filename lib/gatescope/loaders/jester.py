@@ -111,7 +111,8 @@ class JesterClips(ClipList):
         # Where no clip is, the layout that the data set's makers chose is missed.
         return self.root / _FRAMES if found == preferred[0] and not found.exists() else found
 
-    def _read(self, entry: Entry) -> Clip:
+    def read(self, entry: Entry) -> Clip:
+        """Return the clip of an entry; raise ClipError if its content is bad."""
         return self._read_numbered(entry, JESTER_FPS)
 
 

@@ -63,8 +63,8 @@ class ClipList(ABC):
         pack: Pack | None = None,
     ):
         self.strict = strict
-        self.skipped = skipped
-        self._known = set(skipped)
+        self.skipped = skipped if pack is None else [*skipped, *pack.left_out.get(self.list.name, [])]
+        self._known = set(self.skipped)
         self._within = within and within.resolve()
         self._pack = pack
         self.entries = self._present(entries)
@@ -73,7 +73,7 @@ class ClipList(ABC):
         return len(self.entries)
 
     def __getitem__(self, index: int) -> Clip:
-        return self._read(self.entries[operator.index(index)])
+        return self.read(self.entries[operator.index(index)])
 
     def __iter__(self) -> Iterator[Clip]:
         return (clip for _, clip in self._usable())
@@ -118,14 +118,15 @@ class ClipList(ABC):
     def _usable(self) -> Iterator[tuple[Entry, Clip]]:
         for entry in list(self.entries):
             try:
-                clip = self._read(entry)
+                clip = self.read(entry)
             except ClipError as error:
                 self._fault(error)
             else:
                 yield entry, clip
 
     @abstractmethod
-    def _read(self, entry: Entry) -> Clip: ...
+    def read(self, entry: Entry) -> Clip:
+        """Return the clip of an entry; raise ClipError if its content is bad."""
 
     def _read_numbered(self, entry: Entry, fps: float) -> Clip:
         """Read a folder of colour frames numbered from 0 or 1, as many as the list states, if it states a number."""

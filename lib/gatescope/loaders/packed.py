@@ -54,7 +54,8 @@ class Pack:
     """Clips' frames in the shards of a folder: plain tar files, `<clip>/00001.jpg ...`, read by offset.
 
     A clip is read in one piece and its checksum compared. Nothing stays open, so that workers can share it; the
-    index takes about 40 bytes a clip. `left_out` has the clips that could not be packed, pairs of (where, reason).
+    index takes about 40 bytes a clip. `left_out` has by the name of each list what could not be packed, pairs of
+    (where, reason).
 
     Raises DamagedClipError if a file is cut off or not the one that was packed, MissingClipError if one is missing.
     """
@@ -64,9 +65,12 @@ class Pack:
         try:
             with open(root / CARD, "rb") as file:
                 card = json.loads(file.read(_MAX_CARD_BYTES))
-            self.left_out = [(str(where), str(reason)) for where, reason in card["left_out"]]
+            self.left_out = {
+                str(name): [(str(where), str(reason)) for where, reason in faults]
+                for name, faults in card["left_out"].items()
+            }
             shards = [(int(facts["bytes"]), str(facts["index_sha256"])) for facts in card["shards"]]
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise DamagedClipError(f"is no card of a pack ({error}){_AGAIN}", path=root / CARD) from error
         indices = [self._index(number, *facts) for number, facts in enumerate(shards)]
         rows = np.concatenate(indices) if indices else np.zeros(0, row_type(1))

@@ -67,15 +67,13 @@ def _parts(root: Path, outside: bool) -> list[FrameClips]:
 
 def _write(parts: list[FrameClips], out: Path) -> Iterator[tuple[int, int]]:
     plan = [(clips, entry) for clips in parts for entry in clips.entries]
-    left_out = [fault for clips in parts for fault in clips.skipped]
     longest = max((len(clips.packed_name(entry).encode()) for clips, entry in plan), default=1)
-    packed: dict[int, list[Entry]] = {place: [] for place in range(len(parts))}
+    packed: list[list[Entry]] = [[] for _ in parts]
+    left_out = [list(clips.skipped) for clips in parts]
     shards = []
     for number, start in enumerate(range(0, len(plan), CLIPS_PER_SHARD)):
-        clips_of, faults = _shard(out, number, plan[start : start + CLIPS_PER_SHARD], longest)
-        left_out += faults
-        for clips, entry in clips_of:
-            packed[parts.index(clips)].append(entry)
+        for (clips, entry), fault in _shard(out, number, plan[start : start + CLIPS_PER_SHARD], longest):
+            (packed if fault is None else left_out)[parts.index(clips)].append(fault or entry)
         shards.append(
             {"bytes": shard_file(out, number).stat().st_size, "index_sha256": sha256_of(index_file(out, number))}
         )
@@ -85,24 +83,26 @@ def _write(parts: list[FrameClips], out: Path) -> Iterator[tuple[int, int]]:
         # Of a pack of more clips, or of a writer that was killed.
         if re.match(r"\d", path.name) and path not in current or re.match(r"\.(?!lock$)", path.name):
             path.unlink()
-    for place, clips in enumerate(parts):
-        for name, text in clips.packed_lists(packed[place]).items():
+    left_out_of = {}
+    for clips, entries, faults in zip(parts, packed, left_out, strict=True):
+        for name, text in clips.packed_lists(entries).items():
             with atomic_write(out / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")
+        left_out_of[name] = faults  # the list is the last
     with atomic_write(out / CARD) as temporary:
-        card = {"clips": sum(map(len, packed.values())), "shards": shards, "left_out": left_out}
+        card = {"clips": sum(map(len, packed)), "shards": shards, "left_out": left_out_of}
         temporary.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
 
 
-def _shard(out: Path, number: int, plan: list[Planned], longest: int) -> tuple[list[Planned], list[tuple[str, str]]]:
-    """Write a shard of these clips unless it stands there; return the clips in it and what was left out."""
-    found, faults = [], []
+def _shard(out: Path, number: int, plan: list[Planned], longest: int) -> list[tuple[Planned, tuple[str, str] | None]]:
+    """Write a shard of these clips unless it stands there; return each clip, and why it is not in it if it is not."""
+    named, told = {}, []
     for clips, entry in plan:
         try:
-            found.append(((clips, entry), clips.frames_of(entry)))
+            named[clips.packed_name(entry)] = clips.frames_of(entry)
+            told.append(((clips, entry), None))
         except ClipError as error:
-            faults.append(as_skipped(error))
-    named = {clips.packed_name(entry): frames for (clips, entry), frames in found}
+            told.append(((clips, entry), as_skipped(error)))
     if not _stands(out, number, named):
         (out / CARD).unlink(missing_ok=True)
         index_file(out, number).unlink(missing_ok=True)
@@ -115,7 +115,7 @@ def _shard(out: Path, number: int, plan: list[Planned], longest: int) -> tuple[l
             file.write(bytes(2 * BLOCK))  # the end of a tar file
         with atomic_write(index_file(out, number)) as temporary, open(temporary, "wb") as file:
             np.save(file, rows)
-    return [planned for planned, _ in found], faults
+    return told
 
 
 def _as_tar(name: str, frames: dict[int, Path]) -> bytes:
