@@ -310,7 +310,7 @@ def test_a_folder_for_each_class_without_splits(tmp_path):
     with pytest.raises(ListError, match="3.mkv, beside folders of clips"):
         VideoClips(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MissingClipError, match="holds no video"):
+    with pytest.raises(MissingClipError, match="holds no clip"):
         VideoClips(tmp_path / "empty")
 
 

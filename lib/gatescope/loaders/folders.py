@@ -112,7 +112,7 @@ def find_clips(path: Path, *, strict: bool = True) -> tuple[list[tuple[str | Non
         return _table(path, strict)
     found = list(_clips_in(path))
     if not found:
-        raise MissingClipError("holds no video and no folder of frames; name another folder", path=path)
+        raise MissingClipError("holds no clip, neither a video nor a folder of frames; name another", path=path)
     shared = cache(Path)
     return [
         (part, Entry(folder=shared(clip.parent), file=clip.name, line=line, label=None, name=name))
@@ -144,7 +144,11 @@ def _clips_in(folder: Path) -> Iterator[tuple[str | None, str | None, Path]]:
         return
     for part, inside in _by_split(folder):
         clips, others = _divided(inside)
-        classes = {each: found for each in others if (found := list(_inside_class(each)))}
+        classes = {each: list(_inside_class(each)) for each in others}
+        if any(classes.values()) and not all(classes.values()):
+            empty = next(each for each, found in classes.items() if not found)
+            raise ListError("holds no clip though folders beside it do; fill it, or move it away", path=empty)
+        classes = {each: found for each, found in classes.items() if found}
         if clips and classes:
             reason = f"holds clips, as {clips[0].name}, beside folders of clips, as {next(iter(classes)).name}"
             raise ListError(f"{reason}; move either away", path=inside)

@@ -92,7 +92,8 @@ def fine_tune(
     `clips` is a folder with one sub-folder per class, which holds the class's clips: video files, or folders of
     frames; or a table of paths and labels. The head is new, its classes in the order of their names. Where there are
     splits (`VideoClips`), it trains on train and validates on valid, or else on test. Otherwise every fifth clip of a
-    class is held out for validation: with few performers, the same people are in both parts. `folder` receives what `run` leaves:
+    class is held out for validation: with few performers, the same people are in both parts. `folder` receives what
+    `run` leaves:
 
         rows = list(fine_tune("data/checkpoints/a-0/network.safetensors", "my_folder", "runs/mine"))
         network = GestureNetwork.load("runs/mine/network.safetensors")
@@ -106,7 +107,8 @@ def fine_tune(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = before.with_classes(len(names))
-    listed = [path.relative_to(clips).as_posix() for path, _ in train + valid]
+    base = clips if Path(clips).is_dir() else Path(clips).parent
+    listed = [path.relative_to(base).as_posix() for path, _ in train + valid]
     data = {
         "source": "clips of one's own",
         "names": names,
@@ -131,21 +133,21 @@ def labelled_clips(folder: Path) -> tuple[list[str], list[tuple[Path, int]], lis
     """
     if not folder.exists():
         raise FileNotFoundError(f"{folder} does not exist; name a folder with one sub-folder of clips per class")
-    found, _ = find_clips(folder)
-    names = sorted({entry.name for _, entry in found if entry.name is not None})
+    splits = {split for split, _ in find_clips(folder)[0]}
+    opened = {split: VideoClips(folder, split=split) for split in splits}
+    names = list(next(iter(opened.values())).labels)
     if len(names) < 2:
         raise ValueError(f"{folder} must hold a sub-folder of clips for two classes or more; got {len(names)}")
-    splits = {split for split, _ in found}
     held_out = "valid" if "valid" in splits else "test"
-    train, valid = [], []
-    for label, name in enumerate(names):
-        of_class = [(split, entry.path) for split, entry in found if entry.name == name]
-        if splits == {None}:
+    parts = {split: [(entry.path, entry.label) for entry in clips.entries] for split, clips in opened.items()}
+    if None in parts:
+        parts = {"train": [], held_out: []}
+        for label, name in enumerate(names):
+            of_class = [entry.path for entry in opened[None].entries if entry.label == label]
             if len(of_class) < 2:
                 raise ValueError(f"{name} has {len(of_class)} clips; a class needs one to train on, one to validate on")
-            of_class = [("train" if place % HELD_OUT else held_out, path) for place, (_, path) in enumerate(of_class)]
-        train += [(path, label) for split, path in of_class if split == "train"]
-        valid += [(path, label) for split, path in of_class if split == held_out]
-    if not (train and valid):
-        raise ValueError(f"{folder} must hold clips to train on and to validate on; got {len(train)} and {len(valid)}")
-    return names, train, valid
+            for place, path in enumerate(of_class):
+                parts["train" if place % HELD_OUT else held_out].append((path, label))
+    if missing := [split for split in ("train", held_out) if not parts.get(split)]:
+        raise ValueError(f"{folder} has no clips for {missing[0]}; it has those for {', '.join(splits)}")
+    return names, parts["train"], parts[held_out]
