@@ -119,7 +119,9 @@ def _within(looked: list, seconds: float) -> Iterator:
 def _look_into_folders(looked: list[tuple[RecordedClips, Entry]], seconds: float, report: Report) -> None:
     counts, gaps, bad = {}, {}, {}  # by folder: two splits may name one
     of_frames = [each for each in looked if isinstance(each[0], JesterClips) or getattr(each[0], "decoded", False)]
+    num_looked = 0
     for clips, entry in _within(of_frames, seconds):
+        num_looked += 1
         try:
             numbered = clips.frames_of(entry)
             faults = clips.faults_of(entry, numbered)[1]
@@ -129,8 +131,8 @@ def _look_into_folders(looked: list[tuple[RecordedClips, Entry]], seconds: float
         counts[entry.path] = len(numbered)
         if faults:
             gaps[entry.path] = str(entry.path), faults[0].reason
-    if counts or bad:
-        report.lines.append(f"folders looked into: {len(counts) + len(bad):,} of {len(of_frames):,}")
+    if of_frames:
+        report.lines.append(f"folders looked into: {num_looked:,} of {len(of_frames):,}")
     if counts:
         report.lines.append(
             f"  frames a clip: {_range(counts.values())}, {statistics.median_high(counts.values())} in the middle"
