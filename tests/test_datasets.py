@@ -189,7 +189,7 @@ def test_folder_without_access_is_said_so(tmp_path, monkeypatch):
     monkeypatch.setattr("pathlib.Path.iterdir", refuse)
     with pytest.raises(ClipAccessError, match="may not be read"):
         read_clip(folder)
-    monkeypatch.setattr("os.listdir", refuse)
+    monkeypatch.setattr("os.scandir", refuse)
     with pytest.raises(PermissionError, match="may not be listed"):
         VideoClips([folder])
     clips = VideoClips([folder], strict=False)
@@ -231,8 +231,8 @@ def test_absent_data_set_names_the_way_to_it(tmp_path):
         JesterClips(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match="data/isogd/README.md"):
         IsoGDClips(tmp_path / "nowhere")
-    with pytest.raises(ValueError, match="split must be one of train, valid, test; got 'validation'"):
-        JesterClips(tmp_path, "validation")
+    with pytest.raises(ValueError, match="split must be one of train, valid, test; got 'verification'"):
+        JesterClips(tmp_path, "verification")
     with pytest.raises(ValueError, match="modality must be one of"):
         IsoGDClips(tmp_path, modality="RGB")
 
@@ -328,7 +328,7 @@ def test_isogd_as_distributed(tmp_path):
 
 def test_isogd_flow_is_computed_and_cached(tmp_path, monkeypatch):
     write_isogd(tmp_path / "data", num_clips=1)
-    monkeypatch.setattr("gatescope.loaders.datasets.with_flow", partial(with_flow, folder=tmp_path / "cache"))
+    monkeypatch.setattr("gatescope.loaders.isogd.with_flow", partial(with_flow, folder=tmp_path / "cache"))
     clip = IsoGDClips(tmp_path / "data", "train", "flow")[0]
     assert clip.flow.shape == (5, 48, 64, 2) and clip.label == 0
     assert len(list((tmp_path / "cache").iterdir())) == 1

@@ -1,4 +1,4 @@
-"""The command line: gatescope doctor, train, score, adapt, fine-tune, rebuild, compare, verify, site."""
+"""The command line: gatescope doctor, check, pack, train, score, adapt, fine-tune, rebuild, compare, verify, site."""
 
 import argparse
 import json
@@ -26,6 +26,15 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--cores", type=int, default=2, help="notebooks at once; default 2")
     command = commands.add_parser("site", help="write every notebook as a web page that works offline")
     command.add_argument("--out", type=Path, default=ROOT / "build" / "site", metavar="FOLDER")
+    command = commands.add_parser("check", help="look over a folder of recordings: can it be trained on, in what time")
+    command.add_argument("root", type=Path, help="Jester, IsoGD, a folder of videos or of classes, or a table of paths")
+    command.add_argument("--all", action="store_true", help="look at every clip, not at a sample")
+    outside = {"action": "store_true", "help": "take clips that lists and links name outside the folder"}
+    command.add_argument("--outside", **outside)
+    command = commands.add_parser("pack", help="write many small files of frames into few large ones")
+    command.add_argument("root", type=Path, help="Jester, or IsoGD's decoded frames")
+    command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="a new folder, or one to go on with")
+    command.add_argument("--outside", **outside)
     command = commands.add_parser("train", help="train a network from a description, or resume where it stopped")
     command.add_argument("description", type=Path, help="TOML file with the tables clips, network and training")
     choice = command.add_mutually_exclusive_group(required=True)
@@ -34,6 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--seed", type=int, default=0, help="of weights, order of clips and other draws; default 0")
     command.add_argument("--transform", help="train and validate on changed clips: shuffled, single or reversed")
     command.add_argument("--start", type=Path, metavar="CHECKPOINT", help="start from these weights with a new head")
+    command.add_argument("--root", metavar="FOLDER", help="where the recorded set lies, if not where it is described")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the training")
     command.add_argument("--workers", type=int, default=0, help="processes that load clips for a GPU; default 0")
     command = commands.add_parser("score", help="keep a trained network's answers on people held out, once")
@@ -49,7 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--epochs", type=int, help="passes over the clips; default 20")
     command.add_argument("--rate", type=float, help="highest learning rate; default 0.001")
     asked = parser.parse_args(arguments)
-    runs = {"doctor": _doctor, "rebuild": _rebuild, "compare": _compare, "verify": _verify, "site": _site}
+    runs = {"doctor": _doctor, "check": _check, "pack": _pack, "site": _site}
+    runs |= {"rebuild": _rebuild, "compare": _compare, "verify": _verify}
     runs |= {"train": _train, "score": _score, "adapt": _adapt, "fine-tune": _fine_tune}
     if failure := runs[asked.command](asked):
         print(failure, file=sys.stderr)
@@ -125,6 +136,37 @@ def _site(asked: argparse.Namespace) -> str | None:
     print(*notes, f"{asked.out / 'index.html'}: {len(pages)} pages", sep="\n")
 
 
+def _check(asked: argparse.Namespace) -> str | None:
+    from gatescope.trainings.checking import check
+
+    try:
+        report = check(asked.root, every=asked.all, outside=asked.outside)
+    except (OSError, ValueError) as error:
+        return f"{asked.root}: {error}"
+    print(*report.lines, sep="\n", flush=True)
+    if report.obstacles:
+        return "\n  ".join(["It cannot be trained on as it is:", *report.obstacles])
+
+
+def _pack(asked: argparse.Namespace) -> str | None:
+    from tqdm import tqdm
+
+    from gatescope.loaders.packed import Pack
+    from gatescope.loaders.packing import pack
+
+    try:
+        with tqdm(desc="packing", unit=" clips", disable=None) as bar:
+            for done, bar.total in pack(asked.root, asked.out, outside=asked.outside):
+                bar.update(done - bar.n)
+        packed = Pack(asked.out)
+    except (OSError, ValueError, RuntimeError) as error:
+        return f"{asked.out}: {error}\nWhat is packed so far is kept: the same command goes on."
+    print(f"{asked.out}: {len(packed):,} clips packed, {len(packed.left_out):,} left out")
+    print(
+        *(f"  {where}: {reason}" for where, reason in packed.left_out[:10]), sep="\n", end="\n" * bool(packed.left_out)
+    )
+
+
 def _train(asked: argparse.Namespace) -> str | None:
     from tqdm import tqdm
 
@@ -136,6 +178,8 @@ def _train(asked: argparse.Namespace) -> str | None:
 
     try:
         description = read_toml(asked.description)
+        if asked.root is not None:
+            description["clips"]["root"] = asked.root
         named = {name: getattr(asked, name) for name in ("cell", "variant", "seed", "transform", "start")}
         training = described_run(description, **named)
     except (OSError, ValueError, LookupError, TypeError) as error:

@@ -2,11 +2,13 @@
 
 from gatescope.loaders.cache import CachedClips
 from gatescope.loaders.clip import Clip, as_seen, over_steps, sample_frames, to_batch
-from gatescope.loaders.datasets import IsoGDClips, JesterClips, VideoClips
 from gatescope.loaders.errors import ClipError
 from gatescope.loaders.families import PermutationFamilies
 from gatescope.loaders.flow import with_flow
+from gatescope.loaders.folders import VideoClips
 from gatescope.loaders.human36m import Human36M
+from gatescope.loaders.isogd import IsoGDClips
+from gatescope.loaders.jester import JesterClips
 from gatescope.loaders.mocap import read_bvh
 from gatescope.loaders.pose_tensors import PoseTensors
 from gatescope.loaders.reading import read_clip

@@ -11,10 +11,11 @@ from gatescope.files import status
 class ClipError(ValueError):
     """A clip or a list that cannot be used; `path` and `line` say where, `reason` says why.
 
-    The message is the only positional argument, so that the error can be pickled in a worker process.
+    `path` is whatever names itself. The message is the only positional argument, so that the error can be pickled in a
+    worker process.
     """
 
-    def __init__(self, reason: str, *, path: Path | str | None = None, line: int | None = None):
+    def __init__(self, reason: str, *, path: object = None, line: int | None = None):
         # A name may hold bytes that are no text, and none of them could be printed.
         shown = str(path).encode(errors="backslashreplace").decode()
         where = "" if path is None else f"{shown}: " if line is None else f"{shown}, line {line}: "

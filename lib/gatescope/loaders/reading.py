@@ -20,6 +20,7 @@ from gatescope.loaders.errors import (
     OversizedClipError,
     access_errors,
 )
+from gatescope.loaders.packed import PackedFrame
 from gatescope.loaders.video import MAX_CLIP_BYTES, MAX_FRAME_PIXELS, VIDEO_SUFFIXES, read_video
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -85,7 +86,7 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
     return dict(sorted(numbered.items()))
 
 
-def read_frames(files: Sequence[Path]) -> Shaped[np.ndarray, "time ..."]:
+def read_frames(files: Sequence[Path | PackedFrame]) -> Shaped[np.ndarray, "time ..."]:
     """Decode and stack image files: (T, H, W, 3) uint8, or (T, H, W) uint16 if they are 16-bit grey.
 
     Raises a ClipError that names the file: missing, damaged, too large, or unlike the first in size or depth.
@@ -103,20 +104,20 @@ def read_frames(files: Sequence[Path]) -> Shaped[np.ndarray, "time ..."]:
     return np.stack(frames)
 
 
-def _read_image(file: Path) -> Shaped[np.ndarray, "height width ..."]:
+def _read_image(file: Path | PackedFrame) -> Shaped[np.ndarray, "height width ..."]:
     try:
         if not file.is_file():
             raise MissingClipError("the frame is missing or no file; fetch the clip again", path=file)
         with warnings.catch_warnings():
             # Pillow warns from 89 million pixels on; far smaller pictures are refused here, before decoding.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file, formats=("JPEG", "PNG")) as image:
+            with _opened(file) as image:
                 if image.width * image.height > MAX_FRAME_PIXELS:
                     raise Image.DecompressionBombError(f"{image.width} x {image.height}")
                 if image.format == "JPEG":
                     return np.asarray(image.convert("RGB"))
                 image.verify()  # checks PNG's checksums, which decoding does not; the image must be reopened
-        with Image.open(file, formats=("JPEG", "PNG")) as image:
+        with _opened(file) as image:
             deep = image.mode.startswith("I")
             return np.asarray(image, dtype=np.uint16) if deep else np.asarray(image.convert("RGB"))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -128,6 +129,10 @@ def _read_image(file: Path) -> Shaped[np.ndarray, "height width ..."]:
         raise ClipAccessError("the frame may not be read; ask for access to it", path=file) from error
     except _IMAGE_ERRORS as error:
         raise DamagedClipError(f"the picture does not decode ({error}); fetch it again", path=file) from error
+
+
+def _opened(file: Path | PackedFrame) -> Image.Image:
+    return Image.open(file if isinstance(file, Path) else file.open(), formats=("JPEG", "PNG"))
 
 
 def _clip_from(frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: float | None) -> Clip:

@@ -1,5 +1,6 @@
 """Trainings described in a file: from its tables to a `Training` that `gatescope.trainings.runs.run` takes."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -106,12 +107,14 @@ def described_run(
     else:
         made = _neurons(clips, network, cache, own.get("apart"))
     begun, tensors, data, learnt = made
+    # Where recordings lie decides nothing; their lists do, by a digest.
+    told = {**description, "clips": {name: each for name, each in description["clips"].items() if name != "root"}}
     return Training(
         start=begun,
         train_clips=tensors["train"],
         valid_clips=tensors["valid"],
         config=TrainConfig(**settings, transform=transform, seed=seed),
-        data={**data, **({"variant": variant} if variant else {}), **description, "code": training_digest()},
+        data={**data, **({"variant": variant} if variant else {}), **told, "code": training_digest()},
         task=learnt,
     )
 
@@ -132,8 +135,13 @@ def _recorded(*, set: str, root: str, **settings: Any) -> tuple[dict[str, Any], 
         raise LookupError(f"no set {set!r}; there are {', '.join([*RECORDED, *RENDERED])}; gestures without one")
     # The card says how many clips an incomplete copy lacks.
     made = {split: RECORDED[set](root, split, **settings, strict=False) for split in ("train", "valid")}
-    names = made["train"].labels if set == "jester" else tuple(str(label) for label in range(1, 250))
-    return made, {"source": set, "names": names, "left_out": sum(len(each.skipped) for each in made.values())}
+    listed = "".join(f"{entry.file} {entry.label}\n" for each in made.values() for entry in each.entries)
+    return made, {
+        "source": set,
+        "names": made["train"].labels,
+        "listed_sha256": hashlib.sha256(listed.encode()).hexdigest(),
+        "left_out": sum(len(each.skipped) for each in made.values()),
+    }
 
 
 def _rendered(clips: Table, cache: Path) -> tuple[dict[str, CachedClips], Table]:

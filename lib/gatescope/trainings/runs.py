@@ -11,6 +11,7 @@ import torch
 
 from gatescope.files import atomic_write, sha256_of, sha256_of_contents
 from gatescope.loaders import ClipTensors, VideoClips
+from gatescope.loaders.folders import find_clips
 from gatescope.models import GestureNetwork
 from gatescope.trainings.recipes import TrainConfig
 from gatescope.trainings.results import read_card, read_rows
@@ -89,8 +90,10 @@ def fine_tune(
     """Yield the rows of a training on your own clips that starts from a checkpoint's weights.
 
     `clips` is a folder with one sub-folder per class, which holds the class's clips: video files, or folders of
-    frames. The head is new, its classes in the order of their names. Every fifth clip of a class is held out for
-    validation: with few performers, the same people are in both parts. `folder` receives what `run` leaves:
+    frames; or a table of paths and labels. The head is new, its classes in the order of their names. Where there are
+    splits (`VideoClips`), it trains on train and validates on valid, or else on test. Otherwise every fifth clip of a
+    class is held out for validation: with few performers, the same people are in both parts. `folder` receives what
+    `run` leaves:
 
         rows = list(fine_tune("data/checkpoints/a-0/network.safetensors", "my_folder", "runs/mine"))
         network = GestureNetwork.load("runs/mine/network.safetensors")
@@ -104,8 +107,9 @@ def fine_tune(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = before.with_classes(len(names))
+    base = clips if Path(clips).is_dir() else Path(clips).parent
     # What a clip holds counts, and not its name alone.
-    held = [[path.relative_to(clips).as_posix(), sha256_of_contents(path)] for path, _ in train + valid]
+    held = [[path.relative_to(base).as_posix(), sha256_of_contents(path)] for path, _ in train + valid]
     data = {
         "source": "clips of one's own",
         "names": names,
@@ -128,16 +132,23 @@ def labelled_clips(folder: Path) -> tuple[list[str], list[tuple[Path, int]], lis
 
     Raises FileNotFoundError without the folder, ValueError unless it has two classes or more of two clips or more.
     """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is no folder; it must hold one sub-folder of clips per class")
-    classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if len(classes) < 2:
-        raise ValueError(f"{folder} must hold a sub-folder of clips for two classes or more; got {len(classes)}")
-    train, valid = [], []
-    for label, of_class in enumerate(classes):
-        paths = sorted(path for path in of_class.iterdir() if not path.name.startswith("."))
-        if len(paths) < 2:
-            raise ValueError(f"{of_class} holds {len(paths)} clips; a class needs one to train on, one to validate on")
-        for place, path in enumerate(paths):
-            (train if place % HELD_OUT else valid).append((path, label))
-    return [path.name for path in classes], train, valid
+    if not folder.exists():
+        raise FileNotFoundError(f"{folder} does not exist; name a folder with one sub-folder of clips per class")
+    splits = {split for split, _ in find_clips(folder)[0]}
+    opened = {split: VideoClips(folder, split=split) for split in splits}
+    names = list(next(iter(opened.values())).labels)
+    if len(names) < 2:
+        raise ValueError(f"{folder} must hold a sub-folder of clips for two classes or more; got {len(names)}")
+    held_out = "valid" if "valid" in splits else "test"
+    parts = {split: [(entry.path, entry.label) for entry in clips.entries] for split, clips in opened.items()}
+    if None in parts:
+        parts = {"train": [], held_out: []}
+        for label, name in enumerate(names):
+            of_class = [entry.path for entry in opened[None].entries if entry.label == label]
+            if len(of_class) < 2:
+                raise ValueError(f"{name} has {len(of_class)} clips; a class needs one to train on, one to validate on")
+            for place, path in enumerate(of_class):
+                parts["train" if place % HELD_OUT else held_out].append((path, label))
+    if missing := [split for split in ("train", held_out) if not parts.get(split)]:
+        raise ValueError(f"{folder} has no clips for {missing[0]}; it has those for {', '.join(splits)}")
+    return names, parts["train"], parts[held_out]
