@@ -104,6 +104,7 @@ def _train(asked: argparse.Namespace) -> str | None:
     from gatescope.loaders import CachedClips
     from gatescope.trainings.descriptions import described_run
     from gatescope.trainings.features import FrozenFeatures
+    from gatescope.trainings.processes import is_first
     from gatescope.trainings.runs import run
 
     try:
@@ -115,7 +116,7 @@ def _train(asked: argparse.Namespace) -> str | None:
     for tensors in (training.train_clips, training.valid_clips):
         for doing, cached in (("rendering", getattr(tensors, "clips", None)), ("encoding", tensors)):
             if isinstance(cached, CachedClips | FrozenFeatures):
-                with tqdm(total=len(cached), desc=doing, disable=None) as bar:
+                with tqdm(total=len(cached), desc=doing, disable=None if is_first() else True) as bar:
                     for count in cached.fill():
                         bar.update(count - bar.n)
     return _follow(run(training, asked.out, num_workers=asked.workers), training.config.epochs, asked.out)
@@ -166,15 +167,18 @@ def _fine_tune(asked: argparse.Namespace) -> str | None:
 def _follow(rows: Iterator, num_epochs: int, folder: Path) -> str | None:
     """Train to the end with a progress bar, and print the metrics."""
     from gatescope.trainings.evaluation import load_predictions
+    from gatescope.trainings.processes import is_first
     from gatescope.trainings.progress_bar import show_progress
     from gatescope.trainings.results import read_card
     from gatescope.trainings.tasks import PREDICTIONS
 
     try:
-        for _ in show_progress(rows, num_epochs, folder.name):
+        for _ in show_progress(rows, num_epochs, folder.name) if is_first() else rows:
             pass
     except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
         return f"{folder}: {error}"
+    if not is_first():
+        return None
     if (folder / PREDICTIONS).exists():
         for name, found in load_predictions(folder / PREDICTIONS).items():
             print(f"{name:>9}  top-1 {found.accuracy()}  top-5 {found.accuracy(5)}")
