@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -58,49 +57,20 @@ def test_a_job_of_one_process_trains_as_a_laptop_does(fitted, srun, monkeypatch,
     assert within == fitted()
 
 
-def environment(**more):
-    path = os.pathsep.join([str(Path(SCRIPT).parents[1] / "lib"), str(Path(SCRIPT).parent)])
-    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::UserWarning"} | more
-
-
-def start_by_srun(*arguments):
-    """Two processes as srun starts them in an interactive job; their exit statuses and what they printed."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "interactive", "SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2"}
-    shared |= {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NUM_NODES": "1", "SLURM_NNODES": "1", "SLURM_NODEID": "0"}
-    shared |= {"SLURM_NODELIST": "127.0.0.1", "MASTER_PORT": port}
-    started = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, *arguments],
-            env=environment(**shared, SLURM_PROCID=str(rank), SLURM_LOCALID=str(rank)),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    printed = [each.communicate(timeout=120)[0] for each in started]
-    return [each.returncode for each in started], printed
-
-
-def start_by_torchrun(*arguments):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", SCRIPT]
-    run = subprocess.run([*command, *arguments], env=environment(), capture_output=True, text=True, timeout=120)
-    return run.returncode, run.stdout + run.stderr
-
-
 @pytest.mark.slow
 def test_two_processes_one_of_which_is_killed_train_as_one_process_does(tmp_path):
     folder = tmp_path / "two"
-    (status, killed), (printed, _) = start_by_srun(folder, "1")
-    assert (status, killed) == (1, -9)
-    assert "another process of this training has ended" in printed
-    assert [path.stem for path in folder.glob("epoch-*.json")] == ["epoch-00001"]
-
-    status, printed = start_by_torchrun(folder)
-    assert status == 0, printed
+    path = os.pathsep.join([str(Path(SCRIPT).parents[1] / "lib"), str(Path(SCRIPT).parent)])
+    environment = os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::UserWarning"}
+    command = [sys.executable, SCRIPT, str(folder)]
+    run = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert run.returncode == 0, run.stdout
+    assert json.loads((folder / "ended.json").read_text()) == {
+        "killed": [1, -9],
+        "left": ["epoch-00001"],
+        "ended": [0, 0],
+    }
+    assert "another process of this training has ended" in run.stdout
     rows, network, clips, valid = several_processes.train(tmp_path / "one")
     first, second = (json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(2))
     for rank in range(2):
@@ -117,4 +87,4 @@ def test_two_processes_one_of_which_is_killed_train_as_one_process_does(tmp_path
         for start in range(0, 24, 8):
             batch = [index for own in together for index in own[start // 2 : start // 2 + 4]]
             assert batch == clips.asked[epoch][start : start + 8]
-    assert sorted(first["valid"] + second["valid"]) == sorted([0, *range(9)] * 3)
+    assert sorted(first["valid"] + second["valid"]) == sorted([*range(9)] * 3)

@@ -1,10 +1,11 @@
-"""The command line: gatescope train, score, adapt, fine-tune, rebuild, compare, site."""
+"""The command line: gatescope clips, train, score, adapt, fine-tune, rebuild, compare, site."""
 
 import argparse
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from gatescope.paths import MANIFEST, ROOT
 
@@ -29,9 +30,13 @@ def main(arguments: list[str] | None = None) -> int:
     choice.add_argument("--variant", help="of poses or neurons: a name in the description's table variants")
     command.add_argument("--seed", type=int, default=0, help="of weights, order of clips and other draws; default 0")
     command.add_argument("--transform", help="train and validate on changed clips: shuffled, single or reversed")
+    command.add_argument("--modality", help="rgb, depth or flow of a recorded set; default the description's")
     command.add_argument("--start", type=Path, metavar="CHECKPOINT", help="start from these weights with a new head")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the training")
     command.add_argument("--workers", type=int, default=0, help="processes that load clips for a GPU; default 0")
+    command = commands.add_parser("clips", help="render the clips of a description, or look for its recorded set")
+    command.add_argument("description", type=Path, help="TOML file as for train")
+    command.add_argument("--processes", type=int, default=1, help="that render at once; default 1")
     command = commands.add_parser("score", help="keep a trained network's answers on people held out, once")
     command.add_argument("weights", type=Path, help="network.safetensors of a training on rendered gestures")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the answers")
@@ -46,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--rate", type=float, help="highest learning rate; default 0.001")
     asked = parser.parse_args(arguments)
     runs = {"rebuild": _rebuild, "compare": _compare, "site": _site}
-    runs |= {"train": _train, "score": _score, "adapt": _adapt, "fine-tune": _fine_tune}
+    runs |= {"clips": _clips, "train": _train, "score": _score, "adapt": _adapt, "fine-tune": _fine_tune}
     if failure := runs[asked.command](asked):
         print(failure, file=sys.stderr)
     return 1 if failure else 0
@@ -96,29 +101,54 @@ def _site(asked: argparse.Namespace) -> str | None:
     print(f"{asked.out / 'index.html'}: {len(pages)} pages")
 
 
-def _train(asked: argparse.Namespace) -> str | None:
+def _clips(asked: argparse.Namespace) -> str | None:
     import tomllib
 
+    from gatescope.trainings.descriptions import described_run
+
+    try:
+        description = tomllib.loads(asked.description.read_text())
+        # The cell decides nothing about its clips.
+        named = [{"variant": name} for name in description.get("variants", ())] or [{"cell": "a"}]
+        for each in named:
+            _fill(described_run(description, **each, seed=0), asked.processes)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return f"{asked.description}: {error}"
+
+
+def _fill(training: Any, processes: int) -> None:
+    """Render or encode a training's clips that are not in the cache yet."""
     from tqdm import tqdm
 
     from gatescope.loaders import CachedClips
-    from gatescope.trainings.descriptions import described_run
     from gatescope.trainings.features import FrozenFeatures
     from gatescope.trainings.processes import is_first
+
+    for tensors in (training.train_clips, training.valid_clips):
+        cached = getattr(tensors, "clips", None)
+        doings = [("rendering", cached.fill(processes), cached)] if isinstance(cached, CachedClips) else []
+        doings += [("encoding", tensors.fill(), tensors)] if isinstance(tensors, FrozenFeatures) else []
+        for doing, counts, filled in doings:
+            with tqdm(total=len(filled), desc=doing, disable=None if is_first() else True) as bar:
+                for count in counts:
+                    bar.update(count - bar.n)
+
+
+def _train(asked: argparse.Namespace) -> str | None:
+    import tomllib
+
+    from gatescope.trainings.descriptions import described_run, with_modality
     from gatescope.trainings.runs import run
 
     try:
         description = tomllib.loads(asked.description.read_text())
+        if asked.modality is not None:
+            description = with_modality(description, asked.modality)
         named = {name: getattr(asked, name) for name in ("cell", "variant", "seed", "transform", "start")}
         training = described_run(description, **named)
     except (OSError, ValueError, LookupError, TypeError) as error:
         return f"{asked.description}: {error}"
-    for tensors in (training.train_clips, training.valid_clips):
-        for doing, cached in (("rendering", getattr(tensors, "clips", None)), ("encoding", tensors)):
-            if isinstance(cached, CachedClips | FrozenFeatures):
-                with tqdm(total=len(cached), desc=doing, disable=None if is_first() else True) as bar:
-                    for count in cached.fill():
-                        bar.update(count - bar.n)
+    _fill(training, processes=1)
     return _follow(run(training, asked.out, num_workers=asked.workers), training.config.epochs, asked.out)
 
 
