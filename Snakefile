@@ -167,9 +167,9 @@ rule clips:
 
 rule train:
     input:
-        # What took hours is not made again for it.
+        # What took hours is not made again for these.
         ancient("build/clips/{training}"),
-        start_of,
+        ancient(start_of),
     output:
         # Written last; without it the same command goes on after the last whole epoch.
         "build/runs/{training}/{run}/network.json",
@@ -181,6 +181,11 @@ rule train:
         "NUMBA_NUM_THREADS=1 {params.command}"
 
 
+def texts():
+    """The Markdown files that the site's pages may lead to."""
+    return [path for pattern in ("*.md", "data/*.md", "data/*/*.md", "lib/*/*.md") for path in Path().glob(pattern)]
+
+
 rule trainings:
     input:
         lambda wildcards: grid(),
@@ -189,7 +194,7 @@ rule trainings:
 rule site:
     input:
         rules.all.input,
-        lambda wildcards: as_input("site", code_digest(), sha256_of_files(Path().glob("**/README.md"), Path())),
+        lambda wildcards: as_input("site", code_digest(), sha256_of_files(texts(), Path())),
     output:
         "build/site/index.html",
     params:
