@@ -1,9 +1,11 @@
 # Every target installs into $(VENV) first, where that is not up to date.
 #   make figures   run every notebook that is not up to date     PROFILE=ci|full|paper  clip=FILE  FORCE=1  CORES=2
-#                  and the trainings they show, anew with FORCE=1
+#                  and the trainings they show, anew with FORCE=1; as jobs of a cluster with EXECUTOR=slurm
+#   make trainings the trainings that a profile's table lists    PROFILE=paper  EXECUTOR=slurm
 #   make test      lint, format, tests, notebook rules           CORES=2
 #   make browser-test  everything in a real chromium and a real JupyterLab: minutes
 #   make torture   kills, full disks, 20,000 spoilt files, hostile ones: half an hour, some of it as root only
+#   make cluster-test  a sweep as jobs of a Slurm that the test starts, as root: two minutes
 #   make lab       open JupyterLab at the first notebook         LAB_OPTIONS=--allow-root
 #   make verify    rebuild everything in a clean clone of the last commit, and compare every number and file  CORES=2
 #   make site      write every notebook as a page that works offline, below build/site
@@ -20,6 +22,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 PROFILE ?= ci
 CORES ?= 2
+EXECUTOR ?=
 clip ?=
 FORCE ?=
 LAB_OPTIONS ?=
@@ -36,22 +39,29 @@ INSTALLED := $(VENV)/installed
 TORCH := $(shell grep '^torch==' requirements.lock)
 LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 
-.PHONY: figures test browser-test torture lab verify site sweep bench clean lock
+RUN := --nolock --rerun-incomplete --rerun-triggers mtime \
+  $(if $(EXECUTOR),--workflow-profile profiles/$(EXECUTOR),--cores $(CORES)) --config profile=$(PROFILE)
+READY := $(INSTALLED) $(if $(EXECUTOR),$(VENV)/$(EXECUTOR))
+
+.PHONY: figures trainings test browser-test torture cluster-test lab verify site sweep bench clean lock
 
 # What has changed is told by content (gatescope.atlas.freshness), never by date: a fresh clone has only new dates.
 # A killed run may leave a lock and half-done marks; each rebuild takes its own lock, so neither need stop this one.
-figures: $(INSTALLED)
+figures: $(READY)
 	@if [ -n "$$GATESCOPE_CLIP" ] && [ ! -e "$$GATESCOPE_CLIP" ]; then \
 	  echo "clip=$$GATESCOPE_CLIP does not exist; name a video file or a folder of frames" >&2; exit 2; fi
 	$(if $(FORCE),rm -rf build/runs/$(PROFILE) build/runs/*_$(PROFILE))
-	$(BIN)/snakemake --cores $(CORES) --quiet rules progress host reason --nolock --rerun-incomplete \
-	  --rerun-triggers mtime $(if $(FORCE),--forceall) --config profile=$(PROFILE)
+	$(BIN)/snakemake --quiet rules progress host reason $(if $(FORCE),--forceall) $(RUN)
 	@$(if $(value clip),echo "Notebooks and figures now show your clip: do not commit them. 'make figures' puts them back.")
+
+trainings: $(READY)
+	$(BIN)/snakemake trainings $(RUN)
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist worksteal -m "not torture and not (browser and slow)"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist worksteal \
+	  -m "not torture and not cluster and not (browser and slow)"
 
 # One after another: each process would start a JupyterLab of its own, and dragging wants a processor for itself.
 browser-test: $(INSTALLED)
@@ -63,6 +73,9 @@ browser-test: $(INSTALLED)
 torture: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m torture tests/torture
 
+cluster-test: $(VENV)/slurm
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cluster -rs tests/test_cluster.py
+
 lab: $(INSTALLED)
 	$(BIN)/jupyter trust notebooks/*.ipynb
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_OPTIONS)
@@ -73,8 +86,8 @@ verify: $(INSTALLED)
 site: $(INSTALLED)
 	$(BIN)/gatescope site --out build/site
 
-sweep: $(INSTALLED)
-	$(BIN)/snakemake sweep --cores $(CORES) --nolock --rerun-incomplete --rerun-triggers mtime
+sweep: $(READY)
+	$(BIN)/snakemake sweep $(RUN)
 
 bench: $(INSTALLED)
 	for script in tests/benchmarks/bench_*.py; do $(BIN)/python "$$script"; done
@@ -96,6 +109,11 @@ $(INSTALLED): requirements.lock requirements.hashes pyproject.toml
 	$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements.hashes
 	$(BIN)/python -m pip install --quiet -r $(VENV)/wanted.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+# What an executor needs beside the lock: the extra of its name.
+$(VENV)/slurm: $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --constraint $(VENV)/wanted.txt --no-build-isolation --editable '.[slurm]'
 	touch $@
 
 lock:

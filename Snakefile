@@ -1,13 +1,21 @@
-"""Which notebooks to run, with which parameters, how many at once; each run is gatescope.atlas.rebuild's.
+"""From clips to trainings, notebooks with their figures, and the site: what to make, and how much of it at once.
 
 Dates tell nothing in a fresh clone, so what is stale is told by content: a mark in build/rebuilt that no longer
-fits what its notebook is made from, or what it left, is removed here, and Snakemake makes what is missing.
+fits what its notebook is made from, or what it left, is removed here, and Snakemake makes what is missing. Of what else
+decides a result, one digest stands in a file of build/inputs, which is written only where it has changed.
 
 A notebook with the parameters `training` and `runs` comes after the trainings these name, one to a core: of the
 description data/trainings/TRAINING.toml, in the folders build/runs/TRAINING/RUN; a RUN is a cell (of poses and neurons a
-variant) and a seed, a-0, with a control of its frames between them if there is one, a-shuffled-0.
+variant) and a seed, a-0, with a control of its frames between them if there is one, a-shuffled-0, or a modality of a
+recorded set, a-depth-0. The clips of a description are rendered, or its recorded set looked for, before the first of its
+trainings. The rule `trainings` makes those that the profile's table `trainings` lists: cells, seeds and modalities by
+description.
+
+The same file runs on a laptop and, with profiles/slurm, on a cluster, where each job reads it again: only the process
+that was called by hand removes and writes anything here.
 """
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -20,11 +28,15 @@ import nbformat
 
 from gatescope.atlas.freshness import is_current, is_stale, mark_of
 from gatescope.atlas.notebook_parameters import check_values, read_parameters
+from gatescope.dependencies import training_digest
+from gatescope.files import atomic_write, code_digest, sha256_of_files
 
+CONTROLS = ("shuffled", "single", "reversed")
 NOTEBOOKS = {path.stem: path.resolve() for path in sorted(Path("notebooks").glob("[0-9]*.ipynb"))}
 KNOWN = {name: read_parameters(nbformat.read(path, as_version=4)) for name, path in NOTEBOOKS.items()}
 PROFILES = tomllib.loads(Path("profiles.toml").read_text("utf-8"))
 PROFILE = config.get("profile", "ci")
+GRID = PROFILES.get(PROFILE, {}).get("trainings", {})
 ASKED = {name: str(value) for name, value in config.items() if name != "profile"}
 if clip := os.environ.get("GATESCOPE_CLIP"):
     ASKED["clip"] = os.path.realpath(clip)
@@ -34,6 +46,15 @@ if PROFILE not in PROFILES:
 for name in ASKED:
     if not any(name in known for known in KNOWN.values()):
         raise LookupError(f"no notebook has a parameter {name}")
+
+
+def as_input(name, *parts):
+    """A file with one digest of all that decides a result, newer than the result only if another digest stood there."""
+    path, digest = Path("build/inputs", name), hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    if workflow.is_main_process and not (path.exists() and path.read_text("utf-8") == digest):
+        with atomic_write(path) as temporary:
+            temporary.write_text(digest)
+    return path
 
 
 def parameters_of(notebook):
@@ -57,21 +78,54 @@ def trainings_of(notebook):
     return [Path("build/runs", values["training"], run) for run in values["runs"]]
 
 
-def train_command_of(wildcards):
-    name, *transform, seed = wildcards.run.split("-")
-    description = Path(f"data/trainings/{wildcards.training}.toml")
+def description_of(training):
+    return Path(f"data/trainings/{training}.toml")
+
+
+def parts_of(run):
+    """The cell or variant of a run, its control or modality if it has one, and its seed."""
+    name, *changed, seed = run.split("-")
+    return name, changed, seed
+
+
+def start_of(wildcards):
+    """The network that a training starts from: that of its cell and seed, where the profile names a training."""
+    start = GRID.get(wildcards.training, {}).get("start")
+    name, _, seed = parts_of(wildcards.run)
+    return [f"build/runs/{start}/{name}-{seed}/network.json"] if start else []
+
+
+def train_command_of(wildcards, resources):
+    name, changed, seed = parts_of(wildcards.run)
+    description = description_of(wildcards.training)
     named = "--variant" if "variants" in tomllib.loads(description.read_text("utf-8")) else "--cell"
     words = [sys.executable, "-m", "gatescope", "train", str(description), named, name, "--seed", seed]
-    words += ["--transform", *transform] if transform else []
+    for word in changed:
+        words += ["--transform" if word in CONTROLS else "--modality", word]
+    for start in start_of(wildcards):
+        words += ["--start", str(Path(start).with_suffix(".safetensors"))]
+    words += ["--workers", str(resources.workers)] if resources.get("workers") else []
     return shlex.join([*words, "--out", f"build/runs/{wildcards.training}/{wildcards.run}"])
 
 
-for notebook, path in NOTEBOOKS.items():
+def grid():
+    """The networks that the profile's table `trainings` asks for."""
+    runs = [
+        (training, [cell, *([modality] if modality != "rgb" else []), str(seed)])
+        for training, asked in GRID.items()
+        for cell in asked["cells"]
+        for modality in asked.get("modalities", ["rgb"])
+        for seed in range(asked["seeds"])
+    ]
+    return [f"build/runs/{training}/{'-'.join(words)}/network.json" for training, words in runs]
+
+
+for notebook, path in NOTEBOOKS.items() if workflow.is_main_process else ():
     if not is_current(path, parameters_of(notebook)):
         mark_of(path).unlink(missing_ok=True)
     for folder in trainings_of(notebook):
         # What took hours is not removed for a changed line, but refused by whoever asks for it.
-        if PROFILE == "ci" and is_stale(folder, Path(f"data/trainings/{folder.parent.name}.toml")):
+        if PROFILE == "ci" and is_stale(folder, description_of(folder.parent.name)):
             shutil.rmtree(folder)
 
 
@@ -96,7 +150,28 @@ rule rebuild:
         "{params.command}"
 
 
+rule clips:
+    input:
+        lambda wildcards: as_input(
+            f"clips/{wildcards.training}", description_of(wildcards.training).read_text("utf-8"), training_digest()
+        ),
+    output:
+        touch("build/clips/{training}"),
+    params:
+        command=lambda wildcards: shlex.join(
+            [sys.executable, "-m", "gatescope", "clips", str(description_of(wildcards.training))]
+        ),
+    threads: 2
+    priority: 2  # before the trainings that wait for it
+    shell:
+        "OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 {params.command} --processes {threads}"
+
+
 rule train:
+    input:
+        # What took hours is not made again for these.
+        ancient("build/clips/{training}"),
+        ancient(start_of),
     output:
         # Written last; without it the same command goes on after the last whole epoch.
         "build/runs/{training}/{run}/network.json",
@@ -106,6 +181,28 @@ rule train:
     priority: 1  # before what is quick
     shell:
         "NUMBA_NUM_THREADS=1 {params.command}"
+
+
+def texts():
+    """The Markdown files that the site's pages may lead to."""
+    return [path for pattern in ("*.md", "data/*.md", "data/*/*.md", "lib/*/*.md") for path in Path().glob(pattern)]
+
+
+rule trainings:
+    input:
+        lambda wildcards: grid(),
+
+
+rule site:
+    input:
+        rules.all.input,
+        lambda wildcards: as_input("site", code_digest(), sha256_of_files(texts(), Path())),
+    output:
+        "build/site/index.html",
+    params:
+        command=shlex.join([sys.executable, "-m", "gatescope", "site", "--out", "build/site"]),
+    shell:
+        "{params.command}"
 
 
 def sweep():

@@ -91,6 +91,19 @@ def test_a_network_is_trained_on_jester_with_its_own_labels(described_run, run, 
     assert (arguments.data["left_out"], len(arguments.train_clips)) == (2, 5)
 
 
+def test_another_modality_of_a_recorded_set_comes_with_its_mean(described_run, tmp_path):
+    from gatescope.models import MEANS
+    from gatescope.trainings.descriptions import with_modality
+
+    for split in ("train", "valid"):
+        write_isogd(tmp_path / "isogd", split=split)
+    description = {**DESCRIPTION, "clips": {"set": "isogd", "root": str(tmp_path / "isogd")}}
+    training = described_run(with_modality(description, "depth"), cell="a", seed=0)
+    assert (training.start.modality, training.start.mean) == ("depth", MEANS["isogd", "depth"])
+    assert training.train_clips.clips.modality == "depth"
+    assert description["clips"] == {"set": "isogd", "root": str(tmp_path / "isogd")}
+
+
 @pytest.mark.slow
 def test_isogd_goes_on_from_a_checkpoint_with_a_head_of_its_own(described_run, tmp_path):
     from gatescope.models import GestureNetwork, NetworkConfig

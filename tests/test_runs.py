@@ -240,6 +240,8 @@ def test_the_command_line_trains_and_says_how_it_ended(command, tmp_path, monkey
         "[network]\nsize = 16\nwidth = 0.015625\n[training]\nepochs = 2\n"
     )
     asked = ("train", tmp_path / "run.toml", "--cell", "a", "--seed", 1, "--out", tmp_path / "a-1")
+    assert command("clips", tmp_path / "run.toml") == (0, "", "")
+    assert len(list(tmp_path.glob("cache/*/*-frames.npy"))) == 2
     status, out, err = command(*asked)
     assert status == 0
     assert [line.split()[0] for line in out.splitlines()] == ["clips", "shuffled", "single", "reversed"]
@@ -272,9 +274,14 @@ def test_the_command_line_fine_tunes(command, finished, own_clips, tmp_path):
 def test_a_mistake_on_the_command_line_is_named(command, tmp_path):
     (tmp_path / "run.toml").write_text("[clips]\nnum_train = 1\n")
     for name, says in (("run.toml", "tables clips"), ("none.toml", "No such file")):
-        status, _, err = command("train", tmp_path / name, "--cell", "a", "--out", tmp_path / "a")
-        assert status == 1
-        assert says in err
+        for asked in (("train", tmp_path / name, "--cell", "a", "--out", tmp_path / "a"), ("clips", tmp_path / name)):
+            status, _, err = command(*asked)
+            assert status == 1
+            assert says in err
+    asked = ("train", tmp_path / "run.toml", "--cell", "a", "--out", tmp_path / "a", "--modality", "depth")
+    status, _, err = command(*asked)
+    assert status == 1
+    assert "no depth of None; there are jester rgb" in err
     status, _, err = command("fine-tune", tmp_path / "none.safetensors", tmp_path, "--out", tmp_path / "a")
     assert status == 1
     assert "none.safetensors" in err

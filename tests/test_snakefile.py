@@ -149,9 +149,10 @@ def test_a_killed_run_is_taken_up_again(tree):
     assert make(tree)[0] == ["07_line", "08_line"]
 
 
-def test_the_sweep_makes_what_evidence_lacks(tmp_path):
-    for name in ("Snakefile", "profiles.toml"):
-        shutil.copy(REPOSITORY / name, tmp_path)
+def test_the_sweep_makes_what_evidence_lacks_and_the_trainings_what_a_profile_lists(tmp_path):
+    shutil.copy(REPOSITORY / "Snakefile", tmp_path)
+    listed = 'isogd]\ncells = ["b"]\nseeds = 1\nmodalities = ["rgb", "depth"]\nstart = "jester"\n'
+    (tmp_path / "profiles.toml").write_text(f"[small.trainings.{listed}")
     (tmp_path / "notebooks").mkdir()
     evidence = tmp_path / "data" / "evidence"
     evidence.mkdir(parents=True)
@@ -161,14 +162,21 @@ def test_the_sweep_makes_what_evidence_lacks(tmp_path):
     )
     (evidence / "seeds" / "a-0").mkdir(parents=True)
     (evidence / "seeds" / "a-0" / "card.json").touch()
-    run = start(tmp_path, "--dry-run", "--printshellcmds", "sweep")
+    run = start(tmp_path, "--dry-run", "--printshellcmds", "sweep", "trainings", "--config", "profile=small")
     printed, _ = run.communicate()
     assert run.returncode == 0, printed
     commands = [line.partition("-m gatescope")[2] for line in printed.splitlines() if " -m gatescope" in line]
+    begun = "--start build/runs/jester/b-0/network.safetensors --out build/runs/isogd/b-"
     weights = "build/runs/rows/{}/network.safetensors --out data/evidence/{}"
     assert sorted(commands) == [
         " adapt " + weights.format("c-0", "adapted/c-0"),
+        " clips data/trainings/isogd.toml --processes 2",
+        " clips data/trainings/jester.toml --processes 2",
+        " clips data/trainings/rows.toml --processes 2",
         " score " + weights.format("a-1", "seeds/a-1"),
+        f" train data/trainings/isogd.toml --cell b --seed 0 --modality depth {begun}depth-0",
+        f" train data/trainings/isogd.toml --cell b --seed 0 {begun}0",
+        " train data/trainings/jester.toml --cell b --seed 0 --out build/runs/jester/b-0",
         " train data/trainings/rows.toml --cell a --seed 1 --out build/runs/rows/a-1",
         " train data/trainings/rows.toml --cell c --seed 0 --out build/runs/rows/c-0",
         ".trainings.memory_need --cell b_rescaled --seed 0 --reach 5 --frames 32 --without",

@@ -1,10 +1,11 @@
-"""The command line: gatescope doctor, check, pack, train, score, adapt, fine-tune, rebuild, compare, verify, site."""
+"""The command line of gatescope: from looking over clips to training, rebuilding notebooks and a site."""
 
 import argparse
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from gatescope.paths import MANIFEST, ROOT
 
@@ -42,10 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
     choice.add_argument("--variant", help="of poses or neurons: a name in the description's table variants")
     command.add_argument("--seed", type=int, default=0, help="of weights, order of clips and other draws; default 0")
     command.add_argument("--transform", help="train and validate on changed clips: shuffled, single or reversed")
+    command.add_argument("--modality", help="rgb, depth or flow of a recorded set; default the description's")
     command.add_argument("--start", type=Path, metavar="CHECKPOINT", help="start from these weights with a new head")
     command.add_argument("--root", metavar="FOLDER", help="where the recorded set lies, if not where it is described")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the training")
     command.add_argument("--workers", type=int, default=0, help="processes that load clips for a GPU; default 0")
+    command = commands.add_parser("clips", help="render the clips of a description, or look for its recorded set")
+    command.add_argument("description", type=Path, help="TOML file as for train")
+    command.add_argument("--processes", type=int, default=1, help="that render at once; default 1")
     command = commands.add_parser("score", help="keep a trained network's answers on people held out, once")
     command.add_argument("weights", type=Path, help="network.safetensors of a training on rendered gestures")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the answers")
@@ -61,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     runs = {"doctor": _doctor, "check": _check, "pack": _pack, "site": _site}
     runs |= {"rebuild": _rebuild, "compare": _compare, "verify": _verify}
-    runs |= {"train": _train, "score": _score, "adapt": _adapt, "fine-tune": _fine_tune}
+    runs |= {"clips": _clips, "train": _train, "score": _score, "adapt": _adapt, "fine-tune": _fine_tune}
     if failure := runs[asked.command](asked):
         print(failure, file=sys.stderr)
     return 1 if failure else 0
@@ -167,29 +172,54 @@ def _pack(asked: argparse.Namespace) -> str | None:
     )
 
 
-def _train(asked: argparse.Namespace) -> str | None:
+def _clips(asked: argparse.Namespace) -> str | None:
+    from gatescope.facts import read_toml
+    from gatescope.trainings.descriptions import described_run
+
+    try:
+        description = read_toml(asked.description)
+        # The cell decides nothing about its clips.
+        named = [{"variant": name} for name in description.get("variants", ())] or [{"cell": "a"}]
+        for each in named:
+            _fill(described_run(description, **each, seed=0), asked.processes)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        return f"{asked.description}: {error}"
+
+
+def _fill(training: Any, processes: int) -> None:
+    """Render or encode a training's clips that are not in the cache yet."""
     from tqdm import tqdm
 
-    from gatescope.facts import read_toml
     from gatescope.loaders import CachedClips
-    from gatescope.trainings.descriptions import described_run
     from gatescope.trainings.features import FrozenFeatures
+    from gatescope.trainings.processes import is_first
+
+    for tensors in (training.train_clips, training.valid_clips):
+        cached = getattr(tensors, "clips", None)
+        doings = [("rendering", cached.fill(processes), cached)] if isinstance(cached, CachedClips) else []
+        doings += [("encoding", tensors.fill(), tensors)] if isinstance(tensors, FrozenFeatures) else []
+        for doing, counts, filled in doings:
+            with tqdm(total=len(filled), desc=doing, disable=None if is_first() else True) as bar:
+                for count in counts:
+                    bar.update(count - bar.n)
+
+
+def _train(asked: argparse.Namespace) -> str | None:
+    from gatescope.facts import read_toml
+    from gatescope.trainings.descriptions import described_run, with_modality
     from gatescope.trainings.runs import run
 
     try:
         description = read_toml(asked.description)
         if asked.root is not None:
             description["clips"]["root"] = asked.root
+        if asked.modality is not None:
+            description = with_modality(description, asked.modality)
         named = {name: getattr(asked, name) for name in ("cell", "variant", "seed", "transform", "start")}
         training = described_run(description, **named)
     except (OSError, ValueError, LookupError, TypeError) as error:
         return f"{asked.description}: {error}"
-    for tensors in (training.train_clips, training.valid_clips):
-        for doing, cached in (("rendering", getattr(tensors, "clips", None)), ("encoding", tensors)):
-            if isinstance(cached, CachedClips | FrozenFeatures):
-                with tqdm(total=len(cached), desc=doing, disable=None) as bar:
-                    for count in cached.fill():
-                        bar.update(count - bar.n)
+    _fill(training, processes=1)
     return _follow(run(training, asked.out, num_workers=asked.workers), training.config.epochs, asked.out)
 
 
@@ -238,15 +268,18 @@ def _fine_tune(asked: argparse.Namespace) -> str | None:
 def _follow(rows: Iterator, num_epochs: int, folder: Path) -> str | None:
     """Train to the end with a progress bar, and print the metrics."""
     from gatescope.trainings.evaluation import load_predictions
+    from gatescope.trainings.processes import is_first
     from gatescope.trainings.progress_bar import show_progress
     from gatescope.trainings.results import read_card
     from gatescope.trainings.tasks import PREDICTIONS
 
     try:
-        for _ in show_progress(rows, num_epochs, folder.name):
+        for _ in show_progress(rows, num_epochs, folder.name) if is_first() else rows:
             pass
     except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
         return f"{folder}: {error}"
+    if not is_first():
+        return None
     if (folder / PREDICTIONS).exists():
         for name, found in load_predictions(folder / PREDICTIONS).items():
             print(f"{name:>9}  top-1 {found.accuracy()}  top-5 {found.accuracy(5)}")

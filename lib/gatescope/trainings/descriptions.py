@@ -25,7 +25,7 @@ from gatescope.loaders import (
     read_bvh,
 )
 from gatescope.loaders.families import FAMILY_OF
-from gatescope.models import DSTSConfig, GestureNetwork, NetworkConfig, RPSMConfig
+from gatescope.models import MEANS, DSTSConfig, GestureNetwork, NetworkConfig, RPSMConfig
 from gatescope.paths import CACHE, CHECKPOINTS
 from gatescope.trainings.features import FrozenFeatures
 from gatescope.trainings.neurons import Specialisation
@@ -117,6 +117,22 @@ def described_run(
         data={**data, **({"variant": variant} if variant else {}), **told, "code": training_digest()},
         task=learnt,
     )
+
+
+def with_modality(description: Mapping[str, Any], modality: str) -> Table:
+    """Return the description with another modality of its recorded set, and the authors' mean for it.
+
+    Raises LookupError where they give none.
+    """
+    name = description["clips"].get("set")
+    if (name, modality) not in MEANS:
+        raise LookupError(f"no {modality} of {name}; there are {', '.join(' '.join(pair) for pair in MEANS)}")
+    seen = {"modality": modality, "mean": list(MEANS[name, modality])}
+    return {
+        **description,
+        "clips": {**description["clips"], "modality": modality},
+        "network": {**description["network"], **seen},
+    }
 
 
 def _gestures(clips: Table, network: Table, seed: int, cache: Path, cell: str, start: str | Path | None) -> Parts:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from gatescope.arrays import read_arrays
 from gatescope.facts import needed
@@ -49,6 +49,12 @@ def control(name: str | None) -> Callable[[Batch, torch.Generator], Batch]:
     if name is not None and name not in CONTROLS:
         raise LookupError(f"no control {name!r}; there are {', '.join(CONTROLS)}")
     return (lambda x, rng: x) if name is None else CONTROLS[name]
+
+
+def pass_over(change: Callable[[Batch, torch.Generator], Batch], rng: torch.Generator, x: Batch, count: int) -> None:
+    """Let `rng` draw what a control draws for `count` other clips, of as many frames as those of `x`."""
+    if count:
+        change(x.new_empty(count, 1, x.shape[2], 1, 1), rng)
 
 
 @dataclass(frozen=True)
@@ -157,9 +163,15 @@ def batches(clips: Dataset, batch_size: int, num_workers: int, device: torch.dev
 
 
 def evaluate(
-    network: nn.Module, clips: Dataset, *, batch_size: int = 32, transform: str | None = None, num_workers: int = 0
+    network: nn.Module,
+    clips: Dataset,
+    *,
+    batch_size: int = 32,
+    transform: str | None = None,
+    num_workers: int = 0,
+    only: range | None = None,
 ) -> Predictions:
-    """Predict every clip in eval mode, on the device of the network's parameters.
+    """Predict every clip in eval mode, or those of the numbers `only`, on the device of the network's parameters.
 
     `network` is any module that returns logits; `clips` is a data set of (tensor (3, T, H, W), label); `transform`
     names one of CONTROLS. Example:
@@ -173,8 +185,12 @@ def evaluate(
     """
     change, rng = control(transform), torch.Generator().manual_seed(0)
     logits, labels = [], []
+    if only is not None:
+        clips = Subset(clips, only)
     with eval_mode(network) as device, torch.inference_mode():
         for x, label in batches(clips, batch_size, num_workers, device):
+            if only is not None and not logits:
+                pass_over(change, rng, x, only.start)
             x = change(x, rng)
             logits.append(network(x).float().cpu())
             labels.append(label.cpu())

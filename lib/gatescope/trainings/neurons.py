@@ -132,6 +132,7 @@ class Specialisation(Classification):
     """
 
     network_type, row, results = SpecialisedNetwork, NeuronRow, RESULTS
+    alone = True  # a neuron's norms see the clips that it serves, of which other processes would hold some
 
     def __init__(self, families: Sequence[int], train_clips: Dataset, apart: Mapping[str, Any] | None = None):
         self.families = tuple(families)
@@ -170,7 +171,9 @@ class Specialisation(Classification):
             right = int((output.argmax(1) == target[own]).sum())
             yield loss, {"loss": loss.item() * len(target[own]), "accuracy": right}
 
-    def validate(self, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int) -> dict[str, float]:
+    def validate(
+        self, fabric: Fabric, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int
+    ) -> dict[str, float]:
         """Return loss and accuracy on the clips, and measures of their routing."""
         network = getattr(module, "module", module)
         settle(network, self.train_clips, self.families, num_workers=num_workers)

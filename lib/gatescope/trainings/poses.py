@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32
+from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from gatescope.loaders.pose_tensors import PoseTensors
 from gatescope.measures.pose_errors import joint_errors, pa_mpjpe
 from gatescope.models.pose import RPSM, RPSMConfig
 from gatescope.trainings.evaluation import SavedArrays, batches, eval_mode
+from gatescope.trainings.processes import joined, share
 from gatescope.trainings.recipes import TrainConfig
 from gatescope.trainings.tasks import Epoch, Step, Task
 
@@ -101,10 +103,13 @@ class PoseEstimation(Task):
             errors = joint_errors(network.denormalise(values[:, -1]), target)
         return network.loss(values, target), {"error_mm": float(errors.mean((1, 2)).sum())}
 
-    def validate(self, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int) -> dict[str, float]:
+    def validate(
+        self, fabric: Fabric, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int
+    ) -> dict[str, float]:
         """Return loss and error on the clips."""
         network = getattr(module, "module", module)
-        found = predict_poses(network, clips, num_workers=num_workers)
+        own = Subset(clips, share(fabric, len(clips)))
+        found = joined(fabric, predict_poses(network, own, num_workers=num_workers))
         poses, truth = torch.from_numpy(found.poses), torch.from_numpy(found.truth)
         loss = network.loss(network.normalise(poses), truth)
         return {"valid_loss": float(loss), "valid_error_mm": float(joint_errors(poses[:, -1], truth).mean())}

@@ -13,6 +13,7 @@ from gatescope.files import atomic_write, sha256_of, sha256_of_contents
 from gatescope.loaders import ClipTensors, VideoClips
 from gatescope.loaders.folders import find_clips
 from gatescope.models import GestureNetwork
+from gatescope.trainings.processes import is_first
 from gatescope.trainings.recipes import TrainConfig
 from gatescope.trainings.results import read_card, read_rows
 from gatescope.trainings.saved_states import first_difference, remove_states
@@ -54,6 +55,8 @@ def run(training: Training, folder: str | Path, *, num_workers: int = 0) -> Iter
     for row in fit(training.start, *clips, training.config, folder, data=data, task=task, num_workers=num_workers):
         rows.append(row)
         yield row
+    if not is_first():
+        return
     metrics = task.conclude(training.start, training.valid_clips, folder / task.results, num_workers)
     with atomic_write(folder / "rows.json") as temporary:
         temporary.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n", encoding="utf-8")

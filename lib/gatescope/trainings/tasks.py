@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from gatescope.models import GestureNetwork
 from gatescope.trainings.evaluation import CONTROLS, evaluate, save_predictions
+from gatescope.trainings.processes import joined, share
 from gatescope.trainings.recipes import TrainConfig
 
 PREDICTIONS = "predictions.npz"
@@ -56,6 +57,7 @@ class Task(ABC):
     network_type: type[nn.Module]
     row: type[Epoch]
     results: str  # name of the file with the finished network's results
+    alone = False  # True where several processes cannot share the steps
 
     def begin(self, config: Any, train_clips: Dataset) -> nn.Module:
         """Return a new network of `config`, its weights drawn from torch's random numbers."""
@@ -75,8 +77,10 @@ class Task(ABC):
         yield loss, sums | {"loss": loss.item() * len(target)}
 
     @abstractmethod
-    def validate(self, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int) -> dict[str, float]:
-        """Return the fields of a row that describe the validation clips."""
+    def validate(
+        self, fabric: Fabric, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int
+    ) -> dict[str, float]:
+        """Return the fields of a row that describe the validation clips; each process looks at its share of them."""
 
     @abstractmethod
     def conclude(self, network: nn.Module, valid_clips: Dataset, path: Path, num_workers: int) -> dict[str, Any]:
@@ -104,9 +108,13 @@ class Classification(Task):
         # The authors' code clips probabilities to [1e-7, 1 - 1e-7], without gradient beyond; logits need no clipping.
         return F.cross_entropy(logits, target), {"accuracy": int((logits.argmax(1) == target).sum())}
 
-    def validate(self, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int) -> dict[str, float]:
+    def validate(
+        self, fabric: Fabric, module: nn.Module, clips: Dataset, config: TrainConfig, num_workers: int
+    ) -> dict[str, float]:
         """Return loss and accuracy on the clips, under the same control as in training."""
-        found = evaluate(module, clips, transform=config.transform, num_workers=num_workers)
+        own = share(fabric, len(clips))
+        found = evaluate(module, clips, transform=config.transform, num_workers=num_workers, only=own)
+        found = joined(fabric, found)
         return {"valid_loss": found.loss, "valid_accuracy": found.accuracy().value}
 
     def conclude(self, network: nn.Module, valid_clips: Dataset, path: Path, num_workers: int) -> dict[str, Any]:
