@@ -27,7 +27,7 @@ from gatescope.models.conventions import CONVENTIONS
 from gatescope.models.convolutions import channels_innermost
 from gatescope.models.hooks import HookPoint
 from gatescope.models.rnn import check_input
-from gatescope.models.scans import recurrence
+from gatescope.models.scans import exported_loop, recurrence
 
 Maps = Float[Tensor, "batch _ height width"]
 Hidden = Float[Tensor, "batch time hidden height width"]
@@ -135,7 +135,9 @@ class RecurrentLayer(nn.Module):
         # Time-major, channels innermost in memory: a step is one block, in the layout that the convolutions take.
         frames = channels_innermost(x.to(narrow or x.dtype).transpose(0, 1).flatten(0, 1))
         h, c = (full(part) for part in state) if state else (None, None)
-        if self._takes_all_steps(frames, num_steps):
+        if torch.compiler.is_exporting():
+            output, h, c = self._exported(x.to(narrow or x.dtype), h, c)
+        elif self._takes_all_steps(frames, num_steps):
             output, c = self._all_steps(frames, num_steps, c)
             h = output[:, -1]
         else:
@@ -160,6 +162,22 @@ class RecurrentLayer(nn.Module):
             h, c = self._step(projected, h, c)
             hidden.append(h.permute(0, 2, 3, 1))
         return torch.stack(hidden).permute(1, 0, 4, 2, 3), h, c
+
+    def _exported(self, frames: Tensor, h: Given | None, c: Given | None) -> tuple[Hidden, Maps, Maps]:
+        """Return what `_step_by_step` does as a graph for any number of steps; frames are (batch, time, in, ...)."""
+
+        def step(x: Maps, *state: Maps | None) -> State:
+            from_input = self._attend(x, self.attention.input_to_state(x), state[0]) if self.attention else x
+            return self._step(self._project(from_input, 1, x.dtype), *state)
+
+        if not self.memory:
+            h, c = (values.unflatten(0, frames.shape[:2]) for values in step(frames.flatten(0, 1), None, None))
+            return h, h[:, -1], c[:, -1]
+        if h is None:
+            batch, _, _, *space = frames.shape
+            h = c = full(frames).new_zeros(batch, self.hidden_channels, *space)
+        output, (h, c) = exported_loop(step, (h, c), frames)
+        return output, h, c
 
     def _attend(self, x: Maps, from_input: Maps, h: Maps | None) -> Maps:
         """Return X_t times its attention; `from_input` is W_x * X_t + b of the attention."""
@@ -192,7 +210,7 @@ class RecurrentLayer(nn.Module):
         h_pooled, x_candidate = None, projected["candidate"]
         kind = x_candidate.dtype
         if "h_pooled" in self.hooks:
-            h_pooled = x_candidate.new_zeros(len(x_candidate), self.hidden_channels) if h is None else average(h)
+            h_pooled = x_candidate.new_zeros(x_candidate.shape[0], self.hidden_channels) if h is None else average(h)
             h_pooled = self.hooks["h_pooled"](h_pooled)  # (9)
         h = None if h is None else h.to(kind)
         totals = {}  # W_x * X_t + W_h * H_{t-1} + b
