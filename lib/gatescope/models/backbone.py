@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatescope.models.conventions import Conventions
-from gatescope.models.convolutions import Conv3d, SeparableConv2d
+from gatescope.models.convolutions import Conv3d, SeparableConv2d, channels_innermost
 
 STEM_CHANNELS = 64  # at width 1
 # The residual units of Res3D: channels at width 1, and stride over time and space.
@@ -99,7 +99,7 @@ class Res3D(nn.Module):
     def forward(self, x: Float[Tensor, "batch in time height width"]) -> Float[Tensor, "batch out steps rows columns"]:
         """Return the features of clips: half the time steps, a fourth of rows and columns at a stem stride of 2."""
         # With channels innermost, convolutions of few channels take half the time, forward and backward.
-        x = x.contiguous(memory_format=torch.channels_last_3d)
+        x = channels_innermost(x)
         x = F.relu(self.stem_norm(self.stem(x)))
         for unit in self.units.values():
             x = unit(x)
@@ -137,7 +137,7 @@ class MobileNetTop(nn.Module):
 
     def forward(self, x: Float[Tensor, "frames channel height width"]) -> Float[Tensor, "frames out rows columns"]:
         """Return the maps from which the class scores are computed."""
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = channels_innermost(x)
         for block in self.blocks.values():
             x = block(x)
         return x

@@ -145,16 +145,15 @@ class InputAttention(SeparablePart):
         self.score = Conv2d(hidden_channels, 1, kernel_size, bias=False)
 
 
-def ready(tensor: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Cast to autocast's type once, for all the convolutions that take the tensor."""
+def autocast_type(tensor: Float[Tensor, "..."]) -> torch.dtype | None:
+    """Return the type in which autocast gives the tensor to convolutions; None without autocast."""
     device = tensor.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):
-        return tensor.to(torch.get_autocast_dtype(device))
-    return tensor
+    on = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+    return torch.get_autocast_dtype(device) if on else None
 
 
 def full(total: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Cast what autocast made narrower to float32: elementwise operations are no faster in 16 bits."""
+    """Cast 16 bits, autocast's or the layer's, to float32: elementwise operations are no faster in 16 bits."""
     return total if total.dtype.itemsize >= 4 else total.float()
 
 
@@ -168,7 +167,7 @@ def quick_tanh(x: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
 
 class _QuickTanh(torch.autograd.Function):
     # Autograd alone would keep three maps and pass back over each.
-    generate_vmap_rule = True
+    generate_vmap_rule = True  # of vmap over any of the three below
 
     @staticmethod
     def forward(x):
@@ -177,18 +176,25 @@ class _QuickTanh(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         ctx.save_for_backward(output)
+        ctx.save_for_forward(output)
 
     @staticmethod
     def backward(ctx, d_y):
         return torch.ops.aten.tanh_backward(d_y, *ctx.saved_tensors)
 
+    @staticmethod
+    def jvp(ctx, d_x):
+        (y,) = ctx.saved_tensors
+        return d_x * (1 - y * y)
+
 
 def average(x: Maps) -> Float[Tensor, "batch channel"]:
     """Return the mean of each channel over all positions, Eqs. 8 and 9.
 
-    It is computed as a sum, whose gradient is a view of one value per channel; that of `mean` fills a map.
+    It is computed as a sum, whose gradient is a view of one value per channel; that of `mean` fills a map. The sum of a
+    map may be beyond float16, which ends at 65504.
     """
-    return x.sum((2, 3)) / (x.shape[2] * x.shape[3])
+    return x.sum((2, 3), dtype=torch.float32 if x.dtype == torch.float16 else None) / (x.shape[2] * x.shape[3])
 
 
 def sum_to_one(z: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch 1 height width"]:

@@ -22,6 +22,11 @@ def one_sided_padding(sizes: Sequence[int], kernel: Sequence[int], stride: Seque
     return padding
 
 
+def channels_innermost(x: Float[Tensor, "batch channel ..."]) -> Float[Tensor, "batch channel ..."]:
+    """Return `x` as it lies in memory in torch's channels_last formats, by steps that vmap knows."""
+    return x.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
 class Conv2d(nn.Conv2d):
     """A convolution to ceil(size / stride) positions along each axis."""
 
@@ -106,7 +111,7 @@ class PointwiseConv2d(nn.Conv2d):
             and batch * height * width >= 512
             and x.is_cpu
             and x.dtype == torch.float32
-            and x.is_contiguous(memory_format=torch.channels_last)
+            and x.movedim(1, -1).is_contiguous()
             and torch.get_num_threads() == 1
             and mkl_is_slow()
         ):

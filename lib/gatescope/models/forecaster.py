@@ -33,7 +33,7 @@ class Forecaster(nn.Module):
         for layer in self.encoder:
             x, state = layer(x, return_state=True)
             states.append(state)
-        x = x.new_empty(len(x), num_steps, 0, *x.shape[3:])
+        x = x.new_empty(x.shape[0], num_steps, 0, *x.shape[3:])
         hidden = []
         for layer, state in zip(self.forecaster, states, strict=True):
             x = layer(x, state)

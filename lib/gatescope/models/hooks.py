@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -43,3 +44,12 @@ class HookPoint(nn.Module):
         for read in self.readers:
             read(value)
         return value
+
+
+def refuse_tracing() -> None:
+    """Raise RuntimeError inside torch.jit.trace, also that of torch.onnx.export(dynamo=False)."""
+    if torch.jit.is_tracing():
+        raise RuntimeError(
+            "torch.jit.trace would keep this clip's choices and number of steps and be wrong of others without a word: "
+            "use torch.export.export, for ONNX torch.onnx.export(..., dynamo=True), with dynamic_shapes"
+        )

@@ -3,6 +3,7 @@
 import copy
 from dataclasses import replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -71,7 +72,7 @@ class GestureNetwork(SavedNetwork):
     def score_steps(self, features: Features) -> Float[Tensor, "batch step classes"]:
         """Return the `scores_over_time` from the features that `encode` gave."""
         pooled = self._top(features).mean((3, 4))
-        num_steps = pooled.new_ones(pooled.shape[1]).cumsum(0)
+        num_steps = torch.arange(1, pooled.shape[1] + 1, device=pooled.device)
         return self.head(pooled.cumsum(1) / num_steps[:, None])
 
     def _top(self, features: Tensor) -> Float[Tensor, "batch step filters rows columns"]:
@@ -82,5 +83,5 @@ class GestureNetwork(SavedNetwork):
         """Return a copy with a new head for other classes, as the start of fine-tuning."""
         other = copy.deepcopy(self)
         other.config, other.card = replace(self.config, num_classes=num_classes), None
-        other.head = nn.Linear(self.head.in_features, num_classes).to(self.head.weight)
+        other.head = nn.Linear(self.mobilenet.out_channels, num_classes).to(next(self.parameters()))
         return other.train(self.training)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from gatescope.models.cards import SavedNetwork
+from gatescope.models.convolutions import channels_innermost
 from gatescope.models.hooks import HookPoint
 from gatescope.models.pose_config import RPSMConfig
 from gatescope.models.pose_parts import Stage, by_frame, convolutions
@@ -65,7 +66,7 @@ class RPSM(SavedNetwork):
                 f"got {tuple(x.shape)} {x.dtype}"
             )
         # Channels innermost in memory: the convolutions keep it from here to the last map.
-        frames = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, x.shape[:2])
+        frames = channels_innermost(x.flatten(0, 1)).unflatten(0, x.shape[:2])
         maps = self.hooks["trunk"](by_frame(self.trunk, frames))
         features, pose, poses = None, None, []
         for stage in self.stages:

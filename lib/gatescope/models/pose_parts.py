@@ -53,7 +53,7 @@ class Stage(nn.Module):
         """
         frames = maps.flatten(0, 1)
         if self.feedback_2d:
-            before = frames.new_zeros(len(frames), self.feature_channels, *frames.shape[2:])
+            before = frames.new_zeros(frames.shape[0], self.feature_channels, *frames.shape[2:])
             frames = torch.cat([frames, before if features is None else features.flatten(0, 1)], 1)
         features = self.hooks["features"](self.pose_2d(frames).unflatten(0, maps.shape[:2]))  # (1)
         adapted = self.hooks["adapted"](by_frame(self.adaption, features))  # (2)

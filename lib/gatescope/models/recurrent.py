@@ -15,18 +15,19 @@ from gatescope.models.cells import (
     InputAttention,
     PooledPart,
     SeparablePart,
+    autocast_type,
     average,
     cell_named,
     full,
     peak_at_one,
     quick_tanh,
-    ready,
     sum_to_one,
 )
 from gatescope.models.conventions import CONVENTIONS
+from gatescope.models.convolutions import channels_innermost
 from gatescope.models.hooks import HookPoint
 from gatescope.models.rnn import check_input
-from gatescope.models.scans import recurrence
+from gatescope.models.scans import exported_loop, recurrence
 
 Maps = Float[Tensor, "batch _ height width"]
 Hidden = Float[Tensor, "batch time hidden height width"]
@@ -125,50 +126,77 @@ class RecurrentLayer(nn.Module):
         """Return H_t of every step, and with `return_state` the last (h, c).
 
         The clip may have any number of steps. `state` continues from another call; without it, or without `memory`, the
-        state is zero.
+        state is zero. In 16 bits convolutions and H_t of every step are; gates and states are float32 within.
         Raises ValueError if `x` has other channels than the layer, no step, or does not fit `state`.
         """
         check_input(x, self.in_channels, self.hidden_channels, state or ())
         num_steps = x.shape[1]
+        narrow = autocast_type(x)
         # Time-major, channels innermost in memory: a step is one block, in the layout that the convolutions take.
-        frames = ready(x).transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        if self._takes_all_steps(frames, num_steps):
-            output, c = self._all_steps(frames, num_steps, state and state[1])
-            return (output, (output[:, -1], c)) if return_state else output
+        frames = channels_innermost(x.to(narrow or x.dtype).transpose(0, 1).flatten(0, 1))
+        h, c = (full(part) for part in state) if state else (None, None)
+        if torch.compiler.is_exporting():
+            output, h, c = self._exported(x.to(narrow or x.dtype), h, c)
+        elif self._takes_all_steps(frames, num_steps):
+            output, c = self._all_steps(frames, num_steps, c)
+            h = output[:, -1]
+        else:
+            output, h, c = self._step_by_step(frames, num_steps, h, c)
+        output = output if narrow else output.to(x.dtype)
+        return (output, (h, c)) if return_state else output
+
+    def _step_by_step(self, frames: Maps, num_steps: int, h: Given | None, c: Given | None) -> tuple[Hidden, Maps, Maps]:
+        """Return H of every step and the last H and C, one step after the other."""
         # Attention on X depends on the state; without it the input's convolutions take all steps at once.
         attended = self.attention is not None
         if attended:
             from_input = self.attention.input_to_state(frames).chunk(num_steps)
         else:
-            from_input = self._split(self._project(frames, num_steps), num_steps)
-        h, c = state or (None, None)
+            from_input = self._split(self._project(frames, num_steps, frames.dtype), num_steps)
         hidden = []
         for x_t, projected in zip(frames.chunk(num_steps), from_input, strict=True):
             if not self.memory:
                 h, c = None, None
             if attended:
-                projected = self._project(self._attend(x_t, projected, h), 1)
+                projected = self._project(self._attend(x_t, projected, h), 1, x_t.dtype)
             h, c = self._step(projected, h, c)
             hidden.append(h.permute(0, 2, 3, 1))
-        output = torch.stack(hidden).permute(1, 0, 4, 2, 3)
-        return (output, (h, c)) if return_state else output
+        return torch.stack(hidden).permute(1, 0, 4, 2, 3), h, c
+
+    def _exported(self, frames: Tensor, h: Given | None, c: Given | None) -> tuple[Hidden, Maps, Maps]:
+        """Return what `_step_by_step` does as a graph for any number of steps; frames are (batch, time, in, ...)."""
+
+        def step(x: Maps, *state: Maps | None) -> State:
+            from_input = self._attend(x, self.attention.input_to_state(x), state[0]) if self.attention else x
+            return self._step(self._project(from_input, 1, x.dtype), *state)
+
+        if not self.memory:
+            h, c = (values.unflatten(0, frames.shape[:2]) for values in step(frames.flatten(0, 1), None, None))
+            return h, h[:, -1], c[:, -1]
+        if h is None:
+            batch, _, _, *space = frames.shape
+            h = c = full(frames).new_zeros(batch, self.hidden_channels, *space)
+        output, (h, c) = exported_loop(step, (h, c), frames)
+        return output, h, c
 
     def _attend(self, x: Maps, from_input: Maps, h: Maps | None) -> Maps:
         """Return X_t times its attention; `from_input` is W_x * X_t + b of the attention."""
-        total = full(from_input if h is None else from_input + self.attention.state_to_state(ready(h)))
-        z = self.hooks["z"](full(self.attention.score(quick_tanh(total))))  # (17)
+        kind = from_input.dtype
+        total = full(from_input if h is None else from_input + self.attention.state_to_state(h.to(kind)))
+        z = self.hooks["z"](full(self.attention.score(quick_tanh(total).to(kind))))  # (17)
         attention = self.hooks["attention"](sum_to_one(z))  # (18)
         if self.cell.rescaled:
             attention = attention * (z.shape[2] * z.shape[3])
         return self.hooks["x_attended"](attention * x)  # (19)
 
-    def _project(self, x: Maps, num_steps: int) -> dict[str, Tensor]:
-        """Return W_x * X_t + b of each gate and the candidate, computed for all steps at once."""
+    def _project(self, x: Maps, num_steps: int, kind: torch.dtype) -> dict[str, Tensor]:
+        """Return W_x * X_t + b of each gate and the candidate, computed for all steps at once, in the type `kind`."""
         pooled = None
         if "x_pooled" in self.hooks:
             pooled = torch.cat([self.hooks["x_pooled"](step) for step in average(x).chunk(num_steps)])  # (8)
         return {
-            name: part.input_to_state(pooled if isinstance(part, PooledPart) else x) for name, part in self._parts()
+            name: part.input_to_state((pooled if isinstance(part, PooledPart) else x).to(kind))
+            for name, part in self._parts()
         }
 
     @staticmethod
@@ -179,21 +207,21 @@ class RecurrentLayer(nn.Module):
 
     def _step(self, projected: dict[str, Tensor], h: Maps | None, c: Maps | None) -> State:
         """Return the next h and c from W_x * X_t + b of each part; without `h` and `c` the state is zero."""
-        h_pooled = None
+        h_pooled, x_candidate = None, projected["candidate"]
+        kind = x_candidate.dtype
         if "h_pooled" in self.hooks:
-            x_candidate = projected["candidate"]
-            h_pooled = x_candidate.new_zeros(len(x_candidate), self.hidden_channels) if h is None else average(h)
+            h_pooled = x_candidate.new_zeros(x_candidate.shape[0], self.hidden_channels) if h is None else average(h)
             h_pooled = self.hooks["h_pooled"](h_pooled)  # (9)
-        h = None if h is None else ready(h)
+        h = None if h is None else h.to(kind)
         totals = {}  # W_x * X_t + W_h * H_{t-1} + b
         for name, part in self._parts():
-            own = h_pooled if isinstance(part, PooledPart) else h
+            own = h if h_pooled is None or not isinstance(part, PooledPart) else h_pooled.to(kind)
             r = self._gate("r", totals["r"]) if name == "candidate" and self.cell.reset else None
             total = projected[name]
             if own is not None and part.state_to_state is not None:
                 of_state = part.state_to_state(own)
                 total = total + (of_state if r is None else r * of_state)  # (M3)
-            totals[name] = full(total)
+            totals[name] = total
         i, f, o = self._gates(totals)
         g = self._new_values(totals["candidate"])
         c = self.hooks["c"](i * g if c is None else torch.addcmul(f * c, i, g))  # (5) (14)
@@ -208,7 +236,7 @@ class RecurrentLayer(nn.Module):
 
     def _all_steps(self, frames: Tensor, num_steps: int, c: Given | None) -> tuple[Hidden, Given]:
         """Return H of every step and the last C of a cell that is linear in C, with all steps at once."""
-        totals = {name: full(total) for name, total in self._project(frames, num_steps).items()}
+        totals = self._project(frames, num_steps, frames.dtype)
         i, f, o = self._gates(totals, num_steps)
         g = self._new_values(totals["candidate"], num_steps)
         f, written = (values.unflatten(0, (num_steps, -1)) for values in (f, i * g))
@@ -218,13 +246,14 @@ class RecurrentLayer(nn.Module):
 
     def _new_values(self, total: Tensor, num_steps: int = 1) -> Tensor:
         """Return G from the sum that enters its activation."""
+        total = full(total)
         return self._pass("g", total if self.cell.minimal else self._tanh(total), num_steps)  # (4) (13) (M1)
 
     def _gates(self, totals: dict[str, Tensor], num_steps: int = 1) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return i, f and o from the sums that enter their activations; o is None where there is none."""
         if self.cell.minimal:
             # The quotient as written is 0 / 0 in float32 where both sums are below -104.
-            log_odds = F.logsigmoid(totals["f"]) - F.logsigmoid(totals["i"])
+            log_odds = F.logsigmoid(full(totals["f"])) - F.logsigmoid(full(totals["i"]))
             i, f = (self._named(name, (s * log_odds).sigmoid(), num_steps) for name, s in (("i", -1), ("f", 1)))  # (M1)
         elif self.cell.i is None:
             f = self._gate("f", totals["f"], num_steps)
@@ -235,9 +264,10 @@ class RecurrentLayer(nn.Module):
 
     def _gate(self, name: str, total: Tensor, num_steps: int = 1) -> Tensor:
         """Return a gate from the sum that enters its activation: a map, or values with height and width 1."""
+        kind, total = total.dtype, full(total)
         if self.cell.gates[name] == "attention":
             ending = self.cell.attentions[name]
-            z = self._pass(f"z{ending}", full(self.gates[name].score(self._tanh(total))), num_steps)  # (21)
+            z = self._pass(f"z{ending}", full(self.gates[name].score(self._tanh(total).to(kind))), num_steps)  # (21)
             attention = self._pass(f"attention{ending}", peak_at_one(z), num_steps)  # (22)
             return self._pass(name, attention, num_steps)  # (23)
         return self._named(name, self.conventions.gate_activation(total), num_steps)  # (1) (2) (3), (10) (11) (12)

@@ -1,14 +1,15 @@
 """RNN, LSTM and PeepholeConvLSTM: the recurrences from which the gated cells of the study derive."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from gatescope.models.hooks import HookPoint
+from gatescope.models.hooks import HookPoint, refuse_tracing
+from gatescope.models.scans import exported_loop
 
 State = Float[Tensor, "rows features *around"]  # must fit the input: checked, with a better message
 Hidden = Float[Tensor, "batch time hidden *space"]
@@ -47,13 +48,12 @@ class RNN(nn.Module):
         """
         wanted = check_input(x, self.in_features, self.hidden_features, () if state is None else (state,))
         h = x.new_zeros(wanted) if state is None else state
-        hidden = []
-        for projected in self.input_to_state(x).unbind(1):
-            net = self.hooks["net"](projected + self.state_to_state(h))  # (1)
-            h = self.hooks["h"](ACTIVATIONS[self.activation](net))  # (2)
-            hidden.append(h)
-        output = torch.stack(hidden, 1)
+        output, (h,) = _over_time(self._step, (h,), self.input_to_state(x))
         return (output, h) if return_state else output
+
+    def _step(self, projected: Tensor, h: Tensor) -> tuple[Tensor]:
+        net = self.hooks["net"](projected + self.state_to_state(h))  # (1)
+        return (self.hooks["h"](ACTIVATIONS[self.activation](net)),)  # (2)
 
 
 class _Gated(nn.Module):
@@ -97,14 +97,12 @@ class _Gated(nn.Module):
         Raises ValueError if `x` has other features than the layer, no step, or does not fit `state`.
         """
         wanted = check_input(x, self.num_in, self.num_hidden, state or ())
-        h, c = state or 2 * [x.new_zeros(wanted)]
-        hidden = []
+        state = state or (x.new_zeros(wanted), x.new_zeros(wanted))
         # The input's part needs no state, so all steps are computed at once.
-        for projected in self.input_to_state(x.flatten(0, 1)).unflatten(0, x.shape[:2]).unbind(1):
-            h, c = self._step(projected, h, c)
-            hidden.append(h)
-        output = torch.stack(hidden, 1)
-        return (output, (h, c)) if return_state else output
+        output, state = _over_time(
+            self._step, state, self.input_to_state(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+        )
+        return (output, state) if return_state else output
 
     def _step(self, projected: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         sum_i, sum_f, sum_g, sum_o = (projected + self.state_to_state(h)).chunk(4, 1)
@@ -193,7 +191,20 @@ class _Bias(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def forward(self, x: Float[Tensor, "batch 0 height width"]) -> Float[Tensor, "batch out height width"]:
-        return self.bias[:, None, None].expand(len(x), -1, *x.shape[2:])
+        return self.bias[:, None, None].expand(x.shape[0], -1, *x.shape[2:])
+
+
+def _over_time(
+    step: Callable[..., tuple[Tensor, ...]], state: tuple[Tensor, ...], x: Float[Tensor, "batch time ..."]
+) -> tuple[Hidden, tuple[Tensor, ...]]:
+    """Return the first part of the state after every step, and the last state."""
+    if torch.compiler.is_exporting():
+        return exported_loop(step, state, x)
+    hidden = []
+    for x_t in x.unbind(1):
+        state = step(x_t, *state)
+        hidden.append(state[0])
+    return torch.stack(hidden, 1), state
 
 
 def _gate(total: Tensor, peephole: Tensor | None, c: Tensor) -> Tensor:
@@ -216,11 +227,12 @@ def _check_sizes(num_in: int, num_hidden: int) -> None:
 
 def check_input(x: Tensor, num_in: int, num_hidden: int, state: Sequence[Tensor]) -> tuple[int, ...]:
     """Return the shape of a state for `x`; raises ValueError if a layer of these sizes cannot take `x` and `state`."""
+    refuse_tracing()
     space = tuple(x.shape[3:])
     if x.shape[2] != num_in or min(*x.shape[:2], *space) < 1:
         names = "batch, time, {}" + (", height, width" if space else "")
         raise ValueError(f"x must be ({names.format(num_in)}), none of the others 0; got {tuple(x.shape)}")
-    wanted = (len(x), num_hidden, *space)
+    wanted = (x.shape[0], num_hidden, *space)
     for name, value in zip("hc", state, strict=False):
         if value.shape != wanted:
             raise ValueError(f"state {name} must be {wanted} for this x; got {tuple(value.shape)}")

@@ -1,8 +1,11 @@
-"""Recurrences that are linear in their state, over all steps of a clip: as a chain, or as a scan."""
+"""Recurrences over all steps of a clip: linear ones as a chain or a scan, and any of them in an exported graph."""
+
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch._higher_order_ops.scan import scan as graph_loop  # torch has no public name for it
 
 Steps = Float[Tensor, "time batch channel _ _"]  # f may hold one value for all positions
 State = Float[Tensor, "batch channel height width"]
@@ -41,3 +44,20 @@ def scan(f: Steps, written: Steps, c: State | None = None) -> Steps:
         f = torch.cat([f[:reach], f[reach:] * f[:-reach]])
         reach *= 2
     return written
+
+
+def exported_loop(
+    step: Callable[..., tuple[Tensor, ...]], state: tuple[Tensor, ...], x: Float[Tensor, "batch time ..."]
+) -> tuple[Float[Tensor, "batch time ..."], tuple[Tensor, ...]]:
+    """Return the first part of the state after every step, and the last state, from a loop that is one node of a graph.
+
+    `step` takes what `x` holds for a step and the state, and returns the next state. A loop of Python leaves as many
+    steps in the graph as the clip had with which it was exported.
+    """
+
+    def body(state: tuple[Tensor, ...], x_t: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        following = step(x_t, *state)
+        return following, following[0].clone()  # a graph's loop may not give one tensor twice
+
+    last, outputs = graph_loop(body, state, x.transpose(0, 1).contiguous())
+    return outputs.transpose(0, 1), last
