@@ -75,6 +75,34 @@ def test_a_second_run_leaves_the_same_bytes_and_a_parameter_goes_as_it_came(tree
 
 
 @pytest.mark.slow
+def test_a_readers_surroundings_do_not_reach_a_notebook(tree, tmp_path_factory):
+    """No home to write to, settings of its own, another locale and umask: the same bytes, readable by the owner."""
+    path = write_notebook(tree, "07_line", DRAW, "print('é →', 'spoilt' in globals())", FINISH)
+    rebuild(path)
+    before = content_of(tree)
+    assert b"\xc3\xa9 \xe2\x86\x92 False" in before["notebooks/07_line.ipynb"]
+    own = tmp_path_factory.mktemp("own")
+    (own / "matplotlibrc").write_text("font.size: 30\nlines.linewidth: 9\n")
+    for name in ("profile_default/startup/00.py", "pythonstartup.py"):
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / name).write_text("spoilt = True")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("XDG") and name != "MPLCONFIGDIR"}
+    env |= {"HOME": "/dev/null/home", "MATPLOTLIBRC": str(own / "matplotlibrc"), "IPYTHONDIR": str(own)}
+    env |= {
+        "PYTHONSTARTUP": str(own / "pythonstartup.py"),
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "LC_ALL": "C",
+    }
+    command = [sys.executable, "-m", "gatescope", "rebuild", str(path)]
+    run = subprocess.run(command, env=env, umask=0o077, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert path.read_text("utf-8") == before["notebooks/07_line.ipynb"].decode()
+    assert content_of(tree) == before
+    assert {(tree / name).stat().st_mode & 0o777 for name in before if "07-line" in name} == {0o600}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cells", "reason"),
     [

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import nbformat
 import papermill
 from filelock import FileLock
@@ -29,7 +30,10 @@ from gatescope.paths import FINISHED, RUN_FIGURES
 
 # The bits of a sum depend on the number of threads, the order of a set on the seed of its hash.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
-PINNED = ONE_THREAD | {"PYTHONHASHSEED": "0"}
+# A reader's own settings and start-up files are no part of a notebook.
+DEFAULTS = {"MATPLOTLIBRC": str(Path(matplotlib.get_data_path(), "matplotlibrc")), "PYTHONSTARTUP": ""}
+DEFAULTS |= {"IPYTHONDIR": "./.ipython"}  # in the run's own folder
+PINNED = ONE_THREAD | {"PYTHONHASHSEED": "0"} | DEFAULTS
 # The kernel's own settings; a command after ! that fails is an error.
 KERNEL = [
     "--log-level=CRITICAL",
@@ -42,9 +46,11 @@ STARTS = 3  # tries to start a kernel: two that start at once can pick the same 
 
 
 class PinnedKernelManager(AsyncKernelManager):
-    """A kernel manager that pins threads and the hash seed, which decide the bits of a result."""
+    """A kernel manager that pins threads and the hash seed, which decide the bits of a result, and settings."""
 
     async def _async_start_kernel(self, **options: Any) -> None:
+        # Without a home to write to, matplotlib warns: here, where it then names another folder for the kernel too.
+        matplotlib.get_configdir(), matplotlib.get_cachedir()
         await super()._async_start_kernel(env={**os.environ, **PINNED}, **options)
 
     start_kernel = _async_start_kernel
@@ -99,7 +105,7 @@ def _execute(source: nbformat.NotebookNode, given: Mapping[str, Value], stage: P
                 iopub_timeout=MESSAGE_TIMEOUT_S,
                 kernel_manager_class=PinnedKernelManager,
                 coalesce_streams=True,
-                extra_arguments=KERNEL,
+                extra_arguments=[*KERNEL],
                 store_widget_state=False,
                 on_cell_start=lambda cell, cell_index: started.append(cell_index),
             )
