@@ -48,10 +48,8 @@ def regular_file(path: str | Path) -> Path:
 def read_bytes(path: str | Path, most: int) -> bytes:
     """Return the bytes of a regular file; raises what `regular_file` does, and ValueError for more than `most`."""
     with regular_file(path).open("rb") as file:
-        if os.fstat(file.fileno()).st_size <= most:
-            content = file.read(most + 1)
-            if len(content) <= most:
-                return content
+        if os.fstat(file.fileno()).st_size <= most and len(content := file.read()) <= most:
+            return content
     raise ValueError(f"{path} holds more than {most:,} bytes, the most that is read of such a file")
 
 
