@@ -85,11 +85,12 @@ def test_what_a_parameter_names_counts_by_what_it_holds(tmp_path):
     assert [one == other for one, other in zip(digests(), after, strict=True)] == [False, False, True, False]
 
 
-@pytest.mark.parametrize("text", ["", ".", "a\0b", "n" * 300, "~nobody/clip"])
+@pytest.mark.parametrize("text", ["", ".", "..", "/", "a\0b", "n" * 300, "~no such person/clip"])
 def test_a_parameter_that_names_no_file_is_only_a_text(tmp_path, text):
     path = write_notebook(tmp_path, "07_line", FINISH)
     before = inputs_digest(path, {"clip": text})
-    (tmp_path / "build").mkdir(exist_ok=True)
+    (tmp_path / "build" / "rebuilt").mkdir(parents=True)
+    (tmp_path / "build" / "rebuilt" / "07_line.json").write_text("{}")
     assert inputs_digest(path, {"clip": text}) == before
 
 

@@ -81,10 +81,8 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 def warn_not_kept(folder: Path, error: OSError) -> None:
     """Warn that what `folder` would have kept is in memory only."""
-    reason = (
-        f"nothing more is kept in {folder} ({error.strerror or error}): it stays in memory and is made anew by the "
-    )
-    warnings.warn(f"{reason}next process; make room there or name another folder", stacklevel=3)
+    lost = "it stays in memory and is made anew by the next process; make room there or name another folder"
+    warnings.warn(f"nothing more is kept in {folder} ({error.strerror or error}): {lost}", stacklevel=3)
 
 
 def sha256_of(path: Path) -> str:
