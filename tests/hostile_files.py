@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 GIB = 1 << 30
+BOMB = 300 << 20  # bytes that a small file becomes where nobody looks
 
 
 def npy(shape: str, content: bytes = b"", dtype: str = "<f4") -> bytes:
@@ -27,7 +28,7 @@ def npy(shape: str, content: bytes = b"", dtype: str = "<f4") -> bytes:
 
 def npz(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", method) as archive:
+    with zipfile.ZipFile(file, "w", method, compresslevel=1) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     return file.getvalue()
@@ -36,13 +37,13 @@ def npz(members: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
 def npz_files() -> dict[str, bytes]:
     """By name, npz files that ask for memory, time or trust."""
     memo = b"\x80\x04" + b"Nr" + struct.pack("<I", 0x10000000) + b"."  # LONG_BINPUT: a table of that many places
-    bomb = npy(f"({GIB // 4},)", bytes(GIB))
+    bomb = npy(f"({BOMB // 4},)", bytes(BOMB))
     whole = npz({"a.npy": npy("(4,)", bytes(16))}, zipfile.ZIP_STORED)
     place, promised = whole.rindex(b"PK\x01\x02"), bytearray(whole)
     promised[place + 24 : place + 28] = struct.pack("<I", 0xFFFFFFF0)
     return {
         "bomb": npz({"a.npy": bomb}),
-        "three bombs": npz({f"{name}.npy": bomb[: GIB // 3] for name in "abc"}),
+        "three bombs": npz({f"{name}.npy": bomb[: BOMB // 3] for name in "abc"}),
         "promised shape": npz({"a.npy": npy("(1000000000,)")}),
         "overflowing shape": npz({"a.npy": npy("(1000000000, 1000000000, 1000000000)")}),
         "negative shape": npz({"a.npy": npy("(-1,)", bytes(4))}),
@@ -50,12 +51,12 @@ def npz_files() -> dict[str, bytes]:
         "promised size": bytes(promised),
         "pickle": npz({"a.npy": npy("(1,)", memo, "|O")}),
         "pickle alone": memo,
-        "long header": npz({"a.npy": b"\x93NUMPY\x02\x00" + struct.pack("<I", GIB) + b" " * (GIB // 4)}),
+        "long header": npz({"a.npy": b"\x93NUMPY\x02\x00" + struct.pack("<I", GIB) + b" " * (BOMB // 4)}),
         "nested header": npz({"a.npy": npy("(" * 5000 + ")" * 5000)}),
         "text": npz({"a.npy": npy("(1,)", bytes(4), "<U1")}),
         "no array": npz({"a.txt": b"text"}),
         "lzma": npz({"a.npy": npy("(4,)", bytes(16))}, zipfile.ZIP_LZMA),
-        "members": members(whole, 400_000),
+        "members": members(whole, 200_000),
         "zip of nothing": b"PK\x05\x06",
         "cut off": whole[:100],
     }
@@ -148,12 +149,12 @@ def write_keras(folder: Path, whole: Path) -> None:
         group.create_dataset(name, (1_000_000_000,), "f4", chunks=(1_000_000,))
 
     def large_chunk(group):
-        data = group.create_dataset(name, (1,), "f4", maxshape=(None,), chunks=(GIB // 8,), compression="gzip")
-        data.id.write_direct_chunk((0,), zlib.compress(bytes(GIB // 2)))
+        data = group.create_dataset(name, (1,), "f4", maxshape=(None,), chunks=(BOMB // 4,), compression="gzip")
+        data.id.write_direct_chunk((0,), zlib.compress(bytes(BOMB), 1))
 
     def deflated(group):
         data = group.create_dataset(name, (4,), "f4", chunks=(4,), compression="gzip")
-        data.id.write_direct_chunk((0,), zlib.compress(bytes(GIB)))
+        data.id.write_direct_chunk((0,), zlib.compress(bytes(BOMB), 1))
 
     def integers(group):
         group[name] = np.zeros(shape, np.int32)

@@ -199,3 +199,46 @@ def test_two_processes_filling_at_once_lose_nothing_even_if_one_is_killed(gestur
     assert list(cached.fill()) == []
     for index in range(0, 162, 23):
         assert same(cached[index], whole[index])
+
+
+@pytest.mark.slow
+def test_a_closed_cache_costs_a_warning_and_not_the_clips(gestures, cached_type, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    cached = cached_type(gestures, tmp_path / "file")
+    with pytest.warns(UserWarning, match=r"nothing more is kept in .*file/.* \(Not a directory\): it stays in memory"):
+        assert list(cached.fill())[-1] == 40
+    for index in (0, 26, 27, 39):
+        assert same(cached[index], gestures[index])
+    assert [*tmp_path.iterdir()] == [tmp_path / "file"]
+
+
+@pytest.mark.slow
+def test_a_full_disk_costs_a_warning_and_leaves_what_is_whole(tmp_path):
+    """Files may have 2,000 bytes here: neither an array nor a network's features fit."""
+    code = (
+        "import resource, sys, warnings\n"
+        "from pathlib import Path\n"
+        "import numpy as np\n"
+        "from gatescope.loaders import CachedClips, SyntheticGestures\n"
+        "from gatescope.models import GestureNetwork, NetworkConfig\n"
+        "from gatescope.trainings.features import FrozenFeatures\n"
+        "warnings.simplefilter('error')\n"
+        "warnings.filterwarnings('default', message='nothing more is kept')\n"
+        "gestures = SyntheticGestures('train', 30, 16, num_frames=4, modalities=())\n"
+        "gestures[0]\n"
+        "cached = CachedClips(gestures, sys.argv[1])\n"
+        "config = NetworkConfig.small('a', num_classes=3, width=1 / 64, size=16, num_frames=4)\n"
+        "network = GestureNetwork(config).eval()\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))\n"
+        "found = [cached[index].frames for index in range(30)]\n"
+        "features = FrozenFeatures(network, cached, pool=1, folder=Path(sys.argv[1]))\n"
+        "assert [features[index][1] for index in range(30)] == [gestures.label(index) for index in range(30)]\n"
+        "assert all(np.array_equal(frames, gestures[index].frames) for index, frames in enumerate(found))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(LIBRARY), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("File too large): it stays in memory") == 2
+    # Locks and no half of a file.
+    assert {path.suffix for path in tmp_path.rglob("*") if path.is_file()} == {".lock"}

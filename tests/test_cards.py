@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from gatescope.facts import write_card
+from gatescope.facts import read_card, seal, write_card
 from gatescope.files import code_digest, sha256_of
 from gatescope.models import Cell, GestureNetwork, NetworkConfig
+from gatescope.models.cards import write_weights
+from gatescope.paths import DATA
+from gatescope.trainings.results import check_files
 
 LIBRARY = Path(__file__).resolve().parent.parent / "lib"
 CONFIG = NetworkConfig.small("a", num_classes=3, width=1 / 32)
@@ -248,3 +251,132 @@ def test_weights_serve_another_size_and_stem_stride(tmp_path):
     larger = replace(CONFIG, size=112, stem_stride=3)
     back = GestureNetwork.load(path, larger)
     assert back.config == larger and same_weights(back, network)
+
+
+TAMPERED = {
+    "names reversed": lambda card: card["data"]["names"].reverse(),
+    "another mean": lambda card: card["config"].update(mean=[0.0, 0.0, 0.0]),
+    "a better accuracy": lambda card: card["metrics"].update(top1=0.9999),
+    "a number in its last digit": lambda card: card["metrics"].update(top1=0.8000000000000002),
+    "another seed": lambda card: card.update(seed=4),
+    "a fact more": lambda card: card.update(warning=None),
+    "a fact less": lambda card: card.pop("code"),
+    "truth for a number": lambda card: card.update(seed=True),
+    "no digest": lambda card: card.pop("facts_sha256"),
+    "another digest": lambda card: card.update(facts_sha256=["0" * 64]),
+}
+
+
+@pytest.fixture
+def told(tmp_path):
+    """The path of weights whose card tells much."""
+    path = tmp_path / "network.safetensors"
+    make_network().save(path, data={"names": ["a", "b", "c"]}, seed=1, metrics={"top1": 0.8, "é": 1e-300})
+    return path
+
+
+@pytest.mark.parametrize("how", TAMPERED)
+def test_a_card_that_was_changed_is_refused_and_says_so(told, how):
+    card = json.loads(told.with_suffix(".json").read_text())
+    assert GestureNetwork.load(told).card == card
+    TAMPERED[how](card)
+    told.with_suffix(".json").write_text(json.dumps(card))
+    with pytest.raises(
+        ValueError, match=r"network\.json (was changed after it was written|has no facts_sha256)"
+    ) as raised:
+        GestureNetwork.load(told)
+    assert "\n" not in str(raised.value)
+    seal(told.with_suffix(".json"))  # whoever trusts it says so
+    GestureNetwork.load(told)
+
+
+def test_a_card_set_in_another_way_says_the_same(told):
+    card = json.loads(told.with_suffix(".json").read_text())
+    told.with_suffix(".json").write_text(json.dumps(dict(reversed(card.items())), indent=7))
+    assert GestureNetwork.load(told).card == card
+
+
+@pytest.mark.parametrize("missing", ["weights_sha256", "config"])
+def test_a_card_that_lacks_what_loading_needs_is_refused(told, missing):
+    card = json.loads(told.with_suffix(".json").read_text())
+    write_card(told.with_suffix(".json"), {name: value for name, value in card.items() if name != missing})
+    with pytest.raises(ValueError, match=missing):
+        GestureNetwork.load(told)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("width", 1e308),
+        ("width", 1e6),
+        ("num_classes", 1 << 62),
+        ("num_classes", (1 << 31) - 1),
+        ("in_channels", 1 << 30),
+        ("stem_stride", 0),
+        ("mean", [1e300, 0.0, 0.0]),
+        ("cells", [["a"] * 10, "a"]),
+    ],
+)
+def test_a_config_that_asks_for_too_much_is_refused_before_it_is_made(told, field, value):
+    card = json.loads(told.with_suffix(".json").read_text())
+    write_card(told.with_suffix(".json"), {**card, "config": {**card["config"], field: value}})
+    with pytest.raises(ValueError, match=r"network\.safetensors (has no config|does not fit)"):
+        GestureNetwork.load(told)
+
+
+def test_loading_draws_as_many_random_numbers_as_making_the_network(told):
+    torch.manual_seed(5)
+    GestureNetwork(CONFIG)
+    wanted = torch.rand(1)
+    torch.manual_seed(5)
+    GestureNetwork.load(told)
+    assert torch.equal(torch.rand(1), wanted)
+
+
+WEIGHTS = {
+    "whole numbers": (lambda tensor: tensor.to(torch.int32), "all of one type among float32"),
+    "truth values": (lambda tensor: tensor > 0, "all of one type among float32"),
+    "complex numbers": (lambda tensor: tensor.to(torch.complex64), "all of one type among float32"),
+    "eight bits": (lambda tensor: tensor.to(torch.float8_e4m3fn), "all of one type among float32"),
+    "NaN": (lambda tensor: torch.full_like(tensor, torch.nan), "is not finite"),
+    "infinity": (lambda tensor: torch.full_like(tensor, -torch.inf), "is not finite"),
+}
+
+
+@pytest.mark.parametrize("kind", WEIGHTS)
+@pytest.mark.parametrize("changed", [("head.bias",), None])
+def test_weights_of_another_type_or_not_finite_are_refused(told, kind, changed):
+    change, says = WEIGHTS[kind]
+    tensors = {name: tensor for name, tensor in make_network().state_dict().items()}
+    chosen = changed or [name for name, tensor in tensors.items() if tensor.is_floating_point()]
+    tensors |= {name: change(tensors[name]) for name in chosen}
+    write_weights(told, tensors, json.loads(told.with_suffix(".json").read_text()))
+    with pytest.raises(ValueError, match=says) as raised:
+        GestureNetwork.load(told)
+    assert chosen[0] in str(raised.value) and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("count", [torch.tensor(3.0), torch.tensor(3, dtype=torch.int32)])
+def test_a_count_of_another_type_is_refused(told, count):
+    tensors = make_network().state_dict()
+    name = next(name for name in tensors if name.endswith("num_batches_tracked"))
+    write_weights(told, {**tensors, name: count}, json.loads(told.with_suffix(".json").read_text()))
+    with pytest.raises(ValueError, match=f"{name} is torch.*int64 is needed"):
+        GestureNetwork.load(told)
+
+
+def test_a_fact_that_utf8_lacks_leaves_no_file(tmp_path):
+    with pytest.raises(ValueError, match="surrogates"):
+        make_network().save(tmp_path / "network.safetensors", data="\ud800")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["checkpoints", "poses", "neurons", "evidence"])
+def test_every_committed_card_vouches_for_itself_and_the_files_beside_it(folder):
+    cards = [path for name in ("network.json", "card.json") for path in (DATA / folder).rglob(name)]
+    assert cards
+    for path in cards:
+        card = read_card(path)
+        # Of one network only the weights are kept.
+        if any((path.parent / name).exists() for name in card["files"]):
+            check_files(path.parent, card, path)

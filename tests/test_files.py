@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gatescope.files import atomic_write, sha256_of, sha256_of_files
+from gatescope.files import atomic_write, files_in, sha256_of, sha256_of_contents, sha256_of_files
 
 SIZE = 4_000_000
 WRITER = """
@@ -57,22 +57,19 @@ def test_a_block_that_raises_leaves_the_old_file_and_no_other(tmp_path):
     assert os.listdir(tmp_path) == ["card.json"]
 
 
-def test_a_written_file_is_whole_and_its_folder_is_made(tmp_path):
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002, 0o027])
+def test_a_written_file_has_the_rights_that_the_umask_asks_for_and_its_folder_is_made(tmp_path, umask):
     path = tmp_path / "new" / "card.json"
-    with atomic_write(path) as temporary:
-        temporary.write_text("whole")
-    assert path.read_text() == "whole"
-
-
-@pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
-def test_who_may_read_a_written_file_is_the_umasks_to_say(tmp_path, umask):
     before = os.umask(umask)
     try:
-        with atomic_write(tmp_path / "weights.bin") as temporary:
-            temporary.write_bytes(b"1")
+        for content in ("whole", "anew"):
+            with atomic_write(path) as temporary:
+                assert temporary.stat().st_mode & 0o777 == 0o666 & ~umask  # at no time more
+                temporary.write_text(content)
+            assert path.read_text() == content
+            assert path.stat().st_mode & 0o777 == 0o666 & ~umask
     finally:
         os.umask(before)
-    assert (tmp_path / "weights.bin").stat().st_mode & 0o777 == 0o666 & ~umask
 
 
 def test_one_checksum_of_many_files_knows_their_names_and_not_their_order(tmp_path):
@@ -84,3 +81,40 @@ def test_one_checksum_of_many_files_knows_their_names_and_not_their_order(tmp_pa
     assert sha256_of(first) != sha256_of(second)
     first.rename(tmp_path / "c")
     assert digest != sha256_of_files([tmp_path / "c", second], tmp_path)
+
+
+def test_contents_decide_and_names_inside_a_folder(tmp_path):
+    clip = tmp_path / "clip"
+    (clip / "below").mkdir(parents=True)
+    (clip / "1.jpg").write_bytes(b"one")
+    (clip / "below" / "2.jpg").write_bytes(b"two")
+    seen = [sha256_of_contents(clip)]
+    assert sha256_of_contents(clip / "1.jpg") != seen[0]
+    for change in (
+        lambda: (clip / "1.jpg").write_bytes(b"0ne"),
+        lambda: (clip / "1.jpg").rename(clip / "3.jpg"),
+        lambda: (clip / "4.jpg").touch(),
+        lambda: (clip / "below" / "2.jpg").unlink(),
+        lambda: (clip / os.fsdecode(b"\xff.jpg")).touch(),
+    ):
+        change()
+        seen.append(sha256_of_contents(clip))
+    assert len(set(seen)) == len(seen)
+    (clip / ".DS_Store").write_text("written by a file manager")
+    os.utime(clip / "3.jpg", (0, 0))
+    clip.rename(tmp_path / "elsewhere")
+    (tmp_path / "link").symlink_to("elsewhere")
+    assert sha256_of_contents(tmp_path / "link") == sha256_of_contents(tmp_path / "elsewhere") == seen[-1]
+
+
+def test_links_are_followed_and_circles_and_pipes_end(tmp_path):
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "1.jpg").write_bytes(b"one")
+    clips = tmp_path / "clips"
+    clips.mkdir()
+    (clips / "a").symlink_to("../held")
+    (clips / "again").symlink_to(".")
+    (clips / "lost").symlink_to("nowhere")
+    (clips / "circle").symlink_to("circle")
+    os.mkfifo(clips / "pipe")
+    assert files_in(clips) == [clips / "a" / "1.jpg"]

@@ -65,6 +65,35 @@ def test_each_parameter_counts_by_name_and_value(tmp_path):
     assert inputs_digest(path, {"clip": "a", "height": 2.0}) == inputs_digest(path, {"height": 2.0, "clip": "a"})
 
 
+def test_what_a_parameter_names_counts_by_what_it_holds(tmp_path):
+    path = write_notebook(tmp_path, "07_line", FINISH)
+    clip = tmp_path / "clip"
+    clip.mkdir()
+    (clip / "1.jpg").write_bytes(b"one")
+    (clip / "2.jpg").write_bytes(b"two")
+
+    def digests():
+        given = ({"clip": "clip"}, {"clip": str(clip)}, {"clip": str(clip / "1.jpg")}, {"clips": ["none", "clip"]})
+        return [inputs_digest(path, each) for each in given]
+
+    before = digests()
+    assert digests() == before
+    (clip / "1.jpg").write_bytes(b"0ne")
+    after = digests()
+    assert not set(after) & set(before)
+    (clip / "3.jpg").write_bytes(b"three")
+    assert [one == other for one, other in zip(digests(), after, strict=True)] == [False, False, True, False]
+
+
+@pytest.mark.parametrize("text", ["", ".", "..", "/", "a\0b", "n" * 300, "~no such person/clip"])
+def test_a_parameter_that_names_no_file_is_only_a_text(tmp_path, text):
+    path = write_notebook(tmp_path, "07_line", FINISH)
+    before = inputs_digest(path, {"clip": text})
+    (tmp_path / "build" / "rebuilt").mkdir(parents=True)
+    (tmp_path / "build" / "rebuilt" / "07_line.json").write_text("{}")
+    assert inputs_digest(path, {"clip": text}) == before
+
+
 @pytest.mark.parametrize("cell", ["files = !ls", "from gatescope.nowhere import f"])
 def test_a_cell_whose_imports_cannot_be_followed_counts_on_the_whole_library(tmp_path, library, cell):
     path = write_notebook(tmp_path, "07_line", cell, FINISH)

@@ -209,6 +209,67 @@ def test_a_checkpoint_is_fine_tuned_on_ones_own_clips(runs, finished, own_clips,
     assert network(clip).shape == (1, 2)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("changed", ["1.mp4", "frames/00002.jpg"])
+def test_other_contents_under_the_same_names_are_another_training(runs, finished, own_clips, tmp_path, changed):
+    from gatescope.trainings.recipes import TrainConfig
+
+    def tuned():
+        config = TrainConfig(epochs=1, batch_size=4)
+        return list(runs.fine_tune(finished[0] / "network.safetensors", own_clips, tmp_path / "mine", config))
+
+    first = tuned()
+    (own_clips / "clap" / ".hidden").write_text("of no clip")
+    assert tuned() == first
+    other = some_frames(5, 32, 32, seed=77)
+    if changed.endswith("mp4"):
+        write_video(own_clips / "wave" / changed, other)
+    else:
+        shutil.copy(write_jpegs(tmp_path / "other", other[::-1]) / "00001.jpg", own_clips / "wave" / changed)
+    with pytest.raises(ValueError, match=r"another training, finished: data\.clips_sha256 is"):
+        tuned()
+
+
+MISSING = ("training", "config", "data", "clips", "metrics", "files")
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_a_folder_whose_card_lacks_a_fact_is_refused_with_its_name(go, finished, missing):
+    from gatescope.facts import read_card, write_card
+    from gatescope.trainings.results import read_results
+
+    folder, _ = finished
+    card = read_card(folder / "network.json")
+    write_card(folder / "network.json", {name: fact for name, fact in card.items() if name != missing})
+    for weights in (True, False):
+        with pytest.raises(ValueError, match=rf"network\.json lacks {missing}, which is needed"):
+            read_results(folder, weights=weights)
+    with pytest.raises(ValueError, match=rf"lacks {missing}"):
+        go(folder)
+
+
+@pytest.mark.parametrize("name", ["../../payload", "/etc/passwd", "..", ""])
+def test_a_card_names_files_beside_it_alone(finished, tmp_path, name):
+    from gatescope.facts import read_card, write_card
+    from gatescope.trainings.results import keep_run
+
+    folder, _ = finished
+    card = read_card(folder / "network.json")
+    write_card(folder / "network.json", {**card, "files": {**card["files"], name: "0" * 64}})
+    with pytest.raises(ValueError, match="files beside it by their names"):
+        keep_run(folder, tmp_path / "a" / "b" / "kept")
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("rows", ["[", "[1]", '[{"epoch": 1}]', '{"a": 1}', "[" * 100_000])
+def test_rows_that_are_none_are_refused(finished, rows):
+    from gatescope.trainings.results import read_rows
+
+    (finished[0] / "rows.json").write_text(rows)
+    with pytest.raises(ValueError, match=r"rows\.json"):
+        read_rows(finished[0])
+
+
 def test_a_clip_that_does_not_open_is_named(runs, finished, own_clips, tmp_path):
     from gatescope.loaders import ClipError
 

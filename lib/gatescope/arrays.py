@@ -50,9 +50,8 @@ def read_arrays(
     except OversizedArraysError:
         raise
     except _DAMAGE as error:
-        raise ValueError(
-            f"{path} is not a whole .npz file of numbers ({str(error) or type(error).__name__})"
-        ) from error
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} is not a whole .npz file of numbers ({reason})") from error
 
 
 def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
@@ -66,9 +65,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
         shape, by_columns, dtype = np.lib.format.read_array_header_1_0(stream)
         size = math.prod(shape) * dtype.itemsize
         if dtype.kind not in _KINDS or min(shape, default=0) < 0 or size != member.file_size - stream.tell():
-            raise ValueError(
-                f"{member.filename} says it is {shape} {dtype}, which its {member.file_size} bytes are not"
-            )
+            raise ValueError(f"{member.filename} of {member.file_size} bytes says that it is {shape} {dtype}")
         content = np.empty(size, np.uint8)
         _fill(stream, content)
         array = content.view(dtype)

@@ -63,9 +63,7 @@ def read_card(path: str | Path) -> dict[str, Any]:
 
     Raises OSError without a card, ValueError if it is none, has no digest, or says other than what was written.
     """
-    card = read_json(path)
-    if not isinstance(card, dict):
-        raise ValueError(f"{path} is no card: needed facts by their names, got {str(card)[:40]!r}")
+    card = _facts_by_name(path)
     facts = {name: value for name, value in card.items() if name != DIGEST}
     if DIGEST not in card:
         raise ValueError(
@@ -86,7 +84,7 @@ def read_card(path: str | Path) -> dict[str, Any]:
 
 def seal(path: str | Path) -> dict[str, Any]:
     """Give the card at `path` the digest of the facts that it has now, and return it."""
-    return write_card(path, read_json(path))
+    return write_card(path, _facts_by_name(path))
 
 
 def needed(card: Mapping[str, Any], *names: str, path: str | Path) -> dict[str, Any]:
@@ -94,6 +92,13 @@ def needed(card: Mapping[str, Any], *names: str, path: str | Path) -> dict[str, 
     if missing := [name for name in names if name not in card]:
         raise ValueError(f"{path} lacks {' and '.join(missing)}, which is needed here; it has {', '.join(card)}")
     return {name: card[name] for name in names}
+
+
+def _facts_by_name(path: str | Path) -> dict[str, Any]:
+    facts = read_json(path)
+    if not isinstance(facts, dict):
+        raise ValueError(f"{path} is no card: needed facts by their names, got {str(facts)[:40]!r}")
+    return facts
 
 
 def _digest(facts: Mapping[str, Any]) -> str:

@@ -48,10 +48,8 @@ def regular_file(path: str | Path) -> Path:
 def read_bytes(path: str | Path, most: int) -> bytes:
     """Return the bytes of a regular file; raises what `regular_file` does, and ValueError for more than `most`."""
     with regular_file(path).open("rb") as file:
-        if os.fstat(file.fileno()).st_size <= most:
-            content = file.read(most + 1)
-            if len(content) <= most:
-                return content
+        if os.fstat(file.fileno()).st_size <= most and len(content := file.read()) <= most:
+            return content
     raise ValueError(f"{path} holds more than {most:,} bytes, the most that is read of such a file")
 
 
@@ -83,10 +81,8 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 def warn_not_kept(folder: Path, error: OSError) -> None:
     """Warn that what `folder` would have kept is in memory only."""
-    reason = (
-        f"nothing more is kept in {folder} ({error.strerror or error}): it stays in memory and is made anew by the "
-    )
-    warnings.warn(f"{reason}next process; make room there or name another folder", stacklevel=3)
+    lost = "it stays in memory and is made anew by the next process; make room there or name another folder"
+    warnings.warn(f"nothing more is kept in {folder} ({error.strerror or error}): {lost}", stacklevel=3)
 
 
 def sha256_of(path: Path) -> str:

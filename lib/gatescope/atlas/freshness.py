@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -87,11 +88,11 @@ def _contents(tree: Path, text: str) -> str | None:
 
     The file may change under its name, and so may a frame in a folder.
     """
-    # An empty name, which stands for no clip, would be the tree itself.
-    path = tree / Path(text).expanduser() if text else None
     try:
-        return _hash_of(path, _with_times(files_in(path))) if path else None
-    except (OSError, ValueError):
+        path = Path(os.path.realpath(tree / Path(text).expanduser()))
+        # An empty name stands for no clip, and a tree does not depend on all of itself.
+        return None if tree.resolve().is_relative_to(path) else _hash_of(path, _with_times(files_in(path)))
+    except (OSError, ValueError, RuntimeError):
         return None
 
 

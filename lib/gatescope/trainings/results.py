@@ -44,7 +44,7 @@ def read_card(folder: str | Path, *, weights: bool = True) -> dict[str, Any]:
 def check_files(folder: Path, card: Mapping[str, Any], path: Path) -> None:
     """Raise ValueError unless the files beside a card are those that it was written for, OSError without one."""
     files = facts.needed(card, "files", path=path)["files"]
-    if not isinstance(files, dict) or any(Path(name).name != name for name in files):
+    if not isinstance(files, dict) or any(Path(name).name != name or name in ("", "..") for name in files):
         raise ValueError(f"{path} must list the SHA-256 of files beside it by their names; it has {str(files)[:200]}")
     for name, digest in files.items():
         if sha256_of(folder / name) != digest:

@@ -1,0 +1,29 @@
+"""Where neither the library's folder nor the home folder can be written, it runs all the same."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+LIBRARY = Path(__file__).resolve().parent.parent / "lib"
+
+
+def test_the_renderer_compiles_where_its_result_cannot_be_kept(tmp_path):
+    package = tmp_path / "lib" / "rendered_people"
+    shutil.copytree(LIBRARY / "rendered_people", package, ignore=shutil.ignore_patterns("__pycache__"))
+    # Nobody can write there, not even root.
+    (package / "__pycache__").write_text("in the way")
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith(("XDG", "NUMBA"))}
+    surroundings |= {"HOME": "/dev/null/nobody", "PYTHONPATH": str(package.parent)}
+    code = (
+        "import numpy as np\n"
+        "from rendered_people import raster\n"
+        "@raster.compiled\n"
+        "def twice(x):\n"
+        "    return 2 * x\n"
+        "print(raster.__file__, twice(4))\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    done = subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.split() == [str(package / "raster.py"), "8"], done.stderr
