@@ -53,7 +53,9 @@ def test_a_good_set_is_described_and_the_command_to_train_on_it_given(jester, tm
     assert "1 of 6 frames are missing, the first is 4" in out
     assert "clips decoded: 8 of 8" in out and "64 px wide, 48 px high" in out
     assert re.search(r"time: about \d+ (seconds|minutes); ", out)
-    assert re.search(r"memory: about [\d.]+ (kB|MB) for batches of 2", out) and re.search("disk: the clips take about", out)
+    assert re.search(r"memory: about [\d.]+ (kB|MB) for batches of 2", out) and re.search(
+        "disk: the clips take about", out
+    )
     (command,) = re.findall("^next: (.*)", out, re.MULTILINE)
     assert shlex.split(command)[:2] == ["gatescope", "train"]
     # It is a command that works, and clips packed meanwhile are the same clips.
