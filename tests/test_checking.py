@@ -53,16 +53,18 @@ def test_a_good_set_is_described_and_the_command_to_train_on_it_given(jester, tm
     assert "1 of 6 frames are missing, the first is 4" in out
     assert "clips decoded: 8 of 8" in out and "64 px wide, 48 px high" in out
     assert re.search(r"time: about \d+ (seconds|minutes); ", out)
-    assert re.search(r"memory: about [\d.]+ (kB|MB) for batches of 2", out) and re.search("disk: the clips take about", out)
+    assert re.search(r"memory: about [\d.]+ (kB|MB) for batches of 2", out) and re.search(
+        "disk: the clips take about", out
+    )
     (command,) = re.findall("^next: (.*)", out, re.MULTILINE)
-    assert shlex.split(command)[:2] == ["gatescope", "train"]
+    assert re.match(r"\S*gatescope train ", command)
     # It is a command that works, and clips packed meanwhile are the same clips.
     words = shlex.split(command)[1:]
     words[1] = str(tmp_path / "trainings" / "jester.toml")
     words[words.index("--out") + 1] = str(tmp_path / "run")
     assert main(words) == 0
     assert main(["pack", str(jester), "--out", str(tmp_path / "packed")]) == 0
-    assert "8 clips packed, 1 left out" in capsys.readouterr().out
+    assert "8 clips packed, 1 left out;" in capsys.readouterr().out
     words[words.index("--root") + 1] = str(tmp_path / "packed")
     assert main(words) == 0
     status, packed, _ = told(capsys, tmp_path / "packed")
@@ -105,7 +107,7 @@ def test_ones_own_videos_are_checked_for_fine_tuning(tmp_path, capsys):
             write_video(tmp_path / "own" / name / f"{number}.mkv", some_frames(4))
     status, out, _ = told(capsys, tmp_path / "own")
     assert status == 0 and "a folder of clips, 2 classes: 4 clips; 2 of 2 classes, 2 clips each" in out
-    assert re.search(f"next: gatescope fine-tune .* {tmp_path}/own --out", out)
+    assert re.search(f"next: .*gatescope fine-tune .* {tmp_path}/own --out", out)
     (tmp_path / "own" / "wave" / "1.mkv").unlink()
     status, _, err = told(capsys, tmp_path / "own")
     assert status == 1 and "a single clip" in err

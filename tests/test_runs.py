@@ -176,6 +176,22 @@ def test_clips_of_ones_own_are_labelled_by_their_folders_and_every_fifth_is_held
     assert [(path.name, label) for path, label in train[:3]] == [("1.mp4", 0), ("2.mp4", 0), ("frames", 0)]
 
 
+def test_clips_of_ones_own_that_are_split_already_stay_so(runs, own_clips):
+    for name in ("train", "test"):
+        shutil.copytree(own_clips, own_clips.parent / "split" / name)
+    shutil.rmtree(own_clips.parent / "split" / "test" / "wave" / "frames")
+    names, train, valid = runs.labelled_clips(own_clips.parent / "split")
+    assert (names, len(train), len(valid)) == (["clap", "wave"], 8, 7)
+    assert {path.parts[-3] for path, _ in train} == {"train"} and {path.parts[-3] for path, _ in valid} == {"test"}
+    table = own_clips / "clips.csv"
+    table.write_text("".join(f"wave/{n}.mp4,wave\nclap/{n}.mp4,clap\n" for n in range(3)))
+    names, train, valid = runs.labelled_clips(table)
+    assert (names, len(train), len(valid)) == (["clap", "wave"], 4, 2)
+    shutil.rmtree(own_clips.parent / "split" / "train")
+    with pytest.raises(ValueError, match="has no clips for train; it has those for test"):
+        runs.labelled_clips(own_clips.parent / "split")
+
+
 def test_a_folder_that_is_not_sorted_into_classes_is_refused(runs, own_clips):
     with pytest.raises(FileNotFoundError, match="one sub-folder of clips per class"):
         runs.labelled_clips(own_clips / "none")

@@ -165,11 +165,9 @@ def _pack(asked: argparse.Namespace) -> str | None:
                 bar.update(done - bar.n)
         packed = Pack(asked.out)
     except (OSError, ValueError, RuntimeError) as error:
-        return f"{asked.out}: {error}\nWhat is packed so far is kept: the same command goes on."
-    print(f"{asked.out}: {len(packed):,} clips packed, {len(packed.left_out):,} left out")
-    print(
-        *(f"  {where}: {reason}" for where, reason in packed.left_out[:10]), sep="\n", end="\n" * bool(packed.left_out)
-    )
+        return f"{asked.out}: {error}"
+    left_out = sum(map(len, packed.left_out.values()))
+    print(f"{asked.out}: {len(packed):,} clips packed, {left_out:,} left out; gatescope check {asked.out} tells more")
 
 
 def _clips(asked: argparse.Namespace) -> str | None:

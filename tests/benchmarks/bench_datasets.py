@@ -36,10 +36,11 @@ def make_jester(root: Path, num_clips: int) -> None:
         folder = frames / str(number)
         folder.mkdir(parents=True)
         first = frames / str((number - 1) % len(drawn) + 1)
+        pictures = drawn[number - 1].frames if folder == first else []
         for frame in range(NUM_FRAMES):
             path = folder / f"{frame + 1:05d}.jpg"
             if folder == first:
-                picture = Image.fromarray(drawn[number - 1].frames[frame * 16 // NUM_FRAMES])
+                picture = Image.fromarray(pictures[frame * 16 // NUM_FRAMES])
                 picture = picture.resize((WIDTHS[number % 2], HEIGHT))
                 noisy = np.asarray(picture) + rng.normal(0, 4, (HEIGHT, picture.width, 3))
                 Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, quality=75)

@@ -70,10 +70,7 @@ class IsoGDClips(ClipList):
                 self._fault(ListError(reason, path=self.list, line=entry.line))
             self.entries = [entry for entry in self.entries if entry.label is not None]
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """The classes, which have numbers for names: 1 to 249."""
-        return tuple(str(label) for label in range(1, ISOGD_NUM_CLASSES + 1))
+    labels = tuple(str(label) for label in range(1, ISOGD_NUM_CLASSES + 1))  # the classes have numbers for names
 
     @property
     def layout(self) -> str:
@@ -117,7 +114,12 @@ class IsoGDClips(ClipList):
             reason = f"{name!r} leads out of the data set; move the clip, or pass outside=True if you trust the list"
             raise ListError(reason, path=self.list, line=row.line)
         return Entry(
-            folder=self._shared(path.parent), file=path.name, line=row.line, label=label, num_frames=num_frames
+            folder=self._shared(path.parent),
+            file=path.name,
+            line=row.line,
+            label=label,
+            name=None if label is None else self.labels[label],
+            num_frames=num_frames,
         )
 
     def _label(self, number: int, first: int, row: Row) -> int:
@@ -134,7 +136,7 @@ class IsoGDClips(ClipList):
         if self.decoded:
             clip = self._read_numbered(entry, ISOGD_FPS)
         else:
-            clip = replace(read_clip(entry.path), label=entry.label)
+            clip = replace(read_clip(entry.path), label=entry.label, name=entry.name)
         return with_flow(clip) if self.modality == "flow" else clip
 
 

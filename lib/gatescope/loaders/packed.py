@@ -33,7 +33,7 @@ class PackedFrame:
         """Say yes: it stands in for a path."""
         return True
 
-    def open(self) -> io.BytesIO:
+    def open(self, mode: str = "rb") -> io.BytesIO:
         """Return the bytes as an open file, which errors call by its place in the shard."""
         return _NamedBytes(self)
 

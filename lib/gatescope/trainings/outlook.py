@@ -1,7 +1,10 @@
 """outlook: what a training on recorded clips would take on this machine, told from one step, and how it is started."""
 
 import math
+import os
 import shlex
+import shutil
+import sys
 import time
 import tomllib
 from collections.abc import Sequence
@@ -61,7 +64,7 @@ def outlook(
     if num_clips >= MANY and type(parts[0]) in _SETS and not (root / CARD).exists():
         packed = shlex.quote(f"{root}-packed")
         lines.append(
-            f"  so many small files can starve a GPU; as a few large ones they do not: gatescope pack "
+            f"  so many small files can starve a GPU; as a few large ones they do not: {_program()} pack "
             f"{shlex.quote(str(root))} --out {packed}, then name {packed} below"
         )
     return [*lines, f"next: {command}"]
@@ -73,13 +76,19 @@ def _described(root: Path, clips: RecordedClips) -> tuple[NetworkConfig, TrainCo
     if (name := _SETS.get(type(clips))) is None:
         start = CHECKPOINTS / "a-0" / "network.safetensors"
         config = GestureNetwork.load(start).with_classes(len(set(entry.label for entry in clips.entries))).config
-        return config, FINE_TUNING, f"gatescope fine-tune {named(start)} {where} --out build/runs/mine"
+        return config, FINE_TUNING, f"{_program()} fine-tune {named(start)} {where} --out build/runs/mine"
     path = TRAININGS / f"{name}.toml"
     described = tomllib.loads(path.read_text(encoding="utf-8"))
     network = {key: tuple(value) if isinstance(value, list) else value for key, value in described["network"].items()}
     config = NetworkConfig.small("a", num_classes=len(clips.labels), **network)
-    command = f"gatescope train {named(path)} --root {where} --cell a --out build/runs/{name}/a-0"
+    command = f"{_program()} train {named(path)} --root {where} --cell a --out build/runs/{name}/a-0"
     return config, TrainConfig(**described["training"]), command
+
+
+def _program() -> str:
+    """The command line's name, with its folder where a shell does not know it."""
+    beside = Path(sys.executable).with_name("gatescope")
+    return "gatescope" if shutil.which("gatescope") or not beside.exists() else shlex.quote(os.path.relpath(beside))
 
 
 def measure(
