@@ -95,6 +95,15 @@ def start_of(wildcards):
     return [f"build/runs/{start}/{name}-{seed}/network.json"] if start else []
 
 
+def before_training(wildcards):
+    """The clips and the start of a training that is to be made: what took hours is not made again for newer ones.
+
+    Nor are they `ancient`: Snakemake overlooks what is missing behind an ancient file that is about to be made.
+    """
+    made = Path(f"build/runs/{wildcards.training}/{wildcards.run}/network.json").exists()
+    return [] if made else [f"build/clips/{wildcards.training}", *start_of(wildcards)]
+
+
 def train_command_of(wildcards, resources):
     name, changed, seed = parts_of(wildcards.run)
     description = description_of(wildcards.training)
@@ -169,9 +178,7 @@ rule clips:
 
 rule train:
     input:
-        # What took hours is not made again for these.
-        ancient("build/clips/{training}"),
-        ancient(start_of),
+        before_training,
     output:
         # Written last; without it the same command goes on after the last whole epoch.
         "build/runs/{training}/{run}/network.json",
