@@ -10,8 +10,9 @@ from pathlib import Path
 from gatescope.loaders.clip import MODALITIES, Clip
 from gatescope.loaders.errors import ListError, MissingClipError, check_one_of
 from gatescope.loaders.flow import with_flow
+from gatescope.loaders.frames import IMAGE_SUFFIXES
 from gatescope.loaders.lists import ClipList, Entry, read_entries, read_lines
-from gatescope.loaders.reading import IMAGE_SUFFIXES, read_clip
+from gatescope.loaders.reading import read_clip
 from gatescope.paths import ROOT
 from rendered_people.labels import JESTER_LABELS
 

@@ -18,7 +18,7 @@ from gatescope.loaders.errors import (
     MissingClipError,
     access_errors,
 )
-from gatescope.loaders.reading import numbered_frames, read_frames
+from gatescope.loaders.frames import numbered_frames, read_frames
 
 
 @dataclass(frozen=True, kw_only=True)
