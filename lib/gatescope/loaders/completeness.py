@@ -5,6 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 _EBML, _SEGMENT, _CLUSTER = (bytes.fromhex(name) for name in ("1a45dfa3", "18538067", "1f43b675"))
+# Those, what stands in a segment and in a cluster, and filling and checksums between.
+_EBML_BLOCKS = {_EBML, _SEGMENT, _CLUSTER} | {
+    bytes.fromhex(name)
+    for name in ["114d9b74", "1549a966", "1654ae6b", "1043a770", "1c53bb6b", "1941a469", "1254c367", "5854"]
+    + ["e7", "a3", "a0", "a7", "ab", "af", "ec", "bf"]
+}
 # Boxes that a file of ISO 14496-12 may begin with.
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot")
 
@@ -52,24 +58,20 @@ def _riff(content: mmap.mmap) -> str | None:
 
 
 def _ebml(content: mmap.mmap) -> str | None:
-    """Walk over the blocks of the segment; a segment or cluster without a length goes on to the next one's start."""
+    """Walk over the blocks; those of a segment or cluster without a length follow as if they stood beside it."""
     place = 0
     while place < len(content):
-        start, first = place, content[place]
-        body = place + 9 - first.bit_length()
-        if not first.bit_length() > 0 or body >= len(content):
-            return _beyond(body + 1, content) if first else None
-        width = 9 - content[body].bit_length()
-        if width > 8:
-            return None
-        size = int.from_bytes(content[body : body + width], "big") & ~(1 << 7 * width)
+        identifier = content[place : place + 9 - content[place].bit_length()]
+        place += len(identifier)
+        if identifier not in _EBML_BLOCKS:
+            return f"byte {place - len(identifier)} begins no block"
+        width = 9 - content[place].bit_length() if place < len(content) else 1
+        size = int.from_bytes(content[place : place + width], "big") & ~(1 << 7 * width)
+        place += width
         unknown = size == (1 << 7 * width) - 1
-        place = body + width
-        if content[start:body] == _SEGMENT and not unknown:
+        if identifier == _SEGMENT and not unknown and place + size > len(content):
             return _beyond(place + size, content)
-        if content[start:body] not in (_SEGMENT, _CLUSTER):
-            if unknown:
-                return None
+        if identifier != _SEGMENT and not (unknown and identifier == _CLUSTER):
             place += size
     return _beyond(place, content)
 

@@ -2,30 +2,25 @@
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
-from av.stream import Disposition
 from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
 from gatescope.loaders.clip import DEFAULT_FPS, Clip
 from gatescope.loaders.completeness import missing_part
-from gatescope.loaders.errors import ClipError, DamagedClipError, OversizedClipError
-from gatescope.loaders.limits import MAX_CLIP_BYTES, MAX_FRAME_PIXELS, check_count, check_frame, fitted_size
+from gatescope.loaders.errors import DamagedClipError, OversizedClipError
+from gatescope.loaders.limits import MAX_CLIP_BYTES, check_count, fitted_size
+from gatescope.loaders.opening import opened_video
 from gatescope.loaders.orientation import display_matrix, upright
 from gatescope.loaders.sampling import sample_frames, varying_times
 
 _RATE_TOLERANCE = 0.1  # by which a stated rate may differ from that of the frames' times
-# Containers that hold their own frames, not playlists and scripts, which make FFmpeg open other files.
-_CONTAINERS = (
-    "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,gif,apng,jpegxl_anim,mpegts,mpegtsraw,mpeg,mpegvideo,flv,live_flv,kux,"
-    "asf,asf_o,ogg,dv,mxf,gxf,wtv,rm,nut,ivf,obu,m4v,h261,h263,h264,hevc,vvc,vc1,dirac,cavsvideo,yuv4mpegpipe,nsv,ty,"
-    "dhav,mjpeg_2000,lmlm4,swf,flic,smk,bink,roq,thp,pva,nuv,ivr,mpjpeg"
-)
+# Codecs whose packets all show a frame, and whose decoder drops frames without a word if a header is damaged.
+_ALWAYS_SHOWN = ("h264", "hevc")
 
 
 def read_video(path: Path, num_frames: int | None = None, size: int | None = None, strict: bool = True) -> Clip:
@@ -42,7 +37,8 @@ def read_video(path: Path, num_frames: int | None = None, size: int | None = Non
     missing = missing_part(path)
     if missing and strict:
         raise _cut_off(path, missing)
-    begun, shown = _survey(path, strict)
+    begun, packets, codec = _survey(path, strict)
+    shown = packets
     while True:
         faults = None if strict else [f"it is cut off: {missing}"] if missing else []
         chosen = _chosen(shown, num_frames)
@@ -51,6 +47,12 @@ def read_video(path: Path, num_frames: int | None = None, size: int | None = Non
         if [number for number in chosen if number < len(found)] == _chosen(found, num_frames):
             break
         shown = found
+    # Of fields, two make a frame.
+    if codec in _ALWAYS_SHOWN and len(found) < len(packets) and abs(2 * len(found) - len(packets)) > 1:
+        reason = f"only {len(found)} of its {len(packets)} packets give a frame"
+        if strict:
+            raise DamagedClipError(f"{reason}; fetch it again or leave it out", path=path)
+        faults.append(reason)
     if faults:
         clip = replace(clip, notes=(*clip.notes, f"damaged, the frames are those that decode: {'; '.join(faults[:3])}"))
     if num_frames is not None and num_frames <= len(found):
@@ -67,8 +69,7 @@ def read_video_frames(path: Path, numbers: Sequence[int], fps: float) -> UInt8[n
     OversizedClipError if the frames exceed MAX_FRAME_PIXELS or MAX_CLIP_BYTES.
     """
     frames: list[np.ndarray] = []
-    with _opened(path) as (container, stream):
-        check_frame(stream.width, stream.height, path)
+    with opened_video(path) as (container, stream):
         if stream.width * stream.height * 3 * len(numbers) > MAX_CLIP_BYTES:
             raise OversizedClipError(
                 f"{len(numbers)} frames exceed {MAX_CLIP_BYTES >> 20} MiB; ask for fewer", path=path
@@ -92,40 +93,16 @@ def read_video_frames(path: Path, numbers: Sequence[int], fps: float) -> UInt8[n
     raise _cut_off(path, f"it has no frame {numbers[len(frames)]}")
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a video file and its first video stream; errors while it is open become DamagedClipErrors."""
-    options = {
-        "err_detect": "crccheck+explode",  # no concealment of damaged frames
-        "protocol_whitelist": "file",
-        "format_whitelist": _CONTAINERS,
-        "max_pixels": str(MAX_FRAME_PIXELS),
-    }
-    try:
-        with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
-            pictures = (each for each in container.streams.video if not each.disposition & Disposition.attached_pic)
-            stream = next(pictures, None)
-            if stream is None or stream.codec_context is None:
-                raise DamagedClipError("the file holds no video that can be decoded; fetch it again", path=path)
-            # One thread: a decoder may open in any worker, and several workers share the cores.
-            stream.thread_type, stream.codec_context.thread_count = "NONE", 1
-            check_frame(stream.width, stream.height, path)
-            yield container, stream
-    except ClipError:
-        raise
-    except (av.FFmpegError, OSError, ValueError) as error:
-        reason = f"holds no video that decodes ({error}); give a video or a folder of frames, or fetch it again"
-        raise DamagedClipError(reason, path=path) from error
+def _survey(path: Path, strict: bool) -> tuple[float | None, list[float | None], str]:
+    """Return when the first key frame is shown, the times of all frames from it on, ascending, and the codec's name.
 
-
-def _survey(path: Path, strict: bool) -> tuple[float | None, list[float | None]]:
-    """Return when the first key frame is shown, None if no packet is marked as one, and the times of all from it on.
-
-    By the packets, s, ascending; nothing is decoded.
+    By the packets, s; nothing is decoded. The first is None if no packet is marked as a key frame.
     """
     packets: list[tuple[float | None, bool]] = []
+    codec = ""
     try:
-        with _opened(path) as (container, stream):
+        with opened_video(path) as (container, stream):
+            codec = stream.codec_context.name
             for packet in container.demux(stream):
                 if packet.size and not packet.is_discard:
                     packets.append((_seconds(packet), packet.is_keyframe))
@@ -137,8 +114,8 @@ def _survey(path: Path, strict: bool) -> tuple[float | None, list[float | None]]
     begun = packets[keys[0]][0] if keys else None
     times = [time for time, _ in packets[keys[0] if keys else 0 :]]
     if None in times:
-        return begun, [None] * len(times)
-    return begun, sorted(time for time in times if begun is None or time >= begun)
+        return begun, [None] * len(times), codec
+    return begun, sorted(time for time in times if begun is None or time >= begun), codec
 
 
 def _decode(
@@ -146,7 +123,7 @@ def _decode(
 ) -> tuple[Clip, list[float | None]]:
     """Return a clip of the chosen of the frames shown, which ascend and may repeat, and the times of all frames."""
     frames, own, times, taken = np.empty(0, np.uint8), None, [], np.unique(chosen).tolist()
-    with _opened(path) as (container, stream):
+    with opened_video(path) as (container, stream):
         for frame in _shown(container, stream, path, begun, faults):
             own = own or (frame.height, frame.width)
             if (frame.height, frame.width) != own:
