@@ -123,7 +123,7 @@ def test_missing_and_strange_paths_are_refused(tmp_path):
     with pytest.raises(MissingClipError, match="holds no frame"):
         read_clip(tmp_path / "empty")
     (tmp_path / "clip.txt").write_text("text")
-    with pytest.raises(DamagedClipError, match="no video by its name"):
+    with pytest.raises(DamagedClipError, match="does not decode"):
         read_clip(tmp_path / "clip.txt")
     os.mkfifo(tmp_path / "pipe.mkv")
     with pytest.raises(MissingClipError, match="neither a file nor a folder"):
@@ -170,10 +170,9 @@ def test_huge_picture_is_refused_before_it_is_decoded(tmp_path, side):
 
 def test_folder_of_too_many_pixels_is_refused(tmp_path, monkeypatch):
     folder = write_jpegs(tmp_path / "frames", some_frames(3))
-    monkeypatch.setattr("gatescope.loaders.reading.MAX_CLIP_BYTES", 20_000)
+    monkeypatch.setattr("gatescope.loaders.limits.FITTED_BYTES", 20_000)
     with pytest.raises(OversizedClipError, match="3 frames"):
         read_clip(folder)
-    monkeypatch.setattr("gatescope.loaders.video.MAX_CLIP_BYTES", 20_000)
     with pytest.raises(OversizedClipError, match="64 x 48"):
         read_clip(write_video(tmp_path / "clip.mkv", some_frames(3)))
 

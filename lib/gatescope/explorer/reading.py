@@ -12,7 +12,7 @@ from PIL import Image
 
 from gatescope.explorer.upload import printable
 from gatescope.loaders import Clip, ClipError, read_clip
-from gatescope.loaders.reading import IMAGE_SUFFIXES, numbered_frames
+from gatescope.loaders.frames import IMAGE_SUFFIXES, numbered_frames
 
 PATIENCE_S = 0.2  # between two reports on a clip that is being read
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32, UInt8
+from jaxtyping import Bool, Float, Float32, Float64, UInt8
 from PIL import Image
 from torch import Tensor
 
 from gatescope.loaders.errors import check_one_of
+from gatescope.loaders.sampling import sample_frames
 
 MODALITIES = ("rgb", "depth", "flow")
+DEFAULT_FPS = 12.0  # Jester's, for frames without a rate of their own
 FULL_FLOW = 1 / 8  # flow that fills the 8-bit range, in short sides per frame
 GREY_TOLERANCE = 8  # grey levels by which the channels of a compressed grey picture may differ
 
@@ -23,6 +25,7 @@ _PARTS = {
     "flow": ("T-1 H W 2", np.float32),
     "joints_2d": ("T J 2", np.float32),
     "joints_3d": ("T J 3", np.float32),
+    "times_s": ("T", np.float64),
 }
 
 
@@ -44,6 +47,9 @@ class Clip:
     flow: Float32[np.ndarray, "time-1 height width 2"] | None = None  # px/frame, x y: p in t, p + flow in t+1
     joints_2d: Float32[np.ndarray, "time joints 2"] | None = None  # px; the first pixel's centre is (0.5, 0.5)
     joints_3d: Float32[np.ndarray, "time joints 3"] | None = None  # mm, camera axes
+    times_s: Float64[np.ndarray, " time"] | None = None  # s from the first frame, ascending, where the rate varies
+    source_size: tuple[int, int] | None = None  # height and width, px, in the file, where frames were scaled to fit
+    notes: tuple[str, ...] = ()  # what is to be known of how it was read: the order of its frames, what is damaged
 
     def __post_init__(self):
         frames = self.frames
@@ -70,32 +76,13 @@ class Clip:
                     f"{name} must be ({', '.join(axes)}) = {expected} {np.dtype(dtype).name}, since "
                     f"frames are {frames.shape}; got {part.shape} {part.dtype}"
                 )
+        if self.times_s is not None and not (np.isfinite(self.times_s).all() and (np.diff(self.times_s) >= 0).all()):
+            raise ValueError(f"times_s must ascend, in s from the first frame; got {self.times_s}")
 
-
-def sample_frames(
-    num_frames: int, length: int, train: bool = False, rng: np.random.RandomState | None = None
-) -> list[int]:
-    """Return the 0-based numbers of the `length` frames taken from a clip of `num_frames`.
-
-    The authors' arithmetic: floor(n / L k); in training, if floor(n / L) >= 2, each is jittered by up to a quarter
-    of floor(n / L) either way, with `length` draws from `rng`. A clip shorter than `length` repeats its last frame.
-    For flow, `num_frames` is the number of its fields, one less than the clip's frames. Raises ValueError if a count
-    is not positive, or training comes without `rng`.
-    """
-    if num_frames < 1 or length < 1:
-        raise ValueError(f"num_frames and length must be at least 1; got {num_frames} and {length}")
-    if train and rng is None:
-        raise ValueError("training needs rng, e.g. numpy.random.RandomState(0); test time takes train=False")
-    step = num_frames // length
-    if step == 0:
-        return [min(k, num_frames - 1) for k in range(length)]
-    places = num_frames / length * np.arange(length)
-    if train and step >= 2:
-        places = places + step / 2 * (rng.random_sample(length) - 0.5)
-        # Only the ends can leave the clip: the jitter is less than half the distance between two frames.
-        places[0] = max(places[0], 0)
-        places[-1] = min(places[-1], num_frames - 1)
-    return [int(place) for place in np.floor(places)]
+    @property
+    def seconds(self) -> Float64[np.ndarray, " time"]:
+        """When each frame is shown, s from the first: `times_s`, or frame k at k / fps."""
+        return np.arange(len(self.frames)) / self.fps if self.times_s is None else self.times_s
 
 
 def crop_corner(height: int, width: int, u: float | None = None) -> tuple[int, int]:
@@ -126,13 +113,15 @@ def depth_to_grey(depth: Float32[np.ndarray, "time height width"]) -> UInt8[np.n
     Nearest and farthest are the 1st and 99th percentile of the whole clip's readings, so that a grey level means one
     distance in all frames of a clip. This is our choice; the scaling of the authors' training pictures is not known.
     """
-    depth = np.where(np.isfinite(depth), depth, 0)
-    readings = depth[depth > 0]
-    if readings.size == 0:
-        return np.zeros(depth.shape, np.uint8)
-    near, far = np.percentile(readings, (1, 99))
-    level = 1 + 254 * (far - depth) / max(far - near, 1.0)
-    return np.where(depth > 0, level.clip(1, 255).round(), 0).astype(np.uint8)
+    known = np.isfinite(depth) & (depth > 0)
+    grey = np.zeros(depth.shape, np.uint8)
+    if not known.any():
+        return grey
+    near, far = np.percentile(depth[known], (1, 99), overwrite_input=True)
+    for frame, has_reading, levels in zip(depth, known, grey, strict=True):
+        level = 1 + 254 * (far - frame[has_reading]) / max(far - near, 1.0)
+        levels[has_reading] = level.clip(1, 255).round()
+    return grey
 
 
 def flow_to_picture(
@@ -176,7 +165,8 @@ def to_batch(
     if len(mean) != 3:
         raise ValueError(f"mean must have one value for each of 3 channels; got {tuple(mean)}")
     pictures = _pictures(clip, modality)
-    chosen = sample_frames(len(pictures), num_frames, train=rng is not None, rng=rng)
+    times_s = None if clip.times_s is None else clip.times_s[: len(pictures)]  # flow has one field less
+    chosen = sample_frames(len(pictures), num_frames, train=rng is not None, rng=rng, times_s=times_s)
     u = None if rng is None else rng.random_sample()
     resized = crop_and_resize(pictures[chosen], size, u)
     # Channels first: NumPy is slow where the inner loop has only the 3 channels.
@@ -209,7 +199,7 @@ def as_seen(clip: Clip, num_frames: int, size: int) -> Clip:
     The hand mask is converted too. Depth, joints and flow belong to the clip's own frames and pixels and are kept
     only if nothing has to be sampled or resized.
     """
-    chosen = sample_frames(len(clip.frames), num_frames)
+    chosen = sample_frames(len(clip.frames), num_frames, times_s=clip.times_s)
     if chosen == list(range(len(clip.frames))) and clip.frames.shape[1:3] == (size, size):
         return clip
     hand = None
@@ -222,6 +212,7 @@ def as_seen(clip: Clip, num_frames: int, size: int) -> Clip:
         source=clip.source,
         label=clip.label,
         name=clip.name,
+        notes=clip.notes,
         hand_mask=hand,
     )
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from gatescope.loaders.clip import Clip
 from gatescope.loaders.errors import ListError, MissingClipError, access_errors
+from gatescope.loaders.frames import IMAGE_SUFFIXES
 from gatescope.loaders.layouts import SPLITS, Row, read_table, split_named
 from gatescope.loaders.lists import ClipList, Entry, read_entries
-from gatescope.loaders.reading import IMAGE_SUFFIXES, read_clip
+from gatescope.loaders.reading import read_clip
 
 # Names of videos that a folder may hold beside other files.
 CLIP_SUFFIXES = (

@@ -17,9 +17,9 @@ from gatescope.loaders.errors import (
     ListError,
     MissingClipError,
 )
+from gatescope.loaders.frames import numbered_frames, read_frames
 from gatescope.loaders.layouts import Row
 from gatescope.loaders.packed import Pack, PackedFrame
-from gatescope.loaders.reading import numbered_frames, read_frames
 
 _TRUST = "if you trust whom the data come from, pass outside=True"
 

@@ -11,7 +11,7 @@ from jaxtyping import Float32, Float64
 from gatescope.files import regular_file
 from gatescope.loaders.bvh import BvhFile, BvhJoint
 from gatescope.loaders.errors import OversizedClipError, access_errors
-from gatescope.loaders.video import MAX_CLIP_BYTES
+from gatescope.loaders.limits import MAX_CLIP_BYTES
 from rendered_people.body_motion import BodyMotion, with_steady_bones
 from rendered_people.skeleton import JOINT_NAMES
 

@@ -1,156 +1,103 @@
-"""read_clip: a Clip from a video file, a folder of frames or an array."""
+"""read_clip: a Clip from a video, a folder of frames, or frames in memory."""
 
+import os
 import re
-import struct
-import warnings
-import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from jaxtyping import Shaped
-from PIL import Image
+from numpy import ndarray
+from torch import Tensor
 
-from gatescope.loaders.clip import Clip, depth_to_grey
-from gatescope.loaders.errors import (
-    ClipAccessError,
-    ClipError,
-    DamagedClipError,
-    MissingClipError,
-    OversizedClipError,
-    access_errors,
-)
-from gatescope.loaders.packed import PackedFrame
-from gatescope.loaders.video import MAX_CLIP_BYTES, MAX_FRAME_PIXELS, VIDEO_SUFFIXES, read_video
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
-DEFAULT_FPS = 12.0  # Jester's, for frames without a rate of their own
-
-# All that Pillow raises over a damaged JPEG or PNG.
-_IMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)
+from gatescope.loaders.animation import read_webp
+from gatescope.loaders.arrays import as_array, clip_from, read_npy
+from gatescope.loaders.clip import Clip
+from gatescope.loaders.errors import ClipAccessError, ClipError, MissingClipError, access_errors
+from gatescope.loaders.frame_order import order_note
+from gatescope.loaders.frames import numbered_frames, picture_size, read_frames
+from gatescope.loaders.sampling import sample_frames
+from gatescope.loaders.video import read_video
 
 
-def read_clip(path: str | Path | Shaped[np.ndarray, "..."], depth_unit_mm: float | None = None) -> Clip:
-    """Read a clip from a video file, a folder of frames, or an array.
+def read_clip(
+    path: str | Path | Shaped[ndarray, "..."] | Tensor | Sequence[Any],
+    depth_unit_mm: float | None = None,
+    *,
+    num_frames: int | None = None,
+    size: int | None = None,
+    strict: bool = True,
+) -> Clip:
+    """Read a clip from a video file, a folder of frames, an .npy file, or frames in memory.
 
-    Video: mkv, webm, mp4, mov, avi or gif; `read_video` says which damage is noticed. Folder: jpg and png files,
-    ordered by the last number in each name (2 before 10); other and hidden files are ignored, gaps in the numbers
-    allowed. 16-bit grey PNGs are depth; 0 is no reading. Array: uint8 (T, H, W, 3) in RGB or (T, H, W) in grey;
-    uint16 (T, H, W) is depth, as in a folder. Folders and arrays get `DEFAULT_FPS`;
-    `dataclasses.replace(clip, fps=30)` gives another. `depth_unit_mm` is the millimetres
-    per unit of a 16-bit frame (1 for Kinect, 0.125 for Intel's SR305).
+    Video: whatever FFmpeg opens and holds its own frames, and animated WebP; the content decides, not the name.
+    `read_video` says which damage is noticed. Folder: jpg, png, bmp, webp and tif files, in the order of `numbered`
+    (2 before 10); other and hidden files are ignored, gaps in the numbers allowed. 16-bit grey pictures are depth; 0
+    is no reading. All are turned and mirrored as a viewer shows them. In memory: an array, a tensor or a list of
+    pictures, uint8 (T, H, W, 3) or (T, 3, H, W) in RGB or RGBA, (T, H, W) in grey; uint16 (T, H, W) is depth.
+    Folders and arrays get `DEFAULT_FPS`; `dataclasses.replace(clip, fps=30)` gives another. `depth_unit_mm` is the
+    millimetres per unit of a 16-bit frame (1 for Kinect, 0.125 for Intel's SR305).
+
+    Of a file only what is asked for is kept: `num_frames`, taken by `sample_frames` as at test time, at a short side of
+    `size` px, never enlarged, scaled while decoding. Without `size`, frames that exceed 256 MiB together are scaled to
+    fit (`fitted_size`); `Clip.source_size` is then their size in the file.
+
+    `strict=False` returns what decodes of a damaged file; `Clip.notes` say what is damaged.
 
     Raises a ClipError that names the file: missing, damaged, not accessible, too large, depth without its unit or a
-    unit without depth. Raises ValueError if an array has another shape or type.
+    unit without depth. Raises ValueError for a URL, or frames of another shape or type.
     """
-    if isinstance(path, np.ndarray):
-        return _clip_from(path, "array", depth_unit_mm)
-    path = Path(path)
+    if min(num_frames or 1, size or 1) < 1:
+        raise ValueError(f"num_frames and size must be 1 or more; got {num_frames} and {size}")
+    if not isinstance(path, str | os.PathLike):
+        return _from_array(as_array(path), "array", depth_unit_mm, num_frames, size)
+    if isinstance(path, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
+        raise ValueError(f"{path} is an address, no path; fetch it first: curl --location --output clip.mp4 '{path}'")
+    path = Path(os.path.expanduser(path))
     try:
         is_folder, is_file = path.is_dir(), path.is_file()
     except OSError as error:
         raise ClipAccessError(f"cannot be accessed ({error.strerror}); check the path", path=path) from error
     if is_folder:
-        return _clip_from(read_frames(list(numbered_frames(path).values())), str(path), depth_unit_mm)
+        return _read_folder(path, depth_unit_mm, num_frames, size, strict)
     if not is_file:
         raise MissingClipError("is missing, or is neither a file nor a folder; check the path", path=path)
-    if path.suffix.lower() not in VIDEO_SUFFIXES:
-        reason = f"is no video by its name; give one of {', '.join(VIDEO_SUFFIXES)}, or a folder of frames"
-        raise DamagedClipError(reason, path=path)
+    with access_errors(path), path.open("rb") as file:
+        head = file.read(12)
+    if head.startswith(b"\x93NUMPY"):
+        return _from_array(read_npy(path), str(path), depth_unit_mm, num_frames, size)
     if depth_unit_mm is not None:
         raise ClipError("depth_unit_mm is for 16-bit frames; this is a video: leave it out", path=path)
-    with access_errors(path), path.open("rb"):
-        frames, fps = read_video(path)
-    return Clip(frames=frames, fps=fps or DEFAULT_FPS, source=str(path))
+    with access_errors(path):
+        if head[:4] == b"RIFF" and head[8:] == b"WEBP":
+            return read_webp(path, num_frames, size)
+        return read_video(path, num_frames, size, strict)
 
 
-def numbered_frames(folder: Path) -> dict[int, Path]:
-    """Return the frame files of a folder by the last number in their names, in that order; at least one.
-
-    Raises ClipError if the folder is missing, not accessible or without frames, or a frame has no number of its own.
-    """
-    with access_errors(folder, missing="is no folder of frames; check the path"):
-        files = [
-            file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-        ]
-    numbered: dict[int, Path] = {}
-    for file in files:
-        numbers = re.findall(r"\d+", file.stem, re.ASCII)
-        if not numbers:
-            raise DamagedClipError("the frame has no number in its name; rename or move it", path=file)
-        other = numbered.setdefault(int(numbers[-1]), file)
-        if other is not file:
-            raise DamagedClipError(f"has the same number as {other.name}; keep one of the two", path=file)
-    if not numbered:
-        raise MissingClipError(f"the folder holds no frame ({', '.join(IMAGE_SUFFIXES)})", path=folder)
-    return dict(sorted(numbered.items()))
+def _read_folder(
+    folder: Path, depth_unit_mm: float | None, num_frames: int | None, size: int | None, strict: bool
+) -> Clip:
+    numbered = numbered_frames(folder)
+    files, note, faults = list(numbered.values()), order_note(numbered), None if strict else []
+    every = 1.0
+    if num_frames is not None and num_frames <= len(files):
+        every = len(files) / num_frames
+        files = [files[number] for number in sample_frames(len(files), num_frames)]
+    frames = read_frames(files, size, faults)
+    notes = [note] if note else []
+    if faults:
+        notes.append(f"damaged, {len(faults)} of {len(files)} frames are left out: {'; '.join(faults[:3])}")
+    clip = clip_from(frames, str(folder), depth_unit_mm, notes=tuple(notes))
+    own = picture_size(files[0])
+    return replace(clip, fps=clip.fps / every, source_size=None if frames.shape[1:3] == own else own)
 
 
-def read_frames(files: Sequence[Path | PackedFrame]) -> Shaped[np.ndarray, "time ..."]:
-    """Decode and stack image files: (T, H, W, 3) uint8, or (T, H, W) uint16 if they are 16-bit grey.
-
-    Raises a ClipError that names the file: missing, damaged, too large, or unlike the first in size or depth.
-    """
-    frames = []
-    for file in files:
-        frame = _read_image(file)
-        if frames and (frame.shape, frame.dtype) != (frames[0].shape, frames[0].dtype):
-            reason = f"is {frame.shape} {frame.dtype}, {files[0].name} {frames[0].shape} {frames[0].dtype}"
-            raise DamagedClipError(reason, path=file)
-        frames.append(frame)
-        if frame.nbytes * len(files) > MAX_CLIP_BYTES:
-            reason = f"{len(files)} frames like this exceed {MAX_CLIP_BYTES >> 20} MiB; give fewer or smaller"
-            raise OversizedClipError(reason, path=file)
-    return np.stack(frames)
-
-
-def _read_image(file: Path | PackedFrame) -> Shaped[np.ndarray, "height width ..."]:
-    try:
-        if not file.is_file():
-            raise MissingClipError("the frame is missing or no file; fetch the clip again", path=file)
-        with warnings.catch_warnings():
-            # Pillow warns from 89 million pixels on; far smaller pictures are refused here, before decoding.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with _opened(file) as image:
-                if image.width * image.height > MAX_FRAME_PIXELS:
-                    raise Image.DecompressionBombError(f"{image.width} x {image.height}")
-                if image.format == "JPEG":
-                    return np.asarray(image.convert("RGB"))
-                image.verify()  # checks PNG's checksums, which decoding does not; the image must be reopened
-        with _opened(file) as image:
-            deep = image.mode.startswith("I")
-            return np.asarray(image, dtype=np.uint16) if deep else np.asarray(image.convert("RGB"))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        reason = f"the picture exceeds {MAX_FRAME_PIXELS} pixels ({error}); scale it down"
-        raise OversizedClipError(reason, path=file) from error
-    except ClipError:
-        raise
-    except PermissionError as error:
-        raise ClipAccessError("the frame may not be read; ask for access to it", path=file) from error
-    except _IMAGE_ERRORS as error:
-        raise DamagedClipError(f"the picture does not decode ({error}); fetch it again", path=file) from error
-
-
-def _opened(file: Path | PackedFrame) -> Image.Image:
-    return Image.open(file if isinstance(file, Path) else file.open(), formats=("JPEG", "PNG"))
-
-
-def _clip_from(frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: float | None) -> Clip:
-    if frames.dtype == np.uint16 and frames.ndim == 3:
-        if depth_unit_mm is None or not depth_unit_mm > 0:
-            raise ClipError(
-                "holds 16-bit depth: give depth_unit_mm, the millimetres per unit (1 for Kinect, 0.125 for "
-                f"Intel's SR305); got {depth_unit_mm}",
-                path=source,
-            )
-        depth = frames.astype(np.float32) * np.float32(depth_unit_mm)
-        grey = np.repeat(depth_to_grey(depth)[..., None], 3, axis=-1)
-        return Clip(frames=grey, depth=depth, fps=DEFAULT_FPS, source=source)
-    if depth_unit_mm is not None:
-        reason = f"depth_unit_mm is for 16-bit frames; these are {frames.shape} {frames.dtype}: leave it out"
-        raise ClipError(reason, path=source)
-    if frames.dtype == np.uint8 and frames.ndim == 3:
-        if frames.shape[2] in (3, 4):
-            raise ValueError(f"an array of {frames.shape} reads as one colour frame; give (time, height, width, 3)")
-        frames = np.repeat(frames[..., None], 3, axis=-1)
-    return Clip(frames=frames, fps=DEFAULT_FPS, source=source)
+def _from_array(
+    frames: Shaped[ndarray, "..."], source: str, depth_unit_mm: float | None, num_frames: int | None, size: int | None
+) -> Clip:
+    if num_frames is not None or size is not None:
+        raise ValueError(
+            "num_frames and size are for pictures and videos; as_seen(clip, num_frames, size) samples others"
+        )
+    return clip_from(frames, source, depth_unit_mm)

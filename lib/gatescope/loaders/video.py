@@ -1,75 +1,63 @@
-"""Decode the frames of a video file, all of them or none."""
+"""Decode the frames of a video file: all, or those that are sampled, at the size that is asked for."""
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import Interpolation
 from jaxtyping import UInt8
 
-from gatescope.loaders.errors import ClipError, DamagedClipError, OversizedClipError
+from gatescope.loaders.clip import DEFAULT_FPS, Clip
+from gatescope.loaders.completeness import missing_part
+from gatescope.loaders.errors import DamagedClipError, OversizedClipError
+from gatescope.loaders.limits import MAX_CLIP_BYTES, check_count, fitted_size
+from gatescope.loaders.opening import opened_video
+from gatescope.loaders.orientation import display_matrix, upright
+from gatescope.loaders.sampling import sample_frames, varying_times
 
-VIDEO_SUFFIXES = (".mkv", ".webm", ".mp4", ".mov", ".avi", ".gif")
-MAX_FRAME_PIXELS = 1 << 24  # 4096 x 4096
-MAX_CLIP_BYTES = 1 << 31  # of decoded frames
-
-# Containers that hold their own frames, not playlists, which make FFmpeg open other files.
-_CONTAINERS = "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,gif"
-# Codecs with packets that show no frame.
-_HIDING_CODECS = ("vp8", "vp9", "av1")
-# Frames that may be missing at the end of a container before it counts as cut off.
-_END_TOLERANCE = 0.75
+_RATE_TOLERANCE = 0.1  # by which a stated rate may differ from that of the frames' times
+# Codecs whose packets all show a frame, and whose decoder drops frames without a word if a header is damaged.
+_ALWAYS_SHOWN = ("h264", "hevc")
 
 
-def read_video(path: Path) -> tuple[UInt8[np.ndarray, "time height width 3"], float | None]:
-    """Return the RGB frames of a video file and its frames per second, None if the file does not state them.
+def read_video(path: Path, num_frames: int | None = None, size: int | None = None, strict: bool = True) -> Clip:
+    """Return the clip in a video file; see `read_clip` for `num_frames`, `size` and `strict`.
 
-    A truncated video is detected by what its container promises: the number of frames (mp4, avi), size and duration
-    (mkv, webm), an intact sequence of blocks up to a closing byte (gif). Not detectable: truncation of a stream
-    recorded live, whose header promises nothing; damage that still decodes, since neither H.264 nor GIF has
-    checksums; two merged images of a GIF, which does not state their number.
+    Frames stand in the order and at the times at which a player shows them. A count of frames or a duration that the
+    container states is not believed: what decodes counts. Damage is what a decoder or demuxer reports, and bytes that
+    `missing_part` misses. Not detectable: truncation between two blocks of a stream recorded live; damage that still
+    decodes, since neither H.264 nor GIF has checksums; two merged images of a GIF.
 
-    Raises DamagedClipError if it does not open, a frame does not decode, or frames are missing at the end;
-    OversizedClipError if a frame or the whole exceeds MAX_FRAME_PIXELS or MAX_CLIP_BYTES.
+    Raises DamagedClipError if the file is no video, a frame does not decode, or bytes are missing at the end;
+    OversizedClipError if a frame or the whole is too large (`fitted_size`).
     """
-    with _opened(path) as (container, stream):
-        rate = stream.average_rate or stream.guessed_rate
-        _check_size(path, stream.width, stream.height, max(stream.frames, 1))
-
-        frames, num_packets, end_s = [], 0, 0.0
-        for packet in container.demux():
-            if packet.size and packet.pts is not None:
-                end_s = max(end_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if packet.stream is not stream:
-                continue
-            num_packets += bool(packet.size) and not packet.is_discard
-            for frame in _upright(packet.decode(), path):
-                if frames and frame.shape != frames[0].shape:
-                    reason = f"frame {len(frames)} is {frame.shape[:2]} where frame 0 is {frames[0].shape[:2]}"
-                    raise DamagedClipError(reason, path=path)
-                frames.append(frame)
-                _check_size(path, frame.shape[1], frame.shape[0], len(frames))
-        if not frames:
-            raise DamagedClipError("the video holds no frame; fetch it again or leave it out", path=path)
-        if num_packets < stream.frames:
-            raise _cut_off(path, f"it promises {stream.frames} frames and holds {num_packets}")
-        if len(frames) < num_packets and stream.codec_context.name not in _HIDING_CODECS:
-            raise DamagedClipError(f"only {len(frames)} of its {num_packets} frames decode", path=path)
-        if container.format.name == "gif":
-            promised = _count_gif_images(path.read_bytes())
-            if promised != len(frames):
-                raise _cut_off(path, f"{len(frames)} frames decode, its blocks hold {promised} in good order")
-            return np.stack(frames), float(rate) if rate else None
-        if container.format.name.startswith("matroska"):
-            size, promised = path.stat().st_size, _promised_matroska_bytes(path)
-            if size < promised:
-                raise _cut_off(path, f"it promises {promised} bytes and holds {size}")
-        if container.duration and rate and not stream.frames:
-            promised_s = container.duration / av.time_base
-            if promised_s - end_s > _END_TOLERANCE / rate:
-                raise _cut_off(path, f"it promises {promised_s:.2f} s and holds {end_s:.2f} s")
-        return np.stack(frames), float(rate) if rate else None
+    missing = missing_part(path)
+    if missing and strict:
+        raise _cut_off(path, missing)
+    begun, packets, codec = _survey(path, strict)
+    shown = packets
+    while True:
+        faults = None if strict else [f"it is cut off: {missing}"] if missing else []
+        chosen = _chosen(shown, num_frames)
+        clip, found = _decode(path, chosen, size, begun, faults)
+        # What is hidden, dropped or split in two is known only once it is decoded.
+        if [number for number in chosen if number < len(found)] == _chosen(found, num_frames):
+            break
+        shown = found
+    # Of fields, two make a frame.
+    if codec in _ALWAYS_SHOWN and len(found) < len(packets) and abs(2 * len(found) - len(packets)) > 1:
+        reason = f"only {len(found)} of its {len(packets)} packets give a frame"
+        if strict:
+            raise DamagedClipError(f"{reason}; fetch it again or leave it out", path=path)
+        faults.append(reason)
+    if faults:
+        clip = replace(clip, notes=(*clip.notes, f"damaged, the frames are those that decode: {'; '.join(faults[:3])}"))
+    if num_frames is not None and num_frames <= len(found):
+        return replace(clip, fps=clip.fps * num_frames / len(found), times_s=None)
+    return clip
 
 
 def read_video_frames(path: Path, numbers: Sequence[int], fps: float) -> UInt8[np.ndarray, "time height width 3"]:
@@ -81,8 +69,11 @@ def read_video_frames(path: Path, numbers: Sequence[int], fps: float) -> UInt8[n
     OversizedClipError if the frames exceed MAX_FRAME_PIXELS or MAX_CLIP_BYTES.
     """
     frames: list[np.ndarray] = []
-    with _opened(path) as (container, stream):
-        _check_size(path, stream.width, stream.height, len(numbers))
+    with opened_video(path) as (container, stream):
+        if stream.width * stream.height * 3 * len(numbers) > MAX_CLIP_BYTES:
+            raise OversizedClipError(
+                f"{len(numbers)} frames exceed {MAX_CLIP_BYTES >> 20} MiB; ask for fewer", path=path
+            )
         if not stream.average_rate or abs(stream.average_rate - fps) > 0.01 * fps:
             shown = float(stream.average_rate or 0)
             raise DamagedClipError(f"shows {shown:.4g} frames a second where {fps:.4g} were expected", path=path)
@@ -94,96 +85,144 @@ def read_video_frames(path: Path, numbers: Sequence[int], fps: float) -> UInt8[n
                 continue
             if number > numbers[len(frames)]:
                 raise DamagedClipError(f"the video has no frame {numbers[len(frames)]}; fetch it again", path=path)
-            frames += _upright([frame], path)
+            if frame.is_corrupt:
+                raise DamagedClipError(f"frame at {frame.time} s is damaged; fetch the video again", path=path)
+            frames.append(upright(frame.to_ndarray(format="rgb24"), display_matrix(frame)))
             if len(frames) == len(numbers):
                 return np.stack(frames)
     raise _cut_off(path, f"it has no frame {numbers[len(frames)]}")
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
-    """Open a video file and its first video stream; errors while it is open become DamagedClipErrors."""
-    options = {
-        "err_detect": "explode",  # no concealment of damaged frames
-        "protocol_whitelist": "file",
-        "format_whitelist": _CONTAINERS,
-        "max_pixels": str(MAX_FRAME_PIXELS),
-    }
-    try:
-        with av.open(f"file:{path}", options=options, metadata_errors="replace") as container:
-            stream = next(iter(container.streams.video), None)
-            if stream is None or stream.codec_context is None:
-                raise DamagedClipError("the file holds no video that can be decoded; fetch it again", path=path)
-            # One thread: a decoder may open in any worker, and several workers share the cores.
-            stream.thread_type, stream.codec_context.thread_count = "NONE", 1
-            yield container, stream
-    except ClipError:
-        raise
-    except (av.FFmpegError, OSError, ValueError) as error:
-        reason = f"the video does not decode ({error}); fetch it again or leave it out"
-        raise DamagedClipError(reason, path=path) from error
+def _survey(path: Path, strict: bool) -> tuple[float | None, list[float | None], str]:
+    """Return when the first key frame is shown, the times of all frames from it on, ascending, and the codec's name.
 
-
-def _upright(decoded: list[av.VideoFrame], path: Path) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    for frame in decoded:
-        if frame.is_corrupt:
-            raise DamagedClipError(f"frame at {frame.time} s is damaged; fetch the video again", path=path)
-        # Phones store upright recordings rotated, with the angle to turn them by.
-        yield np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
-
-
-def _count_gif_images(content: bytes) -> int:
-    """Return the number of images of a GIF up to its closing byte, 0 if a block is misplaced or cut off.
-
-    FFmpeg skips to the next block it knows without reporting what it left out.
+    By the packets, s; nothing is decoded. The first is None if no packet is marked as a key frame.
     """
+    packets: list[tuple[float | None, bool]] = []
+    codec = ""
     try:
-        place, num_images = 13 + _colour_table(content[10]), 0
-        while content[place] != 0x3B:  # the closing byte
-            if content[place] == 0x2C:  # an image
-                if not num_images and content[place + 1 : place + 9] != bytes(4) + content[6:10]:
-                    return 0  # the first must fill the screen, or the screen's size could not be trusted
-                num_images += 1
-                place += 11 + _colour_table(content[place + 9])
-            elif content[place] == 0x21:  # an extension
-                place += 2
+        with opened_video(path) as (container, stream):
+            codec = stream.codec_context.name
+            for packet in container.demux(stream):
+                if packet.size and not packet.is_discard:
+                    packets.append((_seconds(packet), packet.is_keyframe))
+                    check_count(len(packets), path)
+    except DamagedClipError:
+        if strict or not packets:
+            raise
+    keys = [place for place, (_, is_key) in enumerate(packets) if is_key]
+    begun = packets[keys[0]][0] if keys else None
+    times = [time for time, _ in packets[keys[0] if keys else 0 :]]
+    if None in times:
+        return begun, [None] * len(times), codec
+    return begun, sorted(time for time in times if begun is None or time >= begun), codec
+
+
+def _decode(
+    path: Path, chosen: Sequence[int], size: int | None, begun: float | None, faults: list[str] | None
+) -> tuple[Clip, list[float | None]]:
+    """Return a clip of the chosen of the frames shown, which ascend and may repeat, and the times of all frames."""
+    frames, own, times, taken = np.empty(0, np.uint8), None, [], np.unique(chosen).tolist()
+    with opened_video(path) as (container, stream):
+        for frame in _shown(container, stream, path, begun, faults):
+            own = own or (frame.height, frame.width)
+            if (frame.height, frame.width) != own:
+                reason = f"frame {len(times)} is {(frame.height, frame.width)} where frame 0 is {own}; cut it there"
+                raise DamagedClipError(reason, path=path)
+            times.append(_seconds(frame))
+            check_count(len(times), path)
+            num_kept = bisect_left(taken, len(times) - 1)
+            if num_kept == len(taken) or taken[num_kept] != len(times) - 1:
+                continue
+            width, height = fitted_size(*own[::-1], len(taken), size, path)
+            shown = frame
+            if (height, width) != own:
+                shown = frame.reformat(width, height, "rgb24", interpolation=Interpolation.AREA)
+            picture = upright(shown.to_ndarray(format="rgb24"), display_matrix(frame))
+            if not frames.size:
+                frames = np.empty((len(taken), *picture.shape), np.uint8)
+                source_size = own if len(picture) == height else own[::-1]
+            frames[num_kept] = picture
+        stated = stream.average_rate or stream.guessed_rate
+    if not times:
+        raise DamagedClipError("the video holds no frame; fetch it again or leave it out", path=path)
+    if None not in times:
+        times.sort()  # AVI states when packets are to be decoded, not when they are shown
+    frames = frames[: bisect_left(taken, len(times))]
+    if len(taken) < len(chosen):
+        frames = frames[np.searchsorted(taken, [number for number in chosen if number < len(times)])]
+    all_s = varying_times(times)
+    clip = Clip(
+        frames=frames,
+        fps=_rate(times, float(stated or 0)),
+        source=str(path),
+        times_s=all_s if len(frames) == len(times) else None,
+        source_size=None if (height, width) == own else source_size,
+    )
+    return clip, times
+
+
+def _shown(
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    path: Path,
+    begun: float | None,
+    faults: list[str] | None,
+) -> Iterator[av.VideoFrame]:
+    """Yield the frames that a player shows, from the first key frame on; faults raise, or go into a list."""
+
+    def fault(reason: str, time: float | None) -> None:
+        # A cut inside a group of pictures leaves some that lean on frames before the cut: no player shows them.
+        if begun is not None and time is not None and time < begun:
+            return
+        if faults is None:
+            raise DamagedClipError(f"{reason}; fetch it again or leave it out", path=path)
+        faults.append(reason)
+
+    packets, packet, waiting = container.demux(stream), None, begun is not None
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError as error:
+            fault(f"the file cannot be read on ({error})", None)
+            packet = None
+        ends = packet is None or (packet.pts is None and not packet.size)
+        if not ends and (not packet.size or (waiting and not packet.is_keyframe)):
+            continue
+        waiting = False
+        time = None if ends else _seconds(packet)
+        if not ends and packet.is_corrupt:
+            fault(f"the packet at {time} s is damaged", time)
+        try:
+            decoded = stream.decode(packet)
+        except av.FFmpegError as error:
+            fault(f"the frame at {time} s does not decode ({error})", time)
+            decoded = []
+        for frame in decoded:
+            if frame.is_corrupt:
+                fault(f"the frame at {frame.time} s is damaged", frame.time)
             else:
-                return 0
-            while content[place]:
-                place += 1 + content[place]
-            place += 1
-    except IndexError:
-        return 0
-    return num_images
+                yield frame
+        if ends:
+            return
 
 
-def _promised_matroska_bytes(path: Path) -> int:
-    """Return the size a Matroska file should have by the size of its segment, 0 if it does not state it.
-
-    The duration alone is not enough: frames are stored out of order, so the last ones in the file may not be the last
-    in time.
-    """
-    with open(path, "rb") as file:
-        head = file.read(4096)
-    place = head.find(bytes.fromhex("18538067")) + 4  # the segment's identifier
-    if place < 4 or place >= len(head) or head[place] == 0:
-        return 0
-    length = 9 - head[place].bit_length()  # of the size field, encoded by its leading zeros
-    value = int.from_bytes(head[place : place + length], "big") & ~(1 << 7 * length)
-    return 0 if value == (1 << 7 * length) - 1 else place + length + value
+def _chosen(times: Sequence[float | None], num_frames: int | None) -> list[int]:
+    if num_frames is None or num_frames > len(times):
+        return list(range(len(times)))
+    return sample_frames(len(times), num_frames, times_s=varying_times(times))
 
 
-def _colour_table(flags: int) -> int:
-    return 3 << (flags & 7) + 1 if flags & 0x80 else 0
+def _rate(times: Sequence[float | None], stated: float) -> float:
+    """Return the frames per second that the file states, unless its frames' times say otherwise."""
+    if len(times) < 2 or None in times or times[-1] <= times[0]:
+        return stated or DEFAULT_FPS
+    measured = (len(times) - 1) / (times[-1] - times[0])
+    return stated if abs(stated - measured) <= _RATE_TOLERANCE * measured else measured
 
 
-def _check_size(path: Path, width: int, height: int, num_frames: int) -> None:
-    if width * height > MAX_FRAME_PIXELS or width * height * 3 * num_frames > MAX_CLIP_BYTES:
-        raise OversizedClipError(
-            f"{num_frames} or more frames of {width} x {height} exceed {MAX_FRAME_PIXELS} pixels a frame or "
-            f"{MAX_CLIP_BYTES >> 20} MiB a clip; cut the video or scale it down",
-            path=path,
-        )
+def _seconds(item: av.Packet | av.VideoFrame) -> float | None:
+    return None if item.pts is None or item.time_base is None else float(item.pts * item.time_base)
 
 
 def _cut_off(path: Path, reason: str) -> DamagedClipError:

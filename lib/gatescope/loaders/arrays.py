@@ -1,0 +1,87 @@
+"""A clip from what is in memory already, or in an .npy file: arrays, tensors, lists of pictures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Shaped
+
+from gatescope.loaders.clip import DEFAULT_FPS, Clip, depth_to_grey
+from gatescope.loaders.errors import ClipError, DamagedClipError, OversizedClipError, access_errors
+from gatescope.loaders.limits import MAX_CLIP_BYTES
+
+_FORMS = "give uint8 (T, H, W, 3), (T, 3, H, W) or (T, H, W), or uint16 (T, H, W) for depth"
+
+
+def as_array(frames: np.ndarray | torch.Tensor | Sequence[Any]) -> Shaped[np.ndarray, "..."]:
+    """Return frames in memory as one array: of an array, a tensor on any device, or a sequence of pictures.
+
+    Raises ValueError if a sequence is empty, or its members are paths or of several shapes.
+    """
+    if isinstance(frames, torch.Tensor):
+        return frames.detach().cpu().numpy()
+    if isinstance(frames, np.ndarray):
+        return frames
+    pictures = [each.detach().cpu().numpy() if isinstance(each, torch.Tensor) else each for each in frames]
+    if not pictures or any(isinstance(each, str | bytes | Path) for each in pictures):
+        got = f"{type(pictures[0]).__name__} first" if pictures else "none"
+        raise ValueError(f"a sequence must hold pictures, (H, W, 3) uint8 each; got {got}; VideoClips takes paths")
+    arrays = [np.asarray(each) for each in pictures]
+    if len({(each.shape, each.dtype) for each in arrays}) > 1:
+        other = next(each for each in arrays if (each.shape, each.dtype) != (arrays[0].shape, arrays[0].dtype))
+        shown = f"{arrays[0].shape} {arrays[0].dtype} and {other.shape} {other.dtype}"
+        raise ValueError(f"a sequence's pictures must be of one shape and type; got {shown}")
+    return np.stack(arrays)
+
+
+def clip_from(
+    frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: float | None, notes: tuple[str, ...] = ()
+) -> Clip:
+    """Return a clip of frames in grey, colour or 16-bit depth; an alpha channel is dropped.
+
+    Raises ClipError for depth without its unit or a unit without depth, ValueError for another shape or type.
+    """
+    if frames.dtype == np.uint16 and frames.ndim == 3:
+        if depth_unit_mm is None or not depth_unit_mm > 0:
+            raise ClipError(
+                "holds 16-bit depth: give depth_unit_mm, the millimetres per unit (1 for Kinect, 0.125 for "
+                f"Intel's SR305); got {depth_unit_mm}",
+                path=source,
+            )
+        depth = frames.astype(np.float32)
+        depth *= np.float32(depth_unit_mm)
+        grey = np.repeat(depth_to_grey(depth)[..., None], 3, axis=-1)
+        return Clip(frames=grey, depth=depth, fps=DEFAULT_FPS, source=source, notes=notes)
+    if depth_unit_mm is not None:
+        reason = f"depth_unit_mm is for 16-bit frames; these are {frames.shape} {frames.dtype}: leave it out"
+        raise ClipError(reason, path=source)
+    if np.issubdtype(frames.dtype, np.floating):
+        help = "convert values of 0 to 1 by (255 * x).round().clip(0, 255) and to uint8"
+        raise ValueError(f"frames must be uint8; got {frames.shape} {frames.dtype}: {help}")
+    if frames.ndim == 4 and frames.shape[1] in (1, 3, 4) and frames.shape[3] not in (1, 3, 4):
+        frames = np.moveaxis(frames, 1, 3)
+    if frames.ndim == 3:
+        if frames.shape[2] in (3, 4):
+            raise ValueError(f"an array of {frames.shape} reads as one colour frame; give (time, height, width, 3)")
+        frames = frames[..., None]
+    if frames.ndim != 4 or frames.shape[3] not in (1, 3, 4) or frames.dtype != np.uint8:
+        raise ValueError(f"{_FORMS}; got {frames.shape} {frames.dtype}")
+    frames = np.repeat(frames, 3, axis=3) if frames.shape[3] == 1 else np.ascontiguousarray(frames[..., :3])
+    return Clip(frames=frames, fps=DEFAULT_FPS, source=source, notes=notes)
+
+
+def read_npy(path: Path) -> Shaped[np.ndarray, "..."]:
+    """Return the array in an .npy file; its declared shape is checked before it is read, pickles are refused."""
+    try:
+        with access_errors(path):
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+            if mapped.size * 12 > MAX_CLIP_BYTES * 4:
+                reason = f"an array of {mapped.shape} exceeds {MAX_CLIP_BYTES >> 20} MiB; cut it, or give it smaller"
+                raise OversizedClipError(reason, path=path)
+            return np.array(mapped)
+    except ClipError:
+        raise
+    except (ValueError, TypeError, OverflowError, OSError, EOFError, SyntaxError) as error:
+        raise DamagedClipError(f"holds no array that can be read ({error}); save it again", path=path) from error

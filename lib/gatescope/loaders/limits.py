@@ -1,0 +1,45 @@
+"""What a clip may take: pixels of a frame, frames, bytes in memory; and the size at which its frames fit."""
+
+import math
+from pathlib import Path
+
+from gatescope.loaders.errors import OversizedClipError
+
+MAX_FRAME_PIXELS = 1 << 24  # 4096 x 4096
+MAX_FRAMES = 1 << 15  # 18 minutes at 30 frames a second
+MAX_CLIP_BYTES = 1 << 31  # in memory at the peak, where frames keep their size
+FITTED_BYTES = 1 << 28  # of the frames of a clip that is scaled while it is read
+_SMALLEST_SIDE = 112  # px of the short side below which frames are not scaled unless asked to: what networks take
+
+
+def check_frame(width: int, height: int, path: Path | str) -> None:
+    """Raise OversizedClipError if a frame of this declared size has more than MAX_FRAME_PIXELS."""
+    if width * height > MAX_FRAME_PIXELS:
+        reason = f"a frame of {width} x {height} exceeds {MAX_FRAME_PIXELS} pixels; scale it down"
+        raise OversizedClipError(reason, path=path)
+
+
+def check_count(num_frames: int, path: Path | str) -> None:
+    """Raise OversizedClipError for more than MAX_FRAMES frames."""
+    if num_frames > MAX_FRAMES:
+        raise OversizedClipError(f"holds more than {MAX_FRAMES} frames; cut it to one gesture", path=path)
+
+
+def fitted_size(width: int, height: int, num_frames: int, size: int | None, path: Path | str) -> tuple[int, int]:
+    """Return the width and height to read `num_frames` at: the short side `size` px, or all that fits, never enlarged.
+
+    Without `size`, frames of more than FITTED_BYTES together are scaled to fit, at least 112 px of the short side.
+    Raises OversizedClipError if a frame, their number or the whole is too large.
+    """
+    check_frame(width, height, path)
+    check_count(num_frames, path)
+    short = min(width, height)
+    room = math.sqrt(FITTED_BYTES / (3 * width * height * num_frames))
+    scale = min(1.0, room if size is None else size / short)
+    if scale > room or (size is None and short * scale < min(short, _SMALLEST_SIDE)):
+        raise OversizedClipError(
+            f"{num_frames} frames of {width} x {height} exceed {FITTED_BYTES >> 20} MiB even when scaled; cut the "
+            "clip, or ask for fewer or smaller ones, e.g. read_clip(path, num_frames=16, size=112)",
+            path=path,
+        )
+    return max(1, round(width * scale)), max(1, round(height * scale))
