@@ -27,14 +27,24 @@ function symmetric([low, high]) {
 
 /** Return the line between the pixels of a mask, as `inside` tells them, and those outside it. */
 function outlineOf(inside, width, height) {
-  const edges = [];
-  for (let y = 0; y <= height; y++) {
-    for (let x = 0; x <= width; x++) {
-      if (inside(x, y) !== inside(x, y - 1)) edges.push(`M${x} ${y}h1`);
-      if (inside(x, y) !== inside(x - 1, y)) edges.push(`M${x} ${y}v1`);
+  const lines = [];
+  // Straight stretches as one piece each: many short ones take longer to draw.
+  const stretches = (length, differs, add) => {
+    for (let at = 0, from = null; at <= length; at++) {
+      const isEdge = at < length && differs(at);
+      if (isEdge) from ??= at;
+      else if (from !== null) (add(from, at - from), (from = null));
     }
+  };
+  for (let y = 0; y <= height; y++) {
+    const differs = (x) => inside(x, y) !== inside(x, y - 1);
+    stretches(width, differs, (x, length) => lines.push(`M${x} ${y}h${length}`));
   }
-  return new Path2D(edges.join(""));
+  for (let x = 0; x <= width; x++) {
+    const differs = (y) => inside(x, y) !== inside(x - 1, y);
+    stretches(height, differs, (y, length) => lines.push(`M${x} ${y}v${length}`));
+  }
+  return new Path2D(lines.join(""));
 }
 
 /** Draw white on black, visible on every colour. */

@@ -93,7 +93,7 @@ function pictureOf(view, scale) {
     context.fillText(words, margin, margin + line * (place + 0.5), box.width - 2 * margin);
   });
   context.translate(-box.left, legend - box.top);
-  for (const each of node.querySelectorAll("canvas, .cursor, .swatch, figcaption select, [data-text]")) {
+  for (const each of node.querySelectorAll("canvas, .swatch, figcaption select, [data-text]")) {
     const { left, top, width, height } = each.getBoundingClientRect();
     const style = getComputedStyle(each);
     context.globalAlpha = style.opacity;
@@ -107,13 +107,6 @@ function pictureOf(view, scale) {
     if (isWord && style.backgroundColor !== "rgba(0, 0, 0, 0)") {
       context.fillStyle = style.backgroundColor;
       context.fillRect(left, top, width, height);
-    }
-    if (each.matches(".cursor")) {
-      const border = parseFloat(style.borderTopWidth);
-      context.strokeStyle = style.borderTopColor;
-      context.lineWidth = border;
-      if (border) context.strokeRect(left + border / 2, top + border / 2, width - border, height - border);
-      continue;
     }
     context.fillStyle = style.color;
     context.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`; // style.font is empty beside tabular digits
@@ -130,7 +123,7 @@ function pictureOf(view, scale) {
 const blobOf = (canvas, type, quality) => new Promise((done) => canvas.toBlob(done, type, quality));
 
 function pngOf(view) {
-  view.draw();
+  view.drawAll();
   return blobOf(pictureOf(view, 2), "image/png");
 }
 
@@ -142,7 +135,7 @@ async function movingOf(view) {
   view.pause();
   for (let each = 0; each < view.header.steps; each++) {
     view.setStep(each);
-    view.draw();
+    view.drawAll();
     const canvas = pictureOf(view, 1);
     size ??= [canvas.width, canvas.height];
     const blob = await blobOf(canvas, "image/webp", 0.9);

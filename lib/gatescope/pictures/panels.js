@@ -90,9 +90,6 @@ class Panel {
     const plane = group && this.plane();
     if (group) this.#drawMap(plane);
     this.#drawMarks();
-    this.#say(plane);
-    const what = group ? `${spec.title}, ${this.which()}` : "frame";
-    this.stack.setAttribute("aria-label", `${what}, step ${view.step + 1} of ${view.header.steps}`);
     if (!group) return;
     const limits = view.limits === "step" ? this.limits(plane, "channel") : this.limits(plane);
     this.chart.draw((x, y) => this.valuesAt(plane, x, y), limits, `${plane.offset},${plane.low},${plane.high}`);
@@ -151,9 +148,12 @@ class Panel {
     }
   }
 
-  #say(plane) {
-    const { pointer, header, pins } = this.view;
-    const { rows = header.height, columns = header.width } = this.spec;
+  say() {
+    const { pointer, header, pins, step } = this.view;
+    const { rows = header.height, columns = header.width, title } = this.spec;
+    const plane = this.group && this.plane();
+    const what = this.group ? `${title}, ${this.which()}` : "frame";
+    this.stack.setAttribute("aria-label", `${what}, step ${step + 1} of ${header.steps}`);
     const at = (x, y) => {
       const level = this.levels(plane)[cellAt(y, rows) * columns + cellAt(x, columns)];
       return number(valueOf(plane, level), plane.high - plane.low);
@@ -223,7 +223,6 @@ class Strip {
       this.map.getContext("2d").putImageData(pixels, 0, 0);
       this.bar.show(lookup, low, high, spec.unit, false);
     }
-    this.stack.setAttribute("aria-label", `${spec.title}, every channel and step; step ${view.step + 1} is marked`);
     const isShown = spec.channels === group.spec.numChannels && view.shown === "channel";
     this.chart.node.hidden = !isShown;
     if (isShown) this.chart.draw(() => this.values(group.channel), [low, high], group.channel, true);
@@ -238,6 +237,11 @@ class Strip {
       cursor.addPath(new Path2D(`M0 ${y}h${wide * 0.06}M${wide} ${y}h${-wide * 0.06}`));
     }
     strokeTwice(context, cursor, devicePixelRatio);
+  }
+
+  say() {
+    const step = this.view.step + 1;
+    this.stack.setAttribute("aria-label", `${this.spec.title}, every channel and step; step ${step} is marked`);
   }
 }
 
@@ -279,13 +283,6 @@ class Curve {
     const { view, values, spec } = this;
     const { steps } = view.header;
     const count = spec.names.length;
-    const now = spec.names.map((_, place) => values[view.step * count + place]);
-    this.outputs.forEach((output, place) => {
-      const words = now[place].toFixed(2);
-      if (output.textContent !== words) output.textContent = words;
-    });
-    const words = spec.names.map((name, place) => `${name} ${now[place].toFixed(2)}`).join(", ");
-    this.stack.setAttribute("aria-label", `class scores after step ${view.step + 1}: ${words}`);
     moveCursor(this.cursor, view.step);
     const box = view.sizes.get(this.chart);
     const drawn = [box?.width, box?.height, view.ink].join();
@@ -299,6 +296,16 @@ class Curve {
       context.strokeStyle = LINES[place];
       context.stroke(lineOf(axes, Array.from({ length: steps }, (_, step) => values[step * count + place])));
     }
+  }
+
+  say() {
+    const { view, values, spec } = this;
+    const now = spec.names.map((_, place) => values[view.step * spec.names.length + place].toFixed(2));
+    this.outputs.forEach((output, place) => {
+      if (output.textContent !== now[place]) output.textContent = now[place];
+    });
+    const words = spec.names.map((name, place) => `${name} ${now[place]}`).join(", ");
+    this.stack.setAttribute("aria-label", `class scores after step ${view.step + 1}: ${words}`);
   }
 }
 

@@ -172,15 +172,16 @@ class Chart {
   }
 }
 
-/** A box as wide as a step, which moves without a new layout. */
+/** A canvas of one pixel for each step, to be stretched over a chart: the browser lays nothing out anew for it. */
 function cursorOf(steps) {
-  const cursor = element("div", { class: "cursor" });
-  cursor.style.width = `${100 / steps}%`;
-  return cursor;
+  return element("canvas", { class: "cursor", width: steps, height: 1 });
 }
 
 function moveCursor(cursor, step) {
-  cursor.style.transform = `translateX(${100 * step}%)`;
+  const context = cursor.getContext("2d");
+  context.clearRect(0, 0, cursor.width, 1);
+  context.fillStyle = "#d55e00";
+  context.fillRect(step, 0, 1, 1);
 }
 
 /** The row or column at a part of a length. */

@@ -17,6 +17,7 @@ const KEYS = [
   ["click on a tile of all channels", "choose the channel; arrow keys go on from there"],
   ["drag on the frames, a curve or a strip", "go to a step"],
 ];
+const SAID_MS = 50; // at least, between words while the step goes on changing
 
 /** Decode the text of Packed.deflated: base64, deflate, sums of differences. */
 export async function inflate(text) {
@@ -76,23 +77,39 @@ class View {
     this.observer = new ResizeObserver((seen) => {
       for (const { target, contentRect } of seen) this.sizes.set(target, contentRect);
       this.node.style.setProperty("--timeline", `${this.timeline.node.offsetHeight}px`);
-      this.draw();
+      this.request();
     });
+    this.inView = new Set(); // nodes of pictures that stand in the window
+    this.sight = new IntersectionObserver(
+      (seen) => {
+        for (const { target, isIntersecting } of seen) this.inView[isIntersecting ? "add" : "delete"](target);
+        this.request();
+      },
+      { rootMargin: "10%" }, // before they are scrolled into it
+    );
     this.pins = new Pins(this);
     this.timeline = new Timeline(this);
     this.slider = this.timeline.slider;
     this.groups = header.groups.map((spec, place) => new Group(this, spec, place));
     this.frame = header.frames.length ? new Panel(this, null, FRAME) : null;
     this.panels = [...(this.frame ? [this.frame] : []), ...this.groups.flatMap((group) => group.panels)];
+    const others = this.groups.flatMap(({ strips, curve }) => (curve ? [...strips, curve] : strips));
+    this.pictures = [...this.panels, ...others];
+    this.grids = this.groups.map((group) => group.grid).filter(Boolean);
+    for (const { node } of [...this.pictures, ...this.grids]) this.sight.observe(node);
     this.node = element("div", { class: "scrubber", role: "group", "aria-label": header.title || "scrubber" });
     this.#build(css);
     this.node.addEventListener("keydown", (event) => this.#key(event));
-    this.repaint = () => this.request();
+    this.repaint = () => {
+      ({ color: this.ink, backgroundColor: this.paper } = getComputedStyle(this.node));
+      this.request();
+    };
+    this.repaint();
     root.host.addEventListener("themechange", this.repaint);
     this.slider.value = this.step;
     this.ready = this.#decode().then(() => {
       this.pins.places = this.#firstPlace();
-      this.draw();
+      this.drawAll();
     });
   }
 
@@ -104,7 +121,6 @@ class View {
   /** Go to a step, from 0; beyond either end is that end. */
   setStep(step) {
     this.step = within(step, 0, this.header.steps - 1);
-    this.slider.value = this.step;
     this.request();
   }
 
@@ -151,6 +167,7 @@ class View {
   #leave() {
     this.timeline.destroy();
     this.observer.disconnect();
+    this.sight.disconnect();
     this.root.host.removeEventListener("themechange", this.repaint);
   }
 
@@ -159,14 +176,34 @@ class View {
     this.waiting ??= requestAnimationFrame(() => this.draw());
   }
 
-  draw() {
+  /** Draw what stands in the window. Only canvases change, for which the browser lays nothing out anew. */
+  draw(isSeen = ({ node }) => this.inView.has(node)) {
     this.waiting = undefined;
     if (!this.frames) return; // still being decoded
-    this.ink = getComputedStyle(this.node).color; // before anything changes, when it costs nothing
     this.timeline.draw();
-    for (const panel of this.panels) panel.draw();
-    for (const group of this.groups) group.draw();
+    for (const picture of this.pictures) if (isSeen(picture)) picture.draw();
+    this.saying ??= requestAnimationFrame((now) => this.#say(now));
     this.onDraw?.();
+  }
+
+  /** Draw everything now, in the window or not. */
+  drawAll() {
+    this.draw(() => true);
+    this.#say(Infinity, () => true);
+  }
+
+  /** Words and all channels, a frame after the maps; while the step goes on changing, less often than they. */
+  #say(now, isSeen = ({ node }) => this.inView.has(node)) {
+    cancelAnimationFrame(this.saying);
+    this.saying = undefined;
+    if (this.waiting !== undefined && now - this.said < SAID_MS) {
+      this.saying = requestAnimationFrame((next) => this.#say(next));
+      return;
+    }
+    this.said = now;
+    this.slider.value = this.step;
+    for (const each of [this.timeline, ...this.pictures]) each.say();
+    for (const grid of this.grids) if (isSeen(grid)) grid.draw();
   }
 
   /** A plane of bytes as the header places it. */
@@ -339,9 +376,11 @@ class View {
     const own = event.target.matches("select, button, input[type=checkbox]");
     const slides = event.target.matches("input[type=range]");
     const { steps } = this.header;
+    const isTime = event.target === this.slider;
     const actions = { ",": () => this.setStep(this.step - 1), ".": () => this.setStep(this.step + 1) };
     if (!own) Object.assign(actions, { " ": () => this.timeline.button.click(), k: () => this.timeline.button.click() });
-    if (!own && !slides) {
+    if (isTime) Object.assign(actions, { ArrowDown: actions[","], ArrowUp: actions["."] });
+    if (!own && (!slides || isTime)) {
       Object.assign(actions, { ArrowLeft: actions[","], ArrowRight: actions["."] });
       Object.assign(actions, { Home: () => this.setStep(0), End: () => this.setStep(steps - 1) });
     }
