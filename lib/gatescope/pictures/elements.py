@@ -9,23 +9,31 @@ from pathlib import Path
 from gatescope.pictures.packing import Packed
 
 HERE = Path(__file__).parent
-SCRIPTS = (  # one module together
-    *("drawing.js", "scrubber.js", "timeline.js", "groups.js"),
-    *("panels.js", "pins.js", "channels.js", "output.js"),
-)
+SCRIPTS = {  # one module together
+    "scrubber": (
+        *("page.js", "drawing.js", "scrubber.js", "timeline.js", "groups.js"),
+        *("panels.js", "pins.js", "channels.js", "output.js"),
+    ),
+    "stepper": ("page.js",),
+}
 
 
-def script() -> str:
-    """Return the ES module that elements share, without an element."""
-    return "\n".join((HERE / name).read_text() for name in SCRIPTS)
+def looks(kind: str) -> str:
+    """Return the CSS of a kind of element, scrubber or stepper."""
+    return "\n".join((HERE / name).read_text() for name in ("page.css", f"{kind}.css"))
 
 
-def element_html(kind: str, css: str, own: str, packed: Packed, still: bytes, alt: str) -> str:
-    """Return an element of a `kind`, scrubber or stepper; the files `css` and `own` hold its looks and its class.
+def script(kind: str) -> str:
+    """Return the ES module that a kind of element needs, without the element itself."""
+    return "\n".join((HERE / name).read_text() for name in SCRIPTS[kind])
+
+
+def element_html(kind: str, own: str, packed: Packed, still: bytes, alt: str) -> str:
+    """Return an element of a kind, scrubber or stepper; the file `own` holds its class.
 
     Where scripts are removed the picture `still`, a PNG, remains.
     """
-    css, core, element = (HERE / css).read_text(), script(), (HERE / own).read_text()
+    css, core, element = looks(kind), script(kind), (HERE / own).read_text()
     name = f"gatescope-{kind}-{hashlib.sha256((css + core + element).encode()).hexdigest()[:8]}"
     picture = base64.b64encode(still).decode()
     header = json.dumps(packed.header).replace("<", "\\u003c")  # it must not end the script it stands in

@@ -49,14 +49,15 @@ class Pins {
 
   #changed() {
     this.version += 1;
-    const { width, height } = this.view.header;
+    const { width, height, frames } = this.view.header;
+    const what = frames.length ? "frame row" : "row";
     this.list.replaceChildren(
       ...this.all.map(({ number, x, y }) => {
         const line = element("li", {});
         const badge = element("span", { class: "badge", "data-text": "" }, String(number));
         badge.style.background = LINES[number - 1];
         badge.style.color = number === 1 ? "#fff" : "#000"; // on the darkest and on the others
-        const words = `row ${cellAt(y, height)}, column ${cellAt(x, width)}`;
+        const words = `${what} ${cellAt(y, height)}, column ${cellAt(x, width)}`;
         const remove = buttonOf("×", "remove this pin", () => {
           this.remove(number);
           (this.list.querySelector("button") ?? this.view.timeline.slider).focus();
@@ -208,7 +209,10 @@ function pinBy(view, stack, rows, columns) {
     down = null;
     if (moved || event.button !== 0) return;
     point(event); // the map that had the keyboard until now has taken it back
-    view.pins.toggle(view.pointer, rows, columns);
+    holdStill(stack, () => {
+      view.pins.toggle(view.pointer, rows, columns);
+      view.drawAll();
+    });
   });
   for (const end of ["pointerleave", "pointercancel", "blur"]) stack.addEventListener(end, () => view.point(null));
   stack.addEventListener("keydown", (event) => {
@@ -222,4 +226,12 @@ function pinBy(view, stack, rows, columns) {
     const middle = (part, by, count) => (cellAt(((cellAt(part, count) + by + 0.5) / count), count) + 0.5) / count;
     view.point([middle(x, right, columns), middle(y, below, rows)]);
   });
+}
+
+/** Change what may move a node, and scroll by as much, so that it stays below the pointer. */
+function holdStill(node, change) {
+  const topOf = () => node.getBoundingClientRect().top;
+  const before = topOf();
+  change();
+  for (let each = node; each && Math.abs(topOf() - before) > 0.5; each = outwards(each)) each.scrollTop += topOf() - before;
 }

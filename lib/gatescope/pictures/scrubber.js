@@ -16,17 +16,9 @@ const KEYS = [
   ["Shift and arrow keys on a map", "move the place that Enter pins"],
   ["click on a tile of all channels", "choose the channel; arrow keys go on from there"],
   ["drag on the frames, a curve or a strip", "go to a step"],
+  ["?", "these keys; Escape closes them, and enlarged pictures"],
 ];
 const SAID_MS = 50; // at least, between words while the step goes on changing
-
-/** Decode the text of Packed.deflated: base64, deflate, sums of differences. */
-export async function inflate(text) {
-  const packed = Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-  for (let place = 1; place < bytes.length; place++) bytes[place] += bytes[place - 1];
-  return bytes;
-}
 
 /**
  * Fill `root` with a scrubber. `onChannel(group, channel)`, where given, resolves to the bytes of a channel that
@@ -36,29 +28,6 @@ export async function inflate(text) {
 export function mount(root, header, bytes, { css = "", onChannel = null, onLink = null } = {}) {
   const view = new View(root, header, bytes, { css, onChannel, onLink });
   return view.ready.then(() => view);
-}
-
-/** Keep keys typed at a node from JupyterLab, which sees events below a shadow root at its host. */
-export function keepKeys(node) {
-  node.setAttribute("data-lm-suppress-shortcuts", "true");
-}
-
-/** Give a node JupyterLab's theme, else the reader's own; return a function that ends this. */
-export function followTheme(node) {
-  const follow = () => {
-    const light = document.body.getAttribute("data-jp-theme-light");
-    node.style.colorScheme = light === null ? "light dark" : light === "true" ? "light" : "dark";
-    node.dispatchEvent(new Event("themechange")); // for what is drawn in the theme's colours
-  };
-  const changes = new MutationObserver(follow);
-  changes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  system.addEventListener("change", follow);
-  follow();
-  return () => {
-    changes.disconnect();
-    system.removeEventListener("change", follow);
-  };
 }
 
 class View {
@@ -292,8 +261,8 @@ class View {
 
   #build(css) {
     const { title } = this.header;
-    const [help, ask] = this.#help();
-    this.timeline.bar.append(ask);
+    const help = this.#help();
+    this.timeline.bar.append(this.ask);
     this.words = element("output", { class: "words", role: "status", "aria-live": "polite" });
     const controls = element("div", { class: "controls" });
     controls.append(this.#looks(), savers(this, this.onLink), this.words);
@@ -360,15 +329,15 @@ class View {
       listOf([...units].filter(([, words]) => words)),
       element("p", {}, `Values are kept to 1/255 of their channel's range. Grey in a curve: the hand covers the place.`),
     );
-    const ask = buttonOf("?", "keys and units", () => {
+    this.ask = buttonOf("?", "keys and units", () => {
       help.hidden = !help.hidden;
-      ask.setAttribute("aria-expanded", !help.hidden);
+      this.ask.setAttribute("aria-expanded", !help.hidden);
     });
     for (const [name, value] of [["aria-label", "keys and units"], ["aria-expanded", false], ["aria-controls", "help"]]) {
-      ask.setAttribute(name, value);
+      this.ask.setAttribute(name, value);
     }
-    ask.className = "ask";
-    return [help, ask];
+    this.ask.className = "ask";
+    return help;
   }
 
   #key(event) {
@@ -378,6 +347,9 @@ class View {
     const { steps } = this.header;
     const isTime = event.target === this.slider;
     const actions = { ",": () => this.setStep(this.step - 1), ".": () => this.setStep(this.step + 1) };
+    if (!event.target.matches("select")) actions["?"] = () => this.ask.click();
+    const open = this.node.querySelectorAll(".enlarge[aria-pressed='true'], .ask[aria-expanded='true']");
+    if (open.length) actions.Escape = () => open.forEach((button) => button.click());
     if (!own) Object.assign(actions, { " ": () => this.timeline.button.click(), k: () => this.timeline.button.click() });
     if (isTime) Object.assign(actions, { ArrowDown: actions[","], ArrowUp: actions["."] });
     if (!own && (!slides || isTime)) {

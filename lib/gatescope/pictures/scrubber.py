@@ -104,7 +104,7 @@ class Scrubber:
 
     def html(self) -> str:
         """Return HTML that needs no other file; where scripts are removed the film strip remains."""
-        return element_html("scrubber", "scrubber.css", "element.js", self.packed, self.still, self.alt)
+        return element_html("scrubber", "element.js", self.packed, self.still, self.alt)
 
     def to_html(self, path: Path | str) -> None:
         """Write a page that needs no other file and no network."""

@@ -103,7 +103,7 @@ class Stepper:
 
     def html(self) -> str:
         """Return HTML that needs no other file; where scripts are removed the picture of one step remains."""
-        return element_html("stepper", "stepper.css", "stepper.js", self.packed(), self.still, self.alt)
+        return element_html("stepper", "stepper.js", self.packed(), self.still, self.alt)
 
     @property
     def alt(self) -> str:

@@ -156,9 +156,14 @@ class Timeline {
 /** The upper edge of what can be seen through a node's scrollers. */
 function topInView(node) {
   let top = 0;
-  for (let each = node; each; each = each.parentElement ?? each.getRootNode().host) {
+  for (let each = node; each; each = outwards(each)) {
     const scrolls = each.scrollHeight > each.clientHeight + 1 && each !== document.documentElement;
     if (scrolls && /auto|scroll/.test(getComputedStyle(each).overflowY)) top = Math.max(top, each.getBoundingClientRect().top);
   }
   return top;
+}
+
+/** The element around one, also out of a shadow root. */
+function outwards(node) {
+  return node.parentElement ?? node.getRootNode().host;
 }
