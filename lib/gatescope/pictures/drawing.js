@@ -1,6 +1,6 @@
 // What every part of the scrubber draws and builds with: colours, lines, axes, words and figures.
 
-const LINES = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"]; // Okabe and Ito
+const LINES = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"]; // Okabe and Ito; pink last, green's twin to many
 const LAST_LEVEL = 255;
 const INSET = { left: 46, right: 6, top: 5, bottom: 13 }; // px of a chart around its curves, as in scrubber.css
 

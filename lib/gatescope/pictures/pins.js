@@ -10,7 +10,9 @@ class Pins {
     this.all = [];
     this.version = 0; // counts changes, so that curves are drawn anew only then
     this.list = element("ol", { class: "places" });
-    this.hint = element("p", { class: "hint" }, "Click, tap or press Enter on a map to pin a place; again to remove it.");
+    const counted = view.header.frames.length ? " Rows and columns are counted in the frame." : "";
+    const hint = `Click, tap or press Enter on a map to pin a place; again to remove it.${counted}`;
+    this.hint = element("p", { class: "hint" }, hint);
     this.node = element("section", { class: "pins", "aria-label": "pinned places" });
     this.node.append(this.list, this.hint);
   }
@@ -49,15 +51,14 @@ class Pins {
 
   #changed() {
     this.version += 1;
-    const { width, height, frames } = this.view.header;
-    const what = frames.length ? "frame row" : "row";
+    const { width, height } = this.view.header;
     this.list.replaceChildren(
       ...this.all.map(({ number, x, y }) => {
         const line = element("li", {});
         const badge = element("span", { class: "badge", "data-text": "" }, String(number));
         badge.style.background = LINES[number - 1];
         badge.style.color = number === 1 ? "#fff" : "#000"; // on the darkest and on the others
-        const words = `${what} ${cellAt(y, height)}, column ${cellAt(x, width)}`;
+        const words = `row ${cellAt(y, height)}, column ${cellAt(x, width)}`;
         const remove = buttonOf("×", "remove this pin", () => {
           this.remove(number);
           (this.list.querySelector("button") ?? this.view.timeline.slider).focus();

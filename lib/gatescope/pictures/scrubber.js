@@ -107,7 +107,7 @@ class View {
     this.timeline.pause();
   }
 
-  /** Say something below the controls, and to screen readers. */
+  /** Say something over what is below the timeline, until the next click or key, and to screen readers. */
   say(words) {
     this.words.value = words;
   }
@@ -264,8 +264,10 @@ class View {
     const help = this.#help();
     this.timeline.bar.append(this.ask);
     this.words = element("output", { class: "words", role: "status", "aria-live": "polite" });
+    this.timeline.node.append(this.words);
+    for (const kind of ["pointerdown", "keydown"]) this.node.addEventListener(kind, () => this.say(""), { capture: true });
     const controls = element("div", { class: "controls" });
-    controls.append(this.#looks(), savers(this, this.onLink), this.words);
+    controls.append(this.#looks(), savers(this, this.onLink));
     const side = element("div", { class: "side" });
     if (this.frame) {
       const { width, height } = this.header;
