@@ -63,6 +63,7 @@ def pinned_values(viewer: Viewer, name: str) -> list[float]:
 
 def ink(viewer: Viewer, name: str, what: str) -> int:
     """A number that differs where the pixels of a canvas do."""
+    viewer.bring(viewer.panel(name))
     return viewer.host.evaluate(INK, [name, what])
 
 
@@ -140,7 +141,7 @@ def test_the_keyboard_pins_a_place_and_moves_it_cell_by_cell(viewer):
 def test_the_steps_at_which_the_hand_covers_the_place_are_shaded(viewer):
     viewer.button("remove pin 1").click()
     click(viewer, "frame", row=26, column=21)  # the hand walks over it from step 6 to 11
-    rows, columns, data = viewer.panel("layer1.f").locator(".chart canvas").evaluate(PIXELS)
+    rows, columns, data = viewer.panel("layer1.f").locator(".chart canvas").first.evaluate(PIXELS)
     alpha = np.array(data).reshape(rows, columns, 4)[..., 3]
     left, right = 34, columns - 6
     middle = [round(left + (step + 0.5) * (right - left) / STEPS) for step in range(STEPS)]

@@ -50,7 +50,7 @@ def test_run_all_then_drag_save_and_reload_without_a_kernel(lab, jupyter, record
 def test_keys_for_a_control_are_not_keys_for_the_notebook(lab, jupyter, output):
     lab.open(jupyter.write("keys.ipynb", output, "1 + 1"))
     viewer = Viewer(lab.page)
-    viewer.slider.click()
+    lab.page.mouse.click(*viewer.place(viewer.step))
     controls = viewer.host.locator("input, select, button").all()
     assert len(controls) > 10
     for control in controls:

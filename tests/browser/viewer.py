@@ -95,6 +95,7 @@ class Viewer:
 
     def colours(self, name: str) -> np.ndarray:
         """RGB of a panel's map, (rows, columns, 3)."""
+        self.bring(self.panel(name))
         rows, columns, data = self.panel(name).locator("canvas.map").evaluate(PIXELS)
         rgba = np.array(data).reshape(rows, columns, 4)
         assert (rgba[..., 3] == 255).all(), f"{name} is not wholly drawn"
@@ -121,9 +122,14 @@ class Viewer:
         expect(self.slider).to_have_value(str(to))
         self.drawn()
 
+    def bring(self, picture: Locator) -> None:
+        """Scroll a picture into the window, where alone it is drawn."""
+        picture.scroll_into_view_if_needed()
+        self.drawn()
+
     def drawn(self) -> None:
         """Wait until what was asked for is on the screen."""
-        self.page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.page.evaluate("async () => { for (const _ of Array(3)) await new Promise(requestAnimationFrame); }")
 
     def press(self, *keys: str) -> None:
         """With the slider focused."""

@@ -7,7 +7,7 @@ from functools import cache
 
 import nbformat
 
-from gatescope.pictures.elements import HERE, KINDS, element_html
+from gatescope.pictures.elements import KINDS, element_html, looks
 
 SCRIPT = re.compile(r'<script type="module">(.*?)</script>', re.DOTALL)
 # Examples of data that stand nowhere else in a viewer, and what may stand in their place.
@@ -88,8 +88,7 @@ def _shortened(html: str) -> str:
 
 @cache
 def _own_texts() -> tuple[str, ...]:
-    looks = [(HERE / css).read_text("utf-8") for css, _ in KINDS.values()]
-    return (*looks, *map(_script, KINDS))
+    return (*map(looks, KINDS), *map(_script, KINDS))
 
 
 @cache

@@ -103,6 +103,7 @@ def pack_compared(groups: Sequence[Group], clip: Clip | None, **settings: Any) -
         if spec["scores"] and sorted(spec["scores"]["names"]) == sorted(classes):
             # All are shown, so in the order that they were given in and not by their height.
             spec["scores"]["names"] = list(classes)
+            spec["scores"]["pairs"] = all(name.endswith((f", {BEFORE}", f", {AFTER}")) for name in classes)
             _write(data, spec["scores"]["offset"], group.scores.astype("<f4").tobytes())
         if not isinstance(group, Paired):
             continue

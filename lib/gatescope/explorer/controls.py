@@ -44,11 +44,13 @@ class Controls:
         self.quantity = made(
             "course of", "the quantity whose mean over positions is compared between clips", options=[NOTHING]
         )
-        self.channel = made("channel", "counted from 0", widgets.BoundedIntText)
         span = {"min": 1, "max": 2, "value": (1, 2), "continuous_update": False}
         self.steps = made("steps", "from the first to the last that is compared", widgets.IntRangeSlider, **span)
         self.steps.layout.width = "300px"
-        self.find = button("All clips like this", "validation clips whose course correlates most with this one")
+        self.find = button(
+            "All clips like this",
+            "validation clips whose course of the scrubber's channel correlates most with this one's",
+        )
         self.presets = {
             label: button(label, "all clips are scored, and the one that loses most shown") for label in PRESETS
         }
@@ -62,10 +64,9 @@ class Controls:
             [widgets.Label("What was found:"), *self.presets.values(), self.undo],
             *self.asking,
             [self.method, self.label, self.run],
-            [self.quantity, self.channel, self.steps, self.find],
+            [self.quantity, self.steps, self.find],
         ]
         self.offering = False  # while choices are set that ask nothing
-        self._first: int | None = None  # channel that the scrubber shows first
 
     def observe(self, ask: Any) -> None:
         """Call `ask` with each change of a choice that is part of the question."""
@@ -113,12 +114,7 @@ class Controls:
             # The hidden state is what later layers and the scores see.
             hidden = [name for name in answer.courses if name.endswith(".h")]
             self.offer(self.quantity, value=(hidden or [self.quantity.value])[0])
-        num_steps, num_channels = answer.courses[self.quantity.value][1].shape
-        self.offer(self.channel, max=num_channels - 1)
-        first = next(group.ranked()[0][1] for group in answer.groups if group.maps or group.strips)[0]
-        if fresh or self.channel.value == self._first:
-            self.offer(self.channel, value=min(first, num_channels - 1))
-        self._first = first
+        num_steps = len(answer.courses[self.quantity.value][1])
         if self.steps.max != num_steps:
             self.offer(self.steps, max=num_steps, value=(1, num_steps))
         self.lay_out(answer)

@@ -114,7 +114,7 @@ class Explorer:
             self.picture.say(f"{answer.words} {far}".strip())
 
     def _show(self, question: Question, answer: Answer, before: str = "") -> None:
-        self.answer = answer
+        self.answer, self._pictured = answer, question
         self.picture.show(answer.groups, answer.packed)
         self.picture.say(f"{before} {answer.words}".strip())
         is_recorded = question.kind != RENDERED
@@ -152,13 +152,16 @@ class Explorer:
     def _find(self, _: widgets.Button) -> None:
         """Show thumbnails of the clips that are most like the shown one."""
         question, answer, controls = self.question, self.answer, self.controls
-        name, channel = controls.quantity.value, controls.channel.value
+        name, step = controls.quantity.value, self.picture.step
+        # The scrubber's; a map that is one for all channels has a single one.
+        channel = min(self.picture.channel or 0, answer.courses[name][1].shape[1] - 1)
         first, last = (step - 1 for step in controls.steps.value)
+        pictured = step if step is not None and first <= step <= last else (first + last) // 2
 
         def work(report: Report) -> None:
             found = alike(self.exploration, question, answer, name, channel, (first, last), report)[:NUM_ALIKE]
             course = answer.courses[name][1][:, channel]
-            self._show_found([self._link(each, course, (first, last)) for each in found])
+            self._show_found([self._link(each, course, (first, last), pictured) for each in found])
             title = f"{answer.courses[name][0]}, channel {channel}, steps {first + 1} to {last + 1}"
             words = "The clips whose course (blue) correlates most with that of the shown one (grey)"
             self.picture.say(f"{words}: {title}, mean over positions. Open one to see it.")
@@ -169,10 +172,12 @@ class Explorer:
         self.found.children = links
         self.found.layout.display = None if links else "none"
 
-    def _link(self, like: Like, course: Float[np.ndarray, " step"], steps: tuple[int, int]) -> widgets.Widget:
+    def _link(
+        self, like: Like, course: Float[np.ndarray, " step"], steps: tuple[int, int], pictured: int
+    ) -> widgets.Widget:
         """Return a thumbnail with both courses, and a button that opens the clip."""
         name = f"{like.gesture}, number {like.number}"
-        picture = widgets.Image(value=thumbnail(like.clip, sum(steps) // 2, len(course)), format="jpeg", width=96)
+        picture = widgets.Image(value=thumbnail(like.clip, pictured, len(course)), format="jpeg", width=96)
         lines = widgets.HTML(courses_of(like.course, course, steps, (name, "the shown clip")))
         link = button(f"Open, r = {like.correlation:.2f}", f"open {name}")
 
@@ -204,8 +209,11 @@ class Explorer:
 
     def _cancel(self) -> None:
         self.work.cancel()
-        self._asked = None
-        self.picture.say("Cancelled; the picture shows the previous request.")
+        if self._asked == self._pictured:
+            self.picture.say("Cancelled; the picture shows what you asked for, without the rest.")
+        else:
+            self._asked = None
+            self.picture.say("Cancelled; the picture shows the previous request.")
 
     def _fail(self, error: Exception) -> None:
         known = isinstance(error, ValueError | LookupError | OSError)

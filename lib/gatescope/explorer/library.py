@@ -14,7 +14,7 @@ from gatescope.loaders import CachedClips, SyntheticGestures, to_batch
 from gatescope.measures.sample import Sample, open_sample, rendered
 from gatescope.models import GestureNetwork
 from gatescope.recordings import record
-from gatescope.recordings.replacements import replacements
+from gatescope.recordings.replacements import replacement
 from gatescope.recordings.scoring import Features, encode_all, score_all
 
 VALID_CLIPS, TRAINING_CLIPS = 2, 3  # of each class
@@ -69,12 +69,7 @@ class Library:
         with torch.inference_mode(), record(self.network, *names) as recording:
             before = self.network.score(self.features).softmax(1).numpy()
         report(f"scoring {len(self.sample)} clips with the change")
-        changes = {}
-        for name in names:
-            found = replacements(recording[name])
-            if by not in found:
-                raise LookupError(f"{name} has no replacement {by}; it can be replaced by {', '.join(found)}")
-            changes[name] = found[by]
+        changes = {name: replacement(name, recording[name], by) for name in names}
         after = torch.from_numpy(score_all(self.network, self.features, changes)).softmax(1).numpy()
         clips, labels = np.arange(len(self.sample)), self.sample.labels
         right, still = (scores.argmax(1) == labels for scores in (before, after))

@@ -11,16 +11,17 @@ import traitlets
 from gatescope.explorer.comparison import channel_of
 from gatescope.explorer.upload import MAX_BYTES, Upload, printable
 from gatescope.loaders import ClipError
-from gatescope.pictures.elements import HERE, script
+from gatescope.pictures.elements import HERE, looks, script
 from gatescope.pictures.packing import Group, Packed
 
 IDLE = {"words": "", "busy": False, "wrong": False}
 
 
 def _module() -> str:
-    paths = HERE / "scrubber.css", HERE / "traits.js", Path(__file__).with_name("explorer.js")
-    css, traits, own = (path.read_text("utf-8") for path in paths)
-    return f"{script()}\n{traits}\nconst CSS = {json.dumps(css)};\nconst MAX_BYTES = {MAX_BYTES};\n{own}"
+    own_files = HERE / "traits.js", Path(__file__).with_name("explorer.js")
+    traits, own = (path.read_text("utf-8") for path in own_files)
+    css = json.dumps(looks("scrubber"))
+    return f"{script('scrubber')}\n{traits}\nconst CSS = {css};\nconst MAX_BYTES = {MAX_BYTES};\n{own}"
 
 
 class LiveScrubber(anywidget.AnyWidget):

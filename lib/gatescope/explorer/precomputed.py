@@ -14,10 +14,21 @@ from gatescope.models.checkpoints import class_names
 from gatescope.pictures.elements import bundle
 from gatescope.pictures.scrubber import Scrubber
 from gatescope.recordings import Watched, intervene, watch
-from gatescope.recordings.replacements import replacements
+from gatescope.recordings.replacements import replacement
 
 LAYERS = ("layer1", "layer2")
 LOOKS = "font:13px/1.6 system-ui,sans-serif;border:1px solid #8886;border-radius:4px;margin:0 0 8px"
+# What is seen takes the step, channel and pins of what was seen before.
+CARRY = """<script type="module">
+for (const section of document.querySelectorAll("#NAME")) {
+  const seen = () => [...section.querySelectorAll(".gatescope-scrubber")].find((each) => each.checkVisibility());
+  let before = seen();
+  section.querySelector("fieldset").addEventListener("change", () => {
+    const [from, to] = [before, seen()];
+    if (from && to) (from.handle?.pause(), (to.state = from.state));
+    before = to;
+  });
+}</script>"""
 MAX_DATA = 1_000_000  # characters of all scrubbers together; with film strips and code an output stays below 2 MB
 
 
@@ -52,12 +63,7 @@ class Interventions:
         self.title = title
         self.scrubbers: dict[str, Scrubber] = {}
         for words in by:
-            changes = {}
-            for name in names:
-                found = replacements(gates[name])
-                if words not in found:
-                    raise LookupError(f"{name} has no replacement {words}; it can be replaced by {', '.join(found)}")
-                changes[name] = found[words]
+            changes = {name: replacement(name, gates[name], words) for name in names}
             with intervene(network, changes):
                 after = watch(network, x, *patterns)
             settings = {"title": f"{title}: {words}" if title else words, "num_channels": num_channels}
@@ -77,7 +83,10 @@ class Interventions:
             rules.append(f"#{name}:has(#{name}-{place}:checked) > .page-{place} {{ display: block; }}")
         legend = "<legend>All gates of both layers replaced by</legend>"
         fields = f'<fieldset data-lm-suppress-shortcuts="true" style="{LOOKS}">{legend}{"".join(buttons)}</fieldset>'
-        return f'<section id="{name}"><style>{" ".join(rules)}</style>{fields}{"".join(shown)}</section>'
+        return (
+            f'<section id="{name}"><style>{" ".join(rules)}</style>{fields}{"".join(shown)}</section>'
+            + CARRY.replace("NAME", name)
+        )
 
     @property
     def alt(self) -> str:

@@ -1,8 +1,8 @@
-// What every part of the scrubber draws and builds with: colours, lines, axes, words and elements.
+// What every part of the scrubber draws and builds with: colours, lines, axes, words and figures.
 
-const LINES = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"]; // Okabe and Ito
+const LINES = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7"]; // Okabe and Ito; pink last, green's twin to many
 const LAST_LEVEL = 255;
-const INSET = { left: 34, right: 6, top: 5, bottom: 13 }; // px of a chart around its curves, as in scrubber.css
+const INSET = { left: 46, right: 6, top: 5, bottom: 13 }; // px of a chart around its curves, as in scrubber.css
 
 /** The colour of each of the 256 levels of a plane, as matplotlib would choose it between `low` and `high`. */
 function coloursOf(plane, low, high, lookup) {
@@ -27,14 +27,24 @@ function symmetric([low, high]) {
 
 /** Return the line between the pixels of a mask, as `inside` tells them, and those outside it. */
 function outlineOf(inside, width, height) {
-  const edges = [];
-  for (let y = 0; y <= height; y++) {
-    for (let x = 0; x <= width; x++) {
-      if (inside(x, y) !== inside(x, y - 1)) edges.push(`M${x} ${y}h1`);
-      if (inside(x, y) !== inside(x - 1, y)) edges.push(`M${x} ${y}v1`);
+  const lines = [];
+  // Straight stretches as one piece each: many short ones take longer to draw.
+  const stretches = (length, differs, add) => {
+    for (let at = 0, from = null; at <= length; at++) {
+      const isEdge = at < length && differs(at);
+      if (isEdge) from ??= at;
+      else if (from !== null) (add(from, at - from), (from = null));
     }
+  };
+  for (let y = 0; y <= height; y++) {
+    const differs = (x) => inside(x, y) !== inside(x, y - 1);
+    stretches(width, differs, (x, length) => lines.push(`M${x} ${y}h${length}`));
   }
-  return new Path2D(edges.join(""));
+  for (let x = 0; x <= width; x++) {
+    const differs = (y) => inside(x, y) !== inside(x - 1, y);
+    stretches(height, differs, (y, length) => lines.push(`M${x} ${y}v${length}`));
+  }
+  return new Path2D(lines.join(""));
 }
 
 /** Draw white on black, visible on every colour. */
@@ -67,14 +77,14 @@ function drawAxes(context, [low, high], values, steps, ink) {
   const y = (value) => top + (high > low ? (high - value) / (high - low) : 0.5) * tall;
   context.clearRect(0, 0, context.canvas.width, context.canvas.height);
   context.fillStyle = context.strokeStyle = ink;
-  context.font = `${9.5 * unit}px system-ui, sans-serif`;
+  context.font = `${9 * unit}px system-ui, sans-serif`;
   context.lineWidth = unit / 2;
   context.globalAlpha = 0.35;
   context.stroke(new Path2D(values.map((value) => `M${left} ${y(value)}h${wide}`).join("")));
   context.globalAlpha = 0.85;
   context.textBaseline = "middle";
   context.textAlign = "right";
-  for (const value of values) context.fillText(number(value, high - low, 2), left - 4 * unit, y(value));
+  for (const value of values) context.fillText(short(value, high - low), left - 4 * unit, y(value));
   context.textBaseline = "alphabetic";
   context.textAlign = "center";
   const every = Math.max(1, Math.ceil(steps / Math.max(1, Math.floor(wide / (30 * unit)))));
@@ -139,12 +149,10 @@ function number(value, range, places = 3) {
   return String(Number(digits === null ? value.toPrecision(3) : value.toFixed(digits))).replace("-", "\u2212");
 }
 
-/** Make an element; text is set as text, so a name from a file holds no markup. */
-function element(tag, attributes, text = "") {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  if (text) node.textContent = text;
-  return node;
+/** Format a value for the narrow space beside an axis. */
+function short(value, range) {
+  const words = number(value, range, 2);
+  return words.length > 7 ? value.toExponential(1).replace("e+", "e").replaceAll("-", "\u2212") : words;
 }
 
 const within = (value, low, high) => Math.min(Math.max(value, low), high);

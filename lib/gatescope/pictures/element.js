@@ -26,6 +26,15 @@ class ScrubberElement extends HTMLElement {
     return 1 + [...document.querySelectorAll(".gatescope-scrubber")].indexOf(this);
   }
 
+  /** Step, channels, pins and limits as a text that another scrubber of the same clip takes. */
+  get state() {
+    return this.handle && stateOf(this.handle).toString();
+  }
+
+  set state(text) {
+    if (this.handle && text) restore(this.handle, new URLSearchParams(text));
+  }
+
   /** Put a state into the page's address and on the clipboard. */
   async link(state) {
     history.replaceState(null, "", `#scrubber=${this.number}&${state}`);

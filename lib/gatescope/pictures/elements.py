@@ -9,16 +9,24 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+SCRIPTS = {  # of each kind, one module together
+    "scrubber": (
+        *("page.js", "drawing.js", "scrubber.js", "timeline.js", "groups.js"),
+        *("panels.js", "pins.js", "channels.js", "output.js"),
+    ),
+    "stepper": ("page.js",),
+}
 KINDS = {"scrubber": ("scrubber.css", "element.js"), "stepper": ("stepper.css", "stepper.js")}  # looks and class
-SCRIPTS = (  # one module together
-    *("drawing.js", "scrubber.js", "timeline.js", "groups.js"),
-    *("panels.js", "pins.js", "channels.js", "output.js"),
-)
 
 
-def script() -> str:
-    """Return the ES module that elements share, without an element."""
-    return "\n".join((HERE / name).read_text("utf-8") for name in SCRIPTS)
+def looks(kind: str) -> str:
+    """Return the CSS of a kind of element."""
+    return "\n".join((HERE / name).read_text("utf-8") for name in ("page.css", KINDS[kind][0]))
+
+
+def script(kind: str) -> str:
+    """Return the ES module that a kind of element needs, without the element itself."""
+    return "\n".join((HERE / name).read_text("utf-8") for name in SCRIPTS[kind])
 
 
 def element_html(kind: str, header: Mapping[str, Any], deflated: str, still: bytes, alt: str) -> str:
@@ -26,8 +34,7 @@ def element_html(kind: str, header: Mapping[str, Any], deflated: str, still: byt
 
     Where scripts are removed the picture `still`, a PNG, remains.
     """
-    css, element = ((HERE / name).read_text("utf-8") for name in KINDS[kind])
-    core = script()
+    css, core, element = looks(kind), script(kind), (HERE / KINDS[kind][1]).read_text("utf-8")
     name = f"gatescope-{kind}-{hashlib.sha256((css + core + element).encode()).hexdigest()[:8]}"
     picture = base64.b64encode(still).decode()
     told = json.dumps(header).replace("<", "\\u003c")  # it must not end the script it stands in

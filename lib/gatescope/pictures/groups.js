@@ -20,12 +20,6 @@ class Group {
     if (this.curve) this.row.append(this.curve.node);
   }
 
-  draw() {
-    for (const strip of this.strips) strip.draw();
-    this.grid?.draw();
-    this.curve?.draw();
-  }
-
   /** The channels one can choose, in the chosen order. */
   offered() {
     const order = this.spec.orders.find(([name]) => name === this.order)[1];

@@ -28,7 +28,9 @@ function download(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-/** Step, pins, channels and limits, as the parameters of an address. */
+const figuresOf = (view) => [...view.node.querySelectorAll("figure")];
+
+/** Step, pins, channels, limits and enlarged pictures, as the parameters of an address. */
 function stateOf(view) {
   const { groups, pins, limits, shown } = view;
   const many = groups.filter((group) => group.channels);
@@ -39,6 +41,7 @@ function stateOf(view) {
     orders: many.map((group) => group.order).join(","),
     limits,
     shown,
+    large: figuresOf(view).flatMap((figure, place) => (figure.matches(".large") ? [place] : [])).join(","),
   });
 }
 
@@ -56,6 +59,10 @@ function restore(view, state) {
   });
   const places = (state.get("pins") ?? "").split(" ").map((place) => place.split(",").map(Number));
   view.pins.places = places.filter((place) => place.length === 2 && place.every((part) => part >= 0 && part <= 1));
+  const large = (state.get("large") ?? "").split(",");
+  figuresOf(view).forEach((figure, place) => {
+    if (figure.matches(".large") !== large.includes(String(place))) figure.querySelector(".enlarge")?.click();
+  });
 }
 
 /** What a picture of the panels does not say by itself, in lines. */
@@ -66,7 +73,7 @@ function legendOf(view) {
     .filter((group) => group.channels)
     .map((group) => `${group.spec.title}: channel ${group.channel}, ordered by ${group.order}`);
   return [
-    [header.title, view.timeline.words()].filter(Boolean).join(" · "),
+    [header.title || header.clip, view.timeline.words()].filter(Boolean).join(" · "),
     `${said(controls.shown)} · limits: ${said(controls.limits)} · colours: ${said(controls.colours)}`,
     ...channels,
   ];
@@ -93,7 +100,7 @@ function pictureOf(view, scale) {
     context.fillText(words, margin, margin + line * (place + 0.5), box.width - 2 * margin);
   });
   context.translate(-box.left, legend - box.top);
-  for (const each of node.querySelectorAll("canvas, .cursor, .swatch, figcaption select, [data-text]")) {
+  for (const each of node.querySelectorAll("canvas, figcaption select, [data-text]")) {
     const { left, top, width, height } = each.getBoundingClientRect();
     const style = getComputedStyle(each);
     context.globalAlpha = style.opacity;
@@ -107,13 +114,6 @@ function pictureOf(view, scale) {
     if (isWord && style.backgroundColor !== "rgba(0, 0, 0, 0)") {
       context.fillStyle = style.backgroundColor;
       context.fillRect(left, top, width, height);
-    }
-    if (each.matches(".cursor")) {
-      const border = parseFloat(style.borderTopWidth);
-      context.strokeStyle = style.borderTopColor;
-      context.lineWidth = border;
-      if (border) context.strokeRect(left + border / 2, top + border / 2, width - border, height - border);
-      continue;
     }
     context.fillStyle = style.color;
     context.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`; // style.font is empty beside tabular digits
@@ -130,7 +130,7 @@ function pictureOf(view, scale) {
 const blobOf = (canvas, type, quality) => new Promise((done) => canvas.toBlob(done, type, quality));
 
 function pngOf(view) {
-  view.draw();
+  view.drawAll();
   return blobOf(pictureOf(view, 2), "image/png");
 }
 
@@ -142,7 +142,7 @@ async function movingOf(view) {
   view.pause();
   for (let each = 0; each < view.header.steps; each++) {
     view.setStep(each);
-    view.draw();
+    view.drawAll();
     const canvas = pictureOf(view, 1);
     size ??= [canvas.width, canvas.height];
     const blob = await blobOf(canvas, "image/webp", 0.9);
@@ -191,11 +191,13 @@ function csvOf(view) {
   const { header, pins } = view;
   if (!pins.all.length) return view.say("No place is pinned: click a map first.");
   const quoted = (words) => `"${String(words).replaceAll('"', '""')}"`;
-  const lines = ["pin,x,y,group,quantity,shown,row,column,step,seconds,hand,value"];
+  // A pin's place in the frame, as the list of pins has it, and the place of the map that the value is of.
+  const lines = ["clip,pin,frame_row,frame_column,group,quantity,shown,map_row,map_column,step,seconds,hand,value"];
   for (const { number: pin, x, y } of pins.all) {
     for (const panel of view.panels.filter(({ group }) => group)) {
       const { rows, columns, name } = panel.spec;
-      const where = [pin, x.toFixed(4), y.toFixed(4), quoted(panel.group.spec.title), quoted(name), quoted(panel.which())];
+      const place = [quoted(header.clip), pin, cellAt(y, header.height), cellAt(x, header.width)];
+      const where = [...place, quoted(panel.group.spec.title), quoted(name), quoted(panel.which())];
       panel.valuesAt(panel.plane(), x, y).forEach((value, step) => {
         const seconds = header.fps ? (((step + 1) * header.framesPerStep) / header.fps).toFixed(4) : "";
         const hand = header.hand === null ? "" : Number(view.handCovers(step, x, y));

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -144,6 +145,7 @@ def pack(
     palettes = {name: matplotlib.colormaps[name](places, bytes=True)[:, :3].tobytes() for name in COLOURS}
     header = {
         "title": title,
+        "clip": "" if clip is None else ", ".join(filter(None, (clip.name, Path(clip.source).name))),
         "steps": num_steps,
         "framesPerStep": each,
         "fps": None if clip is None else clip.fps,

@@ -9,7 +9,9 @@ class Panel {
     this.frame = element("canvas", { class: "frame", width, height });
     this.map = element("canvas", { class: "map", width: columns, height: rows });
     this.marks = element("canvas", { class: "marks" });
-    this.value = element("output", { class: "value", "data-text": "", title: "at (row, column), from (0, 0) in the upper left corner" });
+    const counted = `at (row, column) of the ${group ? "map" : "frame"}, from (0, 0) in the upper left corner`;
+    this.value = element("output", { class: "value", title: counted });
+    this.here = element("span", { class: "here", "data-text": "" });
     this.stack = stackOf(0);
     this.stack.style.aspectRatio = `${width} / ${height}`;
     this.stack.append(this.frame, ...(group ? [this.map] : []), this.marks);
@@ -90,9 +92,6 @@ class Panel {
     const plane = group && this.plane();
     if (group) this.#drawMap(plane);
     this.#drawMarks();
-    this.#say(plane);
-    const what = group ? `${spec.title}, ${this.which()}` : "frame";
-    this.stack.setAttribute("aria-label", `${what}, step ${view.step + 1} of ${view.header.steps}`);
     if (!group) return;
     const limits = view.limits === "step" ? this.limits(plane, "channel") : this.limits(plane);
     this.chart.draw((x, y) => this.valuesAt(plane, x, y), limits, `${plane.offset},${plane.low},${plane.high}`);
@@ -151,21 +150,28 @@ class Panel {
     }
   }
 
-  #say(plane) {
-    const { pointer, header, pins } = this.view;
-    const { rows = header.height, columns = header.width } = this.spec;
+  say() {
+    const { pointer, header, pins, step } = this.view;
+    const { rows = header.height, columns = header.width, title } = this.spec;
+    const plane = this.group && this.plane();
+    const what = this.group ? `${title}, ${this.which()}` : "frame";
+    this.stack.setAttribute("aria-label", `${what}, step ${step + 1} of ${header.steps}`);
     const at = (x, y) => {
       const level = this.levels(plane)[cellAt(y, rows) * columns + cellAt(x, columns)];
       return number(valueOf(plane, level), plane.high - plane.low);
     };
-    let words = "";
-    if (pointer) {
-      const place = `(${cellAt(pointer[1], rows)}, ${cellAt(pointer[0], columns)})`;
-      words = this.group ? `${at(...pointer)} at ${place}` : place;
-    } else if (this.group) {
-      words = pins.all.map((pin) => `${pin.number}: ${at(pin.x, pin.y)}`).join("\u2002");
+    const place = pointer && `(${cellAt(pointer[1], rows)}, ${cellAt(pointer[0], columns)})`;
+    const here = !pointer ? "" : this.group ? `${at(...pointer)} at ${place}` : place;
+    const pinned = this.group ? pins.all.map((pin) => `${pin.number}: ${at(pin.x, pin.y)}`) : [];
+    // Pins keep their lines while a place is pointed at: nothing moves under the pointer.
+    this.value.classList.toggle("pointing", pointer !== null);
+    if (this.value.children.length !== 1 + pinned.length) {
+      this.value.replaceChildren(this.here, ...pinned.map(() => element("span", { "data-text": "" })));
     }
-    if (words !== this.value.textContent) this.value.textContent = words;
+    [here, ...pinned].forEach((words, place) => {
+      const part = this.value.children[place];
+      if (part.textContent !== words) part.textContent = words;
+    });
   }
 }
 
@@ -223,7 +229,6 @@ class Strip {
       this.map.getContext("2d").putImageData(pixels, 0, 0);
       this.bar.show(lookup, low, high, spec.unit, false);
     }
-    this.stack.setAttribute("aria-label", `${spec.title}, every channel and step; step ${view.step + 1} is marked`);
     const isShown = spec.channels === group.spec.numChannels && view.shown === "channel";
     this.chart.node.hidden = !isShown;
     if (isShown) this.chart.draw(() => this.values(group.channel), [low, high], group.channel, true);
@@ -238,6 +243,11 @@ class Strip {
       cursor.addPath(new Path2D(`M0 ${y}h${wide * 0.06}M${wide} ${y}h${-wide * 0.06}`));
     }
     strokeTwice(context, cursor, devicePixelRatio);
+  }
+
+  say() {
+    const step = this.view.step + 1;
+    this.stack.setAttribute("aria-label", `${this.spec.title}, every channel and step; step ${step} is marked`);
   }
 }
 
@@ -261,11 +271,16 @@ class Curve {
       "curve",
     );
     this.node.firstChild.append(element("span", { class: "unit", "data-text": "" }, "probability after each step"));
+    // Of two networks' curves of one class, the first is dashed and lies above the second, in the same colour.
+    this.looks = names.map((_, place) => (spec.pairs ? [LINES[place >> 1], place % 2 === 0] : [LINES[place], false]));
     this.list = element("ol", { class: "classes" });
     this.outputs = names.map((name, place) => {
       const line = element("li", {});
-      const swatch = element("span", { class: "swatch" });
-      swatch.style.background = LINES[place];
+      const swatch = element("canvas", { class: "swatch", width: 18, height: 2 });
+      const context = swatch.getContext("2d");
+      const [colour, isDashed] = this.looks[place];
+      context.fillStyle = colour;
+      for (const [left, length] of isDashed ? [[0, 4], [7, 4], [14, 4]] : [[0, 18]]) context.fillRect(left, 0, length, 2);
       const value = element("output", { "data-text": "" });
       line.append(swatch, element("bdi", { "data-text": "" }, name), value);
       this.list.append(line);
@@ -279,13 +294,6 @@ class Curve {
     const { view, values, spec } = this;
     const { steps } = view.header;
     const count = spec.names.length;
-    const now = spec.names.map((_, place) => values[view.step * count + place]);
-    this.outputs.forEach((output, place) => {
-      const words = now[place].toFixed(2);
-      if (output.textContent !== words) output.textContent = words;
-    });
-    const words = spec.names.map((name, place) => `${name} ${now[place].toFixed(2)}`).join(", ");
-    this.stack.setAttribute("aria-label", `class scores after step ${view.step + 1}: ${words}`);
     moveCursor(this.cursor, view.step);
     const box = view.sizes.get(this.chart);
     const drawn = [box?.width, box?.height, view.ink].join();
@@ -295,10 +303,25 @@ class Curve {
     this.drawn = drawn;
     const axes = drawAxes(context, [0, 1], [0, 0.5, 1], steps, view.ink);
     context.lineWidth = 2 * axes.unit;
-    for (let place = 0; place < count; place++) {
-      context.strokeStyle = LINES[place];
-      context.stroke(lineOf(axes, Array.from({ length: steps }, (_, step) => values[step * count + place])));
+    for (const dashes of [false, true]) {
+      context.setLineDash(dashes ? [4 * axes.unit, 3 * axes.unit] : []);
+      this.looks.forEach(([colour, isDashed], place) => {
+        if (isDashed !== dashes) return;
+        context.strokeStyle = colour;
+        context.stroke(lineOf(axes, Array.from({ length: steps }, (_, step) => values[step * count + place])));
+      });
     }
+    context.setLineDash([]);
+  }
+
+  say() {
+    const { view, values, spec } = this;
+    const now = spec.names.map((_, place) => values[view.step * spec.names.length + place].toFixed(2));
+    this.outputs.forEach((output, place) => {
+      if (output.textContent !== now[place]) output.textContent = now[place];
+    });
+    const words = spec.names.map((name, place) => `${name} ${now[place]}`).join(", ");
+    this.stack.setAttribute("aria-label", `class scores after step ${view.step + 1}: ${words}`);
   }
 }
 
@@ -333,6 +356,7 @@ function enlarger(figure, title) {
   const button = buttonOf("⤢", "enlarge, and back", () => {
     const large = figure.classList.toggle("large");
     button.setAttribute("aria-pressed", large);
+    if (large) figure.scrollIntoView({ block: "nearest" });
   });
   button.className = "enlarge";
   button.setAttribute("aria-label", `enlarge ${title}`);

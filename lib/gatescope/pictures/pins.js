@@ -10,7 +10,9 @@ class Pins {
     this.all = [];
     this.version = 0; // counts changes, so that curves are drawn anew only then
     this.list = element("ol", { class: "places" });
-    this.hint = element("p", { class: "hint" }, "Click, tap or press Enter on a map to pin a place; again to remove it.");
+    const counted = view.header.frames.length ? " Rows and columns are counted in the frame." : "";
+    const hint = `Click, tap or press Enter on a map to pin a place; again to remove it.${counted}`;
+    this.hint = element("p", { class: "hint" }, hint);
     this.node = element("section", { class: "pins", "aria-label": "pinned places" });
     this.node.append(this.list, this.hint);
   }
@@ -172,15 +174,16 @@ class Chart {
   }
 }
 
-/** A box as wide as a step, which moves without a new layout. */
+/** A canvas of one pixel for each step, to be stretched over a chart: the browser lays nothing out anew for it. */
 function cursorOf(steps) {
-  const cursor = element("div", { class: "cursor" });
-  cursor.style.width = `${100 / steps}%`;
-  return cursor;
+  return element("canvas", { class: "cursor", width: steps, height: 1 });
 }
 
 function moveCursor(cursor, step) {
-  cursor.style.transform = `translateX(${100 * step}%)`;
+  const context = cursor.getContext("2d");
+  context.clearRect(0, 0, cursor.width, 1);
+  context.fillStyle = "#d55e00";
+  context.fillRect(step, 0, 1, 1);
 }
 
 /** The row or column at a part of a length. */
@@ -207,7 +210,10 @@ function pinBy(view, stack, rows, columns) {
     down = null;
     if (moved || event.button !== 0) return;
     point(event); // the map that had the keyboard until now has taken it back
-    view.pins.toggle(view.pointer, rows, columns);
+    holdStill(stack, () => {
+      view.pins.toggle(view.pointer, rows, columns);
+      view.drawAll();
+    });
   });
   for (const end of ["pointerleave", "pointercancel", "blur"]) stack.addEventListener(end, () => view.point(null));
   stack.addEventListener("keydown", (event) => {
@@ -221,4 +227,12 @@ function pinBy(view, stack, rows, columns) {
     const middle = (part, by, count) => (cellAt(((cellAt(part, count) + by + 0.5) / count), count) + 0.5) / count;
     view.point([middle(x, right, columns), middle(y, below, rows)]);
   });
+}
+
+/** Change what may move a node, and scroll by as much, so that it stays below the pointer. */
+function holdStill(node, change) {
+  const topOf = () => node.getBoundingClientRect().top;
+  const before = topOf();
+  change();
+  for (let each = node; each && Math.abs(topOf() - before) > 0.5; each = outwards(each)) each.scrollTop += topOf() - before;
 }

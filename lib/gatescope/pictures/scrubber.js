@@ -16,16 +16,9 @@ const KEYS = [
   ["Shift and arrow keys on a map", "move the place that Enter pins"],
   ["click on a tile of all channels", "choose the channel; arrow keys go on from there"],
   ["drag on the frames, a curve or a strip", "go to a step"],
+  ["?", "these keys; Escape closes them, and enlarged pictures"],
 ];
-
-/** Decode the text of Packed.deflated: base64, deflate, sums of differences. */
-export async function inflate(text) {
-  const packed = Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
-  const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const bytes = new Uint8Array(await new Response(stream).arrayBuffer());
-  for (let place = 1; place < bytes.length; place++) bytes[place] += bytes[place - 1];
-  return bytes;
-}
+const SAID_MS = 50; // at least, between words while the step goes on changing
 
 /**
  * Fill `root` with a scrubber. `onChannel(group, channel)`, where given, resolves to the bytes of a channel that
@@ -35,29 +28,6 @@ export async function inflate(text) {
 export function mount(root, header, bytes, { css = "", onChannel = null, onLink = null } = {}) {
   const view = new View(root, header, bytes, { css, onChannel, onLink });
   return view.ready.then(() => view);
-}
-
-/** Keep keys typed at a node from JupyterLab, which sees events below a shadow root at its host. */
-export function keepKeys(node) {
-  node.setAttribute("data-lm-suppress-shortcuts", "true");
-}
-
-/** Give a node JupyterLab's theme, else the reader's own; return a function that ends this. */
-export function followTheme(node) {
-  const follow = () => {
-    const light = document.body.getAttribute("data-jp-theme-light");
-    node.style.colorScheme = light === null ? "light dark" : light === "true" ? "light" : "dark";
-    node.dispatchEvent(new Event("themechange")); // for what is drawn in the theme's colours
-  };
-  const changes = new MutationObserver(follow);
-  changes.observe(document.body, { attributes: true, attributeFilter: ["data-jp-theme-light"] });
-  const system = matchMedia("(prefers-color-scheme: dark)");
-  system.addEventListener("change", follow);
-  follow();
-  return () => {
-    changes.disconnect();
-    system.removeEventListener("change", follow);
-  };
 }
 
 class View {
@@ -76,23 +46,39 @@ class View {
     this.observer = new ResizeObserver((seen) => {
       for (const { target, contentRect } of seen) this.sizes.set(target, contentRect);
       this.node.style.setProperty("--timeline", `${this.timeline.node.offsetHeight}px`);
-      this.draw();
+      this.request();
     });
+    this.inView = new Set(); // nodes of pictures that stand in the window
+    this.sight = new IntersectionObserver(
+      (seen) => {
+        for (const { target, isIntersecting } of seen) this.inView[isIntersecting ? "add" : "delete"](target);
+        this.request();
+      },
+      { rootMargin: "10%" }, // before they are scrolled into it
+    );
     this.pins = new Pins(this);
     this.timeline = new Timeline(this);
     this.slider = this.timeline.slider;
     this.groups = header.groups.map((spec, place) => new Group(this, spec, place));
     this.frame = header.frames.length ? new Panel(this, null, FRAME) : null;
     this.panels = [...(this.frame ? [this.frame] : []), ...this.groups.flatMap((group) => group.panels)];
+    const others = this.groups.flatMap(({ strips, curve }) => (curve ? [...strips, curve] : strips));
+    this.pictures = [...this.panels, ...others];
+    this.grids = this.groups.map((group) => group.grid).filter(Boolean);
+    for (const { node } of [...this.pictures, ...this.grids]) this.sight.observe(node);
     this.node = element("div", { class: "scrubber", role: "group", "aria-label": header.title || "scrubber" });
     this.#build(css);
     this.node.addEventListener("keydown", (event) => this.#key(event));
-    this.repaint = () => this.request();
+    this.repaint = () => {
+      ({ color: this.ink, backgroundColor: this.paper } = getComputedStyle(this.node));
+      this.request();
+    };
+    this.repaint();
     root.host.addEventListener("themechange", this.repaint);
     this.slider.value = this.step;
     this.ready = this.#decode().then(() => {
       this.pins.places = this.#firstPlace();
-      this.draw();
+      this.drawAll();
     });
   }
 
@@ -104,7 +90,6 @@ class View {
   /** Go to a step, from 0; beyond either end is that end. */
   setStep(step) {
     this.step = within(step, 0, this.header.steps - 1);
-    this.slider.value = this.step;
     this.request();
   }
 
@@ -122,7 +107,7 @@ class View {
     this.timeline.pause();
   }
 
-  /** Say something below the controls, and to screen readers. */
+  /** Say something over what is below the timeline, until the next click or key, and to screen readers. */
   say(words) {
     this.words.value = words;
   }
@@ -151,6 +136,7 @@ class View {
   #leave() {
     this.timeline.destroy();
     this.observer.disconnect();
+    this.sight.disconnect();
     this.root.host.removeEventListener("themechange", this.repaint);
   }
 
@@ -159,14 +145,34 @@ class View {
     this.waiting ??= requestAnimationFrame(() => this.draw());
   }
 
-  draw() {
+  /** Draw what stands in the window. Only canvases change, for which the browser lays nothing out anew. */
+  draw(isSeen = ({ node }) => this.inView.has(node)) {
     this.waiting = undefined;
     if (!this.frames) return; // still being decoded
-    this.ink = getComputedStyle(this.node).color; // before anything changes, when it costs nothing
     this.timeline.draw();
-    for (const panel of this.panels) panel.draw();
-    for (const group of this.groups) group.draw();
+    for (const picture of this.pictures) if (isSeen(picture)) picture.draw();
+    this.saying ??= requestAnimationFrame((now) => this.#say(now));
     this.onDraw?.();
+  }
+
+  /** Draw everything now, in the window or not. */
+  drawAll() {
+    this.draw(() => true);
+    this.#say(Infinity, () => true);
+  }
+
+  /** Words and all channels, a frame after the maps; while the step goes on changing, less often than they. */
+  #say(now, isSeen = ({ node }) => this.inView.has(node)) {
+    cancelAnimationFrame(this.saying);
+    this.saying = undefined;
+    if (this.waiting !== undefined && now - this.said < SAID_MS) {
+      this.saying = requestAnimationFrame((next) => this.#say(next));
+      return;
+    }
+    this.said = now;
+    this.slider.value = this.step;
+    for (const each of [this.timeline, ...this.pictures]) each.say();
+    for (const grid of this.grids) if (isSeen(grid)) grid.draw();
   }
 
   /** A plane of bytes as the header places it. */
@@ -255,11 +261,13 @@ class View {
 
   #build(css) {
     const { title } = this.header;
-    const [help, ask] = this.#help();
-    this.timeline.bar.append(ask);
+    const help = this.#help();
+    this.timeline.bar.append(this.ask);
     this.words = element("output", { class: "words", role: "status", "aria-live": "polite" });
+    this.timeline.node.append(this.words);
+    for (const kind of ["pointerdown", "keydown"]) this.node.addEventListener(kind, () => this.say(""), { capture: true });
     const controls = element("div", { class: "controls" });
-    controls.append(this.#looks(), savers(this, this.onLink), this.words);
+    controls.append(this.#looks(), savers(this, this.onLink));
     const side = element("div", { class: "side" });
     if (this.frame) {
       const { width, height } = this.header;
@@ -323,15 +331,15 @@ class View {
       listOf([...units].filter(([, words]) => words)),
       element("p", {}, `Values are kept to 1/255 of their channel's range. Grey in a curve: the hand covers the place.`),
     );
-    const ask = buttonOf("?", "keys and units", () => {
+    this.ask = buttonOf("?", "keys and units", () => {
       help.hidden = !help.hidden;
-      ask.setAttribute("aria-expanded", !help.hidden);
+      this.ask.setAttribute("aria-expanded", !help.hidden);
     });
     for (const [name, value] of [["aria-label", "keys and units"], ["aria-expanded", false], ["aria-controls", "help"]]) {
-      ask.setAttribute(name, value);
+      this.ask.setAttribute(name, value);
     }
-    ask.className = "ask";
-    return [help, ask];
+    this.ask.className = "ask";
+    return help;
   }
 
   #key(event) {
@@ -339,9 +347,14 @@ class View {
     const own = event.target.matches("select, button, input[type=checkbox]");
     const slides = event.target.matches("input[type=range]");
     const { steps } = this.header;
+    const isTime = event.target === this.slider;
     const actions = { ",": () => this.setStep(this.step - 1), ".": () => this.setStep(this.step + 1) };
+    if (!event.target.matches("select")) actions["?"] = () => this.ask.click();
+    const open = this.node.querySelectorAll(".enlarge[aria-pressed='true'], .ask[aria-expanded='true']");
+    if (open.length) actions.Escape = () => open.forEach((button) => button.click());
     if (!own) Object.assign(actions, { " ": () => this.timeline.button.click(), k: () => this.timeline.button.click() });
-    if (!own && !slides) {
+    if (isTime) Object.assign(actions, { ArrowDown: actions[","], ArrowUp: actions["."] });
+    if (!own && (!slides || isTime)) {
       Object.assign(actions, { ArrowLeft: actions[","], ArrowRight: actions["."] });
       Object.assign(actions, { Home: () => this.setStep(0), End: () => this.setStep(steps - 1) });
     }

@@ -265,6 +265,7 @@ class Stepper {
     } else {
       line(`o · tanh C = ${v("o")} · ${signed(this.value("tanh"))} = ${v("h")}`);
     }
+    told.push(element("p", { class: "where" }, "Each number is rounded by itself: the last digit of a sum may differ."));
     return told;
   }
 
@@ -303,13 +304,13 @@ class Stepper {
 }
 
 function fixed(value) {
-  const text = value.toFixed(2);
-  return (Number(text) === 0 ? "0.00" : text).replace("-", "−");
+  const text = value.toFixed(3);
+  return (Number(text) === 0 ? "0.000" : text).replace("-", "−");
 }
 
 // In brackets where it is negative and stands behind a sign.
 function signed(value) {
-  return value < 0 && fixed(value) !== "0.00" ? `(${fixed(value)})` : fixed(value);
+  return value < 0 && fixed(value) !== "0.000" ? `(${fixed(value)})` : fixed(value);
 }
 
 function plain(name) {

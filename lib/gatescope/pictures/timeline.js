@@ -19,13 +19,13 @@ class Timeline {
     this.readout = element("output", { class: "readout", "aria-live": "polite", "data-text": "" });
     this.speeds = select(SPEEDS, String(this.speed));
     this.canvas = element("canvas", {});
-    this.cursor = cursorOf(steps);
+    this.cursor = element("canvas", {});
     this.film = element("div", { class: "film" });
     // The thumb's middle stands at the middle of its step's frame.
     this.slider.style.left = `calc(${50 / steps}% - ${THUMB_PX / 2}px)`;
     this.slider.style.width = `calc(${(100 * (steps - 1)) / steps}% + ${THUMB_PX}px)`;
     this.film.append(this.canvas, this.cursor, this.slider);
-    this.film.addEventListener("pointerdown", (event) => event.target === this.slider || this.slider.focus());
+    this.film.addEventListener("click", () => this.slider.focus());
     scrubBy(view, this.film);
     view.watch(this.film);
     const words = element("div", { class: "bar" });
@@ -75,17 +75,34 @@ class Timeline {
 
   draw() {
     const { view } = this;
-    moveCursor(this.cursor, view.step);
+    const box = view.sizes.get(this.film);
+    const cursor = sized(this.cursor, box);
+    if (!cursor) return;
+    this.#drawCursor(cursor);
+    const drawn = [box.width, box.height, view.ink].join();
+    if (drawn === this.drawn) return;
+    this.drawn = drawn;
+    this.#drawFilm(sized(this.canvas, box));
+  }
+
+  say() {
     const words = this.words();
     if (this.readout.value !== words) this.readout.value = words;
     this.slider.setAttribute("aria-valuetext", words);
-    const box = view.sizes.get(this.film);
-    const drawn = [box?.width, box?.height, view.ink].join();
-    if (drawn === this.drawn) return;
-    const context = sized(this.canvas, box);
-    if (!context) return;
-    this.drawn = drawn;
-    this.#drawFilm(context);
+  }
+
+  #drawCursor(context) {
+    const { step, header, paper } = this.view;
+    const { width, height } = context.canvas;
+    const [wide, unit] = [width / header.steps, devicePixelRatio];
+    context.clearRect(0, 0, width, height);
+    context.beginPath();
+    context.roundRect(step * wide + 2 * unit, 2 * unit, wide - 4 * unit, height - 4 * unit, 2 * unit);
+    for (const [colour, line] of [[paper, 5], ["#d55e00", 3]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = line * unit;
+      context.stroke();
+    }
   }
 
   /** As many frames as have room, each over the steps that it stands for; without frames the steps' numbers. */
@@ -139,9 +156,14 @@ class Timeline {
 /** The upper edge of what can be seen through a node's scrollers. */
 function topInView(node) {
   let top = 0;
-  for (let each = node; each; each = each.parentElement ?? each.getRootNode().host) {
+  for (let each = node; each; each = outwards(each)) {
     const scrolls = each.scrollHeight > each.clientHeight + 1 && each !== document.documentElement;
     if (scrolls && /auto|scroll/.test(getComputedStyle(each).overflowY)) top = Math.max(top, each.getBoundingClientRect().top);
   }
   return top;
+}
+
+/** The element around one, also out of a shadow root. */
+function outwards(node) {
+  return node.parentElement ?? node.getRootNode().host;
 }

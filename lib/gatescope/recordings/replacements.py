@@ -149,6 +149,17 @@ def replacements(recorded: Steps) -> dict[str, Change]:
     return {name: changes[name] for name in REPLACEMENTS if name in changes}
 
 
+def replacement(name: str, recorded: Steps, by: str) -> Change:
+    """Return the replacement called `by` of the gate called `name`, see `replacements`.
+
+    Raises LookupError where the gate has none of that name, such as a mean over space of a gate without a map.
+    """
+    found = replacements(recorded)
+    if by not in found:
+        raise LookupError(f"{name} has no replacement {by}; it can be replaced by {', '.join(found)}")
+    return found[by]
+
+
 def every_replacement(recorded: Mapping[str, Steps]) -> Iterator[tuple[str, str, dict[str, Change]]]:
     """Yield (gate or `all`, replacement, changes) for each gate alone, then for all gates together."""
     for gate, values in recorded.items():
