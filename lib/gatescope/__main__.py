@@ -1,4 +1,4 @@
-"""The command line: gatescope train, score, adapt, fine-tune, rebuild, compare, site."""
+"""The command line: gatescope train, score, adapt, fine-tune, rebuild, compare, site, hands."""
 
 import argparse
 import json
@@ -44,8 +44,13 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the training")
     command.add_argument("--epochs", type=int, help="passes over the clips; default 20")
     command.add_argument("--rate", type=float, help="highest learning rate; default 0.001")
+    command = commands.add_parser("hands", help="obtain the two networks that find hands in recordings, 8 MB")
+    command.add_argument("action", choices=["fetch"], help="fetch: download them once, with their licence")
+    command.add_argument(
+        "source", type=Path, nargs="?", help="a wheel or folder that holds them: nothing is downloaded"
+    )
     asked = parser.parse_args(arguments)
-    runs = {"rebuild": _rebuild, "compare": _compare, "site": _site}
+    runs = {"rebuild": _rebuild, "compare": _compare, "site": _site, "hands": _hands}
     runs |= {"train": _train, "score": _score, "adapt": _adapt, "fine-tune": _fine_tune}
     if failure := runs[asked.command](asked):
         print(failure, file=sys.stderr)
@@ -94,6 +99,16 @@ def _site(asked: argparse.Namespace) -> str | None:
     except (SiteError, OSError) as error:
         return f"{error}\nNo site was written; an older one is as it was."
     print(f"{asked.out / 'index.html'}: {len(pages)} pages")
+
+
+def _hands(asked: argparse.Namespace) -> str | None:
+    from gatescope.loaders.hands import HandNetworksError, fetch_networks
+
+    try:
+        paths = fetch_networks(asked.source)
+    except (HandNetworksError, OSError) as error:
+        return str(error)
+    print(f"{paths[0].parent}: {', '.join(path.name for path in paths)}, with licence and notice")
 
 
 def _train(asked: argparse.Namespace) -> str | None:

@@ -6,6 +6,7 @@ from gatescope.loaders.datasets import IsoGDClips, JesterClips, VideoClips
 from gatescope.loaders.errors import ClipError
 from gatescope.loaders.families import PermutationFamilies
 from gatescope.loaders.flow import with_flow
+from gatescope.loaders.hands import MeasuredHands, with_hands
 from gatescope.loaders.human36m import Human36M
 from gatescope.loaders.mocap import read_bvh
 from gatescope.loaders.pose_tensors import PoseTensors
@@ -27,6 +28,7 @@ __all__ = [
     "Human36M",
     "IsoGDClips",
     "JesterClips",
+    "MeasuredHands",
     "PermutationFamilies",
     "PoseTensors",
     "SyntheticGestures",
@@ -38,4 +40,5 @@ __all__ = [
     "sample_frames",
     "to_batch",
     "with_flow",
+    "with_hands",
 ]

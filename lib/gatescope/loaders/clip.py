@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from gatescope.loaders.errors import check_one_of
+from gatescope.loaders.hands.measured import MeasuredHands
 
 MODALITIES = ("rgb", "depth", "flow")
 FULL_FLOW = 1 / 8  # flow that fills the 8-bit range, in short sides per frame
@@ -44,6 +45,7 @@ class Clip:
     flow: Float32[np.ndarray, "time-1 height width 2"] | None = None  # px/frame, x y: p in t, p + flow in t+1
     joints_2d: Float32[np.ndarray, "time joints 2"] | None = None  # px; the first pixel's centre is (0.5, 0.5)
     joints_3d: Float32[np.ndarray, "time joints 3"] | None = None  # mm, camera axes
+    hands: MeasuredHands | None = None  # where `hand_mask` and `joints_2d` were measured: how surely
 
     def __post_init__(self):
         frames = self.frames
@@ -56,6 +58,11 @@ class Clip:
             raise ValueError(f"fps must be a positive number of frames per second; got {self.fps}")
         if self.label is not None and not (isinstance(self.label, int | np.integer) and self.label >= 0):
             raise ValueError(f"label must be a 0-based class index or None; got {self.label}")
+        if self.hands is not None and (self.hand_mask is None or len(self.hands.joints) != len(frames)):
+            raise ValueError(
+                f"measured hands need a mask and one entry for each of {len(frames)} frames; "
+                f"got {'no' if self.hand_mask is None else 'a'} mask and {len(self.hands.joints)} entries"
+            )
         sizes = {"T": frames.shape[0], "T-1": frames.shape[0] - 1, "H": frames.shape[1], "W": frames.shape[2]}
         for name, (shape, dtype) in _PARTS.items():
             part = getattr(self, name)
@@ -70,6 +77,11 @@ class Clip:
                     f"{name} must be ({', '.join(axes)}) = {expected} {np.dtype(dtype).name}, since "
                     f"frames are {frames.shape}; got {part.shape} {part.dtype}"
                 )
+
+    @property
+    def hand_source(self) -> str:
+        """Where `hand_mask` comes from: "true" of a renderer, "measured" by the hand networks, or "none"."""
+        return "none" if self.hand_mask is None else "true" if self.hands is None else "measured"
 
 
 def sample_frames(
@@ -206,8 +218,8 @@ def _pictures(clip: Clip, modality: str) -> UInt8[np.ndarray, "time height width
 def as_seen(clip: Clip, num_frames: int, size: int) -> Clip:
     """Return the frames that a network takes, `num_frames` of `size` px, cropped and resized as for its input.
 
-    The hand mask is converted too. Depth, joints and flow belong to the clip's own frames and pixels and are kept
-    only if nothing has to be sampled or resized.
+    The hand mask is converted too, and how surely it was measured. Depth, joints and flow belong to the clip's own
+    frames and pixels and are kept only if nothing has to be sampled or resized.
     """
     chosen = sample_frames(len(clip.frames), num_frames)
     if chosen == list(range(len(clip.frames))) and clip.frames.shape[1:3] == (size, size):
@@ -223,6 +235,7 @@ def as_seen(clip: Clip, num_frames: int, size: int) -> Clip:
         label=clip.label,
         name=clip.name,
         hand_mask=hand,
+        hands=None if clip.hands is None else clip.hands.seen(chosen, clip.frames.shape[1:3], size),
     )
 
 
