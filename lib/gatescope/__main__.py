@@ -45,7 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--epochs", type=int, help="passes over the clips; default 20")
     command.add_argument("--rate", type=float, help="highest learning rate; default 0.001")
     command = commands.add_parser("hands", help="obtain the two networks that find hands in recordings, 8 MB")
-    command.add_argument("action", choices=["fetch"], help="fetch: download them once, with their licence")
+    what = "fetch: download them once, with their licence; measure: their error on rendered people, an hour"
+    command.add_argument("action", choices=["fetch", "measure"], help=what)
     command.add_argument(
         "source", type=Path, nargs="?", help="a wheel or folder that holds them: nothing is downloaded"
     )
@@ -105,10 +106,22 @@ def _hands(asked: argparse.Namespace) -> str | None:
     from gatescope.loaders.hands import HandNetworksError, fetch_networks
 
     try:
+        if asked.action == "measure":
+            return _measure_hands()
         paths = fetch_networks(asked.source)
     except (HandNetworksError, OSError) as error:
         return str(error)
     print(f"{paths[0].parent}: {', '.join(path.name for path in paths)}, with licence and notice")
+
+
+def _measure_hands() -> None:
+    from tqdm import tqdm
+
+    from gatescope.measures.hand_errors import CLIPS_EACH, DIFFICULTIES, KEPT, SIZE, keep_errors, measure_errors
+
+    rows = list(tqdm(measure_errors(), total=CLIPS_EACH * len(DIFFICULTIES), desc="measuring", disable=None))
+    keep_errors(rows, size=SIZE, clips_each=CLIPS_EACH, difficulties=DIFFICULTIES)
+    print(KEPT)
 
 
 def _train(asked: argparse.Namespace) -> str | None:
