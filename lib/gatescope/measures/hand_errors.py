@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int16
+from jaxtyping import Bool, Float, Float32, Int16, UInt8
 
 from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.loaders import Clip, SyntheticGestures
@@ -45,9 +45,14 @@ class HandErrors:
     area: Float32[np.ndarray, " rows"]  # of the true mask
     measured_energy: Float32[np.ndarray, " rows"]
     measured_area: Float32[np.ndarray, " rows"]
+    mask: UInt8[np.ndarray, "rows bytes"]  # the measured mask, packed; see `mask_of`
+
+    def mask_of(self, row: int, size: int) -> Bool[np.ndarray, "size size"]:
+        """Return the measured mask of a row; `size` is the clips' (px)."""
+        return np.unpackbits(self.mask[row], count=size * size).reshape(size, size).astype(bool)
 
 
-_DTYPES = {"clip": np.int16, "person": np.int16, "label": np.int16}
+_DTYPES = {"mask": np.uint8, "clip": np.int16, "person": np.int16, "label": np.int16}
 _DTYPES |= {"found": np.bool_, "elsewhere": np.bool_, "filled": np.bool_}
 _COLUMNS = {field.name: _DTYPES.get(field.name, np.float32) for field in fields(HandErrors)}
 
@@ -95,6 +100,7 @@ def errors_of(clip: Clip, hands: MeasuredHands) -> dict[str, np.ndarray]:
         "area": area(true),
         "measured_energy": energy(change, union),
         "measured_area": area(union),
+        "mask": np.packbits(union.reshape(time, -1), axis=1),
     }
 
 
