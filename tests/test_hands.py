@@ -336,3 +336,19 @@ def test_whoever_waits_is_told_and_may_cancel(open_hand):
     with pytest.raises(KeyboardInterrupt):
         measure_hands(open_hand.frames, open_hand.fps, HANDS, report)
     assert steps == [1, 2, 3]
+
+
+def test_steadiness_counts_gaps_and_leaps():
+    joints = np.full((8, MAX_HANDS, 21, 2), np.nan, np.float32)
+    for t, x in ((1, 100.0), (2, 110.0), (5, 100.0), (6, 190.0)):
+        joints[t, 0] = spread_hand((x, 120.0), 40.0)
+    joints[6, 1] = spread_hand((300.0, 50.0), 40.0)
+    hands = MeasuredHands(joints, np.zeros((8, 2), np.float32), np.zeros((8, 2), bool))
+    found = hands.steadiness
+    assert found["found"] == 4 / 8 and found["two"] == 1 / 8
+    assert found["broken"] == pytest.approx(2 / 6)  # of the frames 1 to 6
+    assert found["step"] == pytest.approx((10 / 40 + 90 / 40) / 2, rel=1e-3) and found["jumps"] == 0.5
+    none = MeasuredHands(
+        np.full((3, 2, 21, 2), np.nan, np.float32), np.zeros((3, 2), np.float32), np.zeros((3, 2), bool)
+    )
+    assert none.steadiness["found"] == 0 and np.isnan(none.steadiness["step"])

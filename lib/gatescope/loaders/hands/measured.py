@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float32, UInt8
 from gatescope.files import atomic_write
 from gatescope.loaders.hands.masks import hand_mask
 from gatescope.loaders.hands.networks import FILES
-from gatescope.loaders.hands.regions import NUM_JOINTS, region_of_joints
+from gatescope.loaders.hands.regions import MIDDLE, NUM_JOINTS, WRIST, region_of_joints
 from gatescope.loaders.hands.tracking import MAX_HANDS, track
 from gatescope.paths import CACHE, HANDS
 
@@ -36,6 +36,28 @@ class MeasuredHands:
     def found(self) -> Bool[np.ndarray, "time hands"]:
         """Where joints are known, measured or filled in."""
         return np.isfinite(self.joints[..., 0, 0])
+
+    @property
+    def steadiness(self) -> dict[str, float]:
+        """What can be said of a clip without knowing the truth.
+
+        `found` and `two` are the shares of frames with a hand and with two; `broken` the share of frames without any
+        between frames with one; `step` the median way of a hand's joints to the next frame, in lengths of its palm,
+        and `jumps` the share of such steps beyond one palm.
+        """
+        any_hand = self.found.any(1)
+        where = np.flatnonzero(any_hand)
+        inside = any_hand[where[0] : where[-1] + 1] if where.size else any_hand[:0]
+        palm = np.linalg.norm(self.joints[:-1, :, MIDDLE] - self.joints[:-1, :, WRIST], axis=-1)
+        way = np.linalg.norm(np.diff(self.joints, axis=0), axis=-1).mean(-1) / palm
+        way = way[np.isfinite(way)]
+        return {
+            "found": float(any_hand.mean()),
+            "two": float(self.found.all(1).mean()),
+            "broken": float(1 - inside.mean()) if inside.size else 0.0,
+            "step": float(np.median(way)) if way.size else float("nan"),
+            "jumps": float((way > 1).mean()) if way.size else float("nan"),
+        }
 
     def seen(self, chosen: Sequence[int], shape: tuple[int, int], size: int) -> "MeasuredHands":
         """Return the hands of the frames of these numbers, cropped from (height, width) to a square of `size` px."""
