@@ -63,8 +63,14 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the training")
     command.add_argument("--epochs", type=int, help="passes over the clips; default 20")
     command.add_argument("--rate", type=float, help="highest learning rate; default 0.001")
+    command = commands.add_parser("hands", help="obtain the two networks that find hands in recordings, 8 MB")
+    what = "fetch: download them once, with their licence; measure: their error on rendered people, an hour"
+    command.add_argument("action", choices=["fetch", "measure"], help=what)
+    command.add_argument(
+        "source", type=Path, nargs="?", help="a wheel or folder that holds them: nothing is downloaded"
+    )
     asked = parser.parse_args(arguments)
-    runs = {"doctor": _doctor, "check": _check, "pack": _pack, "site": _site}
+    runs = {"doctor": _doctor, "check": _check, "pack": _pack, "hands": _hands, "site": _site}
     runs |= {"rebuild": _rebuild, "compare": _compare, "verify": _verify}
     runs |= {"clips": _clips, "train": _train, "score": _score, "adapt": _adapt, "fine-tune": _fine_tune}
     if failure := runs[asked.command](asked):
@@ -139,6 +145,28 @@ def _site(asked: argparse.Namespace) -> str | None:
     except (SiteError, OSError) as error:
         return f"{error}\nNo site was written; an older one is as it was."
     print(*notes, f"{asked.out / 'index.html'}: {len(pages)} pages", sep="\n")
+
+
+def _hands(asked: argparse.Namespace) -> str | None:
+    from gatescope.loaders.hands import HandNetworksError, fetch_networks
+
+    try:
+        if asked.action == "measure":
+            return _measure_hands()
+        paths = fetch_networks(asked.source)
+    except (HandNetworksError, OSError) as error:
+        return str(error)
+    print(f"{paths[0].parent}: {', '.join(path.name for path in paths)}, with licence and notice")
+
+
+def _measure_hands() -> None:
+    from tqdm import tqdm
+
+    from gatescope.measures.hand_errors import CLIPS_EACH, DIFFICULTIES, KEPT, SIZE, keep_errors, measure_errors
+
+    rows = list(tqdm(measure_errors(), total=CLIPS_EACH * len(DIFFICULTIES), desc="measuring", disable=None))
+    keep_errors(rows, size=SIZE, clips_each=CLIPS_EACH, difficulties=DIFFICULTIES)
+    print(KEPT)
 
 
 def _check(asked: argparse.Namespace) -> str | None:

@@ -10,6 +10,7 @@ FIGURES = ROOT / "figures"
 MANIFEST = FIGURES / "manifest.json"
 DATA = ROOT / "data"
 CACHE = DATA / "cache"
+HANDS = DATA / "hands"  # networks that find hands, if the reader fetched them
 TRAININGS = DATA / "trainings"  # descriptions, for `gatescope train`
 CHECKPOINTS = DATA / "checkpoints"  # weights of the trained networks
 POSES = DATA / "poses"  # results of trainings on poses, and the weights of two

@@ -6,6 +6,7 @@ from gatescope.loaders.errors import ClipError
 from gatescope.loaders.families import PermutationFamilies
 from gatescope.loaders.flow import with_flow
 from gatescope.loaders.folders import VideoClips
+from gatescope.loaders.hands import MeasuredHands, with_hands
 from gatescope.loaders.human36m import Human36M
 from gatescope.loaders.isogd import IsoGDClips
 from gatescope.loaders.jester import JesterClips
@@ -29,6 +30,7 @@ __all__ = [
     "Human36M",
     "IsoGDClips",
     "JesterClips",
+    "MeasuredHands",
     "PermutationFamilies",
     "PoseTensors",
     "SyntheticGestures",
@@ -40,4 +42,5 @@ __all__ = [
     "sample_frames",
     "to_batch",
     "with_flow",
+    "with_hands",
 ]

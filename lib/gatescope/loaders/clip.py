@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from gatescope.loaders.errors import check_one_of
+from gatescope.loaders.hands.measured import MeasuredHands
 from gatescope.loaders.sampling import sample_frames
 
 MODALITIES = ("rgb", "depth", "flow")
@@ -47,6 +48,7 @@ class Clip:
     flow: Float32[np.ndarray, "time-1 height width 2"] | None = None  # px/frame, x y: p in t, p + flow in t+1
     joints_2d: Float32[np.ndarray, "time joints 2"] | None = None  # px; the first pixel's centre is (0.5, 0.5)
     joints_3d: Float32[np.ndarray, "time joints 3"] | None = None  # mm, camera axes
+    hands: MeasuredHands | None = None  # where `hand_mask` and `joints_2d` were measured: how surely
     times_s: Float64[np.ndarray, " time"] | None = None  # s from the first frame, ascending, where the rate varies
     source_size: tuple[int, int] | None = None  # height and width, px, in the file, where frames were scaled to fit
     notes: tuple[str, ...] = ()  # what is to be known of how it was read: the order of its frames, what is damaged
@@ -62,6 +64,11 @@ class Clip:
             raise ValueError(f"fps must be a positive number of frames per second; got {self.fps}")
         if self.label is not None and not (isinstance(self.label, int | np.integer) and self.label >= 0):
             raise ValueError(f"label must be a 0-based class index or None; got {self.label}")
+        if self.hands is not None and (self.hand_mask is None or len(self.hands.joints) != len(frames)):
+            raise ValueError(
+                f"measured hands need a mask and one entry for each of {len(frames)} frames; "
+                f"got {'no' if self.hand_mask is None else 'a'} mask and {len(self.hands.joints)} entries"
+            )
         sizes = {"T": frames.shape[0], "T-1": frames.shape[0] - 1, "H": frames.shape[1], "W": frames.shape[2]}
         for name, (shape, dtype) in _PARTS.items():
             part = getattr(self, name)
@@ -78,6 +85,11 @@ class Clip:
                 )
         if self.times_s is not None and not (np.isfinite(self.times_s).all() and (np.diff(self.times_s) >= 0).all()):
             raise ValueError(f"times_s must ascend, in s from the first frame; got {self.times_s}")
+
+    @property
+    def hand_source(self) -> str:
+        """Where `hand_mask` comes from: "true" of a renderer, "measured" by the hand networks, or "none"."""
+        return "none" if self.hand_mask is None else "true" if self.hands is None else "measured"
 
     @property
     def seconds(self) -> Float64[np.ndarray, " time"]:
@@ -196,8 +208,8 @@ def _pictures(clip: Clip, modality: str) -> UInt8[np.ndarray, "time height width
 def as_seen(clip: Clip, num_frames: int, size: int) -> Clip:
     """Return the frames that a network takes, `num_frames` of `size` px, cropped and resized as for its input.
 
-    The hand mask is converted too. Depth, joints and flow belong to the clip's own frames and pixels and are kept
-    only if nothing has to be sampled or resized.
+    The hand mask is converted too, and how surely it was measured. Depth, joints and flow belong to the clip's own
+    frames and pixels and are kept only if nothing has to be sampled or resized.
     """
     chosen = sample_frames(len(clip.frames), num_frames, times_s=clip.times_s)
     if chosen == list(range(len(clip.frames))) and clip.frames.shape[1:3] == (size, size):
@@ -214,6 +226,7 @@ def as_seen(clip: Clip, num_frames: int, size: int) -> Clip:
         name=clip.name,
         notes=clip.notes,
         hand_mask=hand,
+        hands=None if clip.hands is None else clip.hands.seen(chosen, clip.frames.shape[1:3], size),
     )
 
 

@@ -1,0 +1,147 @@
+"""The two hand networks: obtained once, checked by their hashes, opened by OpenCV."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gatescope.files import atomic_write
+from gatescope.paths import HANDS
+
+if TYPE_CHECKING:
+    import cv2
+
+WHEEL = "mediapipe==0.10.21"  # later wheels do not hold the files
+# Any machine may open this wheel; it is never installed.
+_PLATFORM = ("--python-version", "311", "--abi", "cp311", "--platform", "manylinux_2_28_x86_64")
+_MOST_BYTES = 1 << 23  # more than any of its files that are unpacked here
+LICENCE = "mediapipe-0.10.21.dist-info/LICENSE"
+NOTICE = f"""Two networks of Google's MediaPipe, unchanged, from the wheel {WHEEL}: palm detection and hand landmarks.
+Licence: Apache 2.0, in the file LICENSE. Source: https://pypi.org/project/mediapipe/0.10.21/
+"""
+
+
+@dataclass(frozen=True)
+class NetworkFile:
+    """A file that is accepted only byte for byte."""
+
+    member: str  # in the wheel
+    num_bytes: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """Its name below data/hands."""
+        return Path(self.member).name
+
+
+PALMS = NetworkFile(
+    "mediapipe/modules/palm_detection/palm_detection_full.tflite",
+    2_339_846,
+    "1b14e9422c6ad006cde6581a46c8b90dd573c07ab7f3934b5589e7cea3f89a54",
+)
+LANDMARKS = NetworkFile(
+    "mediapipe/modules/hand_landmark/hand_landmark_full.tflite",
+    5_478_917,
+    "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
+)
+FILES = (PALMS, LANDMARKS)
+
+
+class HandNetworksError(ValueError):
+    """The two networks are missing, are not what they should be, or cannot be fetched."""
+
+
+def has_networks(folder: Path = HANDS) -> bool:
+    """Tell whether both files are there; whether they are the right ones is told when they are opened."""
+    return all((Path(folder) / file.name).is_file() for file in FILES)
+
+
+def open_network(file: NetworkFile, folder: Path = HANDS) -> "cv2.dnn.Net":
+    """Open one of the two networks; one thread may use what is returned at a time.
+
+    Raises HandNetworksError if the file is missing or its hash is another; no other file is ever parsed.
+    """
+    import cv2  # takes 0.15 s, and most clips need no hands
+
+    path = Path(folder) / file.name
+    _checked(path, file)
+    # By its path: given bytes, OpenCV 5.0 takes its newer engine whatever is asked for, which drops outputs of these.
+    return cv2.dnn.readNetFromTFLite(str(path), cv2.dnn.ENGINE_CLASSIC)
+
+
+def fetch_networks(source: Path | None = None, folder: Path = HANDS) -> list[Path]:
+    """Put the two networks, their licence and a notice below `folder`; return their paths.
+
+    `source` is a wheel or a folder that holds the files, at any depth; without one, pip downloads the wheel, 36 MB.
+    Raises HandNetworksError if pip fails, or a file is missing or is another by its hash; `folder` is then as it was.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        found = Path(name)
+        if source is None:
+            source = _downloaded(found)
+        source = Path(source).expanduser()
+        if source.is_file():
+            _unpack(source, found)
+        elif source.is_dir():
+            found = source
+        else:
+            raise HandNetworksError(f"{source} is neither a wheel nor a folder; name one that holds {FILES[0].name}")
+        contents = {}
+        for file in FILES:
+            path = next(iter(sorted(found.rglob(file.name))), found / file.name)
+            contents[file.name] = _checked(path, file)
+        licence = next(iter(sorted(found.rglob("LICENSE"))), None)
+        if licence is not None:
+            contents["LICENSE"] = licence.read_bytes()
+        contents["NOTICE"] = NOTICE.encode()
+        for name, content in contents.items():
+            with atomic_write(Path(folder) / name) as path:
+                path.write_bytes(content)
+    return [Path(folder) / file.name for file in FILES]
+
+
+def _downloaded(folder: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *_PLATFORM]
+    done = subprocess.run([*command, "--dest", str(folder), WHEEL], capture_output=True, text=True, check=False)
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        raise HandNetworksError(
+            f"pip could not download {WHEEL}: {done.stderr.strip()[-300:]}\nDownload the wheel elsewhere and give its "
+            "path: gatescope hands fetch WHEEL"
+        )
+    return wheels[0]
+
+
+def _unpack(wheel: Path, folder: Path) -> None:
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            for member in (*(file.member for file in FILES), LICENCE):
+                info = archive.getinfo(member)
+                if info.file_size > _MOST_BYTES:
+                    raise HandNetworksError(f"{wheel}: {member} is {info.file_size} bytes; this is not {WHEEL}")
+                with archive.open(info) as inside, open(folder / Path(member).name, "wb") as file:
+                    shutil.copyfileobj(inside, file)
+    except (zipfile.BadZipFile, KeyError, OSError) as error:
+        raise HandNetworksError(f"{wheel} is not the wheel {WHEEL} ({error}); download it again") from error
+
+
+def _checked(path: Path, file: NetworkFile) -> bytes:
+    try:
+        # One byte more than asked for tells a longer file without reading it whole.
+        with open(path, "rb") as opened:
+            content = opened.read(file.num_bytes + 1)
+    except OSError as error:
+        raise HandNetworksError(
+            f"{path} is missing ({error.strerror}); `gatescope hands fetch` obtains it, or takes a wheel's path"
+        ) from error
+    if hashlib.sha256(content).hexdigest() != file.sha256:
+        raise HandNetworksError(
+            f"{path} is another file than {WHEEL} holds (SHA-256 differs); remove it and run `gatescope hands fetch`"
+        )
+    return content

@@ -1,0 +1,95 @@
+"""Errors of measured hands are those of explicit loops over pixels; what is kept is what was measured."""
+
+import numpy as np
+import pytest
+
+from gatescope.loaders import MeasuredHands, SyntheticGestures
+from gatescope.loaders.hands.masks import hand_mask
+from gatescope.measures import hand_errors
+from gatescope.measures.hand_errors import HandErrors, errors_of, keep_errors, read_errors, typology_angle
+
+
+@pytest.fixture(scope="module")
+def clip():
+    return SyntheticGestures("test", 1, 96, num_frames=8, difficulty=0.3, modalities=("hand_mask", "flow"))[0]
+
+
+def hands_of(clip, shift=(0.0, 0.0)):
+    """The true joints, moved by `shift` px, where a hand is in view; in the first such frame a second, far-off hand."""
+    joints = np.full((len(clip.frames), 2, 21, 2), np.nan, np.float32)
+    visible = clip.hand_mask.any((1, 2))
+    joints[visible, 0] = clip.joints_2d[visible, :21] + np.float32(shift)
+    first = int(visible.argmax())
+    joints[first, 1] = clip.joints_2d[first, :21] - clip.joints_2d[first, :21].mean(0) + (12.0, 84.0)
+    found = np.isfinite(joints[..., 0, 0])
+    return MeasuredHands(joints, found.astype(np.float32), np.zeros(found.shape, bool)), first
+
+
+def test_every_column_is_an_explicit_loop(clip):
+    hands, first = hands_of(clip, (2.0, -1.0))
+    rows = errors_of(clip, hands)
+    for t in range(len(clip.frames)):
+        true = clip.hand_mask[t]
+        union = np.zeros_like(true)
+        for place in range(2):
+            if np.isfinite(hands.joints[t, place]).all():
+                union |= hand_mask(clip.frames[t], [hands.joints[t, place]])
+        assert rows["side"][t] == pytest.approx(float(np.sqrt(sum(true.ravel().tolist()))))
+        assert rows["found"][t] == any(a and b for a, b in zip(true.ravel(), union.ravel(), strict=True))
+        if not true.any():
+            assert np.isnan(rows["overlap"][t]) and np.isnan(rows["area"][t])
+            continue
+        shared = sum(bool(a and b) for a, b in zip(true.ravel(), union.ravel(), strict=True))
+        either = sum(bool(a or b) for a, b in zip(true.ravel(), union.ravel(), strict=True))
+        assert rows["overlap"][t] == pytest.approx(shared / either)
+        if rows["found"][t]:
+            assert rows["joints"][t] == pytest.approx(np.hypot(2.0, 1.0), abs=1e-3)
+        if t:
+            change = np.abs(clip.frames[t].astype(float) - clip.frames[t - 1]).mean(-1)
+            assert rows["energy"][t] == pytest.approx(change[true].sum() / change.sum())
+            assert rows["measured_energy"][t] == pytest.approx(change[union].sum() / change.sum())
+        assert rows["area"][t] == pytest.approx(true.mean()) and rows["measured_area"][t] == pytest.approx(union.mean())
+    assert rows["elsewhere"].tolist() == [t == first for t in range(len(clip.frames))]
+    assert rows["found"].any() and np.nanmean(rows["overlap"]) > 0.4
+
+
+def test_without_any_hand_nothing_is_found_and_nothing_compared(clip):
+    none = MeasuredHands(
+        np.full((len(clip.frames), 2, 21, 2), np.nan, np.float32),
+        np.zeros((len(clip.frames), 2), np.float32),
+        np.zeros((len(clip.frames), 2), bool),
+    )
+    rows = errors_of(clip, none)
+    assert not rows["found"].any() and not rows["elsewhere"].any()
+    for name in ("overlap", "joints", "measured_energy", "measured_area"):
+        assert np.isnan(rows[name]).all()
+
+
+def test_what_is_kept_is_read_and_a_damaged_file_is_refused(clip, tmp_path):
+    hands, _ = hands_of(clip)
+    facts = {"clip": 0, "person": 3, "label": clip.label, "difficulty": 0.3, "tone": 12.5}
+    columns = errors_of(clip, hands) | {name: np.full(len(clip.frames), value) for name, value in facts.items()}
+    rows = HandErrors(**{name: columns[name].astype(dtype) for name, dtype in hand_errors._COLUMNS.items()})
+    keep_errors([rows, rows], tmp_path, size=96)
+    found, card = read_errors(tmp_path)
+    assert card["size"] == 96 and len(card["networks"]) == 2
+    for name in hand_errors._COLUMNS:
+        assert np.array_equal(
+            getattr(found, name), np.concatenate([getattr(rows, name)] * 2), equal_nan=name not in ("mask",)
+        )
+    t = int(np.flatnonzero(found.found)[0])
+    assert np.array_equal(found.mask_of(t, 96), hand_mask(clip.frames[t], hands.joints[t, hands.found[t]]))
+    whole = (tmp_path / "rows.npz").read_bytes()
+    (tmp_path / "rows.npz").write_bytes(whole[:-1])
+    with pytest.raises(ValueError, match="is damaged"):
+        read_errors(tmp_path)
+    with pytest.raises(FileNotFoundError, match="gatescope hands measure"):
+        read_errors(tmp_path / "none")
+
+
+def test_the_typology_angle_orders_skin_from_light_to_dark():
+    # sRGB (229, 194, 172): L* 80.8, b* 15.9
+    light = typology_angle(np.array([229, 194, 172]) / 255)
+    assert light == pytest.approx(np.degrees(np.arctan((80.8 - 50) / 15.9)), abs=1.5)
+    brown, dark = (typology_angle(np.array(skin) / 255) for skin in ((180, 126, 88), (62, 40, 31)))
+    assert light > brown > dark and dark < -30
