@@ -176,7 +176,7 @@ def convolution() -> Iterator[Fact]:
     size = f"{CHANNELS} to {4 * CHANNELS} maps of {SIDE} x {SIDE}"
     yield Fact(OK, f"{shown}; a convolution of {size}: {seconds * 1e3:.3g} ms, {GFLOP / seconds:.0f} GFLOP/s")
     if device == "cpu" and shutil.which("nvidia-smi"):
-        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, text=True, check=False)
+        listed = subprocess.run(["nvidia-smi", "--list-gpus"], capture_output=True, encoding="utf-8", check=False)
         if listed.returncode == 0 and listed.stdout.strip():
             text = f"torch {torch.__version__} does not use {listed.stdout.splitlines()[0]}"
             yield Fact(NOTE, text, f"{PIP} --force-reinstall torch")

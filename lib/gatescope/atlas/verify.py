@@ -153,7 +153,7 @@ def _rows(clone: Path, notebooks: Sequence[str], lines: Sequence[str]) -> tuple[
 
 def _seconds(times: Path) -> int:
     """The seconds in what Snakemake's `benchmark` left: a row of names and one of values, the first in seconds."""
-    return round(float(times.read_text().splitlines()[1].split("\t")[0])) if times.exists() else 0
+    return round(float(times.read_text("utf-8").splitlines()[1].split("\t")[0])) if times.exists() else 0
 
 
 def _run(clone: Path, module: str, *words: str, **how: Any) -> subprocess.CompletedProcess:
@@ -161,7 +161,7 @@ def _run(clone: Path, module: str, *words: str, **how: Any) -> subprocess.Comple
     env: Mapping[str, str] = {name: value for name, value in os.environ.items() if name != "GATESCOPE_CLIP"}
     command = [sys.executable, "-m", module, *words]
     env = {**env, "PYTHONPATH": str(clone / "lib")}
-    return subprocess.run(command, cwd=clone, env=env, text=True, check=False, **how)
+    return subprocess.run(command, cwd=clone, env=env, encoding="utf-8", check=False, **how)
 
 
 def _git(tree: Path, *words: str) -> str:

@@ -108,7 +108,7 @@ def fetch_networks(source: Path | None = None, folder: Path = HANDS) -> list[Pat
 
 def _downloaded(folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", *_PLATFORM]
-    done = subprocess.run([*command, "--dest", str(folder), WHEEL], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--dest", str(folder), WHEEL], capture_output=True, encoding="utf-8", check=False)
     wheels = list(folder.glob("*.whl"))
     if done.returncode or not wheels:
         raise HandNetworksError(
