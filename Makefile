@@ -108,3 +108,4 @@ lock:
 	  --generate-hashes --no-annotate --no-header -) > build/lock/hashes
 	mv build/lock/new requirements.lock
 	mv build/lock/hashes requirements.hashes
+	build/lock/bin/python tests/licences.py > LICENCES.md
