@@ -123,6 +123,7 @@ lock:
 	(grep '^#' requirements.lock; build/lock/bin/pip freeze --all --exclude pip --exclude gatescope | sed 's/+cpu$$//') > build/lock/new
 	build/lock/bin/pip install --quiet uv
 	(grep '^#' requirements.hashes; grep -v '^torch==' build/lock/new | build/lock/bin/uv pip compile --quiet --no-deps \
-	  --generate-hashes --no-annotate --no-header -) > build/lock/hashes
+	  --python build/lock/bin/python --generate-hashes --no-annotate --no-header -) > build/lock/hashes
 	mv build/lock/new requirements.lock
 	mv build/lock/hashes requirements.hashes
+	build/lock/bin/python tests/licences.py > LICENCES.md

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from licences import HEAD, rows
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 LOCK = dict(re.findall(r"^([\w.-]+)==(.+)$", (REPOSITORY / "requirements.lock").read_text(), re.MULTILINE))
@@ -37,6 +39,26 @@ def test_workflows_call_what_one_calls_by_hand_on_the_oldest_python():
     assert (REPOSITORY / ".ci/run").stat().st_mode & 0o100
     (uploaded,) = [step["with"]["path"] for step in steps_of("pages") if "upload" in step.get("uses", "")]
     assert f"--out {uploaded}" in (REPOSITORY / "Makefile").read_text()
+
+
+def test_every_pin_is_audited_each_week_and_has_its_hashes_but_torch():
+    (audit,) = [step["run"] for step in steps_of("audit") if "run" in step]
+    assert "pip-audit" in audit and "--strict" in audit and audit.endswith("--requirement requirements.lock")
+    hashed = re.findall(
+        r"^([\w.-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)$",
+        (REPOSITORY / "requirements.hashes").read_text("utf-8"),
+        re.MULTILINE,
+    )
+    plain = {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in LOCK.items()}
+    assert {name: version for name, version, _ in hashed} == {name: plain[name] for name in plain if name != "torch"}
+
+
+def test_the_licences_are_those_that_the_packages_state():
+    kept = (REPOSITORY / "LICENCES.md").read_text("utf-8")
+    assert kept.startswith(HEAD)
+    found = kept.removeprefix(HEAD).splitlines()
+    assert [tuple(row.split(" | ")[:2]) for row in found] == [(f"| {name}", pin) for name, pin in LOCK.items()]
+    assert not set(rows()) - set(found), "make lock writes LICENCES.md"
 
 
 def test_pre_commit_runs_the_ruff_of_the_lock():

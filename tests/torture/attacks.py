@@ -15,7 +15,7 @@ ENV = os.environ | {"PYTHONPATH": str(HERE.parent.parent / "lib"), "OMP_NUM_THRE
 COMMAND = [sys.executable, "-W", "ignore", str(HERE / "worker.py")]
 PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
 MOST_SECONDS = 10.0  # of a processor; on a busy machine more by the clock
-MOST_BLOCKED = 60.0  # by the clock
+MOST_IDLE = 30.0  # by the clock, asleep
 MOST_BYTES = 2 << 30
 
 
@@ -31,12 +31,17 @@ class Worker:
             self._process = subprocess.Popen(COMMAND, env=ENV, text=True, **PIPES)
             assert self._process.stdout.readline() == "ready\n"
         process = self._process
-        used = _cpu_seconds(process.pid)
+        watched = psutil.Process(process.pid)
+        used = moved = _cpu_seconds(watched)
         process.stdin.write(json.dumps({"reader": reader, "folder": str(folder), "make": make}) + "\n")
         process.stdin.flush()
-        start = time.monotonic()
+        awake = time.monotonic()
         while not select.select([process.stdout], [], [], 0.5)[0]:
-            if _cpu_seconds(process.pid) - used > MOST_SECONDS or time.monotonic() - start > MOST_BLOCKED:
+            now = _cpu_seconds(watched)
+            # One that waits for a processor is not asleep.
+            if now > moved or watched.status() == psutil.STATUS_RUNNING:
+                moved, awake = now, time.monotonic()
+            if now - used > MOST_SECONDS or time.monotonic() - awake > MOST_IDLE:
                 self.close()
                 return {"fault": "hangs"}
         line = process.stdout.readline()
@@ -102,9 +107,6 @@ class Input:
                 path.write_bytes(content)
 
 
-def _cpu_seconds(pid: int) -> float:
-    try:
-        times = psutil.Process(pid).cpu_times()
-    except psutil.NoSuchProcess:
-        return 0.0
+def _cpu_seconds(process: psutil.Process) -> float:
+    times = process.cpu_times()
     return times.user + times.system

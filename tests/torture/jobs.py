@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -46,6 +47,12 @@ def site(tree: Path) -> None:
 
 
 JOBS = {"rebuild": rebuild, "training": train, "site": site}
+# What is imported once: a fork takes it over.
+IMPORTS = {
+    "rebuild": ["gatescope.atlas.rebuild", "gatescope.atlas.figures"],
+    "training": ["gatescope.trainings.runs", "gatescope.models", "small_training"],
+    "site": ["gatescope.atlas.site", "nbconvert.exporters.html", "pygments.lexers.python", "pygments.formatters.html"],
+}
 
 
 class Jobs:
@@ -56,8 +63,7 @@ class Jobs:
         command = [sys.executable, "-W", "ignore", str(HERE / "jobs.py"), job]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
         self._process = subprocess.Popen(command, env=env, text=True, **pipes)
-        start = time.monotonic()
-        assert self.run(warm) == ""
+        assert self._process.stdout.readline() == "ready\n"
         start = time.monotonic()
         assert self.run(warm) == ""
         self.seconds = time.monotonic() - start
@@ -81,11 +87,11 @@ class Jobs:
 
 def serve(job: str) -> None:
     """Fork a process for each line with a tree; after a second line wait for it and print its error."""
-    import torch
-
-    torch.set_num_threads(1)
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    for module in IMPORTS[job]:
+        import_module(module)
+    print("ready", file=answers, flush=True)
     for line in sys.stdin:
         ends, begins = os.pipe()
         number = os.fork()

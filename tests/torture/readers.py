@@ -235,7 +235,7 @@ def write_runnable(folder: Path) -> None:
 
 
 def rebuild(folder):
-    """The command up to the kernel's start; a sentence and exit status 1 are its way to refuse."""
+    """The command up to the kernel's start; a sentence and an exit status are its way to refuse."""
     import papermill
 
     from gatescope.__main__ import main
@@ -360,7 +360,7 @@ READERS = {
     ),
     "description": Reader(copied("data/trainings/ci.toml"), read_description, description_errors),
     "site": Reader(write_notebook_tree, write_site, site_errors, "*.ipynb"),
-    "rebuild": Reader(write_runnable, rebuild, tuple),
+    "rebuild": Reader(write_runnable, rebuild, lambda: (SystemExit,)),
     "manifest": Reader(write_manifest, read_manifest, value_error),
     "saved states": Reader(write_states, read_states, tuple, promises=True),
     "cached clips": Reader(read_cached, read_cached, tuple, promises=True),

@@ -16,6 +16,7 @@ from throwaway import DRAW, FINISH, write_notebook
 
 ALL_KILLS, FEW_KILLS = 30, 2
 ALL_DISKS, FEW_DISKS = 10, 1
+BRIEF = ("training", "site")  # a rebuild takes seconds, and is killed in tests/test_rebuild.py and test_snakefile.py
 WRITES = {"rebuild": ("notebooks/07_line.ipynb", "figures"), "training": ("run",), "site": ("out",)}
 # What a reader may have beside what is written, by its place in the tree.
 OWN = (
@@ -76,7 +77,7 @@ def leftovers(tree: Path) -> list[str]:
     return [path.name for path in (tree / "build").glob("*") if path.name not in known]
 
 
-@pytest.fixture(scope="module", params=JOBS)
+@pytest.fixture(scope="module")
 def jobs(request, tmp_path_factory):
     """A job's name, the process that does it, and what it makes undisturbed."""
     tree = plant(request.param, tmp_path_factory.mktemp("undisturbed") / "tree")
@@ -91,7 +92,8 @@ def kill(jobs, tree, num_kills):
     rng = random.Random(num_kills)
     ended = 0
     for number in range(num_kills):
-        shutil.rmtree(tree / WRITES[job][-1], ignore_errors=True) if job == "training" and ended else None
+        if job == "training" and ended:  # a finished one is only read
+            shutil.rmtree(tree / "run")
         own = edit(job, tree, f"after {number} kills")
         ended = process.run(tree, kill_after_s=rng.uniform(0, process.seconds)) == ""
         assert {path: path.read_text() for path in own} == own
@@ -103,11 +105,13 @@ def kill(jobs, tree, num_kills):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("jobs", BRIEF, indirect=True)
 def test_what_was_killed_twice_ends_as_if_it_was_not(jobs, tmp_path):
     kill(jobs, tmp_path / "tree", FEW_KILLS)
 
 
 @pytest.mark.torture
+@pytest.mark.parametrize("jobs", JOBS, indirect=True)
 def test_what_was_killed_thirty_times_ends_as_if_it_was_not(jobs, tmp_path):
     kill(jobs, tmp_path / "tree", ALL_KILLS)
 
@@ -161,10 +165,12 @@ def fill(jobs, tmp_path, num_disks):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("jobs", BRIEF[:1], indirect=True)
 def test_a_disk_that_fills_up_loses_nothing(jobs, tmp_path):
     fill(jobs, tmp_path, FEW_DISKS)
 
 
 @pytest.mark.torture
+@pytest.mark.parametrize("jobs", JOBS, indirect=True)
 def test_a_disk_that_fills_up_at_ten_points_loses_nothing(jobs, tmp_path):
     fill(jobs, tmp_path, ALL_DISKS)
