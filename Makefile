@@ -22,9 +22,11 @@ clip ?=
 FORCE ?=
 LAB_OPTIONS ?=
 
-# The name of a clip travels as it is, through the environment: neither make, a shell nor YAML reads it.
-unexport clip
+# Values travel as they are, through the environment: neither make, a shell nor YAML reads them.
+unexport clip PROFILE CORES
 export GATESCOPE_CLIP := $(value clip)
+export GATESCOPE_PROFILE := $(value PROFILE)
+export GATESCOPE_CORES := $(value CORES)
 
 ifneq ($(words $(VENV)),1)
   $(error VENV=$(VENV) has a space in its name, which make cannot follow: take a folder without one)
@@ -41,15 +43,17 @@ LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 figures: $(INSTALLED)
 	@if [ -n "$$GATESCOPE_CLIP" ] && [ ! -e "$$GATESCOPE_CLIP" ]; then \
 	  echo "clip=$$GATESCOPE_CLIP does not exist; name a video file or a folder of frames" >&2; exit 2; fi
-	$(if $(FORCE),rm -rf build/runs/$(PROFILE) build/runs/*_$(PROFILE))
-	$(BIN)/snakemake --cores $(CORES) --quiet rules progress host reason --nolock --rerun-incomplete \
-	  --rerun-triggers mtime $(if $(FORCE),--forceall) --config profile=$(PROFILE)
+	@case "$$GATESCOPE_PROFILE" in (''|*[!a-z0-9_-]*) \
+	  echo "PROFILE=$$GATESCOPE_PROFILE must be a name in profiles.toml" >&2; exit 2;; esac
+	$(if $(value FORCE),rm -rf "build/runs/$$GATESCOPE_PROFILE" build/runs/*_"$$GATESCOPE_PROFILE")
+	$(BIN)/snakemake --cores "$$GATESCOPE_CORES" --quiet rules progress host reason --nolock --rerun-incomplete \
+	  --rerun-triggers mtime $(if $(value FORCE),--forceall)
 	@$(if $(value clip),echo "Notebooks and figures now show your clip: do not commit them. 'make figures' puts them back.")
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist worksteal -m "not (browser and slow)"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses "$$GATESCOPE_CORES" --dist worksteal -m "not (browser and slow)"
 
 # One after another: each process would start a JupyterLab of its own, and dragging wants a processor for itself.
 browser-test: $(INSTALLED)
@@ -65,7 +69,7 @@ site: $(INSTALLED)
 	$(BIN)/gatescope site --out build/site
 
 sweep: $(INSTALLED)
-	$(BIN)/snakemake sweep --cores $(CORES) --nolock --rerun-incomplete --rerun-triggers mtime
+	$(BIN)/snakemake sweep --cores "$$GATESCOPE_CORES" --nolock --rerun-incomplete --rerun-triggers mtime
 
 bench: $(INSTALLED)
 	for script in tests/benchmarks/bench_*.py; do $(BIN)/python "$$script"; done

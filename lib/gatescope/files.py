@@ -39,6 +39,11 @@ def put_in_place(temporary: Path, path: Path) -> None:
     _sync(path.parent)
 
 
+def is_plain_name(name: object) -> bool:
+    """Return True for the name of a file in some folder; False for one that leads out of it, or below it."""
+    return isinstance(name, str) and name not in ("", ".", "..") and Path(name).name == name
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from gatescope.files import atomic_write, sha256_of
+from gatescope.files import atomic_write, is_plain_name, sha256_of
 from gatescope.models.cards import read_weights
 from gatescope.paths import CHECKPOINTS
 from gatescope.trainings.evaluation import Predictions, load_predictions
@@ -38,6 +38,8 @@ def read_card(folder: str | Path, *, weights: bool = True) -> dict[str, Any]:
         read_weights(folder / "network.safetensors")
     card = json.loads((folder / "network.json").read_text("utf-8"))
     for name, digest in card["files"].items():
+        if not is_plain_name(name):
+            raise ValueError(f"a card names files beside it; {folder / 'network.json'} has {name!r}")
         if sha256_of(folder / name) != digest:
             raise ValueError(f"{folder / name} is damaged; remove {folder} to train anew")
     return card
@@ -89,7 +91,8 @@ def keep_run(folder: str | Path, where: Path = CHECKPOINTS, *, weights: bool = T
 
     Raises FileNotFoundError if there is none, ValueError if it is damaged or its weights exceed MAX_BYTES.
     """
-    folder, kept = Path(folder), Path(where) / Path(folder).name
+    folder = Path(folder)
+    kept = Path(where) / folder.resolve().name  # also of "." and ".."
     card = read_card(folder)
     size = (folder / "network.safetensors").stat().st_size
     if size > MAX_BYTES:
