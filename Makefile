@@ -23,7 +23,7 @@ FORCE ?=
 LAB_OPTIONS ?=
 
 # Values travel as they are, through the environment: neither make, a shell nor YAML reads them.
-unexport clip PROFILE CORES
+unexport clip PROFILE CORES FORCE
 export GATESCOPE_CLIP := $(value clip)
 export GATESCOPE_PROFILE := $(value PROFILE)
 export GATESCOPE_CORES := $(value CORES)
