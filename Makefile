@@ -27,12 +27,17 @@ clip ?=
 FORCE ?=
 LAB_OPTIONS ?=
 
-# The name of a clip travels as it is, through the environment: neither make, a shell nor YAML reads it.
-unexport clip
+# Values travel as they are, through the environment: neither make, a shell nor YAML reads them.
+unexport clip PROFILE CORES FORCE
 export GATESCOPE_CLIP := $(value clip)
+export GATESCOPE_PROFILE := $(value PROFILE)
+export GATESCOPE_CORES := $(value CORES)
 
 ifneq ($(words $(VENV)),1)
   $(error VENV=$(VENV) has a space in its name, which make cannot follow: take a folder without one)
+endif
+ifneq ($(filter-out slurm,$(value EXECUTOR)),)
+  $(error EXECUTOR=$(value EXECUTOR) must be slurm, or nothing)
 endif
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
@@ -40,7 +45,7 @@ TORCH := $(shell grep '^torch==' requirements.lock)
 LEAST_TORCH := $(shell sed -n 's/.*"torch>=\([0-9.]*\)".*/\1/p' pyproject.toml)
 
 RUN := --nolock --rerun-incomplete --rerun-triggers mtime \
-  $(if $(EXECUTOR),--workflow-profile profiles/$(EXECUTOR),--cores $(CORES)) --config profile=$(PROFILE)
+  $(if $(EXECUTOR),--workflow-profile profiles/$(EXECUTOR),--cores "$$GATESCOPE_CORES")
 READY := $(INSTALLED) $(if $(EXECUTOR),$(VENV)/$(EXECUTOR))
 
 .PHONY: figures trainings test browser-test torture cluster-test lab verify site sweep bench clean lock
@@ -50,8 +55,10 @@ READY := $(INSTALLED) $(if $(EXECUTOR),$(VENV)/$(EXECUTOR))
 figures: $(READY)
 	@if [ -n "$$GATESCOPE_CLIP" ] && [ ! -e "$$GATESCOPE_CLIP" ]; then \
 	  echo "clip=$$GATESCOPE_CLIP does not exist; name a video file or a folder of frames" >&2; exit 2; fi
-	$(if $(FORCE),rm -rf build/runs/$(PROFILE) build/runs/*_$(PROFILE))
-	$(BIN)/snakemake --quiet rules progress host reason $(if $(FORCE),--forceall) $(RUN)
+	@case "$$GATESCOPE_PROFILE" in (''|*[!a-z0-9_-]*) \
+	  echo "PROFILE=$$GATESCOPE_PROFILE must be a name in profiles.toml" >&2; exit 2;; esac
+	$(if $(value FORCE),rm -rf "build/runs/$$GATESCOPE_PROFILE" build/runs/*_"$$GATESCOPE_PROFILE")
+	$(BIN)/snakemake --quiet rules progress host reason $(if $(value FORCE),--forceall) $(RUN)
 	@$(if $(value clip),echo "Notebooks and figures now show your clip: do not commit them. 'make figures' puts them back.")
 
 trainings: $(READY)
@@ -60,7 +67,7 @@ trainings: $(READY)
 test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(CORES) --dist worksteal \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses "$$GATESCOPE_CORES" --dist worksteal \
 	  -m "not torture and not cluster and not (browser and slow)"
 
 # One after another: each process would start a JupyterLab of its own, and dragging wants a processor for itself.
@@ -81,7 +88,7 @@ lab: $(INSTALLED)
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb $(LAB_OPTIONS)
 
 verify: $(INSTALLED)
-	$(BIN)/gatescope verify --cores $(CORES)
+	$(BIN)/gatescope verify --cores "$$GATESCOPE_CORES"
 
 site: $(INSTALLED)
 	$(BIN)/gatescope site --out build/site

@@ -24,18 +24,17 @@ import tomllib
 from pathlib import Path
 
 sys.modules["rfc3987_syntax"] = None  # as in gatescope.__main__: a second to import, for nothing
-import nbformat
-
 from gatescope.atlas.freshness import is_current, is_stale, mark_of
+from gatescope.atlas.notebook_cells import read_notebook
 from gatescope.atlas.notebook_parameters import check_values, read_parameters
 from gatescope.dependencies import training_digest
 from gatescope.files import atomic_write, code_digest, sha256_of_files
 
 CONTROLS = ("shuffled", "single", "reversed")
 NOTEBOOKS = {path.stem: path.resolve() for path in sorted(Path("notebooks").glob("[0-9]*.ipynb"))}
-KNOWN = {name: read_parameters(nbformat.read(path, as_version=4)) for name, path in NOTEBOOKS.items()}
+KNOWN = {name: read_parameters(read_notebook(path)) for name, path in NOTEBOOKS.items()}
 PROFILES = tomllib.loads(Path("profiles.toml").read_text("utf-8"))
-PROFILE = config.get("profile", "ci")
+PROFILE = str(config.get("profile") or os.environ.get("GATESCOPE_PROFILE") or "ci")
 GRID = PROFILES.get(PROFILE, {}).get("trainings", {})
 ASKED = {name: str(value) for name, value in config.items() if name != "profile"}
 if clip := os.environ.get("GATESCOPE_CLIP"):

@@ -5,8 +5,11 @@ from copy import deepcopy
 from dataclasses import asdict
 
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from gatescope import __main__ as command_line
+from gatescope.atlas.figure_files import compare_files
 from gatescope.atlas.manifest import (
     compare,
     computed,
@@ -78,6 +81,71 @@ def test_a_figure_made_otherwise_is_a_departure(field, value):
     assert field in departures[0]
 
 
+def test_an_alternative_text_agrees_by_its_words():
+    before, after = (
+        entry() | {"alt": f"Gate (a) closes from {value} to −0.5 in 16 steps."} for value in ("0.81", "1.2e-3")
+    )
+    assert compare({"05-forget": before}, {"05-forget": after}) == []
+    for alt in ("", "Gate (b) closes from 0.81 to −0.5 in 16 steps.", "Gate (a) closes."):
+        (departure,) = compare({"05-forget": before}, {"05-forget": before | {"alt": alt}})
+        assert "alternative text" in departure and "closes from 0.81" in departure
+    del after["alt"]
+    assert "alternative text" in compare({"05-forget": before}, {"05-forget": after})[0]
+
+
+def drawn(path, values, size=(3, 2)):
+    """A figure in two formats; its entry."""
+    fig = Figure(figsize=size)
+    axes = fig.subplots()
+    axes.plot(values)
+    axes.set_ylabel("open, 0 to 1")
+    for kind in ("png", "svg"):
+        fig.savefig(path / f"05-forget.{kind}")
+    return entry() | {"files": {f"05-forget.{kind}": sha256_of(path / f"05-forget.{kind}") for kind in ("png", "svg")}}
+
+
+def test_a_file_of_a_figure_is_there_as_recorded_and_alike(tmp_path):
+    folder, committed = tmp_path / "figures", tmp_path / "committed"
+    folder.mkdir()
+    committed.mkdir()
+    drawn(committed, [0, 1, 0.5])
+
+    def departures(figure):
+        return compare_files({"05-forget": figure}, folder, lambda name: (committed / name).read_bytes())
+
+    assert departures(drawn(folder, [0, 1, 0.5])) == []
+    assert departures(drawn(folder, [0.01, 0.99, 0.52])) == []
+    assert departures(drawn(folder, [0, 1, 0.5], size=(3, 2.5))) == [
+        "05-forget: 05-forget.png had 300 x 200 pixels, has 300 x 250",
+        "05-forget: 05-forget.svg had the size 0 0 216 144, has 0 0 216 180",
+    ]
+    figure = drawn(folder, [0, 1, 0.5])
+    Image.new("RGB", (300, 200), "white").save(folder / "05-forget.png")
+    (folder / "05-forget.svg").unlink()
+    assert departures(figure) == [
+        "05-forget: 05-forget.png is not the file that the manifest recorded",
+        "05-forget: 05-forget.svg is missing",
+    ]
+    figure["files"] = {"05-forget.png": sha256_of(folder / "05-forget.png")}
+    assert departures(figure) == ["05-forget: 05-forget.png shows another picture: its likeness is 0.00"]
+    (folder / "05-forget.png").write_bytes(b"no picture")
+    figure["files"] = {"05-forget.png": sha256_of(folder / "05-forget.png")}
+    assert "cannot be compared" in departures(figure)[0]
+    assert compare_files({"05-forget": figure}, folder, lambda name: None) == []
+
+
+@pytest.mark.parametrize("text", ["half a fi", "[]", '{"figures": []}', '{"figures": {"a": 1}}', "[" * 100_000])
+def test_what_is_no_manifest_is_refused_in_words(text):
+    with pytest.raises(ValueError, match="not a manifest of figures.*make figures"):
+        read_manifest(text)
+
+
+def test_a_manifest_that_names_files_elsewhere_is_refused():
+    for name in ("../README.md", "/etc/passwd", "a/b.png", ".."):
+        with pytest.raises(ValueError, match="names files beside it"):
+            read_manifest(manifest_text({"05-forget": entry() | {"files": {name: "abc"}}}))
+
+
 def test_other_code_or_pixels_with_the_same_numbers_agree():
     other = entry() | {"code": "def", "files": {"05-forget.png": "def"}}
     assert compare({"05-forget": entry()}, {"05-forget": other}) == []
@@ -94,8 +162,6 @@ def test_what_is_stored_is_what_is_read(tmp_path):
     figures = {"05-forget": entry(steps=exact(16))}
     assert read_manifest(manifest_text(figures)) == figures
     assert load_manifest(tmp_path / "manifest.json") == {}
-    with pytest.raises(ValueError, match="not a manifest"):
-        read_manifest("half a fi")
 
 
 def test_the_command_compares_with_the_last_commit(tmp_path, monkeypatch, capsys):
@@ -108,15 +174,20 @@ def test_the_command_compares_with_the_last_commit(tmp_path, monkeypatch, capsys
     assert command_line.main(["compare"]) == 1
     assert "no committed figures/manifest.json" in capsys.readouterr().err
     figures = {"05-forget": entry(accuracy=trained(0.84), steps=exact(16))}
+    (manifest.parent / "05-forget.png").write_bytes(b"a picture")
+    figures["05-forget"]["files"] = {"05-forget.png": sha256_of(manifest.parent / "05-forget.png")}
     manifest.write_text(manifest_text(figures))
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "--quiet", "-m", "figures"], check=True)
     assert command_line.main(["compare"]) == 0
     rebuilt = deepcopy(figures)
     rebuilt["05-forget"]["numbers"]["accuracy"]["value"] = 0.5
+    (manifest.parent / "05-forget.png").unlink()
     manifest.write_text(manifest_text(rebuilt))
     assert command_line.main(["compare"]) == 1
-    assert "05-forget: 'accuracy' was 0.84 (trained), is 0.5 (trained)" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "05-forget: 'accuracy' was 0.84 (trained), is 0.5 (trained)" in said
+    assert "05-forget: 05-forget.png is missing" in said
 
 
 def test_the_committed_figures_are_those_of_the_manifest():

@@ -109,6 +109,24 @@ def test_a_copied_tree_recovers_itself_and_not_the_original(tmp_path, killed):
     assert read_tree(tmp_path / "tree") == before and before["a"] == "new"
 
 
+def test_a_folder_that_is_a_link_to_another_disk_recovers_all_the_same(tmp_path, moves, monkeypatch):
+    (tmp_path / "scratch" / "deep").mkdir(parents=True)
+    (tmp_path / "build").symlink_to(tmp_path / "scratch" / "deep")
+    real, undo = publishing.put_in_place, tmp_path / "build" / "undo"
+
+    def kill(temporary, path):
+        if path.name == "b":
+            raise KeyboardInterrupt
+        real(temporary, path)
+
+    monkeypatch.setattr(publishing, "put_in_place", kill)
+    monkeypatch.setattr(publishing, "recover", lambda undo: None)
+    with pytest.raises(KeyboardInterrupt):
+        publish(moves, undo)
+    recover(undo)
+    assert read_tree(tmp_path / "tree") == {"a": "old", "b": "old", "gone": "old"}
+
+
 PUBLISHER = """
 import json, sys
 from pathlib import Path

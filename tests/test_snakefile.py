@@ -113,6 +113,47 @@ def test_a_clips_name_is_read_by_neither_make_nor_a_shell_nor_yaml(tmp_path, nam
     assert "".join(said).strip() == f"clip is {tree / name}"
 
 
+HOSTILE = ["x; touch ran", "$(touch ran)", "$(shell touch ran)", "`touch ran`", "../../notebooks", "x' \"y", "#"]
+
+
+@pytest.mark.parametrize("value", HOSTILE)
+def test_no_value_of_make_is_read_by_make_or_a_shell_or_removes_anything(tmp_path, value):
+    """Without an environment that make installed: it need not come to running a notebook."""
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    for name in ("snakemake", "python", "ruff"):
+        tool = tmp_path / "venv" / "bin" / name
+        tool.write_text(f'#!/bin/sh\nprintf "%s\\n" {name} "$@" >> ran-with\n')
+        tool.chmod(0o755)
+    for file in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(REPOSITORY / file, tmp_path)
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "venv" / "installed").touch()
+    runs = tmp_path / "build" / "runs" / "ci"
+    runs.mkdir(parents=True)
+    settings = [
+        ("figures", "PROFILE"),
+        ("figures", "CORES"),
+        ("figures", "FORCE"),
+        ("sweep", "CORES"),
+        ("test", "CORES"),
+    ]
+    for target, name in settings:
+        given = ["FORCE=1"] if name == "PROFILE" else []
+        command = ["make", target, "VENV=venv", *given, f"{name}={value}", "clip="]
+        subprocess.run(command, cwd=tmp_path, capture_output=True)
+        assert not (tmp_path / "ran").exists(), (target, name)
+        assert runs.exists() is (name != "FORCE") and (tmp_path / "notebooks").exists(), (target, name)
+        runs.mkdir(exist_ok=True)
+    asked = (tmp_path / "ran-with").read_text().splitlines()
+    assert asked.count(value) == 3  # CORES, as it was written
+
+
+def test_a_notebook_that_is_none_is_refused_in_words(tree):
+    (tree / "notebooks" / "07_line.ipynb").write_text("{")
+    _, printed = make(tree, fails=True)
+    assert "07_line.ipynb is no notebook of format 4" in printed
+
+
 def test_an_unknown_parameter_or_profile_is_refused_with_what_there_is(clone):
     before = content_of(clone)
     _, printed = make(clone, "--config", "depth=2.5", fails=True)

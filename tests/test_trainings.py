@@ -1,6 +1,8 @@
 """The trainings that notebooks show: made when they are missing or stale, kept with what vouches for them."""
 
+import hashlib
 import json
+import re
 import shutil
 import subprocess
 import tomllib
@@ -158,6 +160,31 @@ def test_neither_an_unfinished_nor_a_damaged_training_is_kept(finished, tmp_path
     with pytest.raises(FileNotFoundError, match="card"):
         keep_run(folder, tmp_path / "checkpoints")
     assert not (tmp_path / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("name", ["../payload", "../../payload", "/etc/hostname", "deeper/payload", "..", ""])
+def test_a_card_that_names_files_elsewhere_is_neither_read_nor_kept(finished, tmp_path, name):
+    from gatescope.trainings.results import keep_run, read_results
+
+    folder, _ = finished
+    for payload in (tmp_path / "payload", folder / "deeper" / "payload"):
+        payload.parent.mkdir(exist_ok=True)
+        payload.write_text("payload")
+    card = json.loads((folder / "network.json").read_text())
+    card["files"][name] = hashlib.sha256(b"payload").hexdigest()
+    (folder / "network.json").write_text(json.dumps(card))
+    before = sorted(tmp_path.rglob("*"))
+    for use in (lambda: keep_run(folder, tmp_path / "kept" / "here"), lambda: read_results(folder)):
+        with pytest.raises(ValueError, match=re.escape(str(folder))):
+            use()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_training_in_the_working_folder_is_kept_under_its_own_name(finished, tmp_path, monkeypatch):
+    from gatescope.trainings.results import keep_run
+
+    monkeypatch.chdir(finished[0])
+    assert keep_run(".", tmp_path / "kept") == tmp_path / "kept" / "a-0"
 
 
 def test_weights_too_large_for_the_repository_are_not_kept(finished, tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("notebook", type=Path)
     set_one = {"action": "append", "nargs": 2, "default": [], "metavar": ("NAME", "VALUE")}
     command.add_argument("-p", dest="given", help="set a parameter of the notebook", **set_one)
-    commands.add_parser("compare", help="compare the figures' numbers with the last commit's")
+    commands.add_parser("compare", help="compare the figures, their numbers and texts with the last commit's")
     command = commands.add_parser("verify", help="rebuild everything in a clean clone of the last commit, and compare")
     command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="by name, as 02_one_step; default all")
     command.add_argument("--cores", type=int, default=2, help="notebooks at once; default 2")
@@ -98,13 +98,13 @@ def _rebuild(asked: argparse.Namespace) -> str | None:
     # grammar jsonschema skips that check.
     sys.modules["rfc3987_syntax"] = None
     from gatescope.atlas.notebook_cells import read_notebook
-    from gatescope.atlas.notebook_parameters import ParameterError, parse_values, read_parameters
+    from gatescope.atlas.notebook_parameters import parse_values, read_parameters
     from gatescope.atlas.rebuild import RebuildError, rebuild
 
     try:
         known = read_parameters(read_notebook(asked.notebook))
         entries = rebuild(asked.notebook, parse_values(known, dict(asked.given)))
-    except (RebuildError, ParameterError, OSError) as error:
+    except (RebuildError, ValueError, OSError) as error:
         return f"{asked.notebook.name}: {error}\nThe tree is as it was."
     print(f"{asked.notebook.name}: {len(entries)} figures")
 
@@ -112,16 +112,24 @@ def _rebuild(asked: argparse.Namespace) -> str | None:
 def _compare(asked: argparse.Namespace) -> str | None:
     import subprocess
 
+    from gatescope.atlas.figure_files import compare_files
     from gatescope.atlas.manifest import compare, load_manifest, read_manifest
 
-    name = MANIFEST.relative_to(ROOT).as_posix()
-    command = ["git", "show", f"HEAD:{name}"]
-    committed = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
-    if committed.returncode:
-        return f"no committed {name} to compare with: {committed.stderr.strip()}"
-    if departures := compare(read_manifest(committed.stdout), load_manifest(MANIFEST)):
-        return "\n".join(map(str, departures))
-    print("every number agrees with the committed manifest's")
+    def committed(name: str) -> bytes | None:
+        command = ["git", "show", f"HEAD:./{name}"]
+        shown = subprocess.run(command, cwd=MANIFEST.parent, capture_output=True, check=False)
+        return None if shown.returncode else shown.stdout
+
+    if (text := committed(MANIFEST.name)) is None:
+        return f"no committed {MANIFEST.relative_to(ROOT).as_posix()} to compare with"
+    try:
+        rebuilt = load_manifest(MANIFEST)
+        departures = compare(read_manifest(text.decode()), rebuilt)
+    except ValueError as error:
+        return f"{MANIFEST}: {error}"
+    if departures := departures + compare_files(rebuilt, MANIFEST.parent, committed):
+        return "\n".join(departures)
+    print("every number, file and text agrees with the committed manifest's")
 
 
 def _verify(asked: argparse.Namespace) -> str | None:

@@ -85,6 +85,11 @@ def warn_not_kept(folder: Path, error: OSError) -> None:
     warnings.warn(f"nothing more is kept in {folder} ({error.strerror or error}): {lost}", stacklevel=3)
 
 
+def is_plain_name(name: object) -> bool:
+    """Return True for the name of a file in some folder; False for one that leads out of it, or below it."""
+    return isinstance(name, str) and name not in ("", ".", "..") and Path(name).name == name
+
+
 def sha256_of(path: Path) -> str:
     """Return the SHA-256 of a regular file's bytes, in hexadecimal."""
     with regular_file(path).open("rb") as file:

@@ -2,10 +2,13 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from gatescope.files import is_plain_name
 
 # Of each kind of number, as math.isclose takes them; 1e-9 more for trained ones, so that 0.85 and 0.75 agree too.
 TOLERANCES = {
@@ -15,6 +18,7 @@ TOLERANCES = {
     "measured": {"abs_tol": math.inf},
 }
 SAME_FIELDS = ("notebook", "parameters", "seed", "data", "weights")
+IN_WORDS = re.compile(r"[-−+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?")  # a number in an alternative text
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,13 @@ def measured(value: Any) -> Number:
 def read_manifest(text: str) -> dict[str, dict[str, Any]]:
     """Return the figures of a manifest's text by name; raises ValueError for any other text."""
     try:
-        return json.loads(text)["figures"]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise ValueError(f"not a manifest of figures ({error!r}); `make figures` writes it anew") from None
+        figures = json.loads(text)["figures"]
+        names = [name for entry in figures.values() for name in entry["files"]]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not a manifest of figures ({error!r:.200}); `make figures` writes it anew") from None
+    if outside := [name for name in names if not is_plain_name(name)]:
+        raise ValueError(f"a manifest names files beside it; this one has {outside[0]!r}")
+    return figures
 
 
 def load_manifest(path: Path) -> dict[str, dict[str, Any]]:
@@ -74,7 +82,10 @@ def manifest_text(figures: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def compare(committed: Mapping[str, Mapping], rebuilt: Mapping[str, Mapping]) -> list[str]:
-    """Return one sentence for each way the rebuilt figures depart from the committed ones."""
+    """Return one sentence for each way the rebuilt figures depart from the committed ones.
+
+    Alternative texts must have the same words; numbers in them may depart as the figures' own do.
+    """
     departures = []
     for name in sorted(set(committed) | set(rebuilt)):
         if name not in rebuilt:
@@ -91,6 +102,9 @@ def _compare_figure(committed: Mapping, rebuilt: Mapping) -> list[str]:
     departures = [f"{field} was {committed.get(field)!r}, is {rebuilt.get(field)!r}" for field in changed]
     if set(committed["files"]) != set(rebuilt["files"]):
         departures.append(f"files were {sorted(committed['files'])}, are {sorted(rebuilt['files'])}")
+    said = [IN_WORDS.sub("#", entry.get("alt", "")) for entry in (committed, rebuilt)]
+    if said[0] != said[1]:
+        departures.append(f"the alternative text was {committed.get('alt')!r}, is {rebuilt.get('alt')!r}")
     before, after = committed["numbers"], rebuilt["numbers"]
     for number in sorted(set(before) | set(after)):
         if number not in after or number not in before:

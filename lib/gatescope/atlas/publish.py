@@ -43,8 +43,9 @@ def recover(undo: Path) -> None:
     listed = undo / "list.json"
     if listed.exists():
         for step in json.loads(listed.read_text("utf-8")):
-            target = undo / step["target"]
-            (undo / step["half"]).unlink(missing_ok=True)
+            # By names, not by what they lead to: the folder above `undo` may be a link to another disk.
+            target, half = (Path(os.path.normpath(undo / step[name])) for name in ("target", "half"))
+            half.unlink(missing_ok=True)
             if _digest(target) != step["new"]:
                 continue  # not yet written, put back by a recovery that was killed, or changed since
             if step["kept"] is None:

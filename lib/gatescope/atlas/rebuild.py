@@ -32,7 +32,6 @@ from gatescope.paths import FINISHED, RUN_FIGURES
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 # A reader's own settings and start-up files are no part of a notebook.
 DEFAULTS = {"MATPLOTLIBRC": str(Path(matplotlib.get_data_path(), "matplotlibrc")), "PYTHONSTARTUP": ""}
-DEFAULTS |= {"IPYTHONDIR": "./.ipython"}  # in the run's own folder
 PINNED = ONE_THREAD | {"PYTHONHASHSEED": "0"} | DEFAULTS
 # The kernel's own settings; a command after ! that fails is an error.
 KERNEL = [
@@ -51,7 +50,8 @@ class PinnedKernelManager(AsyncKernelManager):
     async def _async_start_kernel(self, **options: Any) -> None:
         # Without a home to write to, matplotlib warns: here, where it then names another folder for the kernel too.
         matplotlib.get_configdir(), matplotlib.get_cachedir()
-        await super()._async_start_kernel(env={**os.environ, **PINNED}, **options)
+        own = {"IPYTHONDIR": os.path.abspath(".ipython")}  # in the run's own folder
+        await super()._async_start_kernel(env={**os.environ, **PINNED, **own}, **options)
 
     start_kernel = _async_start_kernel
 

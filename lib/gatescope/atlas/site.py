@@ -22,7 +22,7 @@ from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
 from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran, read_notebook
-from gatescope.atlas.site_folder import SiteError, replace_site, site_files
+from gatescope.atlas.site_folder import SiteError, check_folder, replace_site
 from gatescope.atlas.site_markdown import VIEWER, Heading, PageRenderer, file_of
 from gatescope.atlas.site_parts import answer, findings, viewer
 from gatescope.atlas.site_reference import reference
@@ -91,7 +91,7 @@ def write_site(tree: Path, out: Path) -> tuple[list[str], list[str]]:
     `out` that holds anything but a site, or one that was edited.
     """
     tree, out = tree.resolve(), out.resolve()
-    site_files(out)
+    check_folder(out)
     sources = {**_sources(tree), tree / "reference.md": _as_notebook(reference())}
     links = {path: path.relative_to(tree).with_suffix(".html").as_posix() for path in sources}
     left_out = {path.name: cells for path, node in sources.items() if (cells := drop_other_html(node))}

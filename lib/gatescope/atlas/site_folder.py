@@ -3,7 +3,8 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
@@ -20,21 +21,65 @@ class SiteError(RuntimeError):
     """Raised where no site can be made, or written to this folder; an older one is unchanged."""
 
 
-def site_files(out: Path) -> dict[str, str]:
-    """Return the hashes of the files of the site in `out` by their names; empty where there is no site yet.
+def check_folder(out: Path) -> None:
+    """Raise SiteError for a folder that holds anything but a site; one that a kill left half written is put back."""
+    with _locked(out):
+        _site_files(out)
 
-    A site that was written by half, by a run that was killed, is first put back to what it was. Raises SiteError for a
-    folder that holds anything but a site.
+
+def replace_site(out: Path, files: Mapping[str, bytes]) -> None:
+    """Write a site's files, by their names in `out`, and remove those of an older site that are not among them.
+
+    After a kill at any moment the next call puts back the older site first. Files that no site wrote stay; raises
+    SiteError, and changes nothing, where one of them stands in the way, or a page was edited.
     """
-    recover(out / WORK / "undo")
-    if not out.exists():
-        return {}
-    others = sorted(path.name for path in out.iterdir() if path.name[0] != "." and path.name not in BESIDE)
-    if not (out / LIST).exists() and others:
-        raise SiteError(
-            f"{out} holds something else than a site, such as {others[0]}: name another folder, or empty this one"
-        )
+    with _locked(out) as work:
+        old = _site_files(out)
+        listed = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        in_the_way = [name for name in listed if not _may_write(out, name, {old.get(name), listed[name]})]
+        if in_the_way:
+            raise SiteError(
+                f"{out} has files in the way that no site wrote, or that were edited since: "
+                f"{', '.join(sorted(in_the_way))}; move them, or name another folder"
+            )
+        gone = [name for name in old.keys() - listed.keys() if _digest(out / name) == old[name]]
+        changed = {name: content for name, content in files.items() if _digest(out / name) != listed[name]}
+        # The list last: until it is written, its hashes show which files are not its own.
+        changed[LIST] = json.dumps({"files": listed}, indent=1, sort_keys=True).encode() + b"\n"
+        moves: dict[Path, Path | None] = {out / name: None for name in sorted(gone)}
+        for name, content in changed.items():
+            moves[out / name] = work / "new" / name
+            moves[out / name].parent.mkdir(parents=True, exist_ok=True)
+            moves[out / name].write_bytes(content)
+        publish(moves, work / "undo")
+        for folder in {parent for name in gone for parent in (out / name).parents if out in parent.parents}:
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[Path]:
+    """Keep other writers out, take back what one that was killed wrote, and yield a folder for what is on its way."""
+    work, made = out / WORK, not out.exists()
+    with FileLock(work / "lock"):
+        recover(work / "undo")
+        shutil.rmtree(work / "new", ignore_errors=True)
+        try:
+            yield work
+        finally:
+            if not (work / "undo").exists():  # else a disk failed, and the next run needs it
+                shutil.rmtree(work)
+            if made and not any(out.iterdir()):
+                out.rmdir()
+
+
+def _site_files(out: Path) -> dict[str, str]:
+    """The hashes of the files of the site in `out` by their names; none where there is no site yet."""
     if not (out / LIST).exists():
+        for path in sorted(out.iterdir()):
+            if path.name[0] != "." and path.name not in BESIDE:
+                needed = "name another folder, or empty this one"
+                raise SiteError(f"{out} holds something else than a site, such as {path.name}: {needed}")
         return {}
     try:
         files = json.loads((out / LIST).read_text("utf-8"))["files"]
@@ -43,44 +88,6 @@ def site_files(out: Path) -> dict[str, str]:
     except (ValueError, LookupError, TypeError, AttributeError):
         pass
     raise SiteError(f"{out / LIST} is no list of a site's files: name another folder, or empty this one")
-
-
-def replace_site(out: Path, files: Mapping[str, bytes]) -> None:
-    """Write a site's files, by their names in `out`, and remove those of an older site that are not among them.
-
-    After a kill at any moment the next call, or `site_files`, puts back the older site. Files that the older site did
-    not write stay; raises SiteError, and changes nothing, where one of them stands in the way, or was edited.
-    """
-    work = out / WORK
-    made = not out.exists()
-    with FileLock(work / "lock"):
-        try:
-            old = site_files(out)
-            shutil.rmtree(work / "new", ignore_errors=True)
-            listed = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-            new = dict(files) | {LIST: json.dumps({"files": listed}, indent=1, sort_keys=True).encode() + b"\n"}
-            in_the_way = [name for name in listed if not _may_write(out, name, {old.get(name), listed[name]})]
-            if in_the_way:
-                raise SiteError(
-                    f"{out} has files in the way that no site wrote, or that were edited since: "
-                    f"{', '.join(sorted(in_the_way))}; move them, or name another folder"
-                )
-            gone = [name for name in old.keys() - listed.keys() if _digest(out / name) == old[name]]
-            moves: dict[Path, Path | None] = {out / name: None for name in sorted(gone)}
-            # The list last: until it is written, its hashes show which files are not its own.
-            for name, content in new.items():
-                if name == LIST or _digest(out / name) != listed[name]:
-                    moves[out / name] = work / "new" / name
-                    moves[out / name].parent.mkdir(parents=True, exist_ok=True)
-                    moves[out / name].write_bytes(content)
-            publish(moves, work / "undo")
-            for folder in {parent for name in gone for parent in (out / name).parents if out in parent.parents}:
-                if not any(folder.iterdir()):
-                    folder.rmdir()
-        finally:
-            shutil.rmtree(work)
-            if made and not any(out.iterdir()):
-                out.rmdir()
 
 
 def _may_write(out: Path, name: str, known: set[str | None]) -> bool:

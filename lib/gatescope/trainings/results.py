@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from gatescope import facts
-from gatescope.files import atomic_write, sha256_of
+from gatescope.files import atomic_write, is_plain_name, sha256_of
 from gatescope.models.cards import read_weights
 from gatescope.paths import CHECKPOINTS
 from gatescope.trainings.evaluation import Predictions, load_predictions
@@ -44,7 +44,7 @@ def read_card(folder: str | Path, *, weights: bool = True) -> dict[str, Any]:
 def check_files(folder: Path, card: Mapping[str, Any], path: Path) -> None:
     """Raise ValueError unless the files beside a card are those that it was written for, OSError without one."""
     files = facts.needed(card, "files", path=path)["files"]
-    if not isinstance(files, dict) or any(Path(name).name != name or name in ("", "..") for name in files):
+    if not isinstance(files, dict) or not all(map(is_plain_name, files)):
         raise ValueError(f"{path} must list the SHA-256 of files beside it by their names; it has {str(files)[:200]}")
     for name, digest in files.items():
         if sha256_of(folder / name) != digest:
@@ -101,7 +101,8 @@ def keep_run(folder: str | Path, where: Path = CHECKPOINTS, *, weights: bool = T
 
     Raises FileNotFoundError if there is none, ValueError if it is damaged or its weights exceed MAX_BYTES.
     """
-    folder, kept = Path(folder), Path(where) / Path(folder).name
+    folder = Path(folder)
+    kept = Path(where) / folder.resolve().name  # also of "." and ".."
     card = read_card(folder)
     size = (folder / "network.safetensors").stat().st_size
     if size > MAX_BYTES:
