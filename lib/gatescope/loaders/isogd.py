@@ -37,6 +37,8 @@ class IsoGDClips(ClipList):
     and `skipped`.
     """
 
+    labels = tuple(str(label) for label in range(1, ISOGD_NUM_CLASSES + 1))  # the classes have numbers for names
+
     def __init__(
         self,
         root: str | Path,
@@ -52,8 +54,7 @@ class IsoGDClips(ClipList):
         if not lists:
             raise MissingClipError(f"is missing; {OBTAIN}", path=self.root / f"{self.split}_list.txt")
         self.list, self.decoded = lists[0]
-        self._outside_too, self._shared = outside, cache(Path)
-        self._unlabelled: list[Entry] = []
+        self._leads_anywhere, self._shared = outside, cache(Path)
         rows = list(_rows(self.list))
         if pack := Pack.at(self.root):
             self.base = self.root
@@ -64,13 +65,13 @@ class IsoGDClips(ClipList):
         parse = self._parse_decoded if self.decoded else self._parse_distributed
         entries, skipped = read_entries(self.list, rows, parse, obtain=OBTAIN, strict=strict)
         super().__init__(entries, skipped, strict=strict, within=None if outside else self.root, pack=pack)
-        if self.split == "valid" and 0 < len(self._unlabelled) < len(entries):
-            for entry in self._unlabelled:
+        del self._shared  # only while the list is read
+        bare = [entry for entry in entries if entry.label is None]
+        if self.split == "valid" and len(bare) < len(entries):
+            for entry in bare:
                 reason = "has no label though other lines do; fetch the list again"
                 self._fault(ListError(reason, path=self.list, line=entry.line))
             self.entries = [entry for entry in self.entries if entry.label is not None]
-
-    labels = tuple(str(label) for label in range(1, ISOGD_NUM_CLASSES + 1))  # the classes have numbers for names
 
     @property
     def layout(self) -> str:
@@ -96,10 +97,7 @@ class IsoGDClips(ClipList):
             raise ListError(reason, path=self.list, line=row.line)
         number, kind = int(match[5] or 0), "K" if self.modality == "depth" else "M"
         label = None if number == 0 and self.split != "train" else self._label(number, 1, row)
-        entry = self._entry(f"{match[1]}{kind}_{match[2]}.avi", row, label)
-        if label is None:
-            self._unlabelled.append(entry)
-        return entry
+        return self._entry(f"{match[1]}{kind}_{match[2]}.avi", row, label)
 
     def _parse_decoded(self, row: Row) -> Entry:
         match = re.fullmatch(rf"(\S+) +{_COUNT} +{_COUNT}", row.text, re.ASCII)
@@ -110,7 +108,7 @@ class IsoGDClips(ClipList):
 
     def _entry(self, name: str, row: Row, label: int | None, num_frames: int | None = None) -> Entry:
         path = self.base / name
-        if ".." in path.parts and not self._outside_too:
+        if ".." in path.parts and not self._leads_anywhere:
             reason = f"{name!r} leads out of the data set; move the clip, or pass outside=True if you trust the list"
             raise ListError(reason, path=self.list, line=row.line)
         return Entry(
@@ -127,9 +125,6 @@ class IsoGDClips(ClipList):
         if not first <= number <= last:
             raise ListError(f"the label must be {first} to {last}; got {row.shown}", path=self.list, line=row.line)
         return number - first
-
-    def __getstate__(self) -> dict:
-        return self.__dict__ | {"_shared": None}  # only the list's reader needs it
 
     def read(self, entry: Entry) -> Clip:
         """Return the clip of an entry; raise ClipError if its content is bad."""

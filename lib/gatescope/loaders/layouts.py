@@ -16,6 +16,7 @@ SPLITS = {
     "test": ("test", "testing"),
 }
 MAX_LINE = 1 << 14  # characters; a line of a list holds a path or two
+_MANY_FOLDERS = 100
 _HEADERS = {
     "path": (
         "path",
@@ -54,10 +55,14 @@ def spelled(names: Iterable[str]) -> list[str]:
 def folders_below(root: Path) -> list[Path]:
     """Return a folder, its sub-folders and theirs; without hidden ones, and without clips, which numbers name.
 
+    Of very many sub-folders none is among them: they are clips of other names.
+
     Raises ClipError if the folder is missing or may not be listed.
     """
     with access_errors(root, missing="is no folder; check the path"):
         children = _sub_folders(root)
+    if len(children) > _MANY_FOLDERS:
+        return [root]
     found = [root, *children]
     for child in children:
         try:

@@ -58,10 +58,12 @@ def described_run(
 
     Gestures (no `task`) take a `cell`. The table `clips` has `num_train`, `num_valid` and arguments of
     `SyntheticGestures`, or, with the `set` pairs, of `GesturePairs`; or the name of a recorded `set` (jester, isogd),
-    its `root` and for IsoGD a `modality`. `network` has settings of `NetworkConfig.small`; `training` has fields of
-    `TrainConfig`, without `seed` and `transform`. With `start`, a checkpoint, training starts from its weights and a
-    new head. Clips are rendered at the first access and cached; `training.train_clips.clips.fill()` renders them
-    beforehand. `data` holds a hash of the code: a training of other code is neither resumed nor taken for finished.
+    its `root`, for IsoGD a `modality`, and `outside` where lists or links lead out of the root. `network` has settings
+    of `NetworkConfig.small`; `training` has fields of `TrainConfig`, without `seed` and `transform`. With `start`, a
+    checkpoint, training starts from its weights and a new head. Clips are rendered at the first access and cached;
+    `training.train_clips.clips.fill()` renders them beforehand. `data` holds a hash of the code: a training of other
+    code is neither resumed nor taken for finished. Of a recorded set it holds a digest of the clips' names and labels
+    and not the root, so that a training goes on where its clips were moved or packed.
 
     Poses (`task = "poses"`) and specialised neurons (`task = "neurons"`) take a `variant`: one of the table
     `variants`, whose tables `clips`, `network` and `training` override the description's. Of poses, `clips` has

@@ -43,7 +43,11 @@ def outlook(
     config, training, command = _described(root, parts[0])
     network = GestureNetwork(config).to(device)
     x = to_batch(clip, **config.input).to(device)
-    step_s, look_s, peak = measure(network, x, training.batch_size, choose_precision(training.precision, device))
+    try:
+        step_s, look_s, peak = measure(network, x, training.batch_size, choose_precision(training.precision, device))
+    except torch.OutOfMemoryError:
+        too_large = f"a batch of {training.batch_size} does not fit into this {device.type}'s memory"
+        return [f"{too_large}; write a smaller batch_size in the description", f"next: {command}"]
     epoch_s = max((num_clips - num_valid) * step_s + num_valid * look_s, num_clips * reading_s)
     lines = [
         f"a training of {training.epochs} epochs on this machine ({device.type}), as the command below starts it:",
