@@ -106,7 +106,8 @@ class PointwiseConv2d(nn.Conv2d):
         # On one thread PyTorch sends 1 x 1 convolutions of fewer than 16 images to MKL, forward and backward, and all
         # others to oneDNN. A row of an image is an image too, and there are enough rows. Narrower layers get slower.
         if (
-            batch < 16 <= batch * height
+            not torch.compiler.is_exporting()
+            and batch < 16 <= batch * height
             and channels >= 256
             and batch * height * width >= 512
             and x.is_cpu

@@ -177,7 +177,7 @@ class RecurrentLayer(nn.Module):
             return h, h[:, -1], c[:, -1]
         if h is None:
             batch, _, _, *space = frames.shape
-            h = c = full(frames).new_zeros(batch, self.hidden_channels, *space)
+            h, c = (full(frames).new_zeros(batch, self.hidden_channels, *space) for _ in "hc")
         output, (h, c) = exported_loop(step, (h, c), frames)
         return output, h, c
 
@@ -195,7 +195,8 @@ class RecurrentLayer(nn.Module):
         """Return W_x * X_t + b of each gate and the candidate, computed for all steps at once, in the type `kind`."""
         pooled = None
         if "x_pooled" in self.hooks:
-            pooled = torch.cat([self.hooks["x_pooled"](step) for step in average(x).chunk(num_steps)])  # (8)
+            steps = average(x).chunk(num_steps) if num_steps > 1 else [average(x)]
+            pooled = torch.cat([self.hooks["x_pooled"](step) for step in steps])  # (8)
         return {
             name: part.input_to_state((pooled if isinstance(part, PooledPart) else x).to(kind))
             for name, part in self._parts()
@@ -284,7 +285,7 @@ class RecurrentLayer(nn.Module):
         point = self.hooks[name]
         if num_steps == 1:
             return point(value)
-        used = point.replacements or point.readers
+        used = point.replacements or point.readers or point._forward_hooks or point._forward_pre_hooks
         return torch.cat([point(step) for step in value.chunk(num_steps)]) if used else value
 
     def _parts(self) -> Iterator[tuple[str, nn.Module]]:

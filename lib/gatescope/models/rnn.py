@@ -104,7 +104,7 @@ class _Gated(nn.Module):
 
     def _step(self, projected: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
         sum_i, sum_f, sum_g, sum_o = (projected + self.state_to_state(h)).chunk(4, 1)
-        w_i, w_f, w_o = (None,) * 3 if self.peepholes is None else self.peepholes
+        w_i, w_f, w_o = (None,) * 3 if self.peepholes is None else self.peepholes.unbind()
         i = self.hooks["i"](_gate(sum_i, w_i, c))  # (1)
         f = self.hooks["f"](_gate(sum_f, w_f, c))  # (2)
         g = self.hooks["g"](sum_g.tanh())  # (3)
@@ -227,7 +227,7 @@ def check_input(x: Tensor, num_in: int, num_hidden: int, state: Sequence[Tensor]
     """Return the shape of a state for `x`; raises ValueError if a layer of these sizes cannot take `x` and `state`."""
     refuse_tracing()
     space = tuple(x.shape[3:])
-    if x.shape[2] != num_in or min(*x.shape[:2], *space) < 1:
+    if x.shape[2] != num_in or any(size < 1 for size in (*x.shape[:2], *space)):
         names = "batch, time, {}" + (", height, width" if space else "")
         raise ValueError(f"x must be ({names.format(num_in)}), none of the others 0; got {tuple(x.shape)}")
     wanted = (x.shape[0], num_hidden, *space)

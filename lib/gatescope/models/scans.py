@@ -56,7 +56,7 @@ def exported_loop(
     """
 
     def body(state: tuple[Tensor, ...], x_t: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        following = step(x_t, *state)
+        following = tuple(part.clone(memory_format=torch.contiguous_format) for part in step(x_t, *state))
         return following, following[0].clone()  # a graph's loop may not give one tensor twice
 
     last, outputs = graph_loop(body, state, x.transpose(0, 1).contiguous())
