@@ -119,6 +119,8 @@ def _flv(content: mmap.mmap) -> str | None:
     place = int.from_bytes(content[5:9], "big") + 4
     while place + 11 <= len(content):
         place += 15 + int.from_bytes(content[place + 1 : place + 4], "big")
+    if place < len(content):
+        return _beyond(place + 11, content)
     return _beyond(place - 4, content)  # the last tag's length, repeated behind it, may be missing
 
 

@@ -48,7 +48,7 @@ def read_clip(
     Raises a ClipError that names the file: missing, damaged, not accessible, too large, depth without its unit or a
     unit without depth. Raises ValueError for a URL, or frames of another shape or type.
     """
-    if min(num_frames or 1, size or 1) < 1:
+    if any(asked is not None and asked < 1 for asked in (num_frames, size)):
         raise ValueError(f"num_frames and size must be 1 or more; got {num_frames} and {size}")
     if not isinstance(path, str | os.PathLike):
         return _from_array(as_array(path), "array", depth_unit_mm, num_frames, size)
