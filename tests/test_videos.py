@@ -143,8 +143,8 @@ def test_a_transport_stream_cut_out_of_a_longer_one_is_read(tmp_path):
             file.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
         file.mux(stream.encode())
     whole, content = read_clip(path).frames, path.read_bytes()
-    path.write_bytes(content[: 188 * 3] + content[len(content) // 3 // 188 * 188 :])
-    clip = read_clip(path, strict=False)
+    path.write_bytes(content[len(content) // 3 // 188 * 188 :])
+    clip = read_clip(path)
     assert 20 < len(clip.frames) < 60 and np.array_equal(clip.frames, whole[-len(clip.frames) :])
 
 

@@ -59,12 +59,12 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
 
 
 def read_frames(
-    files: Sequence[Picture], size: int | None = None, faults: list[str] | None = None
+    files: Sequence[Picture], size: int | None = None, faults: list[DamagedClipError] | None = None
 ) -> Shaped[np.ndarray, "time ..."]:
     """Decode image files into one array: (T, H, W, 3) uint8, or (T, H, W) uint16 if they are 16-bit grey.
 
     Turned and mirrored as their EXIF orientation says. Colour is scaled to `fitted_size`; depth keeps its size. With a
-    list for `faults`, damaged files are left out and named there.
+    list for `faults`, damaged files are left out and their errors put there.
 
     Raises a ClipError that names the file: missing, damaged, too large, or unlike the first in size or depth.
     """
@@ -81,7 +81,7 @@ def read_frames(
         except DamagedClipError as error:
             if faults is None:
                 raise
-            faults.append(f"{file.name} {error.reason}")
+            faults.append(error)
             continue
         frames[count] = frame
         count += 1

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from torch import Tensor
 from gatescope.loaders.animation import read_webp
 from gatescope.loaders.arrays import as_array, clip_from, read_npy
 from gatescope.loaders.clip import Clip
-from gatescope.loaders.errors import ClipAccessError, ClipError, DamagedClipError, MissingClipError, access_errors
+from gatescope.loaders.errors import ClipAccessError, ClipError, MissingClipError, access_errors
 from gatescope.loaders.frame_order import order_note
 from gatescope.loaders.frames import numbered_frames, picture_size, read_frames
 from gatescope.loaders.sampling import sample_frames
@@ -87,18 +86,13 @@ def _read_folder(
         files = [files[number] for number in sample_frames(len(files), num_frames)]
     frames = read_frames(files, size, faults)
     notes = [note] if note else []
-    if faults:
-        notes.append(f"damaged, {len(faults)} of {len(files)} frames are left out: {'; '.join(faults[:3])}")
+    damaged = {fault.path: f"{Path(fault.path).name}: {fault.reason}" for fault in faults or ()}
+    if damaged:
+        some = "; ".join(list(damaged.values())[:3])
+        notes.append(f"damaged, {len(damaged)} of {len(files)} frames are left out: {some}")
     clip = clip_from(frames, str(folder), depth_unit_mm, notes=tuple(notes))
-    own = _size_in_files(files)
+    own = picture_size(next(file for file in files if str(file) not in damaged))
     return replace(clip, fps=clip.fps / every, source_size=None if frames.shape[1:3] == own else own)
-
-
-def _size_in_files(files: Sequence[Path]) -> tuple[int, int]:
-    for file in files:
-        with suppress(DamagedClipError):
-            return picture_size(file)
-    raise AssertionError("one of them has been read")
 
 
 def _from_array(
