@@ -25,7 +25,7 @@ def read_dropped(files: Sequence[Path]) -> Clip:
     Raises ClipError with the name that the reader knows, not the temporary path.
     """
     first, folder = files[0], files[0].parent
-    pictures = all(file.suffix.lower() in IMAGE_SUFFIXES for file in files)
+    pictures = all(file.suffix.lower() in IMAGE_SUFFIXES for file in files) and not is_animation(first)
     name = f"{len(files)} pictures" if pictures else first.name
     if len(files) > 1 and not pictures:
         raise ClipError(f"{len(files)} files arrived: drop one video, or the pictures that make up one clip")
@@ -37,6 +37,15 @@ def read_dropped(files: Sequence[Path]) -> Clip:
         where = Path(error.path or folder)
         reason = error.reason.replace(f"{folder}/", "").replace(str(folder), name)
         raise ClipError(f"{printable(name if where == folder else where.name)}: {printable(reason)}") from None
+
+
+def is_animation(file: Path) -> bool:
+    """Return whether a file is a picture that moves, as APNG and animated WebP do."""
+    try:
+        with Image.open(file) as image:
+            return getattr(image, "is_animated", False)
+    except OSError:
+        return False
 
 
 def is_depth(folder: Path) -> bool:

@@ -24,7 +24,7 @@ def beside_original(clip: Clip, seen: Clip) -> str:
     """
     height, width = clip.frames.shape[1:3]
     num_frames = len(clip.frames)
-    chosen = sample_frames(num_frames, min(num_frames, SAMPLED))
+    chosen = sample_frames(num_frames, min(num_frames, SAMPLED), times_s=clip.times_s)
     scale = min(LARGEST / max(height, width), 1)
     size = round(scale * width), round(scale * height)
     own = np.stack([np.asarray(Image.fromarray(clip.frames[number]).resize(size)) for number in chosen])
@@ -33,11 +33,14 @@ def beside_original(clip: Clip, seen: Clip) -> str:
     top, left = crop_corner(height, width)
     crop = f"left:{left / width:.2%};top:{top / height:.2%};width:{side / width:.2%};height:{side / height:.2%}"
     shown = min(width, MAX_WIDTH)
-    words = f"your clip, {width} × {height} px, {num_frames} frames in {duration_s:.1f} s"
+    own_height, own_width = clip.source_size or (height, width)
+    words = f"your clip, {own_width} × {own_height} px, {num_frames} frames in {duration_s:.1f} s"
+    words += f", read at {width} × {height} px" if clip.source_size else ""
     words += f", shown at {size[0]} × {size[1]} px" if scale < 1 else ""
     if clip.depth is not None and (clip.depth > 0).any():
         near, far = np.percentile(clip.depth[clip.depth > 0], (1, 99))
         words += f", depth from {near:,.0f} to {far:,.0f} mm"
+    words = "; ".join([words, *clip.notes])
     got, pixels = seen.frames.shape[:2]
     side_px = min(shown * side / width, MAX_SEEN)
     return (

@@ -21,10 +21,12 @@ def as_array(frames: np.ndarray | torch.Tensor | Sequence[Any]) -> Shaped[np.nda
     Raises ValueError if a sequence is empty, or its members are paths or of several shapes.
     """
     if isinstance(frames, torch.Tensor):
-        return frames.detach().cpu().numpy()
+        frames = frames.detach().cpu()
+        # NumPy has no bfloat16; floats are refused later, by name.
+        return (frames.float() if frames.is_floating_point() else frames).numpy()
     if isinstance(frames, np.ndarray):
         return frames
-    pictures = [each.detach().cpu().numpy() if isinstance(each, torch.Tensor) else each for each in frames]
+    pictures = [as_array(each) if isinstance(each, torch.Tensor) else each for each in frames]
     if not pictures or any(isinstance(each, str | bytes | Path) for each in pictures):
         got = f"{type(pictures[0]).__name__} first" if pictures else "none"
         raise ValueError(f"a sequence must hold pictures, (H, W, 3) uint8 each; got {got}; VideoClips takes paths")

@@ -26,7 +26,10 @@ def missing_part(path: Path) -> str | None:
     with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for begins, check in _CHECKS:
             if begins(content):
-                return check(content)
+                try:
+                    return check(content)
+                except IndexError:
+                    return "its last block is not complete"
     return None
 
 
@@ -53,8 +56,8 @@ def _riff(content: mmap.mmap) -> str | None:
         if size in (0, 0xFFFFFFFF):  # written to a pipe
             return None
         place += 8 + size
-    # Some writers count the byte that fills up an odd chunk, and do not write it.
-    return _beyond(place - 1, content)
+    # Some writers count these eight bytes as well, or one that fills up an odd chunk and that they do not write.
+    return _beyond(place - 8, content)
 
 
 def _ebml(content: mmap.mmap) -> str | None:
@@ -64,6 +67,8 @@ def _ebml(content: mmap.mmap) -> str | None:
         identifier = content[place : place + 9 - content[place].bit_length()]
         place += len(identifier)
         if identifier not in _EBML_BLOCKS:
+            if not any(content[place - len(identifier) :]):
+                return None
             return f"byte {place - len(identifier)} begins no block"
         width = 9 - content[place].bit_length() if place < len(content) else 1
         size = int.from_bytes(content[place : place + width], "big") & ~(1 << 7 * width)
@@ -78,23 +83,20 @@ def _ebml(content: mmap.mmap) -> str | None:
 
 def _gif(content: mmap.mmap) -> str | None:
     """Walk over the blocks; a closing byte may be missing. FFmpeg skips to the next block it knows without a word."""
-    try:
-        place, num_images = 13 + _colour_table(content[10]), 0
-        while place < len(content) and content[place] != 0x3B:  # the closing byte
-            if content[place] == 0x2C:  # an image
-                num_images += 1
-                place += 11 + _colour_table(content[place + 9])
-            elif content[place] == 0x21:  # an extension
-                place += 2
-            elif num_images and not any(content[place:]):
-                return None
-            else:
-                return f"byte {place} begins no block"
-            while content[place]:
-                place += 1 + content[place]
-            place += 1
-    except IndexError:
-        return "its last block is not complete"
+    place, num_images = 13 + _colour_table(content[10]), 0
+    while place < len(content) and content[place] != 0x3B:  # the closing byte
+        if content[place] == 0x2C:  # an image
+            num_images += 1
+            place += 11 + _colour_table(content[place + 9])
+        elif content[place] == 0x21:  # an extension
+            place += 2
+        elif num_images and not any(content[place:]):
+            return None
+        else:
+            return f"byte {place} begins no block"
+        while content[place]:
+            place += 1 + content[place]
+        place += 1
     return None if num_images else "it holds no image"
 
 
@@ -119,6 +121,8 @@ def _flv(content: mmap.mmap) -> str | None:
     place = int.from_bytes(content[5:9], "big") + 4
     while place + 11 <= len(content):
         place += 15 + int.from_bytes(content[place + 1 : place + 4], "big")
+    if place < len(content):
+        return _beyond(place + 11, content)
     return _beyond(place - 4, content)  # the last tag's length, repeated behind it, may be missing
 
 

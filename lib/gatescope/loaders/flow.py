@@ -54,10 +54,11 @@ def with_flow(clip: Clip, folder: Path = CACHE / "flow") -> Clip:
     flow = _load(path, (time - 1, height, width, 2))
     if flow is None:
         flow = optical_flow(clip.frames)
-        payload = flow.astype("<f4").tobytes()
+        payload = flow.astype("<f4", copy=False)
         try:
-            with atomic_write(path) as temporary:
-                temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
+            with atomic_write(path) as temporary, open(temporary, "wb") as file:
+                file.write(hashlib.sha256(payload).digest())
+                file.write(payload)
         except OSError as error:
             # The flow is right; only the next reader has to wait for it again.
             warn_not_kept(Path(folder), error)
@@ -65,12 +66,12 @@ def with_flow(clip: Clip, folder: Path = CACHE / "flow") -> Clip:
 
 
 def _load(path: Path, shape: tuple[int, int, int, int]) -> Float32[np.ndarray, "time height width 2"] | None:
+    flow = np.empty(shape, "<f4")
     try:
-        content = regular_file(path).read_bytes()
+        with open(regular_file(path), "rb") as file:
+            digest, num_bytes = file.read(_DIGEST_BYTES), file.readinto(flow.data.cast("B"))
+            if num_bytes < flow.nbytes or file.read(1):
+                return None
     except OSError:
         return None
-    digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    if hashlib.sha256(payload).digest() != digest:
-        return None
-    # A copy, so that it can be written to like a clip's other arrays.
-    return np.frombuffer(payload, "<f4").reshape(shape).astype(np.float32)
+    return flow if hashlib.sha256(flow).digest() == digest else None

@@ -10,7 +10,7 @@ from typing import BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Shaped
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from gatescope.loaders.errors import (
     ClipAccessError,
@@ -59,12 +59,12 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
 
 
 def read_frames(
-    files: Sequence[Picture], size: int | None = None, faults: list[str] | None = None
+    files: Sequence[Picture], size: int | None = None, faults: list[DamagedClipError] | None = None
 ) -> Shaped[np.ndarray, "time ..."]:
     """Decode image files into one array: (T, H, W, 3) uint8, or (T, H, W) uint16 if they are 16-bit grey.
 
     Turned and mirrored as their EXIF orientation says. Colour is scaled to `fitted_size`; depth keeps its size. With a
-    list for `faults`, damaged files are left out and named there.
+    list for `faults`, damaged files are left out and their errors put there.
 
     Raises a ClipError that names the file: missing, damaged, too large, or unlike the first in size or depth.
     """
@@ -81,7 +81,7 @@ def read_frames(
         except DamagedClipError as error:
             if faults is None:
                 raise
-            faults.append(f"{file.name} {error.reason}")
+            faults.append(error)
             continue
         frames[count] = frame
         count += 1
@@ -139,8 +139,8 @@ def _decoded(
 
 
 def _is_turned(image: Image.Image) -> bool:
-    """Return whether EXIF says that width and height change places."""
-    return image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    """Return whether EXIF says that width and height change places, which in TIFF they have done already."""
+    return image.format != "TIFF" and image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
 
 
 @contextmanager
@@ -163,4 +163,5 @@ def opened_picture(file: Picture) -> Iterator[Image.Image]:
     except PermissionError as error:
         raise ClipAccessError("the frame may not be read; ask for access to it", path=str(file)) from error
     except IMAGE_ERRORS as error:
-        raise DamagedClipError(f"the picture does not decode ({error}); fetch it again", path=str(file)) from error
+        reason = "it is no picture" if isinstance(error, UnidentifiedImageError) else error
+        raise DamagedClipError(f"the picture does not decode ({reason}); fetch it again", path=str(file)) from error

@@ -14,7 +14,7 @@ from gatescope.loaders.limits import MAX_FRAME_PIXELS, check_frame
 _CONTAINERS = (
     "matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,avi,gif,apng,jpegxl_anim,mpegts,mpegtsraw,mpeg,mpegvideo,flv,live_flv,kux,"
     "asf,asf_o,ogg,dv,mxf,gxf,wtv,rm,nut,ivf,obu,m4v,h261,h263,h264,hevc,vvc,vc1,dirac,cavsvideo,yuv4mpegpipe,nsv,ty,"
-    "dhav,mjpeg_2000,lmlm4,swf,flic,smk,bink,roq,thp,pva,nuv,ivr,mpjpeg"
+    "dhav,mjpeg,mjpeg_2000,lmlm4,swf,flic,smk,bink,roq,thp,pva,nuv,ivr,mpjpeg"
 )
 
 

@@ -31,7 +31,10 @@ def upright(
 
 
 def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
-    """Return the nine numbers of a frame's display matrix, None if it has none."""
+    """Return the nine numbers of a frame's display matrix, None if it has none.
+
+    To be asked of one frame of a video: PyAV keeps a frame in memory once its side data are looked at.
+    """
     try:
         data = frame.side_data.get(Type.DISPLAYMATRIX)
     except ValueError:  # PyAV does not know all kinds of side data, EXIF for one, and then gives none

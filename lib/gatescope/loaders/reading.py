@@ -48,7 +48,7 @@ def read_clip(
     Raises a ClipError that names the file: missing, damaged, not accessible, too large, depth without its unit or a
     unit without depth. Raises ValueError for a URL, or frames of another shape or type.
     """
-    if min(num_frames or 1, size or 1) < 1:
+    if any(asked is not None and asked < 1 for asked in (num_frames, size)):
         raise ValueError(f"num_frames and size must be 1 or more; got {num_frames} and {size}")
     if not isinstance(path, str | os.PathLike):
         return _from_array(as_array(path), "array", depth_unit_mm, num_frames, size)
@@ -86,10 +86,12 @@ def _read_folder(
         files = [files[number] for number in sample_frames(len(files), num_frames)]
     frames = read_frames(files, size, faults)
     notes = [note] if note else []
-    if faults:
-        notes.append(f"damaged, {len(faults)} of {len(files)} frames are left out: {'; '.join(faults[:3])}")
+    damaged = {fault.path: f"{Path(fault.path).name}: {fault.reason}" for fault in faults or ()}
+    if damaged:
+        some = "; ".join(list(damaged.values())[:3])
+        notes.append(f"damaged, {len(damaged)} of {len(files)} frames are left out: {some}")
     clip = clip_from(frames, str(folder), depth_unit_mm, notes=tuple(notes))
-    own = picture_size(files[0])
+    own = picture_size(next(file for file in files if str(file) not in damaged))
     return replace(clip, fps=clip.fps / every, source_size=None if frames.shape[1:3] == own else own)
 
 

@@ -69,6 +69,7 @@ def read_video_frames(path: Path, numbers: Sequence[int], fps: float) -> UInt8[n
     OversizedClipError if the frames exceed MAX_FRAME_PIXELS or MAX_CLIP_BYTES.
     """
     frames: list[np.ndarray] = []
+    matrix = None
     with opened_video(path) as (container, stream):
         if stream.width * stream.height * 3 * len(numbers) > MAX_CLIP_BYTES:
             raise OversizedClipError(
@@ -87,7 +88,8 @@ def read_video_frames(path: Path, numbers: Sequence[int], fps: float) -> UInt8[n
                 raise DamagedClipError(f"the video has no frame {numbers[len(frames)]}; fetch it again", path=path)
             if frame.is_corrupt:
                 raise DamagedClipError(f"frame at {frame.time} s is damaged; fetch the video again", path=path)
-            frames.append(upright(frame.to_ndarray(format="rgb24"), display_matrix(frame)))
+            matrix = matrix if frames else display_matrix(frame)
+            frames.append(upright(frame.to_ndarray(format="rgb24"), matrix))
             if len(frames) == len(numbers):
                 return np.stack(frames)
     raise _cut_off(path, f"it has no frame {numbers[len(frames)]}")
@@ -122,10 +124,11 @@ def _decode(
     path: Path, chosen: Sequence[int], size: int | None, begun: float | None, faults: list[str] | None
 ) -> tuple[Clip, list[float | None]]:
     """Return a clip of the chosen of the frames shown, which ascend and may repeat, and the times of all frames."""
-    frames, own, times, taken = np.empty(0, np.uint8), None, [], np.unique(chosen).tolist()
+    frames, own, matrix, times, taken = np.empty(0, np.uint8), None, None, [], np.unique(chosen).tolist()
     with opened_video(path) as (container, stream):
         for frame in _shown(container, stream, path, begun, faults):
-            own = own or (frame.height, frame.width)
+            if own is None:
+                own, matrix = (frame.height, frame.width), display_matrix(frame)
             if (frame.height, frame.width) != own:
                 reason = f"frame {len(times)} is {(frame.height, frame.width)} where frame 0 is {own}; cut it there"
                 raise DamagedClipError(reason, path=path)
@@ -138,7 +141,7 @@ def _decode(
             shown = frame
             if (height, width) != own:
                 shown = frame.reformat(width, height, "rgb24", interpolation=Interpolation.AREA)
-            picture = upright(shown.to_ndarray(format="rgb24"), display_matrix(frame))
+            picture = upright(shown.to_ndarray(format="rgb24"), matrix)
             if not frames.size:
                 frames = np.empty((len(taken), *picture.shape), np.uint8)
                 source_size = own if len(picture) == height else own[::-1]
