@@ -306,13 +306,11 @@ def test_the_class_to_explain_is_the_answer_from_the_start(explorer):
 @pytest.mark.slow
 def test_clips_with_a_similar_course_are_shown_and_opened(explorer):
     controls = explorer.controls
-    controls.steps.value = (2, 7)
+    controls.steps.value, explorer.picture.channel = (2, 7), 3
     controls.find.click()
     assert "steps 2 to 7" in settled(explorer)["words"]
-    courses = explorer.answer.courses["layer1.h"][1][:, controls.channel.value]
-    wanted = explorer.exploration.library(controls.checkpoint.value, QUIET).alike(
-        "layer1.h", controls.channel.value, courses, (1, 6)
-    )
+    courses = explorer.answer.courses["layer1.h"][1][:, 3]
+    wanted = explorer.exploration.library(controls.checkpoint.value, QUIET).alike("layer1.h", 3, courses, (1, 6))
     others = [(place, r) for place, r in wanted if place != wanted[0][0]]
     assert wanted[0][1] == pytest.approx(1) and len(explorer.found.children) == len(others)
     heading, picture, lines, link = explorer.found.children[0].children

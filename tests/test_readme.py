@@ -27,8 +27,10 @@ def number(figure, name):
     return entry["notebook"], entry["numbers"][name]["value"]
 
 
-ENRICHMENT = r"put ([\d.]+), ([\d.]+) and ([\d.]+) times .* puts ([\d.]+) times .* a map, ([\d.]+) times"
-ENRICHED = [("06-hand", f"({cell}), E/A, attention") for cell in "bcd"]
+THREE = r"([\d.]+), ([\d.]+) and ([\d.]+) times"
+ENRICHMENT = rf"put {THREE} .* put {THREE} .* puts ([\d.]+) times .* a map, ([\d.]+) times"
+LOOKED_AT = ("attention", "another clip's hand")
+ENRICHED = [("06-hand", f"({cell}), E/A, {what}") for what in LOOKED_AT for cell in "bcd"]
 ENRICHED += [("06-hand", f"(b), E/A, {what}") for what in ("frame difference", "the hand itself")]
 USED = r"costs a trained ConvLSTM ([\d.]+) points .* without them, ([\d.]+) points stay lost"
 MAPS = [("14-needs", f"{what}, ConvLSTM without space, points") for what in ("used", "needed")]

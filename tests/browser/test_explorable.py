@@ -1,5 +1,6 @@
 """The scrubber, explored: pins and their curves, all channels, the film as timeline, and what one takes away."""
 
+import csv
 import io
 import itertools
 
@@ -57,8 +58,8 @@ def places(viewer: Viewer) -> list[str]:
 
 
 def pinned_values(viewer: Viewer, name: str) -> list[float]:
-    words = viewer.panel(name).locator("output.value").inner_text().split("\u2002")
-    return [number(each.partition(": ")[2]) for each in words if each]
+    words = viewer.panel(name).locator("output.value span:not(.here)").all_inner_texts()
+    return [number(each.partition(": ")[2]) for each in words]
 
 
 def ink(viewer: Viewer, name: str, what: str) -> int:
@@ -114,10 +115,21 @@ def test_pins_have_numbers_are_removed_by_button_and_their_number_is_free_again(
     assert numbers.all_inner_texts() == ["1", "3", "4"]
     click(viewer, "layer1.c", row=14, column=4)
     assert sorted(numbers.all_inner_texts()) == ["1", "2", "3", "4"]
+    stack = viewer.panel("layer1.c").locator(".stack")
     for column in (10, 14, 18):
-        click(viewer, "layer1.c", 2, column)
+        viewer.point_at("layer1.c", 2, column)
+        before = stack.bounding_box()["y"]
+        viewer.page.mouse.down()
+        viewer.page.mouse.up()
+        viewer.drawn()
+        assert stack.bounding_box()["y"] == pytest.approx(before, abs=1), f"the map moved under the pointer at {column}"
+    viewer.page.mouse.move(2, 2)
+    viewer.drawn()
     assert numbers.count() == 6
     expect(viewer.host.locator("output.words")).to_contain_text("remove one")
+    # All six values are whole.
+    for part in viewer.panel("layer1.c").locator("output.value span:not(.here)").all():
+        assert part.evaluate("one => one.textContent && one.scrollWidth <= one.clientWidth")
 
 
 def test_the_keyboard_pins_a_place_and_moves_it_cell_by_cell(viewer):
@@ -306,6 +318,31 @@ def test_keys_and_units_are_behind_one_button(viewer):
     expect(ask).to_have_attribute("aria-expanded", "true")
     ask.click()
     expect(words).to_be_hidden()
+    viewer.slider.focus()
+    viewer.page.keyboard.press("?")
+    expect(words).to_be_visible()
+    viewer.button("enlarge forget gate f").click()
+    large = viewer.host.locator("figure.large")
+    box, bar = large.bounding_box(), viewer.host.locator(".timeline").bounding_box()
+    assert box["y"] >= bar["y"] + bar["height"] and box["y"] + box["height"] <= 900, "an enlarged map fits the window"
+    viewer.page.keyboard.press("Escape")
+    expect(words).to_be_hidden()
+    expect(large).to_have_count(0)
+
+
+@pytest.mark.parametrize("far", [0.0372, 1234.5, 3e-6, 8e7])
+def test_numbers_beside_an_axis_are_whole(page, tmp_path, far):
+    from gatescope.pictures import Scrubber
+
+    maps = {"a map": np.linspace(-far, far, STEPS * 16).reshape(STEPS, 4, 4)}
+    Scrubber(make_recording(names=NAMES[:1]), make_clip(), maps=maps).to_html(tmp_path / "axes.html")
+    page.goto((tmp_path / "axes.html").as_uri())
+    viewer = Viewer(page)
+    viewer.bring(viewer.panel("a map"))
+    rows, columns, data = viewer.panel("a map").locator(".chart canvas").first.evaluate(PIXELS)
+    alpha = np.array(data).reshape(rows, columns, 4)[..., 3]
+    assert alpha[:, 4:40].any()
+    assert not alpha[:, 0].any()
 
 
 def test_values_at_pins_are_saved_as_lines(viewer, recording, clip):
@@ -314,17 +351,19 @@ def test_values_at_pins_are_saved_as_lines(viewer, recording, clip):
     name, content = downloaded(viewer, "CSV of pins")
     assert name.endswith(".csv")
     head, *lines = content.decode().splitlines()
-    assert head == "pin,x,y,group,quantity,shown,row,column,step,seconds,hand,value"
+    assert head == "clip,pin,frame_row,frame_column,group,quantity,shown,map_row,map_column,step,seconds,hand,value"
     assert len(lines) == 2 * len(NAMES) * STEPS
     found = {}
-    for line in lines:
-        pin, *_, quantity, shown, row, column, step, seconds, hand, value = line.split(",")
-        assert shown == '"channel 2"'
+    for line in csv.reader(lines):
+        named, pin, *inside, _, quantity, shown, row, column, step, seconds, hand, value = line
+        assert named == "Swiping, a drawing"
+        assert f"row {inside[0]}, column {inside[1]}" == places(viewer)[int(pin) - 1]
+        assert shown == "channel 2"
         assert float(seconds) == pytest.approx(int(step) / 12, abs=1e-4)
         if pin == "2":
             assert (row, column) == ("20", "9")
             assert int(hand) == clip.hand_mask[int(step) - 1, 41, 19]
-            found[quantity.strip('"'), int(step)] = float(value)
+            found[quantity, int(step)] = float(value)
     for name, step in itertools.product(NAMES, (1, 9, STEPS)):
         plane = recording[name][0, :, 2].numpy()
         assert found[name, step] == pytest.approx(float(plane[step - 1, 20, 9]), abs=float(np.ptp(plane)) / 500)
@@ -378,6 +417,7 @@ def test_a_link_restores_step_channel_pins_and_limits(viewer, browser):
     viewer.choose("channel", "5")
     viewer.choose("limits", "this step only")
     click(viewer, "layer1.f", row=20, column=9)
+    viewer.button("enlarge cell state c").click()
     viewer.button("Link").click()
     expect(viewer.host.locator("output.words")).to_contain_text("link")
     address, kept = viewer.page.url, places(viewer)
@@ -391,6 +431,7 @@ def test_a_link_restores_step_channel_pins_and_limits(viewer, browser):
         assert other.host.get_by_role("combobox", name="channel of layer 1").input_value() == "5"
         assert other.host.get_by_role("combobox", name="ordered by").input_value() == "variance"
         assert other.host.get_by_role("combobox", name="limits").input_value() == "step"
+        assert other.host.locator("figure.large").get_attribute("data-name") == "layer1.c"
         other.drawn()
         assert (other.colours("layer1.h") == viewer.colours("layer1.h")).all()
 

@@ -1,6 +1,7 @@
 """The exported site as a reader opens it, from a disk and from a server: nothing asks another host for anything."""
 
 import functools
+import re
 import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -227,6 +228,14 @@ def test_the_first_viewer_plays_by_itself_within_ten_seconds_and_stops_when_aske
     expect(page.locator("[data-plays]").get_by_role("button", name="Play", exact=True)).to_be_visible()
 
 
+def test_what_was_found_stands_on_the_first_screen_beside_the_viewer(page, site):
+    page.goto((site / "index.html").as_uri())
+    found = page.locator(".opening li")
+    assert found.count() == 3
+    for each in [*found.all(), page.locator("[data-plays] .film").first]:
+        expect(each).to_be_in_viewport()
+
+
 def test_nothing_plays_by_itself_for_a_reader_who_wants_little_motion(page, address):
     page.emulate_media(reduced_motion="reduce")
     page.goto(f"{address}/index.html")
@@ -283,6 +292,8 @@ def test_paper_shows_film_strips_and_no_code(page, site):
         page.emulate_media(media="print")
         assert all(box.is_visible() for box in page.locator(".still").all())
         assert not any(box.is_visible() for box in [*viewers.all(), *page.locator("details.code").all()])
+        page.set_viewport_size({"width": 1587, "height": 1122})  # A3 on its side
+        assert page.locator("main").bounding_box()["width"] > 900
         page.emulate_media(media="screen")
         assert not any(box.is_visible() for box in page.locator(".still").all())
 
@@ -293,6 +304,8 @@ def test_without_scripts_code_unfolds_and_film_strips_stand(browser, address):
         page.goto(f"{address}/notebooks/00_start_here.html")
         expect(page.locator(".live img")).to_be_visible()
         expect(page.locator(".unfold")).to_be_hidden()
+        # Nothing is said to move that stands still.
+        assert not re.search(r"\b(drag|click)", page.locator("main").inner_text(), re.IGNORECASE)
         code = page.locator("details.code").first
         code.locator("summary").click()
         expect(code.locator("pre")).to_be_visible()

@@ -48,6 +48,13 @@ class Opening:
     viewer: Markup
     findings: Markup
 
+    @property
+    def short(self) -> list[str]:
+        """What each finding says in bold."""
+        return [
+            Markup(each).striptags() for each in re.findall(r"<li><strong>(.*?)</strong>", self.findings, re.DOTALL)
+        ]
+
 
 @dataclass(frozen=True)
 class Page:

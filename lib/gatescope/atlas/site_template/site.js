@@ -86,6 +86,7 @@ function place(term) {
 
 rememberCode();
 contents();
+for (const line of document.querySelectorAll(".to-viewer")) line.hidden = false;
 document.querySelectorAll("[data-plays]").forEach(play);
 document.querySelectorAll(".gatescope-scrubber, .gatescope-stepper").forEach(still);
 for (const come of ["pointerover", "focusin"]) {
