@@ -12,12 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from gatescope.facts import read_card, seal, write_card
+from gatescope.facts import check_files, read_card, seal, write_card
 from gatescope.files import code_digest, sha256_of
 from gatescope.models import Cell, GestureNetwork, NetworkConfig
 from gatescope.models.cards import write_weights
 from gatescope.paths import DATA
-from gatescope.trainings.results import check_files
 
 LIBRARY = Path(__file__).resolve().parent.parent / "lib"
 CONFIG = NetworkConfig.small("a", num_classes=3, width=1 / 32)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gatescope.files import atomic_write, read_bytes
+from gatescope.files import atomic_write, is_plain_name, read_bytes, sha256_of
 
 DIGEST = "facts_sha256"  # in a card, of all its other facts
 _MOST_BYTES = 1 << 24
@@ -92,6 +92,16 @@ def needed(card: Mapping[str, Any], *names: str, path: str | Path) -> dict[str, 
     if missing := [name for name in names if name not in card]:
         raise ValueError(f"{path} lacks {' and '.join(missing)}, which is needed here; it has {', '.join(card)}")
     return {name: card[name] for name in names}
+
+
+def check_files(folder: Path, card: Mapping[str, Any], path: Path) -> None:
+    """Raise ValueError unless the files beside a card are those that it was written for, OSError without one."""
+    files = needed(card, "files", path=path)["files"]
+    if not isinstance(files, dict) or not all(map(is_plain_name, files)):
+        raise ValueError(f"{path} must list the SHA-256 of files beside it by their names; it has {str(files)[:200]}")
+    for name, digest in files.items():
+        if sha256_of(folder / name) != digest:
+            raise ValueError(f"{folder / name} is damaged; remove {folder} to make it anew")
 
 
 def _facts_by_name(path: str | Path) -> dict[str, Any]:

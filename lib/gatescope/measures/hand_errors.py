@@ -1,6 +1,5 @@
 """The error of measured hands against the exact ones of rendered people, a row for each frame."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int16, UInt8
 
+from gatescope.arrays import read_arrays
+from gatescope.facts import check_files, needed, read_card, write_card
 from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.loaders import Clip, SyntheticGestures
 from gatescope.loaders.hands.masks import hand_mask
@@ -130,9 +131,8 @@ def keep_errors(rows: list[HandErrors], folder: Path = KEPT, **facts: Any) -> No
     with atomic_write(folder / ROWS) as temporary:
         np.savez_compressed(temporary, **columns)
     networks = {file.name: file.sha256 for file in FILES}
-    card = {**facts, "networks": networks, "code": code_digest(), "files": {ROWS: sha256_of(folder / ROWS)}}
-    with atomic_write(folder / CARD) as temporary:
-        temporary.write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+    files = {ROWS: sha256_of(folder / ROWS)}
+    write_card(folder / CARD, {**facts, "networks": networks, "code": code_digest(), "files": files})
 
 
 def read_errors(folder: Path = KEPT) -> tuple[HandErrors, dict[str, Any]]:
@@ -142,8 +142,7 @@ def read_errors(folder: Path = KEPT) -> tuple[HandErrors, dict[str, Any]]:
     """
     if not (folder / CARD).exists():
         raise FileNotFoundError(f"{folder} holds no measured errors; `gatescope hands measure` makes them")
-    card = json.loads((folder / CARD).read_text(encoding="utf-8"))
-    if sha256_of(folder / ROWS) != card["files"][ROWS]:
-        raise ValueError(f"{folder / ROWS} is damaged; fetch it again, or `gatescope hands measure` makes it anew")
-    with np.load(folder / ROWS) as file:
-        return HandErrors(**{name: file[name] for name in _COLUMNS}), card
+    card = read_card(folder / CARD)
+    check_files(folder, card, folder / CARD)
+    columns = read_arrays(folder / ROWS)
+    return HandErrors(**needed(columns, *_COLUMNS, path=folder / ROWS)), card

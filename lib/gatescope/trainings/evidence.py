@@ -9,14 +9,13 @@ import numpy as np
 from jaxtyping import Bool, Int16, UInt8
 
 from gatescope.arrays import read_arrays
-from gatescope.facts import needed, read_card, write_card
+from gatescope.facts import check_files, needed, read_card, write_card
 from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.loaders import CachedClips, ClipTensors, SyntheticGestures
 from gatescope.measures.estimates import Estimate, estimate
 from gatescope.models import GestureNetwork
 from gatescope.paths import CACHE
 from gatescope.trainings.evaluation import evaluate
-from gatescope.trainings.results import check_files
 
 ANSWERS, CARD = "answers.npz", "card.json"
 NUM_CLIPS = 1200  # of the 60 test people, twenty each on average

@@ -1,7 +1,7 @@
 """Results of a finished training: read them with their checksums, copy them into the repository."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int64
 
 from gatescope import facts
-from gatescope.files import atomic_write, is_plain_name, sha256_of
+from gatescope.files import atomic_write
 from gatescope.models.cards import read_weights
 from gatescope.paths import CHECKPOINTS
 from gatescope.trainings.evaluation import Predictions, load_predictions
@@ -37,18 +37,8 @@ def read_card(folder: str | Path, *, weights: bool = True) -> dict[str, Any]:
     path = folder / "network.json"
     card = read_weights(folder / "network.safetensors")[1] if weights else facts.read_card(path)
     facts.needed(card, "config", "data", "training", "clips", "metrics", "files", path=path)
-    check_files(folder, card, path)
+    facts.check_files(folder, card, path)
     return card
-
-
-def check_files(folder: Path, card: Mapping[str, Any], path: Path) -> None:
-    """Raise ValueError unless the files beside a card are those that it was written for, OSError without one."""
-    files = facts.needed(card, "files", path=path)["files"]
-    if not isinstance(files, dict) or not all(map(is_plain_name, files)):
-        raise ValueError(f"{path} must list the SHA-256 of files beside it by their names; it has {str(files)[:200]}")
-    for name, digest in files.items():
-        if sha256_of(folder / name) != digest:
-            raise ValueError(f"{folder / name} is damaged; remove {folder} to make it anew")
 
 
 def read_rows(folder: str | Path, row: type[Epoch] = Row) -> list[Epoch]:

@@ -1,7 +1,6 @@
 """MeasuredHands: the hands that the two networks find in a clip, their mask, and the clip with both."""
 
 import hashlib
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from gatescope.files import atomic_write
+from gatescope.arrays import read_arrays
+from gatescope.files import atomic_write, warn_not_kept
 from gatescope.loaders.hands.masks import hand_mask
 from gatescope.loaders.hands.networks import FILES
 from gatescope.loaders.hands.regions import MIDDLE, NUM_JOINTS, WRIST, region_of_joints
@@ -112,9 +112,13 @@ def with_hands(
                 for frame, each, known in zip(clip.frames, hands.joints, hands.found, strict=True)
             ]
         )
-        with atomic_write(path) as temporary:
-            # A zip archive checks each of its parts by a CRC.
-            np.savez_compressed(temporary, mask=np.packbits(mask), **vars(hands))
+        try:
+            with atomic_write(path) as temporary:
+                # A zip archive checks each of its parts by a CRC.
+                np.savez_compressed(temporary, mask=np.packbits(mask), **vars(hands))
+        except OSError as error:
+            # What was measured is right; only the next reader has to wait for it again.
+            warn_not_kept(Path(cache), error)
     else:
         hands, mask = kept
     joints = hands.joints.reshape(len(mask), -1, 2)
@@ -148,10 +152,9 @@ def _key(clip: "Clip") -> str:
 
 def _load(path: Path, shape: tuple[int, ...]) -> tuple[MeasuredHands, Bool[np.ndarray, "time height width"]] | None:
     try:
-        # Opened here, as NumPy leaves a damaged archive open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as kept:
-            hands = MeasuredHands(kept["joints"], kept["confidence"], kept["filled"])
-            mask = np.unpackbits(kept["mask"], count=int(np.prod(shape[:3]))).reshape(shape[:3]).astype(bool)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        kept = read_arrays(path)
+        hands = MeasuredHands(kept["joints"], kept["confidence"], kept["filled"])
+        mask = np.unpackbits(kept["mask"], count=int(np.prod(shape[:3]))).reshape(shape[:3]).astype(bool)
+    except (OSError, ValueError, LookupError):
         return None
     return (hands, mask) if hands.joints.shape == (shape[0], MAX_HANDS, NUM_JOINTS, 2) else None
