@@ -17,6 +17,30 @@ OTHERS = {"empty": b"", "zeros": bytes(1 << 20), "text": "é\n".encode() * 1000}
 FIXED = {"deadline": None, "database": None, "phases": [Phase.generate], "suppress_health_check": list(HealthCheck)}
 
 
+# What once went wrong: a file of a reader, and what spoils it.
+NOTEBOOK, PAGE = "notebooks/07_line.ipynb", "notebooks/00_first.ipynb"
+FOUND = {
+    "IsoGD": [("train_list.txt", [("word", 7181, "9" * 5000)])],
+    "IsoGD as frames": [("train_depth_list.txt", [("repeat", 1, 1, 1000)])],
+    "weights and card": [("network.json", [("inside", place, place, 2)]) for place in (17, 29248351)],
+    "results": [("network.json", [("inside", 0, 0, 0)])],
+    "answers": [("card.json", [("inside", 0, 0, 0)]), ("card.json", [("inside", 1564, 40, 7)])],
+    "rebuild": [
+        (NOTEBOOK, [("cut", 0)]),
+        (NOTEBOOK, [("byte", 40, 0xFF)]),
+        (NOTEBOOK, [("inside", 454, 827, 1)]),
+        (NOTEBOOK, [("bit", 26, 2)]),
+    ],
+    "site": [
+        (PAGE, [("cut", 0)]),
+        (PAGE, [("byte", 40, 0xFF)]),
+        (PAGE, [("inside", 1, 7981, 1)]),
+        (PAGE, [("remove", 3353820, 1)]),
+        (PAGE, [("inside", 21293421, 3, 0), ("inside", 583, 291, 7)]),
+    ],
+}
+
+
 @pytest.fixture(scope="module")
 def worker():
     worker = Worker()
@@ -45,6 +69,15 @@ def attack(worker, name, folder, num_cases, derandomize):
 
     case()
     return list(first.values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FOUND)
+def test_what_once_went_wrong_is_read_or_refused(worker, tmp_path, name):
+    valid = Input(worker, name, READERS[name].spoilt, tmp_path / "input")
+    for file, operations in FOUND[name]:
+        spoilt_file = spoil(file, valid.files[file], operations)
+        assert not valid.fault_of(file, spoilt_file, READERS[name].promises), operations
 
 
 @pytest.mark.slow

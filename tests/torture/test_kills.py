@@ -16,7 +16,7 @@ from throwaway import DRAW, FINISH, write_notebook
 
 ALL_KILLS, FEW_KILLS = 30, 2
 ALL_DISKS, FEW_DISKS = 10, 1
-BRIEF = ("training", "site")  # a rebuild takes seconds, and is killed in tests/test_rebuild.py and test_snakefile.py
+BRIEF = ("training",)  # a rebuild takes seconds, and is killed in tests/test_publish.py and test_snakefile.py
 WRITES = {"rebuild": ("notebooks/07_line.ipynb", "figures"), "training": ("run",), "site": ("out",)}
 # What a reader may have beside what is written, by its place in the tree.
 OWN = (
@@ -165,7 +165,7 @@ def fill(jobs, tmp_path, num_disks):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jobs", BRIEF[:1], indirect=True)
+@pytest.mark.parametrize("jobs", BRIEF, indirect=True)
 def test_a_disk_that_fills_up_loses_nothing(jobs, tmp_path):
     fill(jobs, tmp_path, FEW_DISKS)
 
