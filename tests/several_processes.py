@@ -1,4 +1,4 @@
-"""A training that several processes share: run with a folder, this file starts two, loses one, and starts two again.
+"""A training that several processes share: run with a folder, this file starts two, loses one, and starts two again, twice.
 
 Weights are in float64, where processes that share a batch differ from one alone by rounding of 1e-15 and not of 1e-7,
 which a network that just began can make a thousand times larger.
@@ -92,6 +92,12 @@ def as_torchrun(rank):
     return group | {"MASTER_ADDR": "127.0.0.1", "RANK": str(rank), "LOCAL_RANK": str(rank)}
 
 
+def as_fabric_run(rank):
+    """What `fabric run` sets for one of two workers."""
+    asked = {"LT_CLI_USED": "1", "LT_ACCELERATOR": "cpu", "LT_DEVICES": "2", "LT_NUM_NODES": "1"}
+    return as_torchrun(rank) | asked
+
+
 def together(folder, environment, ends=-1):
     """Train by two processes; return how they ended."""
     with socket.socket() as free:
@@ -110,10 +116,8 @@ def together(folder, environment, ends=-1):
 def main(folder):
     import gatescope.train  # noqa: F401  once for all
 
-    killed = together(folder, as_srun, ends=1)
-    left = sorted(path.stem for path in Path(folder).glob("epoch-*.json"))
-    ended = together(folder, as_torchrun)
-    Path(folder, "ended.json").write_text(json.dumps({"killed": killed, "left": left, "ended": ended}))
+    ended = [together(folder, as_srun, ends=1), together(folder, as_torchrun, ends=2), together(folder, as_fabric_run)]
+    Path(folder, "ended.json").write_text(json.dumps(ended))
 
 
 if __name__ == "__main__":

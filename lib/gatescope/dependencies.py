@@ -51,7 +51,8 @@ def files_behind(modules: Iterable[str], source: str = "") -> list[Path]:
 
 def imported(source: str, package: str = "") -> list[str]:
     """Return the library's modules that `source`, a module in `package` or a cell, imports, by their full names."""
-    modules = [_home(module, name) for module, name, _ in _imports(source, package)]
+    own = [(module, name) for module, name, _ in _imports(source, package) if module.split(".")[0] in PACKAGES]
+    modules = [_home(module, name) for module, name in own]
     return list(dict.fromkeys(module for module in modules if module.split(".")[0] in PACKAGES))
 
 

@@ -77,7 +77,8 @@ def start_fabric(device: str, precision: Precision) -> Fabric:
         strategy=_Processes(parallel_devices=places),
         plugins=[precision, environment],
     )
-    fabric.launch()
+    if "LT_CLI_USED" not in os.environ:  # `fabric run` has launched it already
+        fabric.launch()
     return fabric
 
 
