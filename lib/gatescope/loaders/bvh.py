@@ -1,5 +1,6 @@
 """BvhFile: the two sections of a BVH file, its hierarchy of joints and the rows of its motion."""
 
+import codecs
 import io
 import math
 import os
@@ -18,8 +19,11 @@ LARGEST = 1e9  # a larger number is a fault of the file: no position and no angl
 MAX_JOINTS = 4096
 MAX_LINE_BYTES = 1 << 21
 _BLOCK_BYTES = 1 << 23  # of motion read at a time
-_MAX_CHANNELS = 6  # of one joint
-_CHANNEL = re.compile("([xyz])(position|rotation)", re.IGNORECASE | re.ASCII)
+_MAX_CHANNELS = 9  # of one joint
+_START_BYTES = 1 << 16  # that show how a file's lines end
+_CONVERTED_BYTES = 1 << 26  # of a file that is converted first, in memory
+_COMMENTS = ("#", "//")
+_CHANNEL = re.compile("([xyz])(position|rotation|scale)", re.IGNORECASE | re.ASCII)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
@@ -30,21 +34,23 @@ class BvhJoint:
     name: str
     parent: int  # index; a root's own
     offset: tuple[float, float, float] | None = None  # from the parent, in the file's unit
-    channels: list[tuple[str, int]] = field(default_factory=list)  # ("position" | "rotation", axis 0 to 2)
+    channels: list[tuple[str, int]] = field(default_factory=list)  # ("position" | "rotation" | "scale", axis 0 to 2)
 
 
 class BvhFile:
     """A BVH file opened for reading: first the joints, then the motion, each line of the file once.
 
     `joints` are in the file's order, parents before children. Keywords are case-insensitive, words are separated by
-    any white space, names may hold spaces. Raises DamagedClipError with the line at fault, OversizedClipError beyond
+    any white space, names may hold spaces, lines that begin with # or // are comments, and UTF-16 and ends of lines of
+    every kind are read. A name that is there before gets a number: "Hand (2)". Raises DamagedClipError with the line at fault, OversizedClipError beyond
     MAX_JOINTS.
     """
 
     def __init__(self, file: BinaryIO, path: Path):
-        self._file, self._path, self._line = file, path, 0
+        self._file, self._path, self._line = _as_ascii_lines(file, path), path, 0
         self.joints: list[BvhJoint] = []
         self._names: set[str] = set()
+        self._copies: dict[str, int] = {}  # of names that are there more than once
         self._read_hierarchy()
         self.num_channels = sum(len(joint.channels) for joint in self.joints)  # the numbers in a row of motion
         if not self.num_channels:
@@ -93,7 +99,7 @@ class BvhFile:
         for line in io.BytesIO(block):
             self._line += 1
             words = line.decode("ascii", errors="replace").split(maxsplit=self.num_channels)
-            if not words:
+            if not words or words[0].startswith(_COMMENTS):
                 continue
             if filled == most:
                 raise self._damaged(f"is one more than the {self.num_frames} frames that the file declares")
@@ -118,7 +124,7 @@ class BvhFile:
             keyword = word.lower()
             if keyword == "motion":
                 break
-            if keyword in ("root", "joint", "end"):
+            if keyword in ("root", "joint", "end", "endsite"):
                 if (keyword == "root") == bool(open_joints):
                     raise self._damaged(f"{word} must stand {'outside' if open_joints else 'inside'} a joint's braces")
                 open_joints.append(self._begin_joint(keyword, open_joints, words))
@@ -152,15 +158,19 @@ class BvhFile:
             parts.append(word)
         index = len(self.joints)
         parent = open_joints[-1] if open_joints else index
-        if keyword == "end":
-            named, name = [part.lower() for part in parts] == ["site"], f"{self.joints[parent].name} end"
+        if keyword in ("end", "endsite"):
+            named, name = (
+                [part.lower() for part in parts] == ["site"] * (keyword == "end"),
+                f"{self.joints[parent].name} end",
+            )
         else:
             named, name = bool(parts), " ".join(parts)
         if not named:
-            wanted = "End Site" if keyword == "end" else f"{keyword.upper()} and a name"
+            wanted = "End Site" if keyword.startswith("end") else f"{keyword.upper()} and a name"
             raise self._damaged(f"{wanted} was expected; got {' '.join(parts)[:40]!r}", line)
         if name in self._names:
-            raise self._damaged(f"{name[:40]!r} is there twice; give every joint a name of its own", line)
+            count = self._copies[name] = self._copies.get(name, 1) + 1
+            name = f"{name} ({count})"
         if index == MAX_JOINTS:
             raise OversizedClipError(f"has more than {MAX_JOINTS} joints; cut it", path=self._path, line=line)
         self._names.add(name)
@@ -169,10 +179,11 @@ class BvhFile:
 
     def _channels(self, joint: BvhJoint, words: Iterator[str]) -> list[tuple[str, int]]:
         count = next(words, "")
-        if not (count.isascii() and count.isdigit() and len(joint.channels) + int(count[:9]) <= _MAX_CHANNELS):
+        digits = count.lstrip("0") or count[-1:]
+        if not (digits.isascii() and digits.isdigit() and len(joint.channels) + int(digits[:9]) <= _MAX_CHANNELS):
             raise self._damaged(f"a joint has 0 to {_MAX_CHANNELS} channels, {joint.name!r} {count[:40]!r}")
         channels = []
-        for _ in range(int(count)):
+        for _ in range(int(digits)):
             word = next(words, "")
             match = _CHANNEL.fullmatch(word)
             if not match:
@@ -198,7 +209,8 @@ class BvhFile:
             raise self._damaged(f"'Frames: ' and their number, one or more, was expected; got {found[:40]!r}")
         num_frames = int(found[:19])
         # A row takes at least a digit and a space per channel; no more memory is allocated than the file can fill.
-        most = (os.fstat(self._file.fileno()).st_size - self._file.tell()) // (2 * self.num_channels) + 1
+        here = self._file.tell()
+        most = (self._file.seek(0, os.SEEK_END) - self._file.seek(here)) // (2 * self.num_channels) + 1
         if num_frames > most:
             raise self._damaged(f"declares {num_frames} frames where the file has room for {most}; fetch it again")
         return num_frames
@@ -214,8 +226,8 @@ class BvhFile:
         """Return the value after the label on the next line that is not blank; empty if that line has another label."""
         for line in self._lines():
             if line:
-                found, _, value = line.partition(":")
-                return value.strip() if found.lower().split() == label.split() else ""
+                found = re.match(r"\s+".join(label.split()) + r"(\s*:|\s)\s*", line, re.IGNORECASE)
+                return line[found.end() :] if found else ""
         return ""
 
     def _words(self) -> Iterator[str]:
@@ -228,13 +240,30 @@ class BvhFile:
             self._line += 1
             if len(content) == MAX_LINE_BYTES:
                 raise self._too_long(self._line)
-            yield content.decode("utf-8", errors="replace").strip()
+            line = content.decode("utf-8", errors="replace").strip()
+            yield "" if line.startswith(_COMMENTS) else line
 
     def _too_long(self, line: int) -> DamagedClipError:
         return self._damaged(f"is longer than {MAX_LINE_BYTES >> 20} MiB, as no line of a BVH file is", line)
 
     def _damaged(self, reason: str, line: int | None = None) -> DamagedClipError:
         return DamagedClipError(reason, path=self._path, line=max(line or self._line, 1))
+
+
+def _as_ascii_lines(file: BinaryIO, path: Path) -> BinaryIO:
+    """Return a file whose lines end in a line feed, in bytes of which digits are ASCII; most files are that already."""
+    start = file.read(_START_BYTES)
+    utf_16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    file.seek(0)
+    if not utf_16 and (b"\n" in start or b"\r" not in start):
+        return file
+    content = file.read(_CONVERTED_BYTES + 1)
+    if len(content) > _CONVERTED_BYTES:
+        reason = f"is over {_CONVERTED_BYTES >> 20} MiB in UTF-16 or with CR line ends; save it as UTF-8 with LF"
+        raise OversizedClipError(reason, path=path)
+    if utf_16:
+        content = content.decode("utf-16", errors="replace").encode()
+    return io.BytesIO(content.replace(b"\r\n", b"\n").replace(b"\r", b"\n"))
 
 
 def _number(word: str) -> float:

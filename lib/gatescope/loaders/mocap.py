@@ -10,33 +10,37 @@ from jaxtyping import Float32, Float64
 
 from gatescope.files import regular_file
 from gatescope.loaders.bvh import BvhFile, BvhJoint
-from gatescope.loaders.errors import OversizedClipError, access_errors
+from gatescope.loaders.errors import DamagedClipError, OversizedClipError, access_errors
 from gatescope.loaders.limits import MAX_CLIP_BYTES
+from gatescope.loaders.mocap_names import places_of
 from rendered_people.body_motion import BodyMotion, with_steady_bones
 from rendered_people.skeleton import JOINT_NAMES
 
 CMU_UNIT_MM = 25.4 / 0.45  # unit of the CMU database's files, by its own FAQ: inches, scaled by 0.45
 _PLAUSIBLE_MM = (700, 2600)  # ankle to crown, from a small child to the tallest person
+_THORAX = JOINT_NAMES.index("thorax")
+_SHOULDERS = tuple(JOINT_NAMES.index(f"{side} shoulder") for side in ("left", "right"))
+_ENDS = ("head",), ("left ankle", "right ankle")
 _STEP_VALUES = 1 << 17  # joints times frames whose rotations are held at a time
 
-# Names of the 17 joints in both conversions of the CMU database; the first name that a file has is taken. "Head end"
-# is the End Site of Head. Left and right are the person's own in both.
-_TRUNK = {"pelvis": ("Hips",), "thorax": ("Neck1", "Neck"), "neck": ("Head",), "head": ("Head end",)}
-_DIALECTS = (
-    # For MotionBuilder. Its LeftShoulder is the clavicle.
-    {"hip": "UpLeg", "knee": "Leg", "ankle": "Foot", "spine": "Spine"}
-    | {"shoulder": "Arm", "elbow": "ForeArm", "wrist": "Hand"},
-    # For 3ds Max. Its LeftShoulder is where the upper arm begins; the clavicle is LeftCollar.
-    {"hip": "Hip", "knee": "Knee", "ankle": "Ankle", "spine": "Chest"}
-    | {"shoulder": "Shoulder", "elbow": "Elbow", "wrist": "Wrist"},
-)
+# Units that files are written in, by millimetres; that is taken which makes a body's height the nearest to 1.6 m.
+UNITS_MM = {"CMU's unit": CMU_UNIT_MM, "cm": 10.0, "inches": 25.4, "m": 1000.0, "mm": 1.0}
+_MEAN_HEIGHT_MM = 1600  # ankle to crown
+_UPRIGHT = 0.8  # cosine; below it a body tells no axis, and y is taken
+# What each axis has to become for y to be up: rows of the turned x, y and z by the file's.
+_TURNS = {
+    "x": ((0, -1, 0), (1, 0, 0), (0, 0, 1)),
+    "y": ((1, 0, 0), (0, 1, 0), (0, 0, 1)),
+    "z": ((1, 0, 0), (0, 0, 1), (0, -1, 0)),
+}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Mocap:
     """A recorded motion: the position of every joint of a hierarchy in every frame.
 
-    World axes are the file's, by convention y up and right-handed. End Sites are joints too: "Head end" is Head's.
+    World axes are right-handed with y up: a file whose body stands along another axis, `up`, is turned. End Sites are
+    joints too: "Head end" is Head's.
     """
 
     names: tuple[str, ...]
@@ -44,6 +48,8 @@ class Mocap:
     joints: Float32[np.ndarray, "time joints 3"]  # mm
     fps: float  # frames per second
     source: str  # the file's path
+    unit_mm: float  # millimetres per unit of the file, as given or as told from the body
+    up: str  # the file's axis that is up: "x", "y", "z", or one with a "-"
 
     def body(self) -> BodyMotion:
         """Return the 17 joints of `JOINT_NAMES`, each the nearest match of the file's joints to Human3.6M's.
@@ -56,28 +62,14 @@ class Mocap:
         Further joints lie between spine, thorax and shoulders, so these bones would change their length. Each gets
         its mean length (`with_steady_bones`), which moves the arms of CMU's subject 131 by 5 mm on average.
 
-        Raises LookupError if the joint names are those of neither conversion, ValueError if the body has no person's
-        size, so that the unit must be wrong.
+        Names of other tools stand in `JOINT_NAMES_OF`. Raises LookupError if the joint names are those of none,
+        ValueError if the body has no person's size, so that the unit must be wrong.
         """
-        places = {name: place for place, name in enumerate(self.names)}
-        missing = []
-        for dialect in _DIALECTS:
-            wanted = [_names_of(joint, dialect) for joint in JOINT_NAMES]
-            found = [next((name for name in names if name in places), None) for names in wanted]
-            if None not in found:
-                break
-            missing.append([names[-1] for names, name in zip(wanted, found, strict=True) if name is None])
-        else:
-            fewest = min(missing, key=len)
-            raise LookupError(
-                f"{self.source} has no joint {', '.join(fewest)}; the names of the CMU conversions are needed "
-                f"(LeftUpLeg, LeftArm ... or LeftHip, LeftShoulder ...), it has {', '.join(self.names)[:2000]}"
-            )
-        joints = with_steady_bones(self.joints[:, [places[name] for name in found]])
-        # The length of the bones from ankle to crown, which does not depend on the pose.
-        ways = [("right ankle", "right knee", "right hip"), ("pelvis", "spine", "thorax", "neck", "head")]
-        chains = [[JOINT_NAMES.index(name) for name in way] for way in ways]
-        height = float(sum(np.linalg.norm(np.diff(joints[0, chain], axis=0), axis=1).sum() for chain in chains))
+        try:
+            joints = with_steady_bones(_body_joints(self.joints, self.names))
+        except LookupError as error:
+            raise LookupError(f"{self.source} has {error.args[0]}") from None
+        height = _height(joints[0])
         if not _PLAUSIBLE_MM[0] <= height <= _PLAUSIBLE_MM[1]:
             raise ValueError(
                 f"{self.source}: the body would be {height / 1000:.3g} m from ankle to crown. A BVH file does not say "
@@ -87,19 +79,23 @@ class Mocap:
         return BodyMotion(joints=joints, fps=self.fps, source=self.source)
 
 
-def read_bvh(path: str | Path, *, unit_mm: float = CMU_UNIT_MM) -> Mocap:
+def read_bvh(path: str | Path, *, unit_mm: float | None = None, up: str | None = None) -> Mocap:
     """Read the motion in a BVH file: any hierarchy, any order and number of channels.
 
     A position channel replaces that coordinate of the joint's offset, as most programs write it; the original
     description is silent on joints that have both. Rotation channels are degrees, applied in the file's order, each
-    about an axis that the ones before have turned. `unit_mm` is the millimetres per unit of length, which the format
-    does not state; by default that of the CMU database's conversions.
+    about an axis that the ones before have turned. Scale channels must be 1. The format states neither the unit of
+    length nor the axis that is up. Both are told from the body, if the joints' names are known, and stand in the
+    record: the unit, `unit_mm` in millimetres, from its height (else that of CMU's conversions), the axis, `up`, from
+    where its head is above its feet (else y). Give them for a body that lies all the time.
 
     Raises a ClipError that names file and line: missing, not accessible, malformed, too large.
     """
     path = Path(path)
-    if not (math.isfinite(unit_mm) and 0 < unit_mm <= 1e6):
+    if unit_mm is not None and not (math.isfinite(unit_mm) and 0 < unit_mm <= 1e6):
         raise ValueError(f"unit_mm must be the millimetres per unit, above 0; got {unit_mm}")
+    if up is not None and up.removeprefix("-") not in _TURNS:
+        raise ValueError(f"up must be x, y or z, or one of them with a minus; got {up!r}")
     with access_errors(path), regular_file(path).open("rb") as file:
         bvh = BvhFile(file, path)
         shape = (bvh.num_frames, len(bvh.joints), 3)
@@ -107,16 +103,35 @@ def read_bvh(path: str | Path, *, unit_mm: float = CMU_UNIT_MM) -> Mocap:
             reason = f"{shape[0]} frames of {shape[1]} joints exceed {MAX_CLIP_BYTES >> 20} MiB; cut the file"
             raise OversizedClipError(reason, path=path)
         joints, start = np.empty(shape, np.float32), 0
+        channels = [kind for joint in bvh.joints for kind, _ in joint.channels]
+        scales = [number for number, kind in enumerate(channels) if kind == "scale"]
         for rows in bvh.rows():
+            if (rows[:, scales] != 1).any():
+                raise DamagedClipError("scales a joint, which no bone does; export it without scale", path=path)
             forward_kinematics(bvh.joints, rows, out=joints[start : start + len(rows)])
             start += len(rows)
+    names = tuple(joint.name for joint in bvh.joints)
+    try:
+        body = _body_joints(joints, names)
+    except LookupError:
+        body = None
+    if unit_mm is None:
+        unit_mm = CMU_UNIT_MM if body is None else told_unit(body)
+    if up is None:
+        up = "y" if body is None else told_axis(body)
     joints *= np.float32(unit_mm)
+    if up != "y":
+        turn = np.array(_TURNS[up[-1]], np.float32)
+        # Upside down: half a turn about an axis that is level.
+        joints = joints @ turn.T * np.float32([1, 1, 1] if up[0] != "-" else [1, -1, -1])
     return Mocap(
-        names=tuple(joint.name for joint in bvh.joints),
+        names=names,
         parents=tuple(joint.parent for joint in bvh.joints),
         joints=joints,
         fps=1 / bvh.frame_time_s,
         source=str(path),
+        unit_mm=unit_mm,
+        up=up,
     )
 
 
@@ -148,6 +163,8 @@ def _place(joints, rows, out):
         for kind, axis in joint.channels:
             if kind == "position":
                 local[axis] = next(values)
+            elif kind == "scale":
+                next(values)
             else:
                 rotations.append((axis, np.radians(next(values))))
         if joint.parent == number:
@@ -162,7 +179,36 @@ def _place(joints, rows, out):
         out[:, number] = placed[number].T
 
 
-def _names_of(joint: str, dialect: dict[str, str]) -> tuple[str, ...]:
-    """Return the names that one of the 17 joints may have in a file, the preferred one first."""
-    side, _, part = joint.rpartition(" ")
-    return (side.title() + dialect[part],) if part in dialect else _TRUNK[joint]
+def _body_joints(
+    joints: Float32[np.ndarray, "time joints 3"], names: Sequence[str]
+) -> Float32[np.ndarray, "time 17 3"]:
+    """Return the 17 joints; without a neck's base the thorax is the middle of the shoulders."""
+    places = places_of(names)
+    body = joints[:, [place or 0 for place in places]]
+    if places[_THORAX] is None:
+        body[:, _THORAX] = body[:, list(_SHOULDERS)].mean(1)
+    return body
+
+
+def _height(joints: Float32[np.ndarray, "17 3"]) -> float:
+    """Return the length of the bones from ankle to crown, which does not depend on the pose."""
+    ways = [("right ankle", "right knee", "right hip"), ("pelvis", "spine", "thorax", "neck", "head")]
+    chains = [[JOINT_NAMES.index(name) for name in way] for way in ways]
+    return float(sum(np.linalg.norm(np.diff(joints[chain], axis=0), axis=1).sum() for chain in chains))
+
+
+def told_unit(body: Float32[np.ndarray, "time 17 3"]) -> float:
+    """Return the millimetres per unit, of UNITS_MM, that make the body's height most like a person's."""
+    height = max(_height(body[0]), 1e-9)
+    return min(UNITS_MM.values(), key=lambda unit: abs(math.log(height * unit / _MEAN_HEIGHT_MM)))
+
+
+def told_axis(body: Float32[np.ndarray, "time 17 3"]) -> str:
+    """Return the axis, x, y or z with a sign where it points down, along which the body stands on average."""
+    crown, ankles = (body[:, [JOINT_NAMES.index(name) for name in which]].mean(1) for which in _ENDS)
+    along = crown - ankles
+    mean = (along / np.maximum(np.linalg.norm(along, axis=1, keepdims=True), 1e-9)).mean(0)
+    axis = int(np.abs(mean).argmax())
+    if abs(mean[axis]) < _UPRIGHT or axis == 1:
+        return "y"
+    return "xyz"[axis] if mean[axis] > 0 else f"-{'xyz'[axis]}"
