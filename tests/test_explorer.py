@@ -504,6 +504,16 @@ def test_several_pictures_are_one_clip(tmp_path):
         read_dropped([tmp_path / "notes.txt"])
 
 
+def test_one_picture_that_moves_is_a_clip(tmp_path):
+    from PIL import Image
+
+    frames = [Image.new("RGB", (8, 8), (60 * number, 0, 0)) for number in range(4)]
+    for name in ("clip.webp", "clip.png", "clip.gif"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], duration=50)
+        clip = read_dropped([tmp_path / name])
+        assert len(clip.frames) == 4 and clip.source == name
+
+
 @pytest.mark.parametrize("name", ["../../outside.mp4", "/outside.mp4", "..\\..\\outside.mp4", "C:\\outside.mp4"])
 def test_a_name_leads_nowhere_else(name):
     upload = Upload([{"name": name, "size": 3}])

@@ -67,12 +67,12 @@ function shower(model, host, ask) {
 /** Build the place to drop files and the line of progress. */
 function deskOf(model, el, desk, ask) {
   const root = desk.attachShadow({ mode: "open" });
-  const input = element("input", { type: "file", multiple: "", accept: "video/*,image/*,.mkv" });
+  const input = element("input", { type: "file", multiple: "", accept: "video/*,image/*,.mkv,.ts,.mts,.flv,.wmv" });
   const label = element("label", { title: "a video, or the pictures of one clip" });
   label.append(element("span", {}, "your own clip"), input);
   const drop = element("div", { class: "drop", role: "group", "aria-label": "your own clip" });
   const most = `at most ${MAX_BYTES / 1e6} MB`;
-  const what = `or drop it here: a video (mkv, webm, mp4, mov, avi, gif) or the pictures of one clip (jpg, png), ${most}`;
+  const what = `or drop it here: a video, or the pictures of one clip, ${most}`;
   drop.append(label, element("span", {}, what));
   const words = element("output", { role: "status", "aria-live": "polite" });
   const progress = element("progress", { "aria-label": "work under way" });

@@ -17,8 +17,8 @@ from gatescope.loaders.sampling import sample_frames, varying_times
 def read_webp(path: Path, num_frames: int | None = None, size: int | None = None) -> Clip:
     """Return the clip in an animated WebP; see `read_clip`. Transparent parts show the colour that they hide.
 
-    Raises DamagedClipError if bytes are missing, a picture does not decode, or there is only one; OversizedClipError
-    as a video does.
+    A damaged one is not read in part. Raises DamagedClipError if bytes are missing, a picture does not decode, or
+    there is only one; OversizedClipError as for a video.
     """
     if missing := missing_part(path):
         raise DamagedClipError(f"the animation is cut off: {missing}; fetch it again or leave it out", path=path)
@@ -39,7 +39,9 @@ def read_webp(path: Path, num_frames: int | None = None, size: int | None = None
         for place, number in enumerate(chosen):
             image.seek(number)
             picture = image.convert("RGB")
-            frames[place] = picture if picture.size == (width, height) else picture.resize((width, height), _FILTER)
+            if picture.size != (width, height):
+                picture = picture.resize((width, height), Image.Resampling.BILINEAR)
+            frames[place] = picture
     fps = 1000 * count / sum(durations_ms) if any(durations_ms) else DEFAULT_FPS
     return Clip(
         frames=frames,
@@ -59,6 +61,3 @@ def _durations(path: Path) -> list[int]:
         size = int.from_bytes(content[place + 4 : place + 8], "little")
         place += 8 + size + size % 2
     return durations
-
-
-_FILTER = Image.Resampling.BILINEAR

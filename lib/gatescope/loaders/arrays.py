@@ -12,6 +12,7 @@ from gatescope.loaders.clip import DEFAULT_FPS, Clip, depth_to_grey
 from gatescope.loaders.errors import ClipError, DamagedClipError, OversizedClipError, access_errors
 from gatescope.loaders.limits import MAX_CLIP_BYTES
 
+_MOST_BYTES = 12  # of a value at the peak: depth as read, in mm, sorted for its percentiles, in grey
 _FORMS = "give uint8 (T, H, W, 3), (T, 3, H, W) or (T, H, W), or uint16 (T, H, W) for depth"
 
 
@@ -79,7 +80,7 @@ def read_npy(path: Path) -> Shaped[np.ndarray, "..."]:
     try:
         with access_errors(path):
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-            if mapped.size * 12 > MAX_CLIP_BYTES * 4:
+            if mapped.size * _MOST_BYTES > MAX_CLIP_BYTES:
                 reason = f"an array of {mapped.shape} exceeds {MAX_CLIP_BYTES >> 20} MiB; cut it, or give it smaller"
                 raise OversizedClipError(reason, path=path)
             return np.array(mapped)

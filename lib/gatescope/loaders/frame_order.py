@@ -56,8 +56,8 @@ def order_note(frames: dict[int, Path]) -> str | None:
 def _candidates(names: dict[Path, list[str]]) -> list[dict[Path, Key]]:
     """Return the keys that may order the names, which are split into texts and, between them, numbers."""
     if len({tuple(parts[::2]) for parts in names.values()}) > 1:
-        ends = [(place, text) for place, text in ((1, 0), (-2, -1)) if len({p[text] for p in names.values()}) == 1]
-        return [{file: (int(parts[place]),) for file, parts in names.items()} for place, _ in ends or [(-2, -1)]]
+        ends = [number for number, text in ((1, 0), (-2, -1)) if len({parts[text] for parts in names.values()}) == 1]
+        return [{file: (int(parts[number]),) for file, parts in names.items()} for number in ends or [-2]]
     some = next(iter(names.values()))
     places = range(1, len(some), 2)
     differing = [place for place in places if len({int(parts[place]) for parts in names.values()}) > 1] or [places[-1]]

@@ -28,7 +28,7 @@ _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 _DEPTH_BYTES = 12  # of a pixel at the peak: as read, in mm, sorted for its percentiles, in grey
 
 # All that Pillow raises over a damaged picture.
-IMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)
+_IMAGE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)
 
 
 @runtime_checkable
@@ -162,6 +162,6 @@ def opened_picture(file: Picture) -> Iterator[Image.Image]:
         raise
     except PermissionError as error:
         raise ClipAccessError("the frame may not be read; ask for access to it", path=str(file)) from error
-    except IMAGE_ERRORS as error:
+    except _IMAGE_ERRORS as error:
         reason = "it is no picture" if isinstance(error, UnidentifiedImageError) else error
         raise DamagedClipError(f"the picture does not decode ({reason}); fetch it again", path=str(file)) from error
