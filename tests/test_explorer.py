@@ -306,7 +306,7 @@ def test_the_class_to_explain_is_the_answer_from_the_start(explorer):
 @pytest.mark.slow
 def test_clips_with_a_similar_course_are_shown_and_opened(explorer):
     controls = explorer.controls
-    controls.steps.value, explorer.picture.channel = (2, 7), 3
+    controls.first.value, controls.last.value, explorer.picture.channel = 2, 7, 3
     controls.find.click()
     assert "steps 2 to 7" in settled(explorer)["words"]
     courses = explorer.answer.courses["layer1.h"][1][:, 3]

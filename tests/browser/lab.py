@@ -27,6 +27,8 @@ SETTINGS = {
 }
 PATIENCE_MS = 90_000  # of a busy machine, in which Lab loads or a kernel starts
 HERE = Path(__file__).parent
+AXE = HERE.parent.parent / "build" / "node_modules" / "axe-core" / "axe.min.js"
+NO_AXE = f"{AXE} is missing: npm install --no-save --prefix build axe-core"
 RUN = """\
 from samples import known, make_clip, make_recording
 from gatescope.pictures import Scrubber

@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from lab import Lab
+from lab import AXE, NO_AXE, RUN, Lab
 from playwright.sync_api import Locator, expect
 from samples import HOSTILE
 from viewer import Viewer
@@ -171,6 +171,19 @@ def test_a_saved_notebook_without_its_kernel_shows_the_film_strip(explorer, lab)
     expect(lab.notebook.get_by_text("model not found")).to_have_count(1)
     expect(lab.notebook.get_by_text("model not found")).to_be_hidden()
     expect(strip).to_be_visible()
+
+
+@pytest.mark.skipif(not AXE.exists(), reason=NO_AXE)
+@pytest.mark.slow
+def test_axe_finds_nothing_serious_in_what_cells_show(lab, jupyter):
+    lab.open(jupyter.write("axe.ipynb", RUN, OPEN))
+    lab.run_all()
+    Explorer(lab)
+    lab.page.evaluate(AXE.read_text())
+    found = lab.page.evaluate("axe.run('.jp-Notebook .jp-OutputArea-output')")
+    assert {"aria-valid-attr", "label", "color-contrast"} <= {each["id"] for each in found["passes"]}
+    serious = [each for each in found["violations"] if each["impact"] in ("serious", "critical")]
+    assert [(each["help"], [node["html"] for node in each["nodes"]]) for each in serious] == []
 
 
 @pytest.mark.slow

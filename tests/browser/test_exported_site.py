@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from lab import AXE, NO_AXE
 from nbformat.v4 import new_output
 from playwright.sync_api import expect
 from viewer import Viewer
@@ -311,10 +312,7 @@ def test_without_scripts_code_unfolds_and_film_strips_stand(browser, address):
         expect(code.locator("pre")).to_be_visible()
 
 
-AXE = REPOSITORY / "build" / "node_modules" / "axe-core" / "axe.min.js"
-
-
-@pytest.mark.skipif(not AXE.exists(), reason=f"{AXE} is missing: npm install --no-save --prefix build axe-core")
+@pytest.mark.skipif(not AXE.exists(), reason=NO_AXE)
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_axe_finds_nothing_serious(browser, site, colours):
     with browser.new_context(color_scheme=colours, reduced_motion="reduce") as context:

@@ -44,9 +44,8 @@ class Controls:
         self.quantity = made(
             "course of", "the quantity whose mean over positions is compared between clips", options=[NOTHING]
         )
-        span = {"min": 1, "max": 2, "value": (1, 2), "continuous_update": False}
-        self.steps = made("steps", "from the first to the last that is compared", widgets.IntRangeSlider, **span)
-        self.steps.layout.width = "300px"
+        self.first = made("from step", "the first that is compared, from 1", widgets.BoundedIntText, min=1, value=1)
+        self.last = made("to step", "the last that is compared", widgets.BoundedIntText, min=1, value=1)
         self.find = button(
             "All clips like this",
             "validation clips whose course of the scrubber's channel correlates most with this one's",
@@ -64,7 +63,7 @@ class Controls:
             [widgets.Label("What was found:"), *self.presets.values(), self.undo],
             *self.asking,
             [self.method, self.label, self.run],
-            [self.quantity, self.steps, self.find],
+            [self.quantity, self.first, self.last, self.find],
         ]
         self.offering = False  # while choices are set that ask nothing
 
@@ -115,8 +114,9 @@ class Controls:
             hidden = [name for name in answer.courses if name.endswith(".h")]
             self.offer(self.quantity, value=(hidden or [self.quantity.value])[0])
         num_steps = len(answer.courses[self.quantity.value][1])
-        if self.steps.max != num_steps:
-            self.offer(self.steps, max=num_steps, value=(1, num_steps))
+        if self.last.max != num_steps:
+            self.offer(self.first, max=num_steps, value=1)
+            self.offer(self.last, max=num_steps, value=num_steps)
         self.lay_out(answer)
 
     def offer_replacements(self, answer: Answer) -> None:

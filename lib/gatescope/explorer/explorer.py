@@ -155,7 +155,7 @@ class Explorer:
         name, step = controls.quantity.value, self.picture.step
         # The scrubber's; a map that is one for all channels has a single one.
         channel = min(self.picture.channel or 0, answer.courses[name][1].shape[1] - 1)
-        first, last = (step - 1 for step in controls.steps.value)
+        first, last = sorted((controls.first.value - 1, controls.last.value - 1))
         pictured = step if step is not None and first <= step <= last else (first + last) // 2
 
         def work(report: Report) -> None:
