@@ -189,9 +189,9 @@ def write_keras(folder: Path, whole: Path) -> None:
 
 def read(path: Path) -> None:
     """Read a file with the reader that its folder names."""
-    from gatescope.arrays import read_arrays
-    from gatescope.facts import read_card, write_card
     from gatescope.files import sha256_of
+    from gatescope.formats.arrays import read_arrays
+    from gatescope.formats.facts import read_card, write_card
     from gatescope.models import GestureNetwork, NetworkConfig, load_keras_weights
 
     match path.parent.name:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from gatescope.facts import check_files, read_card, seal, write_card
 from gatescope.files import code_digest, sha256_of
+from gatescope.formats.facts import check_files, read_card, seal, write_card
 from gatescope.models import Cell, GestureNetwork, NetworkConfig
 from gatescope.models.cards import write_weights
 from gatescope.paths import DATA

@@ -15,7 +15,7 @@ from gatescope.__main__ import main
 from gatescope.loaders import Clip, MeasuredHands, SyntheticGestures, as_seen, read_clip, with_hands
 from gatescope.loaders.hands import HandNetworksError, fetch_networks, has_networks, networks
 from gatescope.loaders.hands.masks import hand_mask
-from gatescope.loaders.hands.measured import _fill, measure_hands
+from gatescope.loaders.hands.measuring import _fill, measure_hands
 from gatescope.loaders.hands.palms import _decode, _one_each, anchors
 from gatescope.loaders.hands.regions import FINGERS, Region, region_of_joints, region_of_palm
 from gatescope.loaders.hands.tracking import MAX_HANDS, HandTracker
@@ -276,7 +276,7 @@ def test_a_real_hand_is_found_followed_and_kept(open_hand, tmp_path, monkeypatch
     x, y = found.hands.joints[t, place].astype(int).T
     assert found.hand_mask[t, y, x].mean() > 0.8
 
-    monkeypatch.setattr("gatescope.loaders.hands.measured.measure_hands", None)  # a call would fail
+    monkeypatch.setattr("gatescope.loaders.hands.measuring.measure_hands", None)  # a call would fail
     again = with_hands(open_hand, cache=tmp_path)
     assert np.array_equal(again.hand_mask, found.hand_mask)
     assert np.array_equal(again.hands.joints, found.hands.joints, equal_nan=True)

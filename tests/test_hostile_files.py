@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gatescope.arrays import read_arrays
-from gatescope.facts import read_card, read_json, read_toml
 from gatescope.files import read_bytes, regular_file, sha256_of
+from gatescope.formats.arrays import read_arrays
+from gatescope.formats.facts import read_card, read_json, read_toml
 from gatescope.loaders import Human36M, IsoGDClips, JesterClips, read_bvh, read_clip
 from gatescope.models import GestureNetwork, load_keras_weights
 from gatescope.models.checkpoints import checkpoint

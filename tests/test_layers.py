@@ -20,6 +20,7 @@ FLOORS = (
     ("rendered_people",),
     ("paths",),
     ("files",),
+    ("formats",),
     ("dependencies",),
     ("loaders", "models"),
     ("recordings",),

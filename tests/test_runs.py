@@ -251,7 +251,7 @@ MISSING = ("training", "config", "data", "clips", "metrics", "files")
 
 @pytest.mark.parametrize("missing", MISSING)
 def test_a_folder_whose_card_lacks_a_fact_is_refused_with_its_name(go, finished, missing):
-    from gatescope.facts import read_card, write_card
+    from gatescope.formats.facts import read_card, write_card
     from gatescope.trainings.results import read_results
 
     folder, _ = finished
@@ -266,7 +266,7 @@ def test_a_folder_whose_card_lacks_a_fact_is_refused_with_its_name(go, finished,
 
 @pytest.mark.parametrize("name", ["../../payload", "/etc/passwd", "..", ""])
 def test_a_card_names_files_beside_it_alone(finished, tmp_path, name):
-    from gatescope.facts import read_card, write_card
+    from gatescope.formats.facts import read_card, write_card
     from gatescope.trainings.results import keep_run
 
     folder, _ = finished

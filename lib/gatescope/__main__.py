@@ -207,7 +207,7 @@ def _pack(asked: argparse.Namespace) -> str | None:
 
 
 def _clips(asked: argparse.Namespace) -> str | None:
-    from gatescope.facts import read_toml
+    from gatescope.formats.facts import read_toml
     from gatescope.trainings.descriptions import described_run
 
     try:
@@ -239,7 +239,7 @@ def _fill(training: Any, processes: int) -> None:
 
 
 def _train(asked: argparse.Namespace) -> str | None:
-    from gatescope.facts import read_toml
+    from gatescope.formats.facts import read_toml
     from gatescope.trainings.descriptions import described_run, with_modality
     from gatescope.trainings.runs import run
 

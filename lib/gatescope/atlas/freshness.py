@@ -15,8 +15,8 @@ from gatescope.atlas.manifest import load_manifest
 from gatescope.atlas.notebook_cells import own_cells
 from gatescope.atlas.notebook_parameters import Value
 from gatescope.dependencies import digest_of, training_digest
-from gatescope.facts import read_json, read_toml
 from gatescope.files import atomic_write, code_digest, files_in, sha256_of_files
+from gatescope.formats.facts import read_json, read_toml
 
 RUNNER = ("gatescope.atlas.rebuild", "gatescope.atlas.figures")  # code that runs a notebook, whatever it imports
 DATA = ("trainings", "checkpoints", "poses", "neurons", "evidence")  # folders of descriptions, weights and results

@@ -13,7 +13,7 @@ from jaxtyping import Float32, Float64
 from PIL import Image
 from torch.utils.data import Dataset
 
-from gatescope.arrays import OversizedArraysError, read_arrays
+from gatescope.formats.arrays import OversizedArraysError, read_arrays
 from gatescope.loaders.clip import Clip
 from gatescope.loaders.errors import (
     ClipError,

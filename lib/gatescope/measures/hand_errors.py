@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int16, UInt8
 
-from gatescope.arrays import read_arrays
-from gatescope.facts import check_files, needed, read_card, write_card
 from gatescope.files import atomic_write, code_digest, sha256_of
+from gatescope.formats.arrays import read_arrays
+from gatescope.formats.facts import check_files, needed, read_card, write_card
 from gatescope.loaders import Clip, SyntheticGestures
 from gatescope.loaders.hands.masks import hand_mask
-from gatescope.loaders.hands.measured import MeasuredHands, measure_hands
+from gatescope.loaders.hands.measured import MeasuredHands
+from gatescope.loaders.hands.measuring import measure_hands
 from gatescope.loaders.hands.networks import FILES
 from gatescope.loaders.hands.regions import NUM_JOINTS
 from gatescope.measures.localisation import area, energy

@@ -11,8 +11,8 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from gatescope.facts import DIGEST, read_card, with_digest, write_card
 from gatescope.files import atomic_write, code_digest, read_bytes, regular_file
+from gatescope.formats.facts import DIGEST, read_card, with_digest, write_card
 from gatescope.models.config_fields import Config
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)  # types that a network's weights may have

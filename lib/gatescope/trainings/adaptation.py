@@ -12,8 +12,8 @@ from jaxtyping import UInt8
 from torch import nn
 from torch.utils.data import Dataset
 
-from gatescope.facts import needed
 from gatescope.files import code_digest
+from gatescope.formats.facts import needed
 from gatescope.loaders import CachedClips, SyntheticGestures
 from gatescope.models import GestureNetwork
 from gatescope.paths import CACHE

@@ -11,9 +11,9 @@ from jaxtyping import Float, Float32, Int64
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from gatescope.arrays import read_arrays
-from gatescope.facts import needed
 from gatescope.files import atomic_write
+from gatescope.formats.arrays import read_arrays
+from gatescope.formats.facts import needed
 
 Batch = Float[Tensor, "batch channel time height width"]
 

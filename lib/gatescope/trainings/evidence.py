@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int16, UInt8
 
-from gatescope.arrays import read_arrays
-from gatescope.facts import check_files, needed, read_card, write_card
 from gatescope.files import atomic_write, code_digest, sha256_of
+from gatescope.formats.arrays import read_arrays
+from gatescope.formats.facts import check_files, needed, read_card, write_card
 from gatescope.loaders import CachedClips, ClipTensors, SyntheticGestures
 from gatescope.measures.estimates import Estimate, estimate
 from gatescope.models import GestureNetwork

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int64
 
-from gatescope import facts
 from gatescope.files import atomic_write
+from gatescope.formats import facts
 from gatescope.models.cards import read_weights
 from gatescope.paths import CHECKPOINTS
 from gatescope.trainings.evaluation import Predictions, load_predictions

@@ -68,7 +68,7 @@ def read_card(path: str | Path) -> dict[str, Any]:
     if DIGEST not in card:
         raise ValueError(
             f"{path} has no {DIGEST}, so nothing shows that its facts are as they were written: make it anew or, if "
-            f"you trust it, write it with gatescope.facts.seal({str(path)!r})"
+            f"you trust it, write it with gatescope.formats.facts.seal({str(path)!r})"
         )
     try:
         found = _digest(facts)

@@ -1,0 +1,1 @@
+"""Formats: JSON, TOML, cards and arrays, read from files of any origin."""
