@@ -50,7 +50,7 @@ JOBS = {"rebuild": rebuild, "training": train, "site": site}
 # What is imported once: a fork takes it over.
 IMPORTS = {
     "rebuild": ["gatescope.atlas.rebuild", "gatescope.atlas.figures"],
-    "training": ["gatescope.trainings.runs", "gatescope.models", "small_training"],
+    "training": ["gatescope.trainings.runs", "gatescope.models", "small_training", "lightning_fabric"],
     "site": ["gatescope.atlas.site", "nbconvert.exporters.html", "pygments.lexers.python", "pygments.formatters.html"],
 }
 
