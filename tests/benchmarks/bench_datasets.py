@@ -59,7 +59,7 @@ def tensors_of(root: Path, split: str) -> ClipTensors:
 
 
 def memory(root: Path, split: str) -> tuple[int, float, float]:
-    """In a process of its own, on Linux: clips, seconds to open them, and the MiB that these and 600 reads leave behind."""
+    """In a process of its own, on Linux: clips, seconds to open them, and the MiB that stay with 600 reads."""
     tensors_of(root, "valid")[0]  # what is imported and allocated once, for few clips and many
     gc.collect()
     before, start = _resident_mib(), time.perf_counter()
