@@ -1,4 +1,4 @@
-"""A training that several processes share: run with a folder, this file starts two, loses one, and starts two again, twice.
+"""A training that several processes share: run with a folder, this file starts two, loses one, and starts again.
 
 Weights are in float64, where processes that share a batch differ from one alone by rounding of 1e-15 and not of 1e-7,
 which a network that just began can make a thousand times larger.
