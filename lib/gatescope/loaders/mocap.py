@@ -178,7 +178,9 @@ def _place(joints, rows, out):
         out[:, number] = placed[number].T
 
 
-def _body_joints(joints: Float32[np.ndarray, "time joints 3"], names: Sequence[str]) -> Float32[np.ndarray, "time 17 3"]:
+def _body_joints(
+    joints: Float32[np.ndarray, "time joints 3"], names: Sequence[str]
+) -> Float32[np.ndarray, "time 17 3"]:
     """Return the 17 joints; without a neck's base the thorax is the middle of the shoulders."""
     places = places_of(names)
     body = joints[:, [place or 0 for place in places]]

@@ -145,7 +145,9 @@ class RecurrentLayer(nn.Module):
         output = output if narrow else output.to(x.dtype)
         return (output, (h, c)) if return_state else output
 
-    def _step_by_step(self, frames: Maps, num_steps: int, h: Given | None, c: Given | None) -> tuple[Hidden, Maps, Maps]:
+    def _step_by_step(
+        self, frames: Maps, num_steps: int, h: Given | None, c: Given | None
+    ) -> tuple[Hidden, Maps, Maps]:
         """Return H of every step and the last H and C, one step after the other."""
         # Attention on X depends on the state; without it the input's convolutions take all steps at once.
         attended = self.attention is not None

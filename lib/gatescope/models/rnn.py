@@ -99,9 +99,7 @@ class _Gated(nn.Module):
         wanted = check_input(x, self.num_in, self.num_hidden, state or ())
         state = state or (x.new_zeros(wanted), x.new_zeros(wanted))
         # The input's part needs no state, so all steps are computed at once.
-        output, state = _over_time(
-            self._step, state, self.input_to_state(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-        )
+        output, state = _over_time(self._step, state, self.input_to_state(x.flatten(0, 1)).unflatten(0, x.shape[:2]))
         return (output, state) if return_state else output
 
     def _step(self, projected: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
