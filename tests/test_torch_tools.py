@@ -81,8 +81,9 @@ def test_pooled_gates_of_large_maps_do_not_overflow_float16():
     assert layer(torch.full((1, 2, 1, 40, 40), 100.0).half()).isfinite().all()
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # torch.func uses it
 @pytest.mark.parametrize("slow_mkl", [False, True])
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", ["convlstm", "a", "b", "c", "min_conv", "lstm"])
 def test_vmap_jvp_and_gradients_of_each_clip(name, slow_mkl, monkeypatch, shapes_unchecked):
     monkeypatch.setattr(cells, "mkl_is_slow", lambda: slow_mkl)
     layer, x = layer_and_input(name)
@@ -110,6 +111,8 @@ def test_vmap_jvp_and_gradients_of_each_clip(name, slow_mkl, monkeypatch, shapes
     )
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch about itself
 @pytest.mark.parametrize("name", ["b", "lstm"])
 def test_an_exported_layer_takes_any_number_of_clips_and_steps(name, shapes_unchecked):
     layer, x = layer_and_input(name)

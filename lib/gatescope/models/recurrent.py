@@ -146,7 +146,7 @@ class RecurrentLayer(nn.Module):
         return (output, (h, c)) if return_state else output
 
     def _step_by_step(
-        self, frames: Maps, num_steps: int, h: Given | None, c: Given | None
+        self, frames: Tensor, num_steps: int, h: Given | None, c: Given | None
     ) -> tuple[Hidden, Maps, Maps]:
         """Return H of every step and the last H and C, one step after the other."""
         # Attention on X depends on the state; without it the input's convolutions take all steps at once.
