@@ -42,8 +42,8 @@ class BvhFile:
 
     `joints` are in the file's order, parents before children. Keywords are case-insensitive, words are separated by
     any white space, names may hold spaces, lines that begin with # or // are comments, and UTF-16 and ends of lines of
-    every kind are read. A name that is there before gets a number: "Hand (2)". Raises DamagedClipError with the line at fault, OversizedClipError beyond
-    MAX_JOINTS.
+    every kind are read. A name that is there before gets a number: "Hand (2)".
+    Raises DamagedClipError with the line at fault, OversizedClipError beyond MAX_JOINTS.
     """
 
     def __init__(self, file: BinaryIO, path: Path):
@@ -250,7 +250,7 @@ class BvhFile:
         return DamagedClipError(reason, path=self._path, line=max(line or self._line, 1))
 
 
-def _as_ascii_lines(file: BinaryIO, path: Path) -> BinaryIO:
+def _as_ascii_lines(file: BinaryIO, path: Path) -> io.BufferedIOBase:
     """Return a file whose lines end in a line feed, in bytes of which digits are ASCII; most files are that already."""
     start = file.read(_START_BYTES)
     utf_16 = start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))

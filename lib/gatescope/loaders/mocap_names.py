@@ -62,5 +62,5 @@ def places_of(names: Sequence[str]) -> list[int | None]:
         missing.append(lacking)
     raise LookupError(
         f"no joint {', '.join(min(missing, key=len))}; names of {', '.join(JOINT_NAMES_OF)} are known (LeftUpLeg ... "
-        f"or LeftHip ...): add a row to JOINT_NAMES_OF for others. It has {', '.join(names)[:2000]}"
+        f"or LeftHip ...): add a row to JOINT_NAMES_OF for others; it has {', '.join(names)[:2000]}"
     )

@@ -18,6 +18,7 @@ from gatescope.models.config_fields import Config
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)  # types that a network's weights may have
 MAX_BYTES = 1 << 30  # of a file of weights; it is held in memory twice while it is read
 _MAX_HEADER_BYTES = 1 << 20  # of a safetensors file: thousands of tensors
+WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 
 
 class SavedNetwork(nn.Module):
@@ -29,6 +30,32 @@ class SavedNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.card: dict[str, Any] | None = None  # of the file that the weights were last saved to or loaded from
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Take the weights of a state dict, also of a wrapped network, as torch does.
+
+        Raises ValueError in one sentence, before any weight is taken, if one is missing, unknown or of another shape.
+        """
+        state = {unwrapped(name): value for name, value in state_dict.items()}
+        own = self.state_dict()
+        if strict:
+            known = own | dict(self.named_parameters(remove_duplicate=False))
+            state = {name: value for name, value in state.items() if name != "n_averaged"}  # of an AveragedModel
+            misfits = [f"{name} is missing" for name in own if name not in state]
+            misfits += [f"{name} is unknown" for name in state if name not in known]
+            misfits += [
+                f"{name} is {tuple(value.shape)}, not {tuple(known[name].shape)}"
+                for name, value in state.items()
+                if isinstance(value, Tensor)
+                and isinstance(known.get(name), Tensor)
+                and value.shape != known[name].shape
+            ]
+            if misfits:
+                raise ValueError(
+                    f"this state dict is not of this {type(self).__name__}: {misfits[0]}, and {len(misfits) - 1} more "
+                    "misfits; take the state dict itself of a checkpoint, and the config that it was trained with"
+                )
+        return super().load_state_dict(state, strict, assign)
 
     def save(
         self, path: str | Path, *, data: Any = None, seed: int | None = None, metrics: Any = None, **facts: Any
@@ -70,6 +97,11 @@ class SavedNetwork(nn.Module):
         network.load_state_dict(tensors)
         network.card = card
         return network.eval()
+
+
+def unwrapped(name: str) -> str:
+    """Return a tensor's name without what DataParallel, torch.compile, FSDP and checkpointing put into it."""
+    return ".".join(part for part in name.split(".") if part not in WRAPPERS)
 
 
 def card_path(path: Path) -> Path:

@@ -22,7 +22,7 @@ from gatescope.models.dsts_parts import (
     soft_half,
     straight_through,
 )
-from gatescope.models.hooks import HookPoint
+from gatescope.models.hooks import HookPoint, refuse_tracing
 
 UPSTREAM = ("scoring", "gates")  # parameters of a neuron that decide the routing and its gates
 
@@ -102,6 +102,7 @@ class SpecialisedLayer(nn.Module):
         choice = self.hooks["choice"](self._choose(pulses) if route is None else one_hot(route, pulses))
         # Where the choice is neither learned nor spread over neurons, only the chosen one matters.
         learns = self.training and self.config.router == "learned"
+        refuse_tracing()
         if route is None and (learns or self.config.router in ("all", "soft")):
             return self.dense(x, choice)
         return self.sparse(x, choice)
