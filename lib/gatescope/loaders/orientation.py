@@ -42,7 +42,7 @@ def display_matrix(path: Path, track: int, frame: av.VideoFrame) -> tuple[int, .
         for start, end in _boxes(content, 0, len(content), b"moov"):
             for begin, stop in _boxes(content, start, end, b"trak"):
                 for place, last in _boxes(content, begin, stop, b"tkhd"):
-                    if last - place < 96:
+                    if last - place < 84:
                         continue
                     wide = 12 * (content[place] == 1)  # times of 64 bits in version 1
                     number = 12 if not wide else 20
