@@ -1,10 +1,12 @@
 """Frames as a viewer shows them: a recording may state by how much it is turned and mirrored."""
 
+import mmap
 import struct
+from collections.abc import Iterator
+from pathlib import Path
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
 from jaxtyping import UInt8
 
 # By the angle, counter-clockwise, that a frame is to be turned by.
@@ -30,13 +32,33 @@ def upright(
     return picture[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
 
 
-def display_matrix(frame: av.VideoFrame) -> tuple[int, ...] | None:
-    """Return the nine numbers of a frame's display matrix, None if it has none.
+def display_matrix(path: Path, track: int, frame: av.VideoFrame) -> tuple[int, ...] | None:
+    """Return the first five numbers of a video's display matrix, None if it has none.
 
-    To be asked of one frame of a video: PyAV keeps a frame in memory once its side data are looked at.
+    In MP4, MOV and 3GP that of the track; elsewhere as much as the frame's rotation tells, which no mirror image does.
+    Not from the frame's side data: a worker that is forked after those were looked at crashes (PyAV 18.1).
     """
-    try:
-        data = frame.side_data.get(Type.DISPLAYMATRIX)
-    except ValueError:  # PyAV does not know all kinds of side data, EXIF for one, and then gives none
-        return _QUARTER_TURNS[round(frame.rotation / 90) % 4]
-    return None if data is None else struct.unpack("=9i", bytes(data))
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for start, end in _boxes(content, 0, len(content), b"moov"):
+            for begin, stop in _boxes(content, start, end, b"trak"):
+                for place, last in _boxes(content, begin, stop, b"tkhd"):
+                    if last - place < 84:
+                        continue
+                    wide = 12 * (content[place] == 1)  # times of 64 bits in version 1
+                    number = 12 if not wide else 20
+                    if int.from_bytes(content[place + number : place + number + 4], "big") == track:
+                        return struct.unpack(">5i", content[place + 40 + wide : place + 60 + wide])
+    return _QUARTER_TURNS[round(frame.rotation / 90) % 4]
+
+
+def _boxes(content: mmap.mmap, place: int, end: int, kind: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the contents of the boxes of one kind begin and end (ISO 14496-12, 4.2)."""
+    while place + 8 <= end:
+        size, head = int.from_bytes(content[place : place + 4], "big"), 8
+        if size == 1:
+            size, head = int.from_bytes(content[place + 8 : place + 16], "big"), 16
+        if size < head:
+            return
+        if content[place + 4 : place + 8] == kind:
+            yield place + head, min(place + size, end)
+        place += size

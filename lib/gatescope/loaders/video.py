@@ -88,7 +88,7 @@ def read_video_frames(path: Path, numbers: Sequence[int], fps: float) -> UInt8[n
                 raise DamagedClipError(f"the video has no frame {numbers[len(frames)]}; fetch it again", path=path)
             if frame.is_corrupt:
                 raise DamagedClipError(f"frame at {frame.time} s is damaged; fetch the video again", path=path)
-            matrix = matrix if frames else display_matrix(frame)
+            matrix = matrix if frames else display_matrix(path, stream.id, frame)
             frames.append(upright(frame.to_ndarray(format="rgb24"), matrix))
             if len(frames) == len(numbers):
                 return np.stack(frames)
@@ -128,7 +128,7 @@ def _decode(
     with opened_video(path) as (container, stream):
         for frame in _shown(container, stream, path, begun, faults):
             if own is None:
-                own, matrix = (frame.height, frame.width), display_matrix(frame)
+                own, matrix = (frame.height, frame.width), display_matrix(path, stream.id, frame)
             if (frame.height, frame.width) != own:
                 reason = f"frame {len(times)} is {(frame.height, frame.width)} where frame 0 is {own}; cut it there"
                 raise DamagedClipError(reason, path=path)
