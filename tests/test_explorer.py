@@ -325,7 +325,7 @@ def test_clips_with_a_similar_course_are_shown_and_opened(explorer):
     controls.number.value = 5
     settled(explorer)
     assert not explorer.found.children
-    controls.steps.value = (2, 3)
+    controls.first.value, controls.last.value = 2, 3
     controls.find.click()
     assert "at least 3 steps; got 2" in settled(explorer)["words"]
 
