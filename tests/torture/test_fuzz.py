@@ -13,6 +13,7 @@ ALL_CASES = 20_000  # over all readers, of `make torture`
 FEW_CASES = 8  # of each reader, of `make test`
 MOST_FAULTS = 5  # then no further case is tried: a hang takes a minute
 OTHERS = {"empty": b"", "zeros": bytes(1 << 20), "text": "é\n".encode() * 1000}  # files of another kind
+OUR_OWN = {"array", "packing", "manifest"}  # files that tests or the library write and nobody names
 # Without a database: a run depends on no other. Nothing is shrunk: a case is four operations at most.
 FIXED = {"deadline": None, "database": None, "phases": [Phase.generate], "suppress_health_check": list(HealthCheck)}
 
@@ -94,7 +95,7 @@ def test_twenty_thousand_spoilt_files_are_read_or_refused(worker, tmp_path, name
 
 @pytest.mark.torture
 @pytest.mark.parametrize("kind", ["pipe", "folder", "link in a circle", "endless"])
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", sorted(READERS.keys() - OUR_OWN))
 def test_what_is_no_file_is_refused(worker, tmp_path, name, kind):
     valid = Input(worker, name, READERS[name].spoilt, tmp_path / "input")
     path = valid.folder / min(valid.files)
