@@ -55,8 +55,7 @@ def adapt(
     `folder` holds answers of other weights, to other clips or after another adaptation.
     """
     folder, network = Path(folder), GestureNetwork.load(weights)
-    trained = needed(network.card, "config", "data", "seed", "training", "metrics", path=weights)
-    config = replace(ADAPTATION, seed=network.card["seed"])
+    config = replace(ADAPTATION, **needed(network.card, "seed", path=weights))
     facts = {
         "weights_sha256": network.card["weights_sha256"],
         "num_train": num_train,
@@ -68,6 +67,7 @@ def adapt(
         yield from parts_of(network)
         return
     test = held_out(network, num_test, cache)
+    trained = needed(network.card, "config", "data", "seed", "training", "metrics", path=weights)
     shown = {name: value for name, value in network.card["data"]["clips"].items() if not name.startswith("num_")}
     train = CachedClips(SyntheticGestures("train", num_train, **shown, modalities=()), folder=cache)
     learnt, asked = (FrozenFeatures(network, clips, pool=1, folder=folder / "features") for clips in (train, test))
