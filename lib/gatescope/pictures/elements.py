@@ -16,11 +16,12 @@ SCRIPTS = {  # one module together
     ),
     "stepper": ("page.js",),
 }
+LOOKS = {"scrubber": ("page.css", "scrubber.css"), "stepper": ("page.css", "stepper.css")}
 
 
 def looks(kind: str) -> str:
     """Return the CSS of a kind of element, scrubber or stepper."""
-    return "\n".join((HERE / name).read_text() for name in ("page.css", f"{kind}.css"))
+    return "\n".join((HERE / name).read_text() for name in LOOKS[kind])
 
 
 def script(kind: str) -> str:
