@@ -158,7 +158,7 @@ class View {
   /** Draw everything now, in the window or not. */
   drawAll() {
     this.draw(() => true);
-    this.#say(Infinity, () => true);
+    if (this.frames) this.#say(performance.now(), () => true);
   }
 
   /** Words and all channels, a frame after the maps; while the step goes on changing, less often than they. */
