@@ -17,6 +17,7 @@ from gatescope.atlas.freshness import is_current
 from gatescope.atlas.notebook_cells import RebuildError, read_source
 from gatescope.atlas.notebook_parameters import ParameterError
 from gatescope.atlas.rebuild import rebuild
+from gatescope.atlas.strict_kernel import FAILURES
 from gatescope.files import sha256_of
 from throwaway import DRAW, FINISH, content_of, write_notebook
 
@@ -364,6 +365,7 @@ def test_what_changes_from_run_to_run_is_not_kept(tree, monkeypatch):
         code[2].outputs = [nbformat.v4.new_output("display_data", view)]
         (cwd / "figures").mkdir()
         (cwd / "figures" / "finished.json").write_text("{}")
+        (cwd / FAILURES).touch()  # as the kernel that this stands for
         return executed
 
     monkeypatch.setattr(papermill, "execute_notebook", execute_notebook)
@@ -381,6 +383,7 @@ def test_what_a_notebook_is_made_from_tells_whether_it_is_current(tree, monkeypa
             cell.execution_count = count
         (cwd / "figures").mkdir()
         (cwd / "figures" / "finished.json").write_text("{}")
+        (cwd / FAILURES).touch()  # as the kernel that this stands for
         return executed
 
     monkeypatch.setattr(papermill, "execute_notebook", execute_notebook)

@@ -124,7 +124,7 @@ def test_no_value_of_make_is_read_by_make_or_a_shell_or_removes_anything(tmp_pat
         tool = tmp_path / "venv" / "bin" / name
         tool.write_text(f'#!/bin/sh\nprintf "%s\\n" {name} "$@" >> ran-with\n')
         tool.chmod(0o755)
-    for file in ("Makefile", "requirements.lock", "pyproject.toml"):
+    for file in ("Makefile", "requirements.lock", "requirements.hashes", "pyproject.toml"):
         shutil.copy(REPOSITORY / file, tmp_path)
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "venv" / "installed").touch()

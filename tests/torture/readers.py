@@ -280,7 +280,7 @@ def read_states(folder):
         return "none"
     tensors, facts = found
     wanted = [float(place + facts["epoch"]) for place in range(6)]
-    good = facts == {"epoch": facts["epoch"], "rows": [1, 2]} and tensors["network.weight"].tolist() == wanted
+    good = facts["epoch"] in (1, 2) and facts["rows"] == [1, 2] and tensors["network.weight"].tolist() == wanted
     return "none" if good else (tensors, facts)  # one of the three that are right
 
 

@@ -67,7 +67,9 @@ def _untimed(content):
     if isinstance(content, list):
         return [_untimed(each) for each in content]
     if isinstance(content, dict):
-        return {name: _untimed(each) for name, each in content.items() if name not in {"seconds", "files"}}
+        return {
+            name: _untimed(each) for name, each in content.items() if name not in {"seconds", "files", "facts_sha256"}
+        }
     return content
 
 

@@ -12,8 +12,8 @@ STRICT = ConfigDict(strict=True, extra="forbid")  # neither True nor "3" is an i
 
 Count = Annotated[int, Field(ge=1, lt=1 << 31)]
 Few = Annotated[int, Field(ge=1, le=100)]  # parts of a network, each of which takes time to make
-Finite = Annotated[float, Field(ge=-1e6, le=1e6)]
-Positive = Annotated[float, Field(gt=0, le=1e6)]
+Finite = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
 
 
 def one_of(names: Collection[str]) -> AfterValidator:

@@ -110,7 +110,8 @@ class RecurrentLayer(nn.Module):
         self.hooks = nn.ModuleDict({name: HookPoint() for name in self._quantities()})
         self.roles = tuple(name for name in "rifogch" if name in self.hooks)  # gates and states, for `find_gates`
         self._initialise()
-        # Weights in the layout of the frames spare oneDNN a reordering.
+        # Weights in the layout of the frames spare oneDNN a reordering. torch.nn.utils.prune cannot read it: call
+        # layer.to(memory_format=torch.contiguous_format) before.
         self.to(memory_format=torch.channels_last)
 
     def extra_repr(self) -> str:

@@ -34,9 +34,10 @@ class Group:
     """Quantities that are shown together and share the chosen channel: those of one layer, or others of a variant."""
 
     title: str
-    maps: dict[str, Maps] = field(default_factory=dict)
-    strips: dict[str, Channels] = field(default_factory=dict)
-    orders: dict[str, Float[np.ndarray, " channel"]] = field(default_factory=dict)  # values that rank channels
+    # Numbers of channels may differ: attention has one map.
+    maps: dict[str, Float[np.ndarray, "step _ _ _"]] = field(default_factory=dict)
+    strips: dict[str, Float[np.ndarray, "step _"]] = field(default_factory=dict)
+    orders: dict[str, Float[np.ndarray, " _"]] = field(default_factory=dict)  # values that rank channels
     scores: Float[np.ndarray, "step classes"] | None = None  # probabilities
     link: str = ""  # groups with the same link share the chosen channel
     about: dict[str, Quantity] = field(default_factory=dict)  # descriptions of maps that are no hook points
