@@ -169,7 +169,7 @@ rule clips:
         command=lambda wildcards: shlex.join(
             [sys.executable, "-m", "gatescope", "clips", str(description_of(wildcards.training))]
         ),
-    threads: 2
+    threads: 1  # more would wait until so many are free at once; a cluster's profile gives it a whole machine
     priority: 2  # before the trainings that wait for it
     shell:
         "OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 {params.command} --processes {threads}"
