@@ -147,7 +147,7 @@ def test_the_keyboard_pins_a_place_and_moves_it_cell_by_cell(viewer):
     viewer.page.keyboard.press("Enter")
     assert len(places(viewer)) == 1
     viewer.page.keyboard.press("ArrowRight")
-    assert viewer.step == step + 1
+    expect(viewer.slider).to_have_value(str(step + 1))  # it follows the pictures by a frame
 
 
 def test_the_steps_at_which_the_hand_covers_the_place_are_shaded(viewer):
@@ -155,7 +155,7 @@ def test_the_steps_at_which_the_hand_covers_the_place_are_shaded(viewer):
     click(viewer, "frame", row=26, column=21)  # the hand walks over it from step 6 to 11
     rows, columns, data = viewer.panel("layer1.f").locator(".chart canvas").first.evaluate(PIXELS)
     alpha = np.array(data).reshape(rows, columns, 4)[..., 3]
-    left, right = 34, columns - 6
+    left, right = 46, columns - 6  # INSET of drawing.js
     middle = [round(left + (step + 0.5) * (right - left) / STEPS) for step in range(STEPS)]
     shaded = [step for step, x in enumerate(middle) if np.median(alpha[8 : rows - 16, x]) > 20]
     assert shaded == list(range(5, 11))
