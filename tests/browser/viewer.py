@@ -76,7 +76,8 @@ class Viewer:
 
     @property
     def step(self) -> int:
-        """0-based."""
+        """0-based; the slider follows the pictures by a frame, in a drag by 50 ms at most."""
+        self.page.wait_for_timeout(100)
         return int(self.slider.input_value())
 
     def button(self, name: str) -> Locator:
