@@ -288,6 +288,7 @@ for number in range(KILLS):
 assert os.waitpid(start("killed"), 0)[1] == 0
 ends = {name: load_state(root / name) for name in ("whole", "killed")}
 for _, facts in ends.values():
+    facts.pop("facts_sha256")  # over the times too
     for row in facts["rows"]:
         row["seconds"] = 0
 print(json.dumps({

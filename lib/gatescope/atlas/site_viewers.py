@@ -26,6 +26,8 @@ SWITCH = re.compile(
     rf"<section{ATTRIBUTES}>{RULES}<fieldset{ATTRIBUTES}><legend>[^<>]*</legend>(?:{BUTTON})*</fieldset>"
     rf"(?:<div{ATTRIBUTES}>\n?</div>)*</section>"
 )
+# What carries the step over when a switch is turned: the site leaves it out, and the switch works without.
+CARRY = re.compile(r'(?<=</section>)<script type="module">(?:(?!</script>).)*</script>\s*\Z', re.DOTALL)
 
 
 def drop_other_html(node: nbformat.NotebookNode) -> list[int]:
@@ -38,6 +40,8 @@ def drop_other_html(node: nbformat.NotebookNode) -> list[int]:
     for number, cell in enumerate(node.cells, 1):
         for output in cell.get("outputs", []):
             data = output.get("data", {})
+            if "text/html" in data:
+                data["text/html"] = CARRY.sub("", data["text/html"])
             if "text/html" in data and not _is_viewer(data["text/html"]):
                 del data["text/html"]
                 if data.setdefault("text/plain", "(HTML, which this page does not embed)"):
