@@ -48,6 +48,12 @@ def test_every_column_is_an_explicit_loop(clip):
             change = np.abs(clip.frames[t].astype(float) - clip.frames[t - 1]).mean(-1)
             assert rows["energy"][t] == pytest.approx(change[true].sum() / change.sum())
             assert rows["measured_energy"][t] == pytest.approx(change[union].sum() / change.sum())
+            blocks = [each.astype(float).reshape(16, 6, 16, 6).mean((1, 3)).ravel() for each in (change, true, union)]
+            top = blocks[0].argmax()
+            assert rows["pointing"][t] == pytest.approx(blocks[1][top], abs=1e-5)
+            assert rows["measured_pointing"][t] == pytest.approx(blocks[2][top], abs=1e-5)
+            for name, mask in zip(("explained", "measured_explained"), blocks[1:], strict=True):
+                assert rows[name][t] == pytest.approx(np.corrcoef(blocks[0], mask)[0, 1] ** 2, abs=1e-4)
         assert rows["area"][t] == pytest.approx(true.mean()) and rows["measured_area"][t] == pytest.approx(union.mean())
     assert rows["elsewhere"].tolist() == [t == first for t in range(len(clip.frames))]
     assert rows["found"].any() and np.nanmean(rows["overlap"]) > 0.4
@@ -61,7 +67,7 @@ def test_without_any_hand_nothing_is_found_and_nothing_compared(clip):
     )
     rows = errors_of(clip, none)
     assert not rows["found"].any() and not rows["elsewhere"].any()
-    for name in ("overlap", "joints", "measured_energy", "measured_area"):
+    for name in ("overlap", "joints", "measured_energy", "measured_area", "measured_pointing"):
         assert np.isnan(rows[name]).all()
 
 
