@@ -80,7 +80,7 @@ def test_differences_from_controls_take_the_factor():
     factor = Factor(1.3, 0.05, 30.0, even=1.0)
     found = minus_controls(own, {"even": control}, factor=factor)["even"]
     assert found.value == pytest.approx(1.3 * exact.value)
-    assert found.high - found.low > 1.3 * (exact.high - exact.low)
+    assert found.error == pytest.approx(np.hypot(1.3 * exact.error, 0.05 * exact.value))
     assert above_controls(own, {"even": control}, factor=factor) == "above every control"
     assert above_controls(own, {"even": control}, factor=Factor(1.3, 5.0, 30.0)) == "not above even"
 
