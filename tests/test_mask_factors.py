@@ -10,7 +10,7 @@ from gatescope.measures.verdicts import above_controls, minus_controls
 
 
 def simulated(rng, num_people, each, bias=1.25, of_person=0.05, of_clip=0.2):
-    """What a measure has beyond an even map on true and on measured hands, of people who differ in how far it is off."""
+    """Return what a measure has on true and on measured hands, of people who differ in how far it is off."""
     people = np.repeat(np.arange(num_people), each)
     true = rng.lognormal(0.7, 0.3, people.size)
     off = bias * np.exp(of_person * rng.normal(size=num_people)[people] + of_clip * rng.normal(size=people.size))

@@ -12,6 +12,7 @@ from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.formats.arrays import read_arrays
 from gatescope.formats.facts import check_files, needed, read_card, write_card
 from gatescope.loaders import Clip, SyntheticGestures, over_steps
+from gatescope.loaders.datasets import RecordedClips
 from gatescope.loaders.hands.masks import hand_mask
 from gatescope.loaders.hands.measured import MeasuredHands
 from gatescope.loaders.hands.measuring import measure_hands
@@ -22,7 +23,7 @@ from gatescope.measures.localisation import area, energy, peaks
 from gatescope.paths import EVIDENCE, HANDS
 
 KEPT = EVIDENCE / "hands"
-ROWS, CARD = "rows.npz", "card.json"
+ROWS, CARD, RECORDED = "rows.npz", "card.json", "recorded.json"
 SIZE = 224  # px
 CLIPS_EACH = 54  # at each difficulty: two of each gesture
 DIFFICULTIES = (0.1, 0.5, 0.9)
@@ -166,3 +167,25 @@ def read_errors(folder: Path = KEPT) -> tuple[HandErrors, dict[str, Any]]:
     check_files(folder, card, folder / CARD)
     columns = read_arrays(folder / ROWS)
     return HandErrors(**needed(columns, *_COLUMNS, path=folder / ROWS)), card
+
+
+def measure_recordings(clips: RecordedClips, folder: Path = HANDS) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure hands in recordings; yield each clip's name and what can be said without the truth: `steadiness`.
+
+    Raises HandNetworksError if `folder` lacks the networks.
+    """
+    for clip in clips:
+        found = measure_hands(clip.frames, clip.fps, folder).steadiness
+        height, width = clip.frames.shape[1:3]
+        facts = {"frames": len(clip.frames), "fps": clip.fps, "size": [width, height]}
+        known = {name: value if np.isfinite(value) else None for name, value in found.items()}
+        yield clip.name or Path(clip.source).stem, facts | known
+
+
+def keep_recordings(found: dict[str, dict[str, Any]], of: str, folder: Path = KEPT) -> None:
+    """Write what `measure_recordings` found to `folder`: the clips' names and these numbers, nothing of the clips.
+
+    `of` says where the clips are from.
+    """
+    networks = {file.name: file.sha256 for file in FILES}
+    write_card(folder / RECORDED, {"of": of, "clips": found, "networks": networks, "code": code_digest()})
