@@ -14,7 +14,7 @@ OfRows = Float[np.ndarray, " rows"]
 
 # The lowest typology angle of each class of skin, degrees (Chardon et al. 1991; Del Bino and Bernerd 2013).
 TONES = {"very light": 55, "light": 41, "intermediate": 28, "tan": 10, "brown": -30, "dark": -90}
-SIDES_PX, SPEEDS_PX = (0, 20, 30, 40, 50, 100), (0, 1, 3, 6, 12, 200)
+SIDES_PX, SPEEDS_PX = (0, 20, 40, 50, 60, 100), (0, 3, 6, 12, 24, 250)
 
 
 def frame_groups(rows: HandErrors) -> dict[str, dict[str, Chosen]]:
