@@ -1,6 +1,6 @@
 """The error of measured hands against the exact ones of rendered people, a row for each frame."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.formats.arrays import read_arrays
 from gatescope.formats.facts import check_files, needed, read_card, write_card
 from gatescope.loaders import Clip, SyntheticGestures, over_steps
-from gatescope.loaders.datasets import RecordedClips
 from gatescope.loaders.hands.masks import hand_mask
 from gatescope.loaders.hands.measured import MeasuredHands
 from gatescope.loaders.hands.measuring import measure_hands
@@ -169,7 +168,7 @@ def read_errors(folder: Path = KEPT) -> tuple[HandErrors, dict[str, Any]]:
     return HandErrors(**needed(columns, *_COLUMNS, path=folder / ROWS)), card
 
 
-def measure_recordings(clips: RecordedClips, folder: Path = HANDS) -> Iterator[tuple[str, dict[str, Any]]]:
+def measure_recordings(clips: Iterable[Clip], folder: Path = HANDS) -> Iterator[tuple[str, dict[str, Any]]]:
     """Measure hands in recordings; yield each clip's name and what can be said without the truth: `steadiness`.
 
     Raises HandNetworksError if `folder` lacks the networks.
