@@ -43,21 +43,23 @@ def test_each_visible_frame_is_in_one_group_of_a_kind_and_those_without_a_hand_i
 
 def test_a_mean_is_over_the_frames_of_a_group_where_the_measure_is_known(rows):
     means, groups = of_groups(rows), frame_groups(rows)
-    for name, chosen in groups["skin"].items():
+    assert "dark" in groups["skin"] and "dark" not in means["found"]["skin"]  # two people
+    for name in means["found"]["skin"]:
+        chosen = groups["skin"][name]
         values = [float(rows.overlap[k]) for k in np.flatnonzero(chosen) if rows.found[k]]
         assert means["overlap"]["skin"][name].value == pytest.approx(np.mean(values))
         assert means["found"]["skin"][name].value == pytest.approx(rows.found[chosen].mean())
 
 
 def test_tones_are_compared_by_their_people_and_intervals_hold_together(rows):
-    found, groups = tones_compared(rows), frame_groups(rows)
-    # Two people are dark, too few; three measures of three tones are left.
-    assert len(found) == 9 and {tone for tone, _ in found} == {"very light", "light", "tan"}
+    found = tones_compared(rows)
+    # Two people are dark, too few; three measures of two parts are left.
+    assert len(found) == 6 and {skin for skin, _ in found} == {"very light to intermediate", "tan and brown"}
     values, visible = row_measures(rows)["overlap"], rows.side > 0
-    inside = groups["skin"]["light"]
-    own, others = (list(of_people(values, each, rows).values()) for each in (inside, visible & ~inside))
+    inside = (rows.person >= 7) & (rows.person < 10)
+    own, others = (list(of_people(values, each & visible, rows).values()) for each in (inside, ~inside))
     test = stats.ttest_ind(own, others, equal_var=False)
-    interval = test.confidence_interval(simultaneous(9))
-    one = found["light", "overlap"]
+    interval = test.confidence_interval(simultaneous(6))
+    one = found["tan and brown", "overlap"]
     assert one.value == pytest.approx(np.mean(own) - np.mean(others))
     assert (one.low, one.high) == pytest.approx((interval.low, interval.high))

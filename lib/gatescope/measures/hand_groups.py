@@ -1,7 +1,5 @@
 """Errors of measured hands by what a frame shows: the hand's size and speed, the skin's tone, clutter, the gesture."""
 
-from collections.abc import Mapping
-
 import numpy as np
 from jaxtyping import Bool, Float
 
@@ -14,6 +12,8 @@ OfRows = Float[np.ndarray, " rows"]
 
 # The lowest typology angle of each class of skin, degrees (Chardon et al. 1991; Del Bino and Bernerd 2013).
 TONES = {"very light": 55, "light": 41, "intermediate": 28, "tan": 10, "brown": -30, "dark": -90}
+COMPARED = {"very light to intermediate": (28, 91), "tan and brown": (-30, 28), "dark": (-90, -30)}  # enough people
+FEWEST = 3  # people that a group needs for an interval
 SIDES_PX, SPEEDS_PX = (0, 20, 40, 50, 60, 100), (0, 3, 6, 12, 24, 250)
 
 
@@ -61,14 +61,17 @@ def of_people(values: OfRows, chosen: Chosen, rows: HandErrors) -> dict[int, flo
 
 
 def of_groups(rows: HandErrors) -> dict[str, dict[str, dict[str, Estimate]]]:
-    """Return [measure][kind][group]: the mean over frames, with an interval of 95 % that takes people as drawn."""
+    """Return [measure][kind][group]: the mean over frames, with an interval of 95 % that takes people as drawn.
+
+    Groups of fewer than FEWEST people are left out.
+    """
     measures, groups = row_measures(rows), frame_groups(rows)
     return {
         measure: {
             kind: {
                 name: estimate(values[None, chosen], people=rows.person[chosen].astype(int))
                 for name, chosen in own.items()
-                if np.isfinite(values[chosen]).any()
+                if len(of_people(values, chosen, rows)) >= FEWEST
             }
             for kind, own in groups.items()
         }
@@ -76,21 +79,21 @@ def of_groups(rows: HandErrors) -> dict[str, dict[str, dict[str, Estimate]]]:
     }
 
 
-def tones_compared(rows: HandErrors) -> Mapping[tuple[str, str], Estimate]:
-    """Return [tone, measure]: a tone's people minus all others, with intervals that all hold together at 95 %.
+def tones_compared(rows: HandErrors) -> dict[tuple[str, str], Estimate]:
+    """Return [skin, measure]: the people of a part of COMPARED minus all others; all intervals hold together at 95 %.
 
-    A person counts once, whatever number of frames there is of it (Welch's test). Tones of fewer than three people are
+    A person counts once, whatever number of frames there is of it (Welch's test). Parts of fewer than FEWEST people are
     left out.
     """
-    skin, pairs = frame_groups(rows)["skin"], {}
+    visible, pairs = rows.side > 0, {}
     for measure, values in row_measures(rows).items():
-        for tone, inside in skin.items():
+        for skin, (low, top) in COMPARED.items():
+            inside = (rows.tone >= low) & (rows.tone < top)
             own, others = (
-                np.array(list(of_people(values, chosen, rows).values()))
-                for chosen in (inside, (rows.side > 0) & ~inside)
+                np.array(list(of_people(values, visible & each, rows).values())) for each in (inside, ~inside)
             )
-            if min(len(own), len(others)) >= 3:
-                pairs[tone, measure] = own, others
+            if min(len(own), len(others)) >= FEWEST:
+                pairs[skin, measure] = own, others
     return {key: _welch(*sides, simultaneous(len(pairs))) for key, sides in pairs.items()}
 
 
