@@ -1,12 +1,24 @@
 """Errors of measured hands are those of explicit loops over pixels; what is kept is what was measured."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from gatescope.loaders import MeasuredHands, SyntheticGestures
+from gatescope.formats.facts import read_card
+from gatescope.loaders import MeasuredHands, SyntheticGestures, VideoClips
+from gatescope.loaders.hands import has_networks
 from gatescope.loaders.hands.masks import hand_mask
 from gatescope.measures import hand_errors
-from gatescope.measures.hand_errors import HandErrors, errors_of, keep_errors, read_errors, typology_angle
+from gatescope.measures.hand_errors import (
+    HandErrors,
+    errors_of,
+    keep_errors,
+    keep_recordings,
+    measure_recordings,
+    read_errors,
+    typology_angle,
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +60,12 @@ def test_every_column_is_an_explicit_loop(clip):
             change = np.abs(clip.frames[t].astype(float) - clip.frames[t - 1]).mean(-1)
             assert rows["energy"][t] == pytest.approx(change[true].sum() / change.sum())
             assert rows["measured_energy"][t] == pytest.approx(change[union].sum() / change.sum())
+            blocks = [each.astype(float).reshape(16, 6, 16, 6).mean((1, 3)).ravel() for each in (change, true, union)]
+            top = blocks[0].argmax()
+            assert rows["pointing"][t] == pytest.approx(blocks[1][top], abs=1e-5)
+            assert rows["measured_pointing"][t] == pytest.approx(blocks[2][top], abs=1e-5)
+            for name, mask in zip(("explained", "measured_explained"), blocks[1:], strict=True):
+                assert rows[name][t] == pytest.approx(np.corrcoef(blocks[0], mask)[0, 1] ** 2, abs=1e-4)
         assert rows["area"][t] == pytest.approx(true.mean()) and rows["measured_area"][t] == pytest.approx(union.mean())
     assert rows["elsewhere"].tolist() == [t == first for t in range(len(clip.frames))]
     assert rows["found"].any() and np.nanmean(rows["overlap"]) > 0.4
@@ -61,7 +79,7 @@ def test_without_any_hand_nothing_is_found_and_nothing_compared(clip):
     )
     rows = errors_of(clip, none)
     assert not rows["found"].any() and not rows["elsewhere"].any()
-    for name in ("overlap", "joints", "measured_energy", "measured_area"):
+    for name in ("overlap", "joints", "measured_energy", "measured_area", "measured_pointing"):
         assert np.isnan(rows[name]).all()
 
 
@@ -93,3 +111,17 @@ def test_the_typology_angle_orders_skin_from_light_to_dark():
     assert light == pytest.approx(np.degrees(np.arctan((80.8 - 50) / 15.9)), abs=1.5)
     brown, dark = (typology_angle(np.array(skin) / 255) for skin in ((180, 126, 88), (62, 40, 31)))
     assert light > brown > dark and dark < -30
+
+
+@pytest.mark.skipif(not has_networks(), reason="the hand networks are not in data/hands: `gatescope hands fetch`")
+def test_of_recordings_numbers_are_kept_and_nothing_else(tmp_path, shared):
+    clips = VideoClips([shared / "realdata/intel_asl/asl_gestures/no.mkv"])
+    clip = dataclasses.replace(clips[0], frames=clips[0].frames[:6], times_s=None)
+    black = dataclasses.replace(clip, frames=np.zeros_like(clip.frames), name="black")
+    found = dict(measure_recordings([clip, black]))
+    assert set(found) == {"no", "black"}
+    assert found["no"]["found"] > 0.5 and found["no"]["frames"] == 6 and found["no"]["size"] == [640, 480]
+    assert found["black"]["found"] == 0 and found["black"]["step"] is None
+    keep_recordings(found, "asl_gestures", tmp_path)
+    assert read_card(tmp_path / "recorded.json")["clips"] == found
+    assert [path.name for path in tmp_path.iterdir()] == ["recorded.json"]

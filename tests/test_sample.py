@@ -4,13 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from gatescope.loaders import Clip
+from gatescope.loaders import Clip, MeasuredHands
 from gatescope.loaders.clip import as_seen, over_steps
+from gatescope.loaders.hands import has_networks
+from gatescope.measures.estimates import EXACT
 from gatescope.measures.sample import Sample, open_sample, rendered
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.models.checkpoints import by_cell, checkpoint, open_networks, untrained
 from gatescope.recordings.scoring import encode_all, score_all
 
+needs_networks = pytest.mark.skipif(
+    not has_networks(), reason="the hand networks are not in data/hands: `gatescope hands fetch`"
+)
 FACTS = {"size": 32, "difficulty": 0.0, "classes": [0, 1, 12]}
 NAMES = ["Swiping Left", "Swiping Right", "Rolling Hand Forward"]
 
@@ -134,12 +139,44 @@ def test_speed_is_that_of_a_frame_to_the_next_and_the_last_repeats_it():
 def test_recorded_clips_have_frames_alone(saved, shared, tmp_path):
     network = GestureNetwork.load(saved())
     for where in ("jester_layout", "jester_layout/20bn-jester-v1/1", "asl_gestures/no.mkv"):
-        sample = open_sample(network, str(shared / "realdata/intel_asl" / where), 2, cache=tmp_path)
+        sample = open_sample(network, str(shared / "realdata/intel_asl" / where), 2, cache=tmp_path, hands=tmp_path)
         assert sample.x.shape[1:] == (3, 16, 32, 32)
         assert sample.labels is None and sample.hand is None and sample.people is None
         assert sample.speed.shape == sample.change.shape == sample.frames.shape[:4]
         with pytest.raises(ValueError, match="has no mask of the hand"):
             sample.hand_on((8, 4, 4))
+
+
+@needs_networks
+@pytest.mark.slow
+def test_the_hand_of_a_recorded_clip_is_measured_and_said_to_be(saved, shared, tmp_path):
+    network = GestureNetwork.load(saved())
+    sample = open_sample(network, str(shared / "realdata/intel_asl/jester_layout"), 1, cache=tmp_path)
+    assert sample.measured and sample.the_hand == "the measured hand"
+    assert sample.hand.shape == (1, 16, 32, 32) and sample.hand.any((2, 3)).mean() > 0.5
+    assert "Measured hand" in sample.hand_note and "1 of 1 clips" in sample.hand_note
+    for measure in ("enrichment", "pointing", "explained"):
+        assert sample.factor(measure).error > 0
+    assert sample.factor("distance") is EXACT
+
+
+def sample_of(*clips):
+    x = torch.zeros(len(clips), 3, *clips[0].frames.shape[:3])
+    return Sample(source="here", synthetic=False, x=x, clips=clips, labels=None)
+
+
+def test_without_a_hand_a_reader_is_told_why_and_an_exact_one_needs_no_words():
+    frames, nothing = np.zeros((4, 8, 8, 3), np.uint8), np.zeros((4, 8, 8), bool)
+    hands = MeasuredHands(
+        np.full((4, 2, 21, 2), np.nan, np.float32), np.zeros((4, 2), np.float32), np.zeros((4, 2), bool)
+    )
+    unknown = sample_of(a_clip(frames))
+    empty = sample_of(a_clip(frames, hand_mask=nothing, hands=hands))
+    for sample in (unknown, empty):
+        assert sample.hand is None and not sample.measured and sample.factor("enrichment") is EXACT
+        assert "here" in sample.hand_note and "Left out" in sample.hand_note
+    known = sample_of(a_clip(frames, hand_mask=~nothing))
+    assert known.hand_note == "" and known.the_hand == "the hand" and known.factor("enrichment") is EXACT
 
 
 @pytest.mark.slow
@@ -153,7 +190,7 @@ def test_what_is_said_of_recorded_clips_holds_no_path_of_the_machine(saved, shar
         ("asl_gestures/no.mkv", 2): "no.mkv",
     }
     for (where, num_clips), words in said.items():
-        assert open_sample(network, str(root / where), num_clips, cache=tmp_path).source == words
+        assert open_sample(network, str(root / where), num_clips, cache=tmp_path, hands=tmp_path).source == words
 
 
 @pytest.mark.slow
@@ -168,7 +205,7 @@ def test_clips_below_the_repository_are_named_from_there_on(saved, shared, tmp_p
     (tmp_path / "data" / "no.mkv").write_bytes((shared / "realdata/intel_asl/asl_gestures/no.mkv").read_bytes())
     network = GestureNetwork.load(saved())
     for where in ("data/no.mkv", "data/../data/no.mkv", str(tmp_path / "data/no.mkv"), "data"):
-        assert open_sample(network, where, 1, cache=tmp_path / "cache").source == "data/no.mkv"
+        assert open_sample(network, where, 1, tmp_path / "cache", hands=tmp_path).source == "data/no.mkv"
 
 
 def a_clip(frames, **parts):

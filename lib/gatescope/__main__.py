@@ -64,11 +64,14 @@ def main(arguments: list[str] | None = None) -> int:
     command.add_argument("--epochs", type=int, help="passes over the clips; default 20")
     command.add_argument("--rate", type=float, help="highest learning rate; default 0.001")
     command = commands.add_parser("hands", help="obtain the two networks that find hands in recordings, 8 MB")
-    what = "fetch: download them once, with their licence; measure: their error on rendered people, an hour"
+    what = (
+        "fetch: download them once, with their licence; measure: their error on rendered people, a quarter of an hour"
+    )
     command.add_argument("action", choices=["fetch", "measure"], help=what)
     command.add_argument(
         "source", type=Path, nargs="?", help="a wheel or folder that holds them: nothing is downloaded"
     )
+    command.add_argument("--clips", type=Path, metavar="FOLDER", help="measure these recordings instead, without truth")
     asked = parser.parse_args(arguments)
     runs = {"doctor": _doctor, "check": _check, "pack": _pack, "hands": _hands, "site": _site}
     runs |= {"rebuild": _rebuild, "compare": _compare, "verify": _verify}
@@ -156,25 +159,34 @@ def _site(asked: argparse.Namespace) -> str | None:
 
 
 def _hands(asked: argparse.Namespace) -> str | None:
-    from gatescope.loaders.hands import HandNetworksError, fetch_networks
+    from gatescope.loaders.hands import fetch_networks
 
     try:
         if asked.action == "measure":
-            return _measure_hands()
+            return _measure_hands(asked.clips)
         paths = fetch_networks(asked.source)
-    except (HandNetworksError, OSError) as error:
+    except (OSError, ValueError) as error:
         return str(error)
     print(f"{paths[0].parent}: {', '.join(path.name for path in paths)}, with licence and notice")
 
 
-def _measure_hands() -> None:
+def _measure_hands(clips: Path | None) -> None:
     from tqdm import tqdm
 
-    from gatescope.measures.hand_errors import CLIPS_EACH, DIFFICULTIES, KEPT, SIZE, keep_errors, measure_errors
+    from gatescope.loaders.datasets import recorded
+    from gatescope.measures import hand_errors as errors
+    from gatescope.paths import named
 
-    rows = list(tqdm(measure_errors(), total=CLIPS_EACH * len(DIFFICULTIES), desc="measuring", disable=None))
-    keep_errors(rows, size=SIZE, clips_each=CLIPS_EACH, difficulties=DIFFICULTIES)
-    print(KEPT)
+    if clips is None:
+        total = errors.CLIPS_EACH * len(errors.DIFFICULTIES)
+        rows = list(tqdm(errors.measure_errors(), total=total, desc="measuring", disable=None))
+        facts = {"size": errors.SIZE, "clips_each": errors.CLIPS_EACH, "difficulties": errors.DIFFICULTIES}
+        errors.keep_errors(rows, **facts)
+    else:
+        found = recorded(clips)
+        rows = dict(tqdm(errors.measure_recordings(found), total=len(found), desc="measuring", disable=None))
+        errors.keep_recordings(rows, named(clips))
+    print(errors.KEPT)
 
 
 def _check(asked: argparse.Namespace) -> str | None:

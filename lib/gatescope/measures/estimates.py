@@ -1,6 +1,7 @@
 """Means and differences over seeds and clips, with Student's t intervals that count both as drawn at random."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -55,6 +56,39 @@ class Estimate(tuple):
 
     def __getnewargs__(self) -> tuple:
         return self.value, self.error, self.freedom, self.level, self.whole
+
+
+@dataclass(frozen=True)
+class Factor:
+    """What a mean over clips has beyond `even`, on the true hand relative to the measured one."""
+
+    value: float
+    error: float  # standard error
+    freedom: float  # degrees of freedom of the error
+    even: float = 0.0
+
+    def of_mean(self, found: Estimate) -> Estimate:
+        """Return a mean on measured hands as one on true hands, with an interval that includes the masks' error."""
+        return self._times(found, self.even)
+
+    def of_difference(self, found: Estimate) -> Estimate:
+        """Return a difference of two such means on the same hands, from which `even` cancels."""
+        return self._times(found, 0.0)
+
+    def _times(self, found: Estimate, even: float) -> Estimate:
+        if self.value == 1 and self.error == 0:  # of true hands
+            return found
+        beyond = found.value - even
+        # Of one clip and one network the spread is not known: the masks' error is all that can be told.
+        own, of_masks = (self.value * np.nan_to_num(found.error)) ** 2, (beyond * self.error) ** 2
+        sources = ((own, found.freedom), (of_masks, self.freedom))
+        spread = sum(each**2 / freedom for each, freedom in sources if each > 0)
+        variance = own + of_masks
+        freedom = variance**2 / spread if spread > 0 else np.inf
+        return Estimate(even + self.value * beyond, np.sqrt(variance), freedom, found.level)
+
+
+EXACT = Factor(1.0, 0.0, np.inf)
 
 
 def estimate(

@@ -1,6 +1,6 @@
 """The error of measured hands against the exact ones of rendered people, a row for each frame."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,22 @@ from jaxtyping import Bool, Float, Float32, Int16, UInt8
 from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.formats.arrays import read_arrays
 from gatescope.formats.facts import check_files, needed, read_card, write_card
-from gatescope.loaders import Clip, SyntheticGestures
+from gatescope.loaders import Clip, SyntheticGestures, over_steps
 from gatescope.loaders.hands.masks import hand_mask
 from gatescope.loaders.hands.measured import MeasuredHands
 from gatescope.loaders.hands.measuring import measure_hands
 from gatescope.loaders.hands.networks import FILES
 from gatescope.loaders.hands.regions import NUM_JOINTS
-from gatescope.measures.localisation import area, energy
+from gatescope.measures.gate_variance import explained_by
+from gatescope.measures.localisation import area, energy, peaks
 from gatescope.paths import EVIDENCE, HANDS
 
 KEPT = EVIDENCE / "hands"
-ROWS, CARD = "rows.npz", "card.json"
+ROWS, CARD, RECORDED = "rows.npz", "card.json", "recorded.json"
 SIZE = 224  # px
 CLIPS_EACH = 54  # at each difficulty: two of each gesture
 DIFFICULTIES = (0.1, 0.5, 0.9)
+GRID = 16  # positions along a side of the networks' maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,8 +47,12 @@ class HandErrors:
     joints: Float32[np.ndarray, " rows"]  # mean distance of the 21 joints, px, of the nearest hand
     energy: Float32[np.ndarray, " rows"]  # of the change from the frame before, on the true mask
     area: Float32[np.ndarray, " rows"]  # of the true mask
+    pointing: Float32[np.ndarray, " rows"]  # share of the change's highest of GRID x GRID positions on the true mask
+    explained: Float32[np.ndarray, " rows"]  # share of its variance over them that the true mask explains
     measured_energy: Float32[np.ndarray, " rows"]
     measured_area: Float32[np.ndarray, " rows"]
+    measured_pointing: Float32[np.ndarray, " rows"]
+    measured_explained: Float32[np.ndarray, " rows"]
     mask: UInt8[np.ndarray, "rows bytes"]  # the measured mask, packed; see `mask_of`
 
     def mask_of(self, row: int, size: int) -> Bool[np.ndarray, "size size"]:
@@ -98,11 +104,24 @@ def errors_of(clip: Clip, hands: MeasuredHands) -> dict[str, np.ndarray]:
         "filled": (hands.filled & touches).any(1),
         "overlap": np.where(visible & union.any((1, 2)), shared / np.maximum(both, 1), np.nan),
         "joints": np.where(np.isfinite(distance), distance, np.nan),
-        "energy": energy(change, true),
-        "area": area(true),
-        "measured_energy": energy(change, union),
-        "measured_area": area(union),
+        **_of_change(change, true),
+        **{f"measured_{name}": values for name, values in _of_change(change, union).items()},
         "mask": np.packbits(union.reshape(time, -1), axis=1),
+    }
+
+
+def _of_change(
+    change: Float32[np.ndarray, "time height width"], mask: Bool[np.ndarray, "time height width"]
+) -> dict[str, Float[np.ndarray, " time"]]:
+    """Return the atlas's measures of a map and a mask, a value a frame; NaN where either is empty."""
+    coarse, covered = (
+        over_steps(values[None].astype(np.float32), (len(mask), GRID, GRID))[0] for values in (change, mask)
+    )
+    return {
+        "energy": energy(change, mask),
+        "area": area(mask),
+        "pointing": energy(peaks(coarse), covered),
+        "explained": explained_by(coarse[:, None, None], covered[:, None]),
     }
 
 
@@ -147,3 +166,25 @@ def read_errors(folder: Path = KEPT) -> tuple[HandErrors, dict[str, Any]]:
     check_files(folder, card, folder / CARD)
     columns = read_arrays(folder / ROWS)
     return HandErrors(**needed(columns, *_COLUMNS, path=folder / ROWS)), card
+
+
+def measure_recordings(clips: Iterable[Clip], folder: Path = HANDS) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure hands in recordings; yield each clip's name and what can be said without the truth: `steadiness`.
+
+    Raises HandNetworksError if `folder` lacks the networks.
+    """
+    for clip in clips:
+        found = measure_hands(clip.frames, clip.fps, folder).steadiness
+        height, width = clip.frames.shape[1:3]
+        facts = {"frames": len(clip.frames), "fps": clip.fps, "size": [width, height]}
+        known = {name: value if np.isfinite(value) else None for name, value in found.items()}
+        yield clip.name or Path(clip.source).stem, facts | known
+
+
+def keep_recordings(found: dict[str, dict[str, Any]], of: str, folder: Path = KEPT) -> None:
+    """Write what `measure_recordings` found to `folder`: the clips' names and these numbers, nothing of the clips.
+
+    `of` says where the clips are from.
+    """
+    networks = {file.name: file.sha256 for file in FILES}
+    write_card(folder / RECORDED, {"of": of, "clips": found, "networks": networks, "code": code_digest()})

@@ -10,13 +10,16 @@ import torch
 from jaxtyping import Bool, Float, Float32, Int, UInt8
 from torch import Tensor
 
-from gatescope.loaders import CachedClips, Clip, SyntheticGestures, to_batch
+from gatescope.loaders import CachedClips, Clip, SyntheticGestures, to_batch, with_hands
 from gatescope.loaders.clip import as_seen, over_steps
 from gatescope.loaders.datasets import recorded
 from gatescope.loaders.flow import optical_flow
+from gatescope.loaders.hands import has_networks
+from gatescope.measures.estimates import EXACT, Factor
+from gatescope.measures.mask_factors import EVEN, mask_factor
 from gatescope.models import GestureNetwork
 from gatescope.models.checkpoints import class_names
-from gatescope.paths import CACHE, ROOT, named
+from gatescope.paths import CACHE, HANDS, ROOT, named
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +53,51 @@ class Sample:
 
     @cached_property
     def hand(self) -> Bool[np.ndarray, "clips time size size"] | None:
-        """Pixels that show the hand; None where they are not known."""
+        """Pixels that show the hand; None where they are not known, or no clip shows any."""
         hands = [clip.hand_mask for clip in self.clips]
-        return None if any(hand is None for hand in hands) else np.stack(hands)
+        return None if any(hand is None for hand in hands) or not np.any(hands) else np.stack(hands)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the hand was measured in some clip, and is not the exact one of a renderer."""
+        return self.hand is not None and any(clip.hand_source == "measured" for clip in self.clips)
+
+    @property
+    def the_hand(self) -> str:
+        """Words for titles, so that measured hands are always labelled as such."""
+        return "the measured hand" if self.measured else "the hand"
+
+    @property
+    def hand_note(self) -> str:
+        """What a reader has to know of the hand: how it was measured, or why it is not known; nothing of an exact one.
+
+        Raises FileNotFoundError if a hand was measured and the errors of measured hands are missing.
+        """
+        if self.hand is None:
+            why = "the two networks that measure it are not here: `gatescope hands fetch` obtains them"
+            why = "no hand was found" if has_networks() else why
+            return f"Left out: measures that need the place of the hand. It is not known in {self.source}; {why}."
+        if not self.measured:
+            return ""
+        seen, factor = self.hand.any((2, 3)), self.factor("enrichment")
+        return (
+            f"**Measured hand.** Hands were found by two networks, in {seen.any(1).sum()} of {len(self)} clips and "
+            f"{seen.mean():.0%} of their frames. The masks are not exact. On rendered people, what E/A has above 1 is "
+            f"{factor.value:.2f} ± {factor.error:.2f} times as much on the true hand, for means of as many clips (one "
+            "standard error). Values of E/A, the pointing game and explained variance are multiplied in this way, each "
+            "by its own factor, and their intervals include its error; other measures are left as they are. That "
+            "recorded people may be harder than rendered ones is not included. [19](19_measured_hands.ipynb) measures "
+            "these errors."
+        )
+
+    def factor(self, measure: str) -> Factor:
+        """Return what a mean of `measure` over the clips is to be multiplied by for the hand's mask: see `mask_factor`.
+
+        It changes nothing on exact hands, nor a measure of which no factor is known.
+        """
+        if not self.measured or measure not in EVEN:
+            return EXACT
+        return mask_factor(measure, len(self))
 
     @cached_property
     def speed(self) -> Float32[np.ndarray, "clips time size size"]:
@@ -83,16 +128,22 @@ class Sample:
         return over_steps(self.hand.astype(np.float32), maps)
 
 
-def open_sample(network: GestureNetwork, clips: str = "", num_clips: int = 54, cache: Path = CACHE) -> Sample:
+def open_sample(
+    network: GestureNetwork, clips: str = "", num_clips: int = 54, cache: Path = CACHE, hands: Path = HANDS
+) -> Sample:
     """Return at most `num_clips` clips for `network`.
 
     `clips` is the root of Jester or IsoGD (validation split), a video, a folder of frames, or a folder of videos. Empty
-    takes the rendered gestures that the network was validated on, evenly over the classes, with masks of the hand.
+    takes the rendered gestures that the network was validated on, evenly over the classes, with masks of the hand. In
+    recordings the hand is measured if the two networks for it are in the folder `hands`: a twentieth of a second a
+    frame, once.
 
     Raises FileNotFoundError if there is nothing at `clips`, ValueError if there is no clip.
     """
     made = None if clips else rendered(network, num_clips)
     found = list(islice(recorded(clips) if made is None else CachedClips(made, cache), num_clips))
+    if made is None and has_networks(hands):
+        found = [with_hands(clip, hands, cache / "hands") for clip in found]
     if not found:
         raise ValueError(f"there is no clip in {clips or 'the set of rendered gestures'}")
     first = found[0].source.replace(str(ROOT / clips), named(Path(clips))) if clips else found[0].source

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gatescope.measures.estimates import Estimate, Interval, People, Values, estimate
+from gatescope.measures.estimates import EXACT, Estimate, Factor, Interval, People, Values, estimate
 
 
 def in_words(found: Interval, unit: str = "points", digits: int = 1) -> str:
@@ -61,27 +61,35 @@ def judge_need(change: Estimate, margin: float, num_clips: int) -> str:
 
 
 def minus_controls(
-    own: Values, controls: Mapping[str, Values], *, level: float = 0.95, people: People | None = None
+    own: Values,
+    controls: Mapping[str, Values],
+    *,
+    level: float = 0.95,
+    people: People | None = None,
+    factor: Factor = EXACT,
 ) -> dict[str, Estimate]:
     """Return the difference of `own` from each control, with its interval.
 
     Differences are taken seed by seed and clip by clip where a control has as many seeds, or one row for all. `people`
-    are as in `estimate`.
+    are as in `estimate`; `factor` is that of the hands by which all were measured.
     """
     found = {}
     for name, control in controls.items():
         paired = len(control) in (1, len(own))
         sides = (np.subtract(own, control, dtype=np.float64),) if paired else (own, control)
-        found[name] = estimate(*sides, level=level, people=people)
+        found[name] = factor.of_difference(estimate(*sides, level=level, people=people))
     return found
 
 
-def above_controls(own: Values, controls: Mapping[str, Values], people: People | None = None) -> str:
+def above_controls(
+    own: Values, controls: Mapping[str, Values], people: People | None = None, factor: Factor = EXACT
+) -> str:
     """Return `above every control` where `own` is above each, else the controls that it is not above.
 
     Above: the 95 % interval of the difference is above zero. All of them must hold, so that no correction is needed.
     """
-    missed = [name for name, more in minus_controls(own, controls, people=people).items() if not more.low > 0]
+    found = minus_controls(own, controls, people=people, factor=factor)
+    missed = [name for name, more in found.items() if not more.low > 0]
     return f"not above {' or '.join(missed)}" if missed else "above every control"
 
 

@@ -10,10 +10,10 @@ from gatescope.loaders.hands.regions import FINGERS, INDEX, LITTLE, MIDDLE, WRIS
 # In lengths of the palm, the longer of wrist to middle finger and index to little finger.
 _LIKELY = 0.30  # thickness of what is probably hand
 _SURE = 0.12  # of what certainly is
-_FARTHEST = 0.15  # beyond what is probably hand, where the rest of it may lie
+_FARTHEST = 0.30  # beyond what is probably hand, where the rest of it may lie
 _MARGIN = 0.5  # of the cut-out around the joints
-_ROUNDS = 2
-_SIDE = 160  # px of the cut-out while it is worked on
+_ROUNDS = 1
+_SIDE = 96  # px of the cut-out while it is worked on
 _PALM = (WRIST, 1, 5, 9, 13, 17)
 
 

@@ -21,7 +21,7 @@ from gatescope.paths import CACHE, HANDS
 if TYPE_CHECKING:
     from gatescope.loaders.clip import Clip
 
-_VERSION = 1  # of what is kept in the cache
+_VERSION = 2  # of what is kept in the cache
 
 
 def measure_hands(

@@ -17,7 +17,7 @@ LEAST_CONFIDENCE = 0.5
 _SIZE = 224  # px, the landmark network's input
 _LEAST_SIDE = 8  # px of the frame
 # With one hand in sight, a second one is looked for every few frames: finding takes longer than following.
-_LOOK_EVERY = 4
+_LOOK_EVERY = 8
 
 
 @dataclass(frozen=True)
