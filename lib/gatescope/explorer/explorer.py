@@ -13,12 +13,14 @@ from jaxtyping import Float
 
 from gatescope.explorer.answers import Answer, Exploration, Question
 from gatescope.explorer.controls import OWN, PATH, PRESETS, RENDERED, Controls, button
+from gatescope.explorer.hands import FETCH
 from gatescope.explorer.live_scrubber import LiveScrubber
 from gatescope.explorer.reading import read_dropped, waited_for
 from gatescope.explorer.request_thread import Report, RequestThread
 from gatescope.explorer.searches import Like, alike, distance, finding
 from gatescope.explorer.stills import beside_original, courses_of, thumbnail
 from gatescope.explorer.upload import Upload
+from gatescope.loaders.hands import has_networks
 from gatescope.pictures.scrubber import film_strip, in_words
 
 WAITING = {
@@ -60,6 +62,7 @@ class Explorer:
         self.found = widgets.Box(layout=widgets.Layout(flex_flow="row wrap", display="none"))
         self.work = RequestThread(partial(self.picture.say, busy=True), self._fail)
         self._num_dropped = 0
+        self._beside: object = None  # what is shown beside the controls
         self._asked = self.question
         self._show(self._asked, self.exploration.answer(self._asked, Report(lambda words: None, lambda: True)))
         self.controls.observe(self._ask)
@@ -109,16 +112,27 @@ class Explorer:
         answer = self.exploration.answer(question, report)
         report("drawing")
         self._show(question, answer, before)
-        if question.kind != RENDERED and report.is_wanted():
-            far = distance(self.exploration, question, report)
-            self.picture.say(f"{answer.words} {far}".strip())
+        if question.kind == RENDERED:
+            return
+        # A hand takes seconds to find, so the states are shown before.
+        if self.exploration.measure_hands(question, lambda words: report(f"{answer.words} {words}")):
+            answer = self.exploration.answer(question, report)
+            report("drawing")
+            self._show(question, answer)
+        far = distance(self.exploration, question, report)
+        if report.is_wanted():
+            words = answer.words, "" if has_networks() else FETCH, far
+            self.picture.say(" ".join(filter(None, words)))
 
     def _show(self, question: Question, answer: Answer, before: str = "") -> None:
         self.answer, self._pictured = answer, question
         self.picture.show(answer.groups, answer.packed)
         self.picture.say(f"{before} {answer.words}".strip())
         is_recorded = question.kind != RENDERED
-        self.original.value = beside_original(answer.original, answer.clip) if is_recorded else ""
+        beside = (answer.original, answer.clip.frames.shape) if is_recorded else None
+        if beside != self._beside:  # a mask changes nothing there
+            self._beside = beside
+            self.original.value = beside_original(answer.original, answer.clip) if is_recorded else ""
         self.original.layout.display = None if is_recorded else "none"
         self.controls.offer_from(answer, self.exploration.classes(question.checkpoint))
         self._ask()
