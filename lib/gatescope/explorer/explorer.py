@@ -73,7 +73,7 @@ class Explorer:
             preset.on_click(partial(self._show_finding, PRESETS[label]))
         wrap = widgets.Layout(flex_flow="row wrap")
         rows = [widgets.HBox(row, layout=wrap) for row in self.controls.rows]
-        self.box = widgets.VBox([*rows, self.found, self.original, self.picture])
+        self.box = widgets.VBox([*rows, self.found, self.picture, self.original])
         self.box.add_class("gatescope-explorer")
 
     @property
@@ -211,6 +211,7 @@ class Explorer:
         def work(report: Report) -> None:
             report("reading your clip")
             clip = waited_for(partial(read_dropped, upload.files), report)
+            upload.remove()
             report("opening your clip")
             self.exploration.own = clip
             self._num_dropped += 1
