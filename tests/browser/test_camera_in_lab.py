@@ -2,10 +2,10 @@
 
 from urllib.parse import urlsplit
 
-import av
 import chromium
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from samples import camera_file, camera_options
 from test_explorer_in_lab import Explorer
 
 pytestmark = pytest.mark.browser
@@ -45,23 +45,13 @@ window.end = widget.render({ model, el: document.body.appendChild(document.creat
 
 
 @pytest.fixture(scope="module")
-def gesture(shared, tmp_path_factory):
-    """A recorded gesture, as JPEG pictures one after another."""
-    path = tmp_path_factory.mktemp("camera") / "gesture.mjpeg"
-    with av.open(shared / "realdata/intel_asl/asl_gestures/no.mkv") as read, av.open(path, "w", "mjpeg") as written:
-        stream = written.add_stream("mjpeg", rate=30)
-        stream.width, stream.height, stream.pix_fmt = 640, 480, "yuvj420p"
-        for frame in read.decode(video=0):
-            written.mux(stream.encode(frame.reformat(format="yuvj420p")))
-        written.mux(stream.encode())
-    return path
+def browser(playwright, shared, tmp_path_factory):
+    """One whose camera sees a recorded gesture."""
+    from gatescope.loaders import read_clip
 
-
-@pytest.fixture(scope="module")
-def browser(playwright, gesture):
-    """One with a camera, which sees the gesture again and again."""
-    source = f"--use-file-for-fake-video-capture={gesture}"
-    browser = chromium.launch(playwright, "--use-fake-device-for-media-stream", source)
+    frames = read_clip(shared / "realdata/intel_asl/asl_gestures/no.mkv").frames
+    path = camera_file(frames, tmp_path_factory.mktemp("camera") / "gesture.mjpeg")
+    browser = chromium.launch(playwright, *camera_options(path))
     yield browser
     browser.close()
 
