@@ -30,8 +30,8 @@ function obstacle({ protocol, hostname } = location) {
 }
 
 /**
- * Build the panel. `give` takes a recorded file, at once when a recording ends; `reaches` promises whether Python
- * answers. Return the panel and a function that ends whatever goes on.
+ * Build the panel. `give` takes a recorded file, at once when a recording ends, and again with a class if it is to be
+ * kept as an example; `reaches` promises whether Python answers. Return the panel and a function that ends whatever goes on.
  */
 function cameraOf(give, reaches) {
   const panel = element("div", { class: "camera", role: "group", "aria-label": "your camera" });
@@ -46,6 +46,9 @@ function cameraOf(give, reaches) {
   let ending = new AbortController(); // of what goes on
   let number = 0; // of the recording
 
+  const name = element("input", { type: "text", size: 12, maxlength: 60, placeholder: "wave" });
+  const named = element("label", { title: "its class: a folder below data/own, in which the clip is kept as a file" });
+  named.append(element("span", {}, "an example of"), name);
   const button = (text, title, work) => {
     const node = element("button", { type: "button", title }, text);
     node.addEventListener("click", work);
@@ -128,10 +131,19 @@ function cameraOf(give, reaches) {
     give(file);
     show(file, "your recording, as the camera saw it");
     const save = element("a", { href: picture.src, download: file.name, title: "as a file of yours" }, "Save it");
+    const add = button("Add", "keep it as a file, to train on", () => {
+      if (!name.value.trim()) return name.focus();
+      add.disabled = true; // until another name is written
+      words.textContent = `Sent as an example of ${name.value.trim()}.`;
+      give(file, { class: name.value });
+    });
+    name.oninput = () => (add.disabled = false);
     offer(
       button("Again", "drop this recording, and record another", begin),
       button("Keep", "until you leave this page or show another clip", () => rest(`${file.name} is kept until the next clip.`)),
       save,
+      named,
+      add,
     );
     words.textContent = "Recorded. Python has it in memory; no file of it is kept.";
   };

@@ -82,12 +82,12 @@ function deskOf(model, el, desk, ask) {
   going.append(progress, cancel, words);
   const reaches = (patience_ms) =>
     Promise.race([ask({ what: "here" }).then(() => true, () => false), new Promise((resolve) => setTimeout(resolve, patience_ms, false))]);
-  const [camera, close] = cameraOf((file) => send([file]), reaches);
+  const [camera, close] = cameraOf((file, about) => send([file], about), reaches);
   root.append(element("style", {}, DESK), drop, camera, going);
   cancel.addEventListener("click", () => model.send({ what: "cancel" }));
-  const send = async (files) => {
+  const send = async (files, about = {}) => {
     const drop = Math.random();
-    await ask({ what: "files", drop, files: files.map(({ name, size }) => ({ name, size })) });
+    await ask({ what: "files", drop, files: files.map(({ name, size }) => ({ name, size })), ...about });
     for (const [place, file] of files.entries()) {
       for (let start = 0; start < file.size; start += PIECE) {
         const piece = await file.slice(start, start + PIECE).arrayBuffer().catch(() => null);

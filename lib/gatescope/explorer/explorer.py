@@ -15,6 +15,7 @@ from gatescope.explorer.answers import Answer, Exploration, Question
 from gatescope.explorer.controls import OWN, PATH, PRESETS, RENDERED, Controls, button
 from gatescope.explorer.hands import FETCH
 from gatescope.explorer.live_scrubber import LiveScrubber
+from gatescope.explorer.own_gestures import OwnGestures
 from gatescope.explorer.reading import read_dropped, waited_for
 from gatescope.explorer.request_thread import Report, RequestThread
 from gatescope.explorer.searches import Like, alike, distance, finding
@@ -73,7 +74,8 @@ class Explorer:
             preset.on_click(partial(self._show_finding, PRESETS[label]))
         wrap = widgets.Layout(flex_flow="row wrap")
         rows = [widgets.HBox(row, layout=wrap) for row in self.controls.rows]
-        self.box = widgets.VBox([*rows, self.found, self.picture, self.original])
+        self.own = OwnGestures(lambda: self.controls.checkpoint.value, self._open)
+        self.box = widgets.VBox([*rows, self.found, self.picture, self.own.box, self.original])
         self.box.add_class("gatescope-explorer")
 
     @property
@@ -206,7 +208,14 @@ class Explorer:
         return widgets.VBox([heading, picture, lines, link], layout=layout)
 
     def _take(self, upload: Upload) -> None:
-        """Read a reader's files, remove them, and answer for the clip in them."""
+        """Read a reader's files, remove them, and answer for the clip in them, or keep it as an example."""
+        if upload.example_of is not None:
+            try:
+                self.own.add(upload.files[0], upload.example_of)
+                self.picture.say(f"Kept as an example of {upload.example_of}.")
+            finally:
+                upload.remove()
+            return
 
         def work(report: Report) -> None:
             report("reading your clip")
@@ -221,6 +230,12 @@ class Explorer:
             self._answer(self._asked, report)
 
         self.work.ask(work).add_done_callback(lambda _: upload.remove())
+
+    def _open(self, name: str) -> None:
+        """Offer a network that was trained just now, and choose it."""
+        control = self.controls.checkpoint
+        self.controls.offer(control, [*control.options, name], value=name)
+        self._ask()
 
     def _cancel(self) -> None:
         self.work.cancel()

@@ -87,7 +87,7 @@ class LiveScrubber(anywidget.AnyWidget):
                 return self._channel(message["number"], message["group"], message["channel"])
             case "files":
                 self._drop()
-                self._upload = message["drop"], Upload(message["files"])
+                self._upload = message["drop"], Upload(message["files"], message.get("class"))
                 return self._receive()
             case "piece" if self._upload is not None and self._upload[0] == message["drop"]:
                 self._upload[1].take(message["place"], buffers[0])
