@@ -14,6 +14,7 @@ from gatescope.explorer.reading import read_dropped, waited_for
 from gatescope.explorer.request_thread import Report, RequestThread
 from gatescope.explorer.upload import MAX_BYTES, Upload, printable
 from gatescope.loaders import Clip, ClipError, to_batch
+from gatescope.loaders.hands import has_networks
 from gatescope.measures.sample import rendered
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.pictures import explore
@@ -338,11 +339,34 @@ def test_a_recorded_clip_stands_beside_what_the_network_gets_and_how_far_it_is_f
     words = settled(explorer)["words"]
     assert "knows only 3 rendered gestures" in words and "nearest of 9 training clips" in words
     assert "of 6 validation clips" in words
+    assert ("Measured hand: none was found" if has_networks() else "hands fetch") in words
     shown = explorer.original.value
     assert "64 × 64 px, 20 frames in 1.7 s" in shown and "16 frames of 32 × 32 px" in shown
     assert shown.count("data:image/webp;base64,") == 2 and shown.count("prefers-reduced-motion") == 2
     explorer.controls.kind.value = "rendered"
     assert "knows only" not in settled(explorer)["words"] and explorer.original.value == ""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_networks(), reason="the hand networks are not in data/hands: `gatescope hands fetch`")
+def test_states_are_shown_before_the_hand_which_is_then_outlined_and_offered(saved, shared, tmp_path):
+    explorer = explore([saved["b"]])
+    explorer.exploration._cache = tmp_path
+    shown = []
+    explorer.picture.observe(lambda change: shown.append(change["new"]["header"]), "picture")
+    explorer.controls.path.value = str(shared / "realdata/intel_asl/asl_gestures/no.mkv")
+    explorer.controls.kind.value = "path"
+    words = settled(explorer)["words"]
+    assert [header["hand"] is None for header in shown] == [True, False]
+    assert [header["title"].endswith("measured hand") for header in shown] == [False, True]
+    assert explorer.answer.clip.hand_source == "measured" and "Measured hand: outlined in" in words
+    # From now on it is known.
+    explorer.controls.point.value = "layer1.attention"
+    explorer.controls.replacement.value = "hand"
+    settled(explorer)
+    assert all(header["hand"] is not None for header in shown[2:]) and "replaced by hand" in explorer.answer.words
+    assert not list(tmp_path.rglob("*.npz"))
+    explorer.box.close_all()
 
 
 @pytest.mark.slow

@@ -264,6 +264,18 @@ def open_hand(request):
 
 
 @needs_networks
+def test_of_frames_that_are_left_out_joints_are_filled_between_those_looked_at():
+    frame, _ = drawn_hand(spread_hand())
+    for num_frames in (1, 2, 8, 9):
+        steps = []
+        hands = measure_hands(np.stack([frame] * num_frames), 30.0, report=steps.append, every=2)
+        looked = sorted({*range(0, num_frames, 2), num_frames - 1})
+        assert steps[-1] == 2 * len(looked) - 1
+        assert not hands.filled[looked].any()
+        assert (hands.found.any(1) == hands.found[0].any()).all()
+
+
+@needs_networks
 def test_a_real_hand_is_found_followed_and_kept(open_hand, tmp_path, monkeypatch):
     found = with_hands(open_hand, cache=tmp_path)
     assert found.hands.found.any(1).all() and found.hand_source == "measured"

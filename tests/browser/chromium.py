@@ -21,6 +21,6 @@ def find() -> str | None:
     return next(filter(None, map(shutil.which, NAMES)), None)
 
 
-def launch(playwright: Playwright) -> Browser:
+def launch(playwright: Playwright, *options: str) -> Browser:
     """Without a window, and without names of other machines."""
-    return playwright.chromium.launch(executable_path=find(), args=OPTIONS)
+    return playwright.chromium.launch(executable_path=find(), args=[*OPTIONS, *options])

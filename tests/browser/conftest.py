@@ -7,21 +7,26 @@ from urllib.parse import urlsplit
 import chromium
 import pytest
 from lab import Lab, Server
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 from samples import known, make_clip, make_recording
 
 PATIENCE_MS = 60_000  # for what a page does on a machine that is busy with other things
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
+def playwright() -> Iterator[Playwright]:
     if chromium.find() is None:
         pytest.skip(chromium.MISSING)
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        browser = chromium.launch(playwright)
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def browser(playwright) -> Iterator[Browser]:
+    browser = chromium.launch(playwright)
+    yield browser
+    browser.close()
 
 
 @pytest.fixture

@@ -1,5 +1,8 @@
 """Recordings small enough to send, in which every step, channel and cell differs, and what pixels must show of them."""
 
+from pathlib import Path
+
+import av
 import numpy as np
 import torch
 from matplotlib import colormaps
@@ -59,3 +62,20 @@ def coloured(plane: Tensor, step: int, name: str) -> np.ndarray:
     far = max(-low, high)
     norm, name = (Normalize(-far, far), "RdBu_r") if low < 0 else (Normalize(0, 1), name)
     return colormaps[name](norm(values), bytes=True)[..., :3].astype(int)
+
+
+def camera_file(frames: np.ndarray, path: Path) -> Path:
+    """Write frames (time, height, width, 3) as JPEG pictures one after another, as chromium's camera plays them."""
+    with av.open(path, "w", "mjpeg") as written:
+        stream = written.add_stream("mjpeg", rate=30)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuvj420p"
+        for frame in frames:
+            written.mux(stream.encode(av.VideoFrame.from_ndarray(frame).reformat(format="yuvj420p")))
+        written.mux(stream.encode())
+    return path
+
+
+def camera_options(path: Path) -> tuple[str, str]:
+    """Return what gives chromium a camera that sees this again and again."""
+    return "--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={path}"

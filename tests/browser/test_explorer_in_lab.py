@@ -49,7 +49,7 @@ class Explorer:
     def __init__(self, lab: Lab):
         self.box = lab.notebook.locator(".gatescope-explorer")
         expect(self.box.locator(".gatescope-scrubber[data-ready]")).to_be_visible(timeout=120_000)
-        self.words = self.box.locator(".gatescope-desk").get_by_role("status")
+        self.words = self.box.locator(".gatescope-desk .going").get_by_role("status")
 
     def choose(self, name: str, option: str) -> None:
         self.box.get_by_role("combobox", name=name, exact=True).select_option(label=option)

@@ -1,6 +1,6 @@
 """Answer the explorer's questions: recordings of a clip in one or two networks, without any widget."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,11 +12,12 @@ from torch import Tensor
 
 from gatescope.explorer.comparison import Shown, answers_of, groups_of_all, pack_compared
 from gatescope.explorer.explanations import ATTRIBUTIONS, explain, offered, title_of
+from gatescope.explorer.hands import hands_of, is_measurable, said, seen_with
 from gatescope.explorer.library import Library
 from gatescope.explorer.reading import is_depth, read_depth, waited_for
 from gatescope.explorer.request_thread import Report
 from gatescope.explorer.upload import printable
-from gatescope.loaders import Clip, to_batch
+from gatescope.loaders import Clip, MeasuredHands, to_batch
 from gatescope.loaders.clip import as_seen
 from gatescope.loaders.datasets import recorded
 from gatescope.measures.sample import rendered
@@ -77,6 +78,7 @@ class Exploration:
         self._cache = cache
         self._libraries: dict[str, Library] = {}
         self._explained: tuple[object, Group | None] = (None, None)
+        self._measured: tuple[Clip | None, MeasuredHands | None] = (None, None)  # of which clip
 
     def gestures(self, checkpoint: str) -> tuple[str, ...]:
         """Return the names of the gestures rendered for a checkpoint's network."""
@@ -101,13 +103,16 @@ class Exploration:
         original, num_clips = self.clip(question, report)
         first = networks[question.checkpoint]
         classes, config = class_names(first), first.config
-        seen = as_seen(original, config.num_frames, config.size)
+        at = config.num_frames, config.size
+        hands = self._measured[1] if self._measured[0] is original else None
+        seen = as_seen(original, *at) if hands is None else seen_with(original, hands, *at)
         shown = [self._shown(name, each, original, seen, question, report) for name, each in networks.items()]
         groups, curves = groups_of_all(shown, classes)
         about, explained = self._explained
         groups += [explained] if about == _about(question) else []
         report("packing")
         title = f"{printable(original.name or Path(original.source).name)}{', synthetic' * (question.kind == KINDS[0])}"
+        title += ", measured hand" * (hands is not None)
         sizes = [maps[:, 0].size for group in groups for maps in group.maps.values() if maps.shape[1] > 1]
         num_channels = min(max(MAX_MAPS // max(sum(sizes), 1), 1), MAX_CHANNELS)
         packed = pack_compared(groups, seen, num_channels=num_channels, title=title, classes=curves)
@@ -119,7 +124,7 @@ class Exploration:
             original,
             groups,
             packed,
-            ". ".join(each.words for each in shown) + ".",
+            " ".join([*(f"{each.words}." for each in shown), *([] if hands is None else [said(hands)])]),
             [_class(classes, answers_of(each.before)[0]) for each in shown],
             {point: (titles[point], list(by)) for point, by in both.items()},
             {name: (title_of(name, recording), _course(values)) for name, values in recording.items()},
@@ -167,6 +172,17 @@ class Exploration:
             group.about[title] = ATTRIBUTIONS[method]._replace(title=title)
         self._explained = _about(question), group
 
+    def measure_hands(self, question: Question, report: Callable[[str], None]) -> bool:
+        """Measure the hands of a question's clip for later answers; return whether that gives them something new.
+
+        Raises HandNetworksError if the networks are other files than they should be, and what `report` raises.
+        """
+        clip, _ = self.clip(question, report)
+        if self._measured[0] is clip or not is_measurable(clip):
+            return False
+        self._measured = clip, hands_of(clip, report)
+        return True
+
     def networks(self, question: Question, report: Report) -> dict[str, GestureNetwork]:
         """Return the networks of a question by name; raises ValueError where they do not compare."""
         networks = {}
@@ -187,7 +203,7 @@ class Exploration:
         x = torch.cat([to_batch(clip, **trained.config.input) for clip in clips])
         return untrained(trained.config, (trained.card or {}).get("seed") or 0, x)
 
-    def clip(self, question: Question, report: Report) -> tuple[Clip, int]:
+    def clip(self, question: Question, report: Callable[[str], None]) -> tuple[Clip, int]:
         """Return a question's clip as it was read or rendered, and how many clips there are at its source."""
         report("opening the clip")
         if question.kind == "own" and self.own is None:

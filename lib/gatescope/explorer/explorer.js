@@ -12,7 +12,8 @@ label { display: inline-flex; flex-wrap: wrap; align-items: center; gap: 6px; }
 input, button { font: inherit; max-width: 100%; }
 :focus-visible { outline: 2px solid #0072b2; outline-offset: 1px; }
 progress { width: 9em; accent-color: #0072b2; }
-[hidden] { display: none; }`;
+[hidden] { display: none; }
+${CAMERA_CSS}`;
 
 function render({ model, el }) {
   const [desk, host] = [element("div", { class: "gatescope-desk" }), element("div", { class: "gatescope-scrubber" })];
@@ -79,11 +80,14 @@ function deskOf(model, el, desk, ask) {
   const cancel = element("button", { type: "button", title: "stop the work at its next report" }, "Cancel");
   const going = element("div", { class: "going" });
   going.append(progress, cancel, words);
-  root.append(element("style", {}, DESK), drop, going);
+  const reaches = (patience_ms) =>
+    Promise.race([ask({ what: "here" }).then(() => true, () => false), new Promise((resolve) => setTimeout(resolve, patience_ms, false))]);
+  const [camera, close] = cameraOf((file, about) => send([file], about), reaches);
+  root.append(element("style", {}, DESK), drop, camera, going);
   cancel.addEventListener("click", () => model.send({ what: "cancel" }));
-  const send = async (files) => {
+  const send = async (files, about = {}) => {
     const drop = Math.random();
-    await ask({ what: "files", drop, files: files.map(({ name, size }) => ({ name, size })) });
+    await ask({ what: "files", drop, files: files.map(({ name, size }) => ({ name, size })), ...about });
     for (const [place, file] of files.entries()) {
       for (let start = 0; start < file.size; start += PIECE) {
         const piece = await file.slice(start, start + PIECE).arrayBuffer().catch(() => null);
@@ -108,14 +112,14 @@ function deskOf(model, el, desk, ask) {
     over(event);
     if (holdsFiles(event)) send([...event.dataTransfer.files]);
   });
-  const stop = keepKeysAround(el);
+  const release = keepKeysAround(el);
   const say = () => {
     const says = model.get("says");
     words.textContent = says.words;
     words.classList.toggle("wrong", says.wrong);
     progress.hidden = cancel.hidden = !says.busy;
   };
-  return [say, stop];
+  return [say, () => (release(), close())];
 }
 
 /** Keep JupyterLab's shortcuts away from the controls beside the picture; return a function that ends this. */

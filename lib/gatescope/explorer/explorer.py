@@ -13,12 +13,15 @@ from jaxtyping import Float
 
 from gatescope.explorer.answers import Answer, Exploration, Question
 from gatescope.explorer.controls import OWN, PATH, PRESETS, RENDERED, Controls, button
+from gatescope.explorer.hands import FETCH
 from gatescope.explorer.live_scrubber import LiveScrubber
+from gatescope.explorer.own_gestures import OwnGestures
 from gatescope.explorer.reading import read_dropped, waited_for
 from gatescope.explorer.request_thread import Report, RequestThread
 from gatescope.explorer.searches import Like, alike, distance, finding
 from gatescope.explorer.stills import beside_original, courses_of, thumbnail
 from gatescope.explorer.upload import Upload
+from gatescope.loaders.hands import has_networks
 from gatescope.pictures.scrubber import film_strip, in_words
 
 WAITING = {
@@ -60,6 +63,7 @@ class Explorer:
         self.found = widgets.Box(layout=widgets.Layout(flex_flow="row wrap", display="none"))
         self.work = RequestThread(partial(self.picture.say, busy=True), self._fail)
         self._num_dropped = 0
+        self._beside: object = None  # what is shown beside the controls
         self._asked = self.question
         self._show(self._asked, self.exploration.answer(self._asked, Report(lambda words: None, lambda: True)))
         self.controls.observe(self._ask)
@@ -70,7 +74,8 @@ class Explorer:
             preset.on_click(partial(self._show_finding, PRESETS[label]))
         wrap = widgets.Layout(flex_flow="row wrap")
         rows = [widgets.HBox(row, layout=wrap) for row in self.controls.rows]
-        self.box = widgets.VBox([*rows, self.found, self.original, self.picture])
+        self.own = OwnGestures(lambda: self.controls.checkpoint.value, self._open)
+        self.box = widgets.VBox([*rows, self.found, self.picture, self.own.box, self.original])
         self.box.add_class("gatescope-explorer")
 
     @property
@@ -109,16 +114,27 @@ class Explorer:
         answer = self.exploration.answer(question, report)
         report("drawing")
         self._show(question, answer, before)
-        if question.kind != RENDERED and report.is_wanted():
-            far = distance(self.exploration, question, report)
-            self.picture.say(f"{answer.words} {far}".strip())
+        if question.kind == RENDERED:
+            return
+        # A hand takes seconds to find, so the states are shown before.
+        if self.exploration.measure_hands(question, lambda words: report(f"{answer.words} {words}")):
+            answer = self.exploration.answer(question, report)
+            report("drawing")
+            self._show(question, answer)
+        far = distance(self.exploration, question, report)
+        if report.is_wanted():
+            words = answer.words, "" if has_networks() else FETCH, far
+            self.picture.say(" ".join(filter(None, words)))
 
     def _show(self, question: Question, answer: Answer, before: str = "") -> None:
         self.answer, self._pictured = answer, question
         self.picture.show(answer.groups, answer.packed)
         self.picture.say(f"{before} {answer.words}".strip())
         is_recorded = question.kind != RENDERED
-        self.original.value = beside_original(answer.original, answer.clip) if is_recorded else ""
+        beside = (answer.original, answer.clip.frames.shape) if is_recorded else None
+        if beside != self._beside:  # a mask changes nothing there
+            self._beside = beside
+            self.original.value = beside_original(answer.original, answer.clip) if is_recorded else ""
         self.original.layout.display = None if is_recorded else "none"
         self.controls.offer_from(answer, self.exploration.classes(question.checkpoint))
         self._ask()
@@ -192,11 +208,19 @@ class Explorer:
         return widgets.VBox([heading, picture, lines, link], layout=layout)
 
     def _take(self, upload: Upload) -> None:
-        """Read a reader's files, remove them, and answer for the clip in them."""
+        """Read a reader's files, remove them, and answer for the clip in them, or keep it as an example."""
+        if upload.example_of is not None:
+            try:
+                self.own.add(upload.files[0], upload.example_of)
+                self.picture.say(f"Kept as an example of {upload.example_of}.")
+            finally:
+                upload.remove()
+            return
 
         def work(report: Report) -> None:
             report("reading your clip")
             clip = waited_for(partial(read_dropped, upload.files), report)
+            upload.remove()
             report("opening your clip")
             self.exploration.own = clip
             self._num_dropped += 1
@@ -206,6 +230,12 @@ class Explorer:
             self._answer(self._asked, report)
 
         self.work.ask(work).add_done_callback(lambda _: upload.remove())
+
+    def _open(self, name: str) -> None:
+        """Offer a network that was trained just now, and choose it."""
+        control = self.controls.checkpoint
+        self.controls.offer(control, [*control.options, name], value=name)
+        self._ask()
 
     def _cancel(self) -> None:
         self.work.cancel()

@@ -18,10 +18,12 @@ IDLE = {"words": "", "busy": False, "wrong": False}
 
 
 def _module() -> str:
-    own_files = HERE / "traits.js", Path(__file__).with_name("explorer.js")
-    traits, own = (path.read_text("utf-8") for path in own_files)
-    css = json.dumps(looks("scrubber"))
-    return f"{script('scrubber')}\n{traits}\nconst CSS = {css};\nconst MAX_BYTES = {MAX_BYTES};\n{own}"
+    here = Path(__file__).parent
+    texts = {"CSS": looks("scrubber"), "CAMERA_CSS": (here / "camera.css").read_text("utf-8")}
+    known = {**texts, "MAX_BYTES": MAX_BYTES}
+    constants = [f"const {name} = {json.dumps(value)};" for name, value in known.items()]
+    own_files = HERE / "traits.js", here / "camera.js", here / "explorer.js"
+    return "\n".join([script("scrubber"), *constants, *(path.read_text("utf-8") for path in own_files)])
 
 
 class LiveScrubber(anywidget.AnyWidget):
@@ -85,7 +87,7 @@ class LiveScrubber(anywidget.AnyWidget):
                 return self._channel(message["number"], message["group"], message["channel"])
             case "files":
                 self._drop()
-                self._upload = message["drop"], Upload(message["files"])
+                self._upload = message["drop"], Upload(message["files"], message.get("class"))
                 return self._receive()
             case "piece" if self._upload is not None and self._upload[0] == message["drop"]:
                 self._upload[1].take(message["place"], buffers[0])
@@ -93,6 +95,8 @@ class LiveScrubber(anywidget.AnyWidget):
             case "lost":
                 name = printable(message["name"])
                 raise ClipError(f"the browser cannot read {name}: if it is a folder, drop the files inside it")
+            case "here":
+                return b""
             case "cancel":
                 self._drop()
                 self._on_cancel()

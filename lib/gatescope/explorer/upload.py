@@ -11,12 +11,13 @@ MAX_BYTES = 200_000_000  # of all files together
 
 
 class Upload:
-    """Files of known names and sizes, filled piece by piece.
+    """Files of known names and sizes, filled piece by piece; `example_of` names the class that they are kept for.
 
     Raises ClipError for no file, more than MAX_BYTES, or unusable names.
     """
 
-    def __init__(self, files: Sequence[Mapping[str, Any]]):
+    def __init__(self, files: Sequence[Mapping[str, Any]], example_of: str | None = None):
+        self.example_of = example_of
         self.size = self.missing = sum(int(file["size"]) for file in files)  # bytes
         if not files:
             raise ClipError("no file arrived: drop a video, or pictures")

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from gatescope.files import atomic_write, sha256_of, sha256_of_contents
-from gatescope.loaders import ClipTensors, VideoClips
+from gatescope.loaders import ClipTensors, VideoClips, read_clip
 from gatescope.loaders.folders import find_clips
 from gatescope.models import GestureNetwork
 from gatescope.trainings.processes import is_first
@@ -88,7 +88,12 @@ def _begun(training: Training) -> Training:
 
 
 def fine_tune(
-    checkpoint: str | Path, clips: str | Path, folder: str | Path, config: TrainConfig = FINE_TUNING
+    checkpoint: str | Path,
+    clips: str | Path,
+    folder: str | Path,
+    config: TrainConfig = FINE_TUNING,
+    *,
+    scale: int | None = None,
 ) -> Iterator[Epoch]:
     """Yield the rows of a training on your own clips that starts from a checkpoint's weights.
 
@@ -101,6 +106,9 @@ def fine_tune(
         rows = list(fine_tune("data/checkpoints/a-0/network.safetensors", "my_folder", "runs/mine"))
         network = GestureNetwork.load("runs/mine/network.safetensors")
         network.card["data"]["names"][int(network(to_batch(read_clip("new.mp4"), **network.config.input)).argmax())]
+
+    With `scale`, each clip is read once, at a short side of that many sides of what the network gets, and stays in
+    memory; otherwise whenever it is needed, at its own size.
 
     Raises FileNotFoundError if the checkpoint or the folder is missing, ValueError if either cannot be used (a clip's
     error names its file), RuntimeError and FloatingPointError as `fit` does.
@@ -119,7 +127,14 @@ def fine_tune(
         "clips_sha256": hashlib.sha256(json.dumps(held).encode()).hexdigest(),
         "before": {"weights_sha256": before.card["weights_sha256"], "data": before.card.get("data")},
     }
-    train_clips, valid_clips = (VideoClips(*zip(*chosen, strict=True)) for chosen in (train, valid))
+    if scale is None:
+        train_clips, valid_clips = (VideoClips(*zip(*chosen, strict=True)) for chosen in (train, valid))
+    else:
+        size = data["read_at_px"] = scale * network.config.size
+        train_clips, valid_clips = (
+            [replace(read_clip(path, size=size), label=label, name=names[label]) for path, label in chosen]
+            for chosen in (train, valid)
+        )
     training = Training(
         start=network,
         train_clips=ClipTensors(train_clips, **network.config.input, train=True, seed=config.seed),

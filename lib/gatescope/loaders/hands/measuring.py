@@ -29,14 +29,17 @@ def measure_hands(
     fps: float,
     folder: Path = HANDS,
     report: Callable[[int], None] = lambda step: None,
+    every: int = 1,
 ) -> MeasuredHands:
     """Find and follow the hands of a clip; `report` gets the number of steps done, of 2 T - 1, and may raise.
 
-    Raises HandNetworksError if the networks are not in `folder`.
+    Only every `every`-th frame and the last are looked at, T in all; the others are gaps, filled as any. Raises
+    HandNetworksError if the networks are not in `folder`.
     """
     joints = np.full((len(frames), MAX_HANDS, NUM_JOINTS, 2), np.nan, np.float32)
     confidence = np.zeros((len(frames), MAX_HANDS), np.float32)
-    for t, hands in enumerate(track(frames, folder, report)):
+    looked = np.unique([*range(0, len(frames), every), len(frames) - 1])
+    for t, hands in zip(looked, track(frames if every == 1 else frames[looked], folder, report), strict=True):
         for place, hand in enumerate(hands):
             if hand is not None:
                 joints[t, place], confidence[t, place] = hand.joints, hand.confidence

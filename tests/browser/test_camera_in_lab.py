@@ -1,0 +1,174 @@
+"""The camera in JupyterLab: a real video before it, recorded, sent to the kernel and shown; and what forbids it."""
+
+from urllib.parse import urlsplit
+
+import chromium
+import pytest
+from playwright.sync_api import Locator, Page, expect
+from samples import camera_file, camera_options
+from test_explorer_in_lab import Explorer
+
+pytestmark = pytest.mark.browser
+
+# Whatever Python's own code connects to or starts; the kernel's sockets to its server are there before.
+WATCHED = """\
+import os, sys, tempfile
+tempfile.tempdir, asked = tempfile.mkdtemp(), []
+events = {"socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen", "os.system", "os.posix_spawn"}
+sys.addaudithook(lambda event, given: asked.append(event) if event in events else None)
+from gatescope.pictures import explore
+shown = explore(('a-0',))
+shown"""
+TELL = """\
+frames = shown.answer.original.frames
+print("asked", asked, "left", os.listdir(tempfile.tempdir))
+print(len(frames), "frames of", frames.shape[1:], "hand", shown.answer.clip.hand_source)"""
+# Beside the widget: a kernel that answers everything or nothing, and every stream that a camera gave.
+PAGE = """<!DOCTYPE html><meta charset="utf-8"><body><script type="module">
+import widget from "./widget.js";
+window.sent = [];
+window.streams = [];
+const heard = [];
+const model = {
+  get: (name) => (name === "says" ? { words: "", busy: false } : {}),
+  on: (name, listener) => name === "msg:custom" && heard.push(listener),
+  off() {},
+  send: ({ id, what, files }) => {
+    if (files) sent.push(files[0].name);
+    if (ANSWERS) setTimeout(() => heard.forEach((listener) => listener({ id }, [new DataView(new ArrayBuffer(0))])));
+  },
+};
+const open = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
+if (open) navigator.mediaDevices.getUserMedia = async (asked) => (streams.push(await open(asked)), streams.at(-1));
+window.end = widget.render({ model, el: document.body.appendChild(document.createElement("div")) });
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def browser(playwright, shared, tmp_path_factory):
+    """One whose camera sees a recorded gesture."""
+    from gatescope.loaders import read_clip
+
+    frames = read_clip(shared / "realdata/intel_asl/asl_gestures/no.mkv").frames
+    path = camera_file(frames, tmp_path_factory.mktemp("camera") / "gesture.mjpeg")
+    browser = chromium.launch(playwright, *camera_options(path))
+    yield browser
+    browser.close()
+
+
+def camera_of(place: Page | Locator) -> Locator:
+    return place.get_by_role("group", name="your camera")
+
+
+def open_at(page: Page, address: str, answers: bool = False) -> Locator:
+    """The widget on a page at any address, which no machine but this test answers."""
+    from gatescope.explorer.live_scrubber import LiveScrubber
+
+    host = urlsplit(address).hostname
+    files = {
+        "/widget.js": ("text/javascript", LiveScrubber._esm),
+        "/": ("text/html", PAGE.replace("ANSWERS", str(answers).lower())),
+    }
+
+    def answer(route):
+        kind, body = files.get(urlsplit(route.request.url).path, files["/"])
+        route.fulfill(status=200, content_type=f"{kind}; charset=utf-8", body=body)
+
+    page.route(lambda url: urlsplit(url).hostname == host, answer)
+    page.goto(address)
+    return camera_of(page)
+
+
+@pytest.mark.slow
+def test_a_gesture_is_recorded_and_treated_as_a_dropped_video(page, lab, jupyter, asked):
+    from gatescope.loaders.hands import has_networks
+
+    page.context.grant_permissions(["camera"])
+    lab.open(jupyter.write("camera.ipynb", WATCHED, TELL))
+    lab.command("notebook:run-cell")
+    explorer = Explorer(lab)
+    camera = camera_of(explorer.box)
+    camera.get_by_role("button", name="Record a gesture").focus()
+    page.keyboard.press("Enter")
+    expect(camera.get_by_role("button", name="Stop")).to_be_focused()
+    page.wait_for_timeout(1500)  # of a gesture
+    page.keyboard.press("Enter")
+    expect(camera.get_by_role("button", name="Again")).to_be_focused()
+    title = explorer.box.locator(".scrubber .title")
+    expect(title).to_contain_text("gesture 1.", timeout=60_000)
+    if has_networks():
+        explorer.says("Looking for the hand")
+        expect(title).to_contain_text("measured hand")
+    explorer.says("Measured hand: outlined" if has_networks() else "hands fetch")
+    explorer.choose("replace", "forget gate f")
+    explorer.says("forget gate f replaced by")
+    camera.get_by_role("button", name="Keep").click()
+    expect(camera.locator("video")).to_be_hidden()
+    # Nobody but the notebook's server was asked, by the page or by the kernel, and no file is left.
+    lab.cells.nth(1).locator(".jp-InputPrompt").click()
+    lab.command("notebook:run-cell")
+    expect(lab.cells.nth(1)).to_contain_text("asked [] left []")
+    expect(lab.cells.nth(1)).to_contain_text(f"(480, 640, 3) hand {'measured' if has_networks() else 'none'}")
+    server = urlsplit(jupyter.url).netloc
+    assert {urlsplit(url).netloc for url in asked if not url.startswith(("blob:", "data:"))} == {server}
+    # A kernel that is gone is told, before a camera is opened.
+    jupyter.ask(f"kernels/{lab.sessions()[0]['kernel']['id']}", "DELETE")
+    camera.get_by_role("button", name="Record a gesture").click()
+    expect(camera.get_by_role("status")).to_contain_text("Python does not answer")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("http://notebooks.example/", "only for a secure page"),
+        ("https://abc-colab.googleusercontent.com/", "Colab computes on another machine"),
+        ("https://abc.vscode-cdn.net/", "VS Code gives its notebooks no camera"),
+        ("http://localhost/", "Python does not answer"),
+    ],
+)
+def test_where_nothing_can_be_recorded_one_sentence_says_why(browser, address, said):
+    page = browser.new_page()
+    camera = open_at(page, address)
+    camera.get_by_role("button", name="Record a gesture").click()
+    expect(camera.get_by_role("status")).to_contain_text(said)
+    assert camera.get_by_role("status").inner_text().endswith(".")
+    # It can be tried again.
+    expect(camera.get_by_role("button", name="Record a gesture")).to_be_focused()
+    page.close()
+
+
+@pytest.mark.parametrize(("device", "said"), [(True, "refused the camera"), (False, "finds no camera")])
+def test_a_camera_that_is_refused_or_missing_is_told(playwright, browser, device, said):
+    other = browser if device else chromium.launch(playwright)
+    page = other.new_page()  # which nobody granted a camera
+    camera = open_at(page, "http://localhost/", answers=True)
+    camera.get_by_role("button", name="Record a gesture").click()
+    expect(camera.get_by_role("status")).to_contain_text(said)
+    (page if device else other).close()
+
+
+@pytest.mark.slow
+def test_a_recording_is_given_once_and_the_camera_ends_with_it_with_cancel_and_with_the_view(page):
+    page.context.grant_permissions(["camera"])
+    camera = open_at(page, "http://localhost/", answers=True)
+
+    def begin(name):
+        camera.get_by_role("button", name=name).click()
+
+    def states():
+        return page.evaluate("() => streams.map((stream) => stream.getTracks()[0].readyState)")
+
+    begin("Record a gesture")
+    begin("Stop")
+    expect(camera.get_by_role("link", name="Save it")).to_have_attribute("download", "gesture 1.webm")
+    assert states() == ["ended"] and page.evaluate("() => sent") == ["gesture 1.webm"]
+    begin("Again")
+    expect(camera.get_by_role("status")).to_have_text("3")
+    begin("Cancel")
+    expect(camera.get_by_role("button", name="Record a gesture")).to_be_visible()
+    assert states() == ["ended"] * 2
+    begin("Record a gesture")
+    expect(camera.get_by_role("status")).to_have_text("2")
+    page.evaluate("() => end()")
+    page.wait_for_function("() => streams.at(-1).getTracks()[0].readyState === 'ended'")
+    assert page.evaluate("() => sent") == ["gesture 1.webm"]
