@@ -2,19 +2,20 @@
 
     python data/evidence/transfer/measure.py CLIPS data/checkpoints/*/network.safetensors
 
-CLIPS is a folder of videos, with a sub-folder for each person or without; neither labels nor pictures are kept. Where the
-networks that find hands are there (`gatescope hands fetch`), the clips are also cropped to the hands.
+CLIPS is a folder of videos, with a sub-folder for each person or without; neither labels nor pictures are kept. Where
+the networks that find hands are there (`gatescope hands fetch`), clips are also shown cropped: the hand is then as
+large as in the rendered ones.
 """
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float, Float32
 from torch import Tensor
 
 from gatescope.files import atomic_write, code_digest, sha256_of
@@ -23,7 +24,7 @@ from gatescope.loaders import CachedClips, Clip, SyntheticGestures, to_batch
 from gatescope.loaders.datasets import recorded
 from gatescope.loaders.hands import has_networks
 from gatescope.loaders.hands.measuring import measure_hands
-from gatescope.loaders.hands.regions import MIDDLE, WRIST
+from gatescope.loaders.hands.regions import MIDDLE, NUM_JOINTS, WRIST
 from gatescope.measures.distance import distances, mean_features
 from gatescope.models import GestureNetwork
 from gatescope.paths import CACHE, EVIDENCE
@@ -38,51 +39,62 @@ DIFFICULTIES = (0.0, 0.5, 1.0)
 Joints = Float32[np.ndarray, "time hands 21 2"]
 
 
-@dataclass(frozen=True, eq=False)
-class Recording:
-    """A recorded clip, whose person it shows, and where its hands are (px; NaN where none is found)."""
-
-    clip: Clip
-    person: int
-    joints: Joints | None
-
-
-def open_recordings(clips: Path) -> list[Recording]:
-    """Read the clips of a folder, and measure their hands if the networks are there.
+def open_recordings(clips: Path) -> list[tuple[Clip, Joints | None]]:
+    """Read the clips of a folder, a label numbering the person, and measure their hands if the networks are there.
 
     Without a sub-folder for each person every clip is taken for one of a person of its own.
     """
     found = []
     for number, clip in enumerate(recorded(clips.absolute())):
         joints = measure_hands(clip.frames, clip.fps).joints if has_networks() else None
-        person = number if clip.label is None else clip.label
-        found.append(Recording(replace(clip, label=None), person, joints))
+        found.append((replace(clip, label=number if clip.label is None else clip.label), joints))
     return found
 
 
-def lengths_of_palms(joints: Joints) -> Float32[np.ndarray, "time hands"]:
-    """Return the distances from wrist to middle finger's first joint, px."""
-    return np.linalg.norm(joints[:, :, MIDDLE] - joints[:, :, WRIST], axis=-1)
+def in_view(joints: Joints) -> float:
+    """Return the part of the frames in which a hand is found."""
+    return float(np.isfinite(joints[:, :, 0, 0]).any(1).mean())
 
 
-def cropped(recording: Recording, palms: float) -> Clip:
-    """Return the clip cropped to the square in which its median palm is as long as `palms` of the side.
+class Framing(NamedTuple):
+    """How large a clip shows a hand, and where: medians over frames, in sides of the picture."""
 
-    The square is wide enough for all places at which hands are found, and its centre is theirs, as far as the frame
-    allows. Without a hand the clip is as it was.
+    palm: float  # from the wrist to the middle finger's first joint
+    place: Float[np.ndarray, "2"]  # x, y of the joints' mean
+
+
+def framing(joints: Joints, size: float) -> Framing:
+    """Return how frames of `size` px show a hand while it is up, above the middle of its way; NaN without a hand.
+
+    Of two hands in a frame it is the higher one.
     """
-    clip, joints = recording.clip, recording.joints
-    if joints is None or not np.isfinite(joints).any():
+    higher = np.nan_to_num(joints[..., 1].mean(2), nan=np.inf).argmin(1)
+    hand = joints[np.arange(len(joints)), higher]
+    palms = np.linalg.norm(hand[:, MIDDLE] - hand[:, WRIST], axis=-1)
+    if not np.isfinite(palms).any():
+        return Framing(np.nan, np.full(2, np.nan))
+    centres = hand.mean(1)
+    up = centres[:, 1] <= (np.nanmin(centres[:, 1]) + np.nanmax(centres[:, 1])) / 2
+    return Framing(float(np.median(palms[up])) / size, np.median(centres[up], 0) / size)
+
+
+def cropped(clip: Clip, joints: Joints, wanted: Framing) -> Clip:
+    """Return the clip cropped to a square that shows its hand as large as wanted and, as far as it reaches, as placed.
+
+    Without a hand the clip is as it was.
+    """
+    found = framing(joints, 1)
+    if np.isnan(found.palm):
         return clip
-    low, high = np.nanmin(joints, (0, 1, 2)), np.nanmax(joints, (0, 1, 2))
-    side = max(float(np.nanmedian(lengths_of_palms(joints))) / palms, *(high - low))
     height, width = clip.frames.shape[1:3]
-    side = round(min(side, height, width))
-    left, top = np.clip((low + high) / 2 - side / 2, 0, (width - side, height - side)).round().astype(int)
+    side = round(min(found.palm / wanted.palm, height, width))
+    left, top = np.clip(found.place - side * wanted.place, 0, (width - side, height - side)).round().astype(int)
     return replace(clip, frames=clip.frames[:, top : top + side, left : left + side], source_size=None)
 
 
-def measure(network: GestureNetwork, recordings: list[Recording], num_test: int, cache: Path) -> dict[str, np.ndarray]:
+def measure(
+    network: GestureNetwork, recordings: list[tuple[Clip, Joints | None]], num_test: int, cache: Path
+) -> dict[str, np.ndarray]:
     """Return what a network says of recordings and of rendered test people, as arrays by name.
 
     `predicted/CONDITION` and `reversed/CONDITION` are the classes of each clip and of its frames in reverse order,
@@ -93,12 +105,14 @@ def measure(network: GestureNetwork, recordings: list[Recording], num_test: int,
     names = network.card["data"]["names"]
     learnt = CachedClips(SyntheticGestures("train", NUM_TRAINING * len(names), **facts, modalities=()), cache)
     training = mean_features(encode_all(network, as_input(network, learnt)))
-    found = {"recorded/people": np.array([each.person for each in recordings], np.int16)}
-    shown = {"recorded": as_input(network, (each.clip for each in recordings))}
-    if all(each.joints is not None for each in recordings):
-        joints = np.concatenate([learnt[index].joints_2d[:, None, :21] for index in range(len(learnt))])
-        palms = float(np.median(lengths_of_palms(joints))) / facts["size"]
-        shown["cropped"] = as_input(network, (cropped(each, palms) for each in recordings))
+    found = {"recorded/people": np.array([clip.label for clip, _ in recordings], np.int16)}
+    shown = {"recorded": as_input(network, (clip for clip, _ in recordings))}
+    if all(joints is not None for _, joints in recordings):
+        rendered = np.concatenate([learnt[index].joints_2d[:, None, :NUM_JOINTS] for index in range(len(learnt))])
+        centres = rendered.mean((1, 2))
+        inside = ((centres > 0) & (centres < facts["size"])).all(1)
+        wanted = framing(rendered[inside], facts["size"])
+        shown["cropped"] = as_input(network, (cropped(*each, wanted) for each in recordings))
     for difficulty in DIFFICULTIES:
         clips = SyntheticGestures("test", num_test, **facts | {"difficulty": difficulty}, modalities=())
         found["rendered/labels"] = np.array([clips.label(index) for index in range(num_test)], np.uint8)
@@ -120,7 +134,13 @@ def as_input(network: GestureNetwork, clips: Any) -> Tensor:
     return torch.cat([to_batch(clip, **network.config.input) for clip in clips])
 
 
-def keep(weights: Path, recordings: list[Recording], out: Path, num_test: int = NUM_TEST, cache: Path = CACHE) -> Path:
+def keep(
+    weights: Path,
+    recordings: list[tuple[Clip, Joints | None]],
+    out: Path,
+    num_test: int = NUM_TEST,
+    cache: Path = CACHE,
+) -> Path:
     """Write what a network says, and its card last, to the folder named as the training and the folder above it."""
     network = GestureNetwork.load(weights)
     folder = out / weights.absolute().parent.parent.name / weights.absolute().parent.name
@@ -130,11 +150,9 @@ def keep(weights: Path, recordings: list[Recording], out: Path, num_test: int = 
     facts = {
         "weights_sha256": network.card["weights_sha256"],
         "trained": {name: network.card[name] for name in ("config", "data", "seed", "training")},
-        "recordings": [Path(each.clip.source).name for each in recordings],
-        "hands_found": [
-            None if each.joints is None else float(np.isfinite(each.joints[:, :, 0, 0]).any(1).mean())
-            for each in recordings
-        ],
+        "recordings": [Path(clip.source).name for clip, _ in recordings],
+        "people": [clip.name for clip, _ in recordings],
+        "hands": [None if joints is None else in_view(joints) for _, joints in recordings],
         "code": code_digest(),
         "files": {"answers.npz": sha256_of(folder / "answers.npz")},
     }
