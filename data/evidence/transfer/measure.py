@@ -1,10 +1,10 @@
 """Ask networks that know rendered people about recordings of people, and keep what they say beside this file.
 
-    python data/evidence/transfer/measure.py CLIPS data/checkpoints/*/network.safetensors
+    python data/evidence/transfer/measure.py CLIPS 108 data/checkpoints/*/network.safetensors
 
-CLIPS is a folder of videos, with a sub-folder for each person or without; neither labels nor pictures are kept. Where
-the networks that find hands are there (`gatescope hands fetch`), clips are also shown cropped: the hand is then as
-large as in the rendered ones.
+CLIPS is a folder of videos, with a sub-folder for each person or without; neither labels nor pictures are kept. The
+number is that of rendered clips of the test people at each difficulty. Where the networks that find hands are there
+(`gatescope hands fetch`), recordings are also shown cropped: the hand is then as large as in the rendered ones.
 """
 
 import sys
@@ -32,7 +32,6 @@ from gatescope.recordings import encode_all
 from gatescope.recordings.scoring import score_all
 
 OUT = EVIDENCE / "transfer"
-NUM_TEST = 324  # rendered clips of the test people at each difficulty: as many of each class, of 12 and of 27
 NUM_TRAINING = 3  # of each class, to measure distances to
 DIFFICULTIES = (0.0, 0.5, 1.0)
 
@@ -138,7 +137,7 @@ def keep(
     weights: Path,
     recordings: list[tuple[Clip, Joints | None]],
     out: Path,
-    num_test: int = NUM_TEST,
+    num_test: int,
     cache: Path = CACHE,
 ) -> Path:
     """Write what a network says, and its card last, to the folder named as the training and the folder above it."""
@@ -162,12 +161,12 @@ def keep(
 
 def main(arguments: list[str]) -> Iterator[Path]:
     """Measure each of the networks; yield its folder."""
-    if len(arguments) < 2:
+    if len(arguments) < 3 or not arguments[1].isdecimal():
         raise SystemExit(__doc__)
-    clips, *weights = map(Path, arguments)
-    recordings = open_recordings(clips)
+    clips, num_test, *weights = arguments
+    recordings = open_recordings(Path(clips))
     for each in weights:
-        yield keep(each, recordings, OUT)
+        yield keep(Path(each), recordings, OUT, int(num_test))
 
 
 if __name__ == "__main__":
