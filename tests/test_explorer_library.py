@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from gatescope.explorer.library import NEAREST, Library, is_rendered_only
+from gatescope.explorer.library import Library, is_rendered_only
 from gatescope.loaders import SyntheticGestures, to_batch
+from gatescope.measures.distance import NEAREST
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.recordings import intervene, record
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from gatescope.loaders import CachedClips, SyntheticGestures, to_batch
+from gatescope.measures.distance import distances, mean_features
 from gatescope.measures.sample import Sample, open_sample, rendered
 from gatescope.models import GestureNetwork
 from gatescope.recordings import record
@@ -18,7 +19,6 @@ from gatescope.recordings.replacements import replacement
 from gatescope.recordings.scoring import Features, encode_all, score_all
 
 VALID_CLIPS, TRAINING_CLIPS = 2, 3  # of each class
-NEAREST = 3  # training clips whose mean distance counts
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,7 @@ class Library:
     def distance(self, features: Features, report: Callable[[str], None]) -> Distance:
         """Return how far a clip's features lie from training clips, beside how far the validation clips do.
 
-        Features are means over steps and positions, in standard deviations of the training clips; a distance is the
-        mean Euclidean one to the NEAREST nearest training clips.
+        See `gatescope.measures.distance` for what a distance is.
         """
         if self._training is None:
             facts = rendered(self.network, 1)
@@ -111,14 +110,9 @@ class Library:
             report("encoding the training clips")
             made = CachedClips(clips, self._cache)
             x = torch.cat([to_batch(made[index], **self.network.config.input) for index in range(len(made))])
-            self._training = _means(encode_all(self.network, x))
-        scale = self._training.std(0).clamp(min=1e-6)
-
-        def nearest(values: Features) -> Float[np.ndarray, " clips"]:
-            away = torch.cdist(_means(values) / scale, self._training / scale)
-            return away.topk(min(NEAREST, away.shape[1]), largest=False).values.mean(1).numpy()
-
-        return Distance(float(nearest(features)[0]), nearest(self.features))
+            self._training = mean_features(encode_all(self.network, x))
+        own, valid = (distances(mean_features(each), self._training) for each in (features, self.features))
+        return Distance(float(own[0]), valid)
 
     @property
     def num_training(self) -> int:
@@ -144,10 +138,6 @@ def is_rendered_only(network: GestureNetwork) -> bool:
 def _facts(network: GestureNetwork) -> dict:
     facts = (network.card or {}).get("data", {}).get("clips", {"size": network.config.size})
     return {name: value for name, value in facts.items() if not name.startswith("num_")}
-
-
-def _means(features: Features) -> Float[Tensor, "clips features"]:
-    return features.mean((1, 3, 4))
 
 
 def _centred(courses: Float[np.ndarray, "clip step"]) -> Float[np.ndarray, "clip step"]:
