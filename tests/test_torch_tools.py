@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.ao.quantization import quantize_dynamic
 from torch.export import Dim, export
 from torch.nn.utils import parametrize, prune
 
@@ -12,14 +13,18 @@ from gatescope.models import (
     CELLS,
     LSTM,
     RNN,
+    DSTSConfig,
     GestureNetwork,
     NetworkConfig,
     PeepholeConvLSTM,
     RecurrentLayer,
+    SpecialisedNetwork,
     cells,
+    checkpoint,
 )
 
 OTHERS = ("b_rescaled", "separable", "a_of_x", "convlstm_of_x", "min_conv", "gru")
+FREE = ({0: Dim("clips", min=1, max=64), 1: Dim("steps", min=1, max=100)},)
 MAPS, ROWS = (2, 3, 4, 6, 5), (2, 3, 4)
 LAYERS = {
     **{name: (lambda name=name: RecurrentLayer(name, 4, 5), MAPS) for name in (*CELLS, *OTHERS)},
@@ -116,12 +121,74 @@ def test_vmap_jvp_and_gradients_of_each_clip(name, slow_mkl, monkeypatch, shapes
 @pytest.mark.parametrize("name", ["b", "lstm"])
 def test_an_exported_layer_takes_any_number_of_clips_and_steps(name, shapes_unchecked):
     layer, x = layer_and_input(name)
-    torch._dynamo.reset()  # it keeps the loop of another export
-    free = ({0: Dim("clips", min=1, max=64), 1: Dim("steps", min=1, max=100)},)
-    exported = export(layer, (x,), dynamic_shapes=free).module()
+    for sizes in [(2, 4), (3, 5)] if name == "lstm" else []:  # torch keeps what it compiles for sizes that are fixed
+        other = torch.randn(*sizes, *x.shape[2:])
+        torch.testing.assert_close(export(layer, (other,)).module()(other), layer(other))
+    exported = export(layer, (x,), dynamic_shapes=FREE).module()
     for sizes in ((2, 3), (5, 3), (1, 7)):
         other = torch.randn(*sizes, *x.shape[2:])
         torch.testing.assert_close(exported(other), layer(other))
+
+
+ROUTERS = {"learned": {}, "given": {"router": "given", "gates": "conv3d"}}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch about itself
+@pytest.mark.parametrize("router", ROUTERS)
+def test_specialised_neurons_are_exported_and_run_under_vmap(router, shapes_unchecked):
+    torch.manual_seed(0)
+    net = SpecialisedNetwork(DSTSConfig(num_classes=3, num_layers=2, channels=4, **ROUTERS[router])).eval()
+
+    def clips_of(num_clips):
+        clips = torch.randn(num_clips, 1, 5, 12, 12)
+        return (clips, torch.randint(4, (num_clips,))) if router == "given" else (clips,)
+
+    given = clips_of(6)
+    one = torch.func.vmap(lambda *clip: net(*(part[None] for part in clip))[0])(*given)
+    torch.testing.assert_close(one, net(*given))
+    exported = export(net, given, dynamic_shapes=tuple({0: Dim("clips", min=1, max=64)} for _ in given)).module()
+    for num_clips in (6, 1, 9):
+        other = clips_of(num_clips)
+        torch.testing.assert_close(exported(*other), net(*other))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch about itself
+@pytest.mark.parametrize("kind", ["network", "b"])
+def test_onnx_gives_the_same_for_any_number_of_clips_and_steps(kind, tmp_path, shapes_unchecked):
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason=f"{package} is not among the dependencies: python -m pip install {package}")
+    from onnxruntime import InferenceSession
+
+    if kind == "network":
+        module, shape, time = GestureNetwork.load(checkpoint("a-0")).eval(), (2, 3, 8, 32, 32), 2
+    else:
+        module, shape, time = *layer_and_input(kind)[:1], MAPS, 1
+    free = ({0: Dim("clips", min=1, max=64), time: Dim("steps", min=2, max=100)},)
+    with torch.no_grad():
+        torch.onnx.export(
+            module, (torch.randn(shape),), tmp_path / "it.onnx", dynamo=True, dynamic_shapes=free, verbose=False
+        )
+    session = InferenceSession(tmp_path / "it.onnx")
+    for clips, steps in ((2, shape[time]), (5, 12), (1, 7)):
+        x = torch.randn(*(clips if axis == 0 else steps if axis == time else size for axis, size in enumerate(shape)))
+        (found,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+        torch.testing.assert_close(torch.from_numpy(found), module(x).detach(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:torch.quantize_per_tensor:UserWarning")  # of itself
+@pytest.mark.parametrize("name", ["network", "a", "b", "lstm"])
+def test_a_quantised_module_stays_near(name):
+    if name == "network":
+        module, x = GestureNetwork.load(checkpoint("a-0")).eval(), torch.randn(2, 3, 8, 32, 32)
+    else:
+        module, x = layer_and_input(name)
+    narrow = quantize_dynamic(module, {nn.Linear}, dtype=torch.qint8)
+    assert any("quantized" in type(part).__module__ for part in narrow.modules())
+    found, expected = narrow(x), module(x)
+    assert not torch.equal(found, expected)
+    torch.testing.assert_close(found, expected, rtol=0, atol=0.03 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("name", ["a", "min_conv", "rnn", "lstm", "peephole"])

@@ -3,7 +3,6 @@
 import codecs
 import io
 import math
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +15,8 @@ from jaxtyping import Float64
 from gatescope.loaders.errors import DamagedClipError, OversizedClipError
 
 LARGEST = 1e9  # a larger number is a fault of the file: no position and no angle of a body
-MAX_JOINTS = 4096
+MAX_JOINTS = 1024  # a body with fingers, toes and a face has a few hundred
+MAX_PLACES = 1 << 25  # joints times frames: 75 joints for an hour at 120 frames a second
 MAX_LINE_BYTES = 1 << 21
 _BLOCK_BYTES = 1 << 23  # of motion read at a time
 _MAX_CHANNELS = 9  # of one joint
@@ -42,8 +42,9 @@ class BvhFile:
 
     `joints` are in the file's order, parents before children. Keywords are case-insensitive, words are separated by
     any white space, names may hold spaces, lines that begin with # or // are comments, and UTF-16 and ends of lines of
-    every kind are read. A name that is there before gets a number: "Hand (2)".
-    Raises DamagedClipError with the line at fault, OversizedClipError beyond MAX_JOINTS.
+    every kind are read. A name that is there before gets a number: "Hand (2)". The number of frames that the file
+    declares decides nothing: tools that cut a motion leave an old one behind.
+    Raises DamagedClipError with the line at fault, OversizedClipError beyond MAX_JOINTS or MAX_PLACES.
     """
 
     def __init__(self, file: BinaryIO, path: Path):
@@ -55,28 +56,33 @@ class BvhFile:
         self.num_channels = sum(len(joint.channels) for joint in self.joints)  # the numbers in a row of motion
         if not self.num_channels:
             raise self._damaged("the hierarchy declares no channel: nothing moves")
-        self.num_frames = self._read_num_frames()
+        self.declared_frames = self._read_declared_frames()
         self.frame_time_s = self._read_frame_time()
 
     def rows(self) -> Iterator[Float64[np.ndarray, "frames channels"]]:
-        """Yield the motion in blocks of a few MiB, num_frames rows in all, or raise DamagedClipError with the line."""
-        num_rows, rest = 0, b""
+        """Yield the motion in blocks of a few MiB, every row of it, or raise DamagedClipError with the line.
+
+        A last row without its newline may have lost its end if there are fewer rows than declared: it is refused.
+        """
+        most, num_rows, rest = MAX_PLACES // len(self.joints), 0, b""
         while True:
             read = self._file.read(_BLOCK_BYTES)
             block = rest + read
             # An incomplete last line waits for the next block; the last line of the file may lack its newline.
             stop = block.rfind(b"\n") + 1 if read else len(block)
             block, rest = block[:stop], block[stop:]
-            rows = self._rows_in(block, self.num_frames - num_rows)
+            rows = self._rows_in(block, most - num_rows)
             num_rows += len(rows)
+            if not read and len(rows) and num_rows < self.declared_frames:
+                raise self._damaged(f"the file ends within frame {num_rows} of {self.declared_frames}; fetch it again")
             if len(rows):
                 yield rows
             if not read:
                 break
             if len(rest) > MAX_LINE_BYTES:
                 raise self._too_long(self._line + 1)
-        if num_rows < self.num_frames:
-            raise self._damaged(f"the file ends after {num_rows} of {self.num_frames} frames; fetch it again")
+        if not num_rows:
+            raise self._damaged("the file ends before its first frame; fetch it again")
 
     def _rows_in(self, block: bytes, most: int) -> Float64[np.ndarray, "frames channels"]:
         """Return the rows in whole lines of text, at most so many."""
@@ -88,8 +94,10 @@ class BvhFile:
             except ValueError:
                 return self._rows_by_line(block, most)
             # The comparison with LARGEST also fails for NaN.
-            if rows.shape[1] != self.num_channels or len(rows) > most or not (np.abs(rows) <= LARGEST).all():
+            if rows.shape[1] != self.num_channels or not (np.abs(rows) <= LARGEST).all():
                 return self._rows_by_line(block, most)
+            if len(rows) > most:
+                raise self._too_many_frames()
         self._line += block.count(b"\n") + (not block.endswith(b"\n") and len(block) > 0)
         return rows
 
@@ -102,7 +110,7 @@ class BvhFile:
             if not words or words[0].startswith(_COMMENTS):
                 continue
             if filled == most:
-                raise self._damaged(f"is one more than the {self.num_frames} frames that the file declares")
+                raise self._too_many_frames()
             row = [_number(word) for word in words[: self.num_channels]]
             for word, value in zip(words, row, strict=False):
                 if math.isnan(value):
@@ -203,17 +211,11 @@ class BvhFile:
                 raise self._damaged(f"OFFSET takes three numbers of at most {LARGEST:.0e}; got {word[:40]!r}")
         return tuple(offset)
 
-    def _read_num_frames(self) -> int:
+    def _read_declared_frames(self) -> int:
         found = self._labelled("frames")
-        if not (found.isascii() and found.isdigit() and int(found[:19])):
-            raise self._damaged(f"'Frames: ' and their number, one or more, was expected; got {found[:40]!r}")
-        num_frames = int(found[:19])
-        # A row takes at least a digit and a space per channel; no more memory is allocated than the file can fill.
-        here = self._file.tell()
-        most = (self._file.seek(0, os.SEEK_END) - self._file.seek(here)) // (2 * self.num_channels) + 1
-        if num_frames > most:
-            raise self._damaged(f"declares {num_frames} frames where the file has room for {most}; fetch it again")
-        return num_frames
+        if not (found.isascii() and found.isdigit() and len(found) < 19):
+            raise self._damaged(f"'Frames: ' and their number was expected; got {found[:40]!r}")
+        return int(found)
 
     def _read_frame_time(self) -> float:
         found = self._labelled("frame time")
@@ -245,6 +247,10 @@ class BvhFile:
 
     def _too_long(self, line: int) -> DamagedClipError:
         return self._damaged(f"is longer than {MAX_LINE_BYTES >> 20} MiB, as no line of a BVH file is", line)
+
+    def _too_many_frames(self) -> OversizedClipError:
+        most = MAX_PLACES // len(self.joints)
+        return OversizedClipError(f"has more than {most} frames of {len(self.joints)} joints; cut it", path=self._path)
 
     def _damaged(self, reason: str, line: int | None = None) -> DamagedClipError:
         return DamagedClipError(reason, path=self._path, line=max(line or self._line, 1))

@@ -10,8 +10,7 @@ from jaxtyping import Float32, Float64
 
 from gatescope.files import regular_file
 from gatescope.loaders.bvh import BvhFile, BvhJoint
-from gatescope.loaders.errors import DamagedClipError, OversizedClipError, access_errors
-from gatescope.loaders.limits import MAX_CLIP_BYTES
+from gatescope.loaders.errors import DamagedClipError, access_errors
 from gatescope.loaders.mocap_names import places_of
 from rendered_people.body_motion import BodyMotion, with_steady_bones
 from rendered_people.skeleton import JOINT_NAMES
@@ -22,6 +21,7 @@ _THORAX = JOINT_NAMES.index("thorax")
 _SHOULDERS = tuple(JOINT_NAMES.index(f"{side} shoulder") for side in ("left", "right"))
 _ENDS = ("head",), ("left ankle", "right ankle")
 _STEP_VALUES = 1 << 17  # joints times frames whose rotations are held at a time
+_STEP_FRAMES = 512  # at least, however many joints: each step loops over them
 
 # Units that files are written in, by millimetres; that is taken which makes a body's height the nearest to 1.6 m.
 UNITS_MM = {"CMU's unit": CMU_UNIT_MM, "cm": 10.0, "inches": 25.4, "m": 1000.0, "mm": 1.0}
@@ -50,6 +50,7 @@ class Mocap:
     source: str  # the file's path
     unit_mm: float  # millimetres per unit of the file, as given or as told from the body
     up: str  # the file's axis that is up: "x", "y", "z", or one with a "-"
+    notes: tuple[str, ...] = ()  # what is to be known of how it was read: that it declares other frames than it holds
 
     def body(self) -> BodyMotion:
         """Return the 17 joints of `JOINT_NAMES`, each the nearest match of the file's joints to Human3.6M's.
@@ -89,6 +90,8 @@ def read_bvh(path: str | Path, *, unit_mm: float | None = None, up: str | None =
     record: the unit, `unit_mm` in millimetres, from its height (else that of CMU's conversions), the axis, `up`, from
     where its head is above its feet (else y). Give them for a body that lies all the time.
 
+    The frames are those that stand in the file; where it declares another number, the record's `notes` say so.
+
     Raises a ClipError that names file and line: missing, not accessible, malformed, too large.
     """
     path = Path(path)
@@ -98,18 +101,15 @@ def read_bvh(path: str | Path, *, unit_mm: float | None = None, up: str | None =
         raise ValueError(f"up must be x, y or z, or one of them with a minus; got {up!r}")
     with access_errors(path), regular_file(path).open("rb") as file:
         bvh = BvhFile(file, path)
-        shape = (bvh.num_frames, len(bvh.joints), 3)
-        if 4 * math.prod(shape) > MAX_CLIP_BYTES:
-            reason = f"{shape[0]} frames of {shape[1]} joints exceed {MAX_CLIP_BYTES >> 20} MiB; cut the file"
-            raise OversizedClipError(reason, path=path)
-        joints, start = np.empty(shape, np.float32), 0
+        blocks = []
         channels = [kind for joint in bvh.joints for kind, _ in joint.channels]
         scales = [number for number, kind in enumerate(channels) if kind == "scale"]
         for rows in bvh.rows():
             if (rows[:, scales] != 1).any():
                 raise DamagedClipError("scales a joint, which no bone does; export it without scale", path=path)
-            forward_kinematics(bvh.joints, rows, out=joints[start : start + len(rows)])
-            start += len(rows)
+            blocks.append(np.empty((len(rows), len(bvh.joints), 3), np.float32))
+            forward_kinematics(bvh.joints, rows, out=blocks[-1])
+    joints = np.concatenate(blocks)
     names = tuple(joint.name for joint in bvh.joints)
     try:
         body = _body_joints(joints, names)
@@ -124,6 +124,7 @@ def read_bvh(path: str | Path, *, unit_mm: float | None = None, up: str | None =
         turn = np.array(_TURNS[up[-1]], np.float32)
         # Upside down: half a turn about an axis that is level.
         joints = joints @ turn.T * np.float32([1, 1, 1] if up[0] != "-" else [1, -1, -1])
+    fits = len(joints) == bvh.declared_frames
     return Mocap(
         names=names,
         parents=tuple(joint.parent for joint in bvh.joints),
@@ -132,6 +133,7 @@ def read_bvh(path: str | Path, *, unit_mm: float | None = None, up: str | None =
         source=str(path),
         unit_mm=unit_mm,
         up=up,
+        notes=() if fits else (f"the file declares {bvh.declared_frames} frames and holds {len(joints)}",),
     )
 
 
@@ -146,19 +148,19 @@ def forward_kinematics(
     $$p_j = p_i + R_i \, l_j \quad (1) \qquad R_j = R_i \, Q_1 Q_2 \dots \quad (2)$$
     where l_j is the offset, or the position channels in its place, and Q_k the rotation of the k-th rotation channel.
     """
-    step = max(1, _STEP_VALUES // len(joints))
+    step = max(_STEP_FRAMES, _STEP_VALUES // len(joints))
     for start in range(0, len(rows), step):
         _place(joints, rows[start : start + step], out[start : start + step])
 
 
 def _place(joints, rows, out):
-    turned = np.empty((len(joints), 3, 3, len(rows)))  # joint, world axis, own axis, time
+    turned = []  # of each joint: world axis, own axis, time
     placed = np.empty((len(joints), 3, len(rows)))
     values = iter(rows.T)
     for number, joint in enumerate(joints):
         local = np.repeat(np.asarray(joint.offset)[:, None], len(rows), axis=1)
-        turn = turned[number]
-        turn[:] = np.eye(3)[..., None] if joint.parent == number else turned[joint.parent]
+        root = joint.parent == number
+        turn = np.repeat(np.eye(3)[..., None], len(rows), axis=2) if root else turned[joint.parent]
         rotations = []
         for kind, axis in joint.channels:
             if kind == "position":
@@ -167,15 +169,17 @@ def _place(joints, rows, out):
                 next(values)
             else:
                 rotations.append((axis, np.radians(next(values))))
-        if joint.parent == number:
+        if root:
             placed[number] = local
         else:
-            placed[number] = placed[joint.parent] + np.einsum("rct,ct->rt", turned[joint.parent], local)  # (1)
+            placed[number] = placed[joint.parent] + np.einsum("rct,ct->rt", turn, local)  # (1)
+        turn = turn.copy() if rotations and not root else turn
         for axis, angle in rotations:
             cosine, sine = np.cos(angle), np.sin(angle)
             first, second = turn[:, (axis + 1) % 3].copy(), turn[:, (axis + 2) % 3].copy()
             turn[:, (axis + 1) % 3] = cosine * first + sine * second  # (2)
             turn[:, (axis + 2) % 3] = cosine * second - sine * first  # (2)
+        turned.append(turn)
         out[:, number] = placed[number].T
 
 

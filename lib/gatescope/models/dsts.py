@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor  # torch has no public name for it
 from torch.nn import functional as F
 
 from gatescope.models.cards import SavedNetwork
@@ -59,7 +60,7 @@ class Neuron(nn.Module):
         if self.temporal is None:
             return F.relu(self.norm_s(F.conv3d(x, self.spatial, padding=1), counts))
         frames = F.conv2d(x.transpose(1, 2).flatten(0, 1), self.spatial.squeeze(2), padding=1)
-        return F.relu(self.norm_s(frames.unflatten(0, (len(x), x.shape[2])).transpose(1, 2), counts))
+        return F.relu(self.norm_s(frames.unflatten(0, (x.shape[0], x.shape[2])).transpose(1, 2), counts))
 
     def see_time(self, x: Maps, counts: Bool[Tensor, " batch"]) -> Maps:
         """Return ReLU(norm(T * x)), position by position."""
@@ -80,8 +81,8 @@ class SpecialisedLayer(nn.Module):
 
     with the gates b and the operators of each neuron, and the choice a: one-hot, in training straight-through with the
     gradient of a Gumbel-Softmax. While the choice is learned, every neuron is run on every clip (dense), which that
-    gradient needs. Otherwise only the chosen neuron is run on a clip (sparse). On both paths a neuron's norms see its
-    own clips alone.
+    gradient needs. Otherwise only the chosen neuron is run on a clip (sparse), but in torch.export and torch.func.vmap
+    again all. On both paths a neuron's norms see its own clips alone.
 
     Hook points: `pulses` and `choice` (batch, neuron), `gates` (visit, channel), and the maps `x_s x_t z_s z_t` of each
     visit of a clip to a neuron. On the sparse path there is one visit per clip, in the clips' order; on the dense path
@@ -103,9 +104,8 @@ class SpecialisedLayer(nn.Module):
         # Where the choice is neither learned nor spread over neurons, only the chosen one matters.
         learns = self.training and self.config.router == "learned"
         refuse_tracing()
-        if route is None and (learns or self.config.router in ("all", "soft")):
-            return self.dense(x, choice)
-        return self.sparse(x, choice)
+        spread = route is None and (learns or self.config.router in ("all", "soft"))
+        return self.dense(x, choice) if spread or _is_hidden(choice) else self.sparse(x, choice)
 
     def dense(self, x: Maps, choice: Choice) -> Maps:
         """Return the sum of all neurons' maps of each clip, weighted by its choice."""
@@ -113,7 +113,7 @@ class SpecialisedLayer(nn.Module):
         own = choice.T > 0
 
         def by_neuron(operate: Callable[..., Maps], maps: Maps) -> Maps:
-            parts = zip(self.neurons, maps.chunk(num_neurons), own, strict=True)
+            parts = zip(self.neurons, maps.unflatten(0, (num_neurons, num_clips)), own, strict=True)
             return torch.cat([operate(*part) for part in parts])
 
         neurons = torch.arange(num_neurons, device=x.device).repeat_interleave(num_clips)
@@ -138,7 +138,7 @@ class SpecialisedLayer(nn.Module):
         """Return Z' of each visit of a clip to one of the `neurons`; `by_neuron` runs an operation of theirs."""
         hooks, x_s, x_t = self.hooks, x, x
         if self.config.gates not in ("both", "conv3d"):
-            b = hooks["gates"](self._gates(neurons, num_clips)).view(len(x), -1, 1, 1, 1)
+            b = hooks["gates"](self._gates(neurons, num_clips)).view(x.shape[0], -1, 1, 1, 1)
             x_s, x_t = (1 - b) * x, b * x  # (5)
         z = hooks["z_s"](by_neuron(Neuron.see_space, hooks["x_s"](x_s)))  # (6)
         if self.config.gates != "conv3d":
@@ -239,12 +239,18 @@ class SpecialisedNetwork(SavedNetwork):
                 f"needed (batch, {expected}, time, height, width) floats, one clip or more; got {tuple(x.shape)} "
                 f"{x.dtype}. Features of GestureNetwork.encode have time before channels: transpose(1, 2)"
             )
-        if route is not None and (len(route) != len(x) or route.min() < 0 or route.max() >= num_neurons):
+        seen = route is not None and not _is_hidden(route)
+        if seen and (len(route) != len(x) or route.min() < 0 or route.max() >= num_neurons):
             raise ValueError(
                 f"route must name a neuron, 0 to {num_neurons - 1}, for each of {len(x)} clips; got {route.tolist()}"
             )
         features = self.hooks["features"](self.backbone(x))
         return self.head(self.dsts(features, route).mean((2, 3, 4)))
+
+
+def _is_hidden(values: Tensor) -> bool:
+    """Return True in torch.export and under vmap, where nobody can look at the values to do what they say."""
+    return torch.compiler.is_exporting() or is_batchedtensor(values)
 
 
 def upstream_names(network: nn.Module) -> list[str]:

@@ -51,5 +51,6 @@ def refuse_tracing() -> None:
     if torch.jit.is_tracing():
         raise RuntimeError(
             "torch.jit.trace would keep this clip's choices and number of steps and be wrong of others without a word: "
-            "use torch.export.export, for ONNX torch.onnx.export(..., dynamo=True), with dynamic_shapes"
+            "use torch.export.export, for ONNX torch.onnx.export(..., dynamo=True) inside torch.no_grad(), with "
+            "dynamic_shapes"
         )

@@ -1,10 +1,12 @@
 """Recurrences over all steps of a clip: linear ones as a chain or a scan, and any of them in an exported graph."""
 
 from collections.abc import Callable
+from types import CodeType
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch._dynamo import reset_code
 from torch._higher_order_ops.scan import scan as graph_loop  # torch has no public name for it
 
 Steps = Float[Tensor, "time batch channel _ _"]  # f may hold one value for all positions
@@ -59,5 +61,12 @@ def exported_loop(
         following = tuple(part.clone(memory_format=torch.contiguous_format) for part in step(x_t, *state))
         return following, following[0].clone()  # a graph's loop may not give one tensor twice
 
+    if torch.onnx.is_in_onnx_export() and torch.is_grad_enabled():
+        raise RuntimeError("torch cannot write a loop with its gradient to ONNX: export inside torch.no_grad()")
+    # torch compiles the loop and holds the next export against what it compiled: sizes that were fixed there would be
+    # ruled out here.
+    for constant in graph_loop.__code__.co_consts:
+        if isinstance(constant, CodeType):
+            reset_code(constant)
     last, outputs = graph_loop(body, state, x.transpose(0, 1).contiguous())
     return outputs.transpose(0, 1), last
