@@ -1,5 +1,6 @@
 """A clip from what is in memory already, or in an .npy file: arrays, tensors, lists of pictures."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Shaped
 
+from gatescope.formats.arrays import DamagedArraysError, read_array
 from gatescope.loaders.clip import DEFAULT_FPS, Clip, depth_to_grey
 from gatescope.loaders.errors import ClipError, DamagedClipError, OversizedClipError, access_errors
 from gatescope.loaders.limits import MAX_CLIP_BYTES
@@ -60,9 +62,7 @@ def clip_from(
     if depth_unit_mm is not None:
         reason = f"depth_unit_mm is for 16-bit frames; these are {frames.shape} {frames.dtype}: leave it out"
         raise ClipError(reason, path=source)
-    if np.issubdtype(frames.dtype, np.floating):
-        help = "convert values of 0 to 1 by (255 * x).round().clip(0, 255) and to uint8"
-        raise ValueError(f"frames must be uint8; got {frames.shape} {frames.dtype}: {help}")
+    _check_type(frames.shape, frames.dtype)
     if frames.ndim == 4 and frames.shape[1] in (1, 3, 4) and frames.shape[3] not in (1, 3, 4):
         frames = np.moveaxis(frames, 1, 3)
     if frames.ndim == 3:
@@ -76,15 +76,24 @@ def clip_from(
 
 
 def read_npy(path: Path) -> Shaped[np.ndarray, "..."]:
-    """Return the array in an .npy file; its declared shape is checked before it is read, pickles are refused."""
+    """Return the array in an .npy file; its declared shape and type are checked before it is read."""
+
+    def check(shape: tuple[int, ...], dtype: np.dtype) -> None:
+        if math.prod(shape) * _MOST_BYTES > MAX_CLIP_BYTES:
+            reason = f"an array of {shape} exceeds {MAX_CLIP_BYTES >> 20} MiB; cut it, or give it smaller"
+            raise OversizedClipError(reason, path=path)
+        _check_type(shape, dtype)
+
     try:
         with access_errors(path):
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-            if mapped.size * _MOST_BYTES > MAX_CLIP_BYTES:
-                reason = f"an array of {mapped.shape} exceeds {MAX_CLIP_BYTES >> 20} MiB; cut it, or give it smaller"
-                raise OversizedClipError(reason, path=path)
-            return np.array(mapped)
-    except ClipError:
-        raise
-    except (ValueError, TypeError, OverflowError, OSError, EOFError, SyntaxError) as error:
+            return read_array(path, check)
+    except DamagedArraysError as error:
         raise DamagedClipError(f"holds no array that can be read ({error}); save it again", path=path) from error
+
+
+def _check_type(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if np.issubdtype(dtype, np.floating):
+        help = "convert values of 0 to 1 by (255 * x).round().clip(0, 255) and to uint8"
+        raise ValueError(f"frames must be uint8; got {shape} {dtype}: {help}")
+    if dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"{_FORMS}; got {shape} {dtype}")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from gatescope.files import atomic_write, sha256_of
+from gatescope.files import atomic_write, read_bytes, sha256_of
 from gatescope.loaders.errors import ClipError, ListError, access_errors
 from gatescope.loaders.isogd import IsoGDClips, isogd_lists
 from gatescope.loaders.jester import JesterClips, jester_lists
@@ -121,8 +121,8 @@ def _shard(out: Path, number: int, plan: list[Planned], longest: int) -> list[tu
 def _as_tar(name: str, frames: dict[int, Path]) -> bytes:
     parts = []
     for number, path in frames.items():
-        with access_errors(path), path.open("rb") as file:
-            content = file.read()
+        with access_errors(path):
+            content = read_bytes(path, MAX_CLIP_BYTES - sum(map(len, parts)))
         info = tarfile.TarInfo(f"{name}/{number:05d}{path.suffix.lower()}")
         info.size = len(content)
         parts += [info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict"), content, bytes(-len(content) % BLOCK)]
