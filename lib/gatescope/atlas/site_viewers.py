@@ -27,7 +27,7 @@ SWITCH = re.compile(
     rf"(?:<div{ATTRIBUTES}>\n?</div>)*</section>"
 )
 # What carries the step over when a switch is turned: the site leaves it out, and the switch works without.
-CARRY = re.compile(r'(?<=</section>)<script type="module">(?:(?!</script>).)*</script>\s*\Z', re.DOTALL)
+CARRY = ("</section>", '<script type="module">', "</script>")
 
 
 def drop_other_html(node: nbformat.NotebookNode) -> list[int]:
@@ -41,7 +41,7 @@ def drop_other_html(node: nbformat.NotebookNode) -> list[int]:
         for output in cell.get("outputs", []):
             data = output.get("data", {})
             if "text/html" in data:
-                data["text/html"] = CARRY.sub("", data["text/html"])
+                data["text/html"] = _without_carry(data["text/html"])
             if "text/html" in data and not _is_viewer(data["text/html"]):
                 del data["text/html"]
                 if data.setdefault("text/plain", "(HTML, which this page does not embed)"):
@@ -49,6 +49,12 @@ def drop_other_html(node: nbformat.NotebookNode) -> list[int]:
         if "outputs" in cell:  # the explorer's looks, for JupyterLab, are nothing to show
             cell.outputs = [each for each in cell.outputs if any(each.get("data", each).values())]
     return list(dict.fromkeys(cells))
+
+
+def _without_carry(html: str) -> str:
+    section, begins, ends = CARRY
+    before, found, script = html.rstrip().rpartition(section + begins)
+    return before + section if found and script.find(ends) == len(script) - len(ends) else html
 
 
 def policy(content: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from gatescope.loaders.errors import ClipError, DamagedClipError, OversizedClipE
 from gatescope.loaders.limits import MAX_CLIP_BYTES
 
 _MOST_BYTES = 12  # of a value at the peak: depth as read, in mm, sorted for its percentiles, in grey
+_MOST_MM = 1e6  # of a unit of depth
 _FORMS = "give uint8 (T, H, W, 3), (T, 3, H, W) or (T, H, W), or uint16 (T, H, W) for depth"
 
 
@@ -24,9 +25,12 @@ def as_array(frames: np.ndarray | torch.Tensor | Sequence[Any]) -> Shaped[np.nda
     Raises ValueError if a sequence is empty, or its members are paths or of several shapes.
     """
     if isinstance(frames, torch.Tensor):
-        frames = frames.detach().cpu()
-        # NumPy has no bfloat16; floats are refused later, by name.
-        return (frames.float() if frames.is_floating_point() else frames).numpy()
+        try:
+            frames = frames.detach().cpu()
+            # NumPy has no bfloat16; floats are refused later, by name.
+            return (frames.float() if frames.is_floating_point() else frames).numpy()
+        except (TypeError, RuntimeError) as error:  # sparse, quantised, or without values
+            raise ValueError(f"a tensor of frames must be a plain one, uint8; got {frames.dtype}: {error}") from error
     if isinstance(frames, np.ndarray):
         return frames
     pictures = [as_array(each) if isinstance(each, torch.Tensor) else each for each in frames]
@@ -48,8 +52,9 @@ def clip_from(
 
     Raises ClipError for depth without its unit or a unit without depth, ValueError for another shape or type.
     """
+    frames = frames.astype(frames.dtype.newbyteorder("="), copy=False)
     if frames.dtype == np.uint16 and frames.ndim == 3:
-        if depth_unit_mm is None or not depth_unit_mm > 0:
+        if depth_unit_mm is None or not 0 < depth_unit_mm < _MOST_MM:
             raise ClipError(
                 "holds 16-bit depth: give depth_unit_mm, the millimetres per unit (1 for Kinect, 0.125 for "
                 f"Intel's SR305); got {depth_unit_mm}",
@@ -95,5 +100,5 @@ def _check_type(shape: tuple[int, ...], dtype: np.dtype) -> None:
     if np.issubdtype(dtype, np.floating):
         help = "convert values of 0 to 1 by (255 * x).round().clip(0, 255) and to uint8"
         raise ValueError(f"frames must be uint8; got {shape} {dtype}: {help}")
-    if dtype not in (np.uint8, np.uint16):
+    if dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise ValueError(f"{_FORMS}; got {shape} {dtype}")

@@ -65,7 +65,7 @@ class ClipList(ABC):
         self.strict = strict
         self.skipped = skipped if pack is None else [*skipped, *pack.left_out.get(self.list.name, [])]
         self._known = set(self.skipped)
-        self._within = within and within.resolve()
+        self._within = within and Path(os.path.realpath(within))
         self._pack = pack
         self.entries = self._present(entries)
 
@@ -192,7 +192,7 @@ class ClipList(ABC):
         return present
 
     def _leads_out(self, path: Path) -> bool:
-        return self._within is not None and not path.resolve().is_relative_to(self._within)
+        return self._within is not None and not Path(os.path.realpath(path)).is_relative_to(self._within)
 
 
 def read_entries(
