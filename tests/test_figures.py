@@ -7,6 +7,7 @@ import json
 import matplotlib
 import numpy as np
 import pytest
+from bs4 import BeautifulSoup
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from PIL import Image
@@ -14,6 +15,7 @@ from PIL import Image
 from gatescope.atlas.figures import finish_notebook, save_figure
 from gatescope.atlas.manifest import exact, trained
 from gatescope.files import sha256_of
+from gatescope.pictures.moving import moving, stepping
 
 
 def draw(height=1.0):
@@ -110,6 +112,62 @@ def test_photos_are_shown_as_jpeg_and_kept_as_png_alone(in_folder):
     assert list(json.loads((in_folder / "figures/finished.json").read_text())["05-frames"]["files"]) == [
         "05-frames.png"
     ]
+
+
+def test_a_moving_figure_is_a_film_on_pages_and_a_still_elsewhere(in_folder):
+    fig = Figure(figsize=(2, 2))
+    ax = fig.subplots()
+
+    def show(t):
+        ax.clear()
+        ax.bar([0], [t + 1])
+        ax.set_ylim(0, 3)
+
+    film = moving(fig, show, 3, fps=2)
+    saved = save_figure(fig, "05-frames", alt='a "bar" grows', data="none", photos=True, moving=film)
+    with Image.open(in_folder / "figures/05-frames.webp") as kept:
+        assert (kept.n_frames, kept.size, kept.info["loop"]) == (3, (200, 200), 0)
+        means = []
+        for moment in range(3):
+            kept.seek(moment)
+            means.append(np.asarray(kept.convert("L"), float).mean())
+            assert kept.info["duration"] == 500
+    assert means == sorted(means, reverse=True)
+    shown, _ = saved._repr_mimebundle_()
+    page = BeautifulSoup(shown["text/html"], "html.parser")
+    assert (page.img["alt"], page.img["width"]) == ('a "bar" grows', "192")
+    assert base64.b64decode(page.img["src"].partition(",")[2]) == film
+    assert page.source["srcset"].partition(",")[2] == shown["image/jpeg"]
+    finish_notebook()
+    files = json.loads((in_folder / "figures/finished.json").read_text())["05-frames"]["files"]
+    assert set(files) == {"05-frames.png", "05-frames.webp"}
+
+
+def test_a_moving_figure_whose_size_changes_or_without_moments_is_refused():
+    fig = Figure()
+    with pytest.raises(ValueError, match="one moment at least"):
+        moving(fig, lambda t: fig.set_size_inches(1 + t, 1), 2, fps=1)
+    with pytest.raises(ValueError, match="one moment at least"):
+        moving(fig, lambda t: None, 0, fps=1)
+
+
+def test_a_step_shows_its_frame_its_maps_its_hand_and_the_scores_until_then():
+    rng = np.random.default_rng(0)
+    frames, hand = rng.integers(0, 256, (4, 8, 6, 3)).astype(np.uint8), np.zeros((4, 8, 6), bool)
+    hand[2, 2:4, 2:4] = True
+    maps = {"even": rng.random((4, 3, 3)), "signed": rng.normal(size=(4, 2, 2))}
+    fig = Figure()
+    show = stepping(fig, frames, maps, {"Stop Sign": np.linspace(0, 1, 4)}, hand)
+    outlined = []
+    for t in (2, 1, 3):
+        show(t)
+        first, even, signed, scores = fig.axes
+        for ax, values in ((first, frames), (even, maps["even"]), (signed, maps["signed"])):
+            np.testing.assert_array_equal(ax.images[0].get_array(), values[t])
+        np.testing.assert_allclose(scores.lines[0].get_xydata(), [(k + 1, k / 3) for k in range(t + 1)])
+        outlined.append([len(ax.collections) for ax in (first, even, signed)])
+    assert outlined == [[1, 1, 1], [0, 0, 0], [0, 0, 0]]
+    assert even.images[0].get_clim()[0] == 0 and sum(signed.images[0].get_clim()) == 0
 
 
 def test_a_figure_without_its_text_or_with_an_odd_name_is_refused(in_folder):

@@ -193,6 +193,8 @@ def test_the_command_compares_with_the_last_commit(tmp_path, monkeypatch, capsys
 def test_the_committed_figures_are_those_of_the_manifest():
     figures = load_manifest(MANIFEST).values()
     recorded = {name: digest for figure in figures for name, digest in figure["files"].items()}
-    found = {path.name: sha256_of(path) for path in FIGURES.glob("*") if path.suffix in {".png", ".svg", ".html"}}
+    found = {
+        path.name: sha256_of(path) for path in FIGURES.glob("*") if path.suffix in {".png", ".svg", ".webp", ".html"}
+    }
     assert found == recorded, "make figures writes them anew"
     assert {figure["notebook"] for figure in figures} <= {path.stem for path in NOTEBOOKS.glob("*.ipynb")}

@@ -16,6 +16,7 @@ from nbformat.v4 import new_output
 
 from gatescope.files import sha256_of
 from gatescope.pictures.elements import element_html
+from gatescope.pictures.moving import moving_html
 from public_names import public_names
 from site_trees import executed, hostile_notebook, picture, plotly, write_tree
 
@@ -614,6 +615,8 @@ def test_a_viewer_of_another_version_shows_as_its_still_picture(write_site, tmp_
         f'<section id="page"><style></style><fieldset><legend></legend></fieldset><div>{VIEWER}</div></section>',
         f'<section id="gatescope-switch-1"><style>* {{ background: url(x) }}</style>{VIEWER}</section>',
         f"<div>{VIEWER}</div>",
+        moving_html(b"film", b"still", "image/jpeg", "a hand", 640).replace("<img ", "<img onload='run()' "),
+        moving_html(b"film", b"still", "image/svg+xml", "a hand", 640),
         OTHER,
     ],
 )
@@ -629,7 +632,8 @@ def test_every_viewer_of_the_library_is_one():
     from gatescope.atlas.site_viewers import drop_other_html
 
     stepper = element_html("stepper", {"title": "<b>"}, "", b"", '"')
-    for html in (VIEWER, stepper, VIEWER + "\n" + stepper):
+    film = moving_html(b"film", b"still", "image/jpeg", 'a "hand"', 640)
+    for html in (VIEWER, stepper, VIEWER + "\n" + stepper, film):
         node = executed("text", [new_output("display_data", {"text/html": html, "text/plain": "words"})])
         assert drop_other_html(node) == []
     for path in (REPOSITORY / "notebooks").glob("*.ipynb"):

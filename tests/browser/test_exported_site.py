@@ -36,7 +36,7 @@ def site(scrubber, tmp_path_factory) -> Path:
 
     tree = tmp_path_factory.mktemp("tree")
     for name in ("notebooks", "figures", "data"):
-        wanted = ("*.ipynb", "*.md", "00-people.png")
+        wanted = ("*.ipynb", "*.md", "00-*.webp")
         for path in (path for pattern in wanted for path in (REPOSITORY / name).rglob(pattern)):
             target = tree / path.relative_to(REPOSITORY)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -23,6 +23,7 @@ from PIL import Image
 from gatescope.atlas.manifest import Number
 from gatescope.files import atomic_write, sha256_of
 from gatescope.paths import FINISHED, RUN_FIGURES
+from gatescope.pictures.moving import moving_html
 
 # Neither the date nor the version of matplotlib, which would change the bytes.
 METADATA = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
@@ -38,6 +39,7 @@ class SavedFigure:
     alt: str
     width_px: int  # on the screen
     photos: bool  # shown as JPEG
+    moving: Path | None = None  # the same as an animated WebP
 
     def _ipython_display_(self) -> None:
         """Show the picture and its alternative text below it, which few screen readers get from the picture alone."""
@@ -47,7 +49,10 @@ class SavedFigure:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> tuple[dict, dict]:
         kind = "image/jpeg" if self.photos else "image/png"
-        data = {kind: base64.b64encode(_shown(self.png, self.photos)).decode(), "text/plain": self.alt}
+        still = _shown(self.png, self.photos)
+        data = {kind: base64.b64encode(still).decode(), "text/plain": self.alt}
+        if self.moving:
+            data["text/html"] = moving_html(self.moving.read_bytes(), still, kind, self.alt, self.width_px)
         return data, {kind: {"alt": self.alt, "width": self.width_px}}
 
 
@@ -61,13 +66,15 @@ def save_figure(
     weights: Iterable[Path] = (),
     numbers: Mapping[str, Number] | None = None,
     photos: bool = False,
+    moving: bytes = b"",
 ) -> SavedFigure:
     """Save a figure as `figures/<name>.png` and `.svg`, with a record of what it shows, and close it.
 
     `name` is the notebook's number and a few words, "05-forget-gate"; `alt` describes the picture; `data` names
     the data set, split and clip; `numbers` are those a reader takes away, as `exact(27)`, `computed(0.31)`,
     `trained(0.84)` or `measured(12.5)`, all from `gatescope.atlas.manifest`. A figure of `photos` has no `.svg`, and
-    the notebook shows it as JPEG: film strips as PNG would outgrow the 2 MB of a committed notebook.
+    the notebook shows it as JPEG: film strips as PNG would outgrow the 2 MB of a committed notebook. `moving` is the
+    same as an animated WebP, from `gatescope.pictures.moving`, which pages then show.
 
     Raises ValueError for another form of name, an empty `alt` and a file above 2 MB.
     """
@@ -78,6 +85,8 @@ def save_figure(
     with matplotlib.rc_context({"svg.hashsalt": "gatescope"}):
         formats = ("png",) if photos else tuple(METADATA)
         files = [_save(fig, RUN_FIGURES / f"{name}.{format}", METADATA[format]) for format in formats]
+    if moving:
+        files.append(_keep(moving, RUN_FIGURES / f"{name}.webp"))
     record = {
         "alt": alt,
         "data": data,
@@ -90,7 +99,7 @@ def save_figure(
     _write_json(RUN_FIGURES / f"{name}.json", record)
     # Jupyter would show an open figure a second time, at the end of the cell.
     plt.close(fig)
-    return SavedFigure(files[0], alt, round(fig.get_figwidth() * SCREEN_DPI), photos)
+    return SavedFigure(files[0], alt, round(fig.get_figwidth() * SCREEN_DPI), photos, files[-1] if moving else None)
 
 
 def finish_notebook() -> None:
@@ -111,11 +120,18 @@ def _shown(png: Path, photo: bool) -> bytes:
 
 
 def _save(fig: Figure, path: Path, metadata: dict[str, None]) -> Path:
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format=path.suffix[1:], metadata=metadata)
+    return _keep(buffer.getvalue(), path)
+
+
+def _keep(content: bytes, path: Path) -> Path:
+    if len(content) > MAX_BYTES:
+        raise ValueError(
+            f"{path.name} has {len(content) / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}: draw it smaller"
+        )
     with atomic_write(path) as temporary:
-        fig.savefig(temporary, metadata=metadata)
-        size = temporary.stat().st_size
-        if size > MAX_BYTES:
-            raise ValueError(f"{path.name} has {size / 1e6:.1f} MB, more than {MAX_BYTES / 1e6:.0f}: draw it smaller")
+        temporary.write_bytes(content)
     return path
 
 

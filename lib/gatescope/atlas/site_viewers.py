@@ -8,15 +8,19 @@ from functools import cache
 import nbformat
 
 from gatescope.pictures.elements import KINDS, element_html, looks
+from gatescope.pictures.moving import moving_html
 
 SCRIPT = re.compile(r'<script type="module">(.*?)</script>', re.DOTALL)
 # Examples of data that stand nowhere else in a viewer, and what may stand in their place.
 _WORDS, _STILL, _HEADER, _DATA = "WORDS-OF-IT", b"THE-STILL-OF-IT", "HEADER-OF-IT", "DATA-OF-IT"
+_MOVING, _WIDTH = b"THE-FILM-OF-IT.", 987654321
 EXAMPLES = {
     re.escape(_WORDS): '[^<>"]*',
     re.escape(base64.b64encode(_STILL).decode()): "[A-Za-z0-9+/=]*",
     re.escape(f'{{"{_HEADER}": 0}}'): "[^<]*",
     re.escape(_DATA): "[A-Za-z0-9+/=]*",
+    re.escape(base64.b64encode(_MOVING).decode()): "[A-Za-z0-9+/=]*",
+    str(_WIDTH): "[0-9]+",
 }
 # Several viewers of which one is shown, by buttons: what is left of it without the viewers.
 ATTRIBUTES = r'(?: (?:class|style|type|data-[a-z-]+)="[^<>"]*"| (?:id|name)="gatescope-[\w-]+"| checked)*'
@@ -26,8 +30,6 @@ SWITCH = re.compile(
     rf"<section{ATTRIBUTES}>{RULES}<fieldset{ATTRIBUTES}><legend>[^<>]*</legend>(?:{BUTTON})*</fieldset>"
     rf"(?:<div{ATTRIBUTES}>\n?</div>)*</section>"
 )
-# What carries the step over when a switch is turned: the site leaves it out, and the switch works without.
-CARRY = ("</section>", '<script type="module">', "</script>")
 
 
 def drop_other_html(node: nbformat.NotebookNode) -> list[int]:
@@ -40,8 +42,6 @@ def drop_other_html(node: nbformat.NotebookNode) -> list[int]:
     for number, cell in enumerate(node.cells, 1):
         for output in cell.get("outputs", []):
             data = output.get("data", {})
-            if "text/html" in data:
-                data["text/html"] = _without_carry(data["text/html"])
             if "text/html" in data and not _is_viewer(data["text/html"]):
                 del data["text/html"]
                 if data.setdefault("text/plain", "(HTML, which this page does not embed)"):
@@ -49,12 +49,6 @@ def drop_other_html(node: nbformat.NotebookNode) -> list[int]:
         if "outputs" in cell:  # the explorer's looks, for JupyterLab, are nothing to show
             cell.outputs = [each for each in cell.outputs if any(each.get("data", each).values())]
     return list(dict.fromkeys(cells))
-
-
-def _without_carry(html: str) -> str:
-    section, begins, ends = CARRY
-    before, found, script = html.rstrip().rpartition(section + begins)
-    return before + section if found and script.find(ends) == len(script) - len(ends) else html
 
 
 def policy(content: str) -> dict[str, str]:
@@ -84,6 +78,7 @@ def _is_viewer(html: str) -> bool:
 def _grammar() -> re.Pattern[str]:
     """What the library makes of any data that hold no markup."""
     parts = [re.escape(_shortened(_made(kind))) for kind in KINDS]
+    parts += [re.escape(moving_html(_MOVING, _STILL, kind, _WORDS, _WIDTH)) for kind in ("image/png", "image/jpeg")]
     for example, anything in EXAMPLES.items():
         parts = [part.replace(example, anything, 1) for part in parts]
     return re.compile("|".join(parts))

@@ -18,17 +18,6 @@ from gatescope.recordings.replacements import replacement
 
 LAYERS = ("layer1", "layer2")
 LOOKS = "font:13px/1.6 system-ui,sans-serif;border:1px solid #8886;border-radius:4px;margin:0 0 8px"
-# What is seen takes the step, channel and pins of what was seen before.
-CARRY = """<script type="module">
-for (const section of document.querySelectorAll("#NAME")) {
-  const seen = () => [...section.querySelectorAll(".gatescope-scrubber")].find((each) => each.checkVisibility());
-  let before = seen();
-  section.querySelector("fieldset").addEventListener("change", () => {
-    const [from, to] = [before, seen()];
-    if (from && to) (from.handle?.pause(), (to.state = from.state));
-    before = to;
-  });
-}</script>"""
 MAX_DATA = 1_000_000  # characters of all scrubbers together; with film strips and code an output stays below 2 MB
 
 
@@ -83,10 +72,8 @@ class Interventions:
             rules.append(f"#{name}:has(#{name}-{place}:checked) > .page-{place} {{ display: block; }}")
         legend = "<legend>All gates of both layers replaced by</legend>"
         fields = f'<fieldset data-lm-suppress-shortcuts="true" style="{LOOKS}">{legend}{"".join(buttons)}</fieldset>'
-        return (
-            f'<section id="{name}"><style>{" ".join(rules)}</style>{fields}{"".join(shown)}</section>'
-            + CARRY.replace("NAME", name)
-        )
+        style = f"<style>{' '.join(rules)}</style>"
+        return f'<section class="gatescope-switch" id="{name}">{style}{fields}{"".join(shown)}</section>'
 
     @property
     def alt(self) -> str:

@@ -1,11 +1,26 @@
 // The scrubber as an element of a page: what an output or an exported page holds, unpacked where it stands.
 
+/** Where one of several is seen, chosen by buttons, give it the step, channel and pins of what was seen before. */
+function carryOver(section) {
+  const seen = () => [...section.querySelectorAll(".gatescope-scrubber")].find((each) => each.checkVisibility());
+  let before = seen();
+  section.addEventListener("change", () => {
+    const [from, to] = [before, seen()];
+    if (from === to) return;
+    from?.handle?.pause();
+    if (from && to) to.state = from.state;
+    before = to;
+  });
+}
+
 class ScrubberElement extends HTMLElement {
   async connectedCallback() {
     this.leaveTheme = followTheme(this);
     keepKeys(this);
     addEventListener("hashchange", (this.restored = () => this.restore()));
     if (this.shadowRoot) return;
+    const section = this.closest("section.gatescope-switch");
+    if (section && section.querySelector(".gatescope-scrubber") === this) carryOver(section);
     const [header, css, data] = [...this.querySelectorAll("script")].map((script) => script.textContent);
     const root = this.attachShadow({ mode: "open" });
     // JupyterLab's address is its own.
