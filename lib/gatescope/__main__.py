@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +78,28 @@ def main(arguments: list[str] | None = None) -> int:
     runs = {"doctor": _doctor, "check": _check, "pack": _pack, "hands": _hands, "site": _site}
     runs |= {"rebuild": _rebuild, "compare": _compare, "verify": _verify}
     runs |= {"clips": _clips, "train": _train, "score": _score, "adapt": _adapt, "fine-tune": _fine_tune}
-    if failure := runs[asked.command](asked):
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
+    try:
+        failure = runs[asked.command](asked)
+        _flush()
+    except KeyboardInterrupt:
+        failure = "stopped"
+    except OSError as error:
+        # Whoever read what was printed may have left.
+        failure = "" if isinstance(error, BrokenPipeError) else str(error)
+        with suppress(OSError):
+            _flush()
+        if sys.stdout is sys.__stdout__:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if failure:
         print(failure, file=sys.stderr)
-    return 1 if failure else 0
+    return 0 if failure is None else 1
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
 
 
 # Each command returns None, or the reason why it failed.

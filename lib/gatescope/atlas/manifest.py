@@ -29,6 +29,8 @@ class Number:
     kind: str
 
     def __post_init__(self) -> None:
+        if self.kind not in TOLERANCES:
+            raise ValueError(f"a number's kind is one of {', '.join(TOLERANCES)}; got {self.kind!r}")
         if not math.isfinite(self.value):
             raise ValueError(f"a number shown must be finite; got {self.value}")
         if self.kind == "trained" and not 0 <= self.value <= 1:
@@ -64,7 +66,14 @@ def read_manifest(text: str) -> dict[str, dict[str, Any]]:
     try:
         figures = json.loads(text)["figures"]
         names = [name for entry in figures.values() for name in entry["files"]]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        for entry in figures.values():
+            if not all(
+                isinstance(each, str) for each in [*entry["files"].values(), entry["notebook"], entry.get("alt", "")]
+            ):
+                raise TypeError("its texts must be texts")
+            for number in entry["numbers"].values():
+                Number(**number)
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise ValueError(f"not a manifest of figures ({error!r:.200}); `make figures` writes it anew") from None
     if outside := [name for name in names if not is_plain_name(name)]:
         raise ValueError(f"a manifest names files beside it; this one has {outside[0]!r}")

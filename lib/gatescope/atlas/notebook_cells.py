@@ -4,7 +4,10 @@ from pathlib import Path
 
 import nbformat
 
+from gatescope.files import read_bytes
+
 INJECTED = "injected-parameters"  # papermill's tag for the cell it puts in
+_MOST_BYTES = 1 << 26
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -20,7 +23,7 @@ def read_notebook(path: Path) -> nbformat.NotebookNode:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is no file; needed a notebook, .ipynb")
     try:
-        node = nbformat.reads(path.read_text("utf-8"), as_version=4)
+        node = nbformat.reads(read_bytes(path, _MOST_BYTES).decode(), as_version=4)
         nbformat.validate(node)
     # Not JSON, JSON of something else, or a notebook that breaks its own schema: nbformat raises whatever it meets.
     except Exception as error:

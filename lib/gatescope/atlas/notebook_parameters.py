@@ -12,6 +12,8 @@ Value = bool | int | float | str | list
 
 SCALARS = {"bool": bool, "int": int, "float": float, "str": str}
 TYPES = [*SCALARS, *(f"list[{name}]" for name in SCALARS)]
+# What the parser and `literal_eval` raise; the last two where it is nested too deeply.
+_NO_LITERAL = (SyntaxError, ValueError, TypeError, RecursionError, MemoryError)
 
 
 class ParameterError(ValueError):
@@ -31,7 +33,7 @@ class Parameter:
         if self.type.startswith("list[") and isinstance(value, list):
             element = Parameter(f"an element of {self.name}", self.type[5:-1], "")
             return [element.check(item) for item in value]
-        if self.type == "float" and type(value) is int:
+        if self.type == "float" and type(value) is int and abs(value) < 1 << 1000:
             return float(value)
         # Not isinstance, which takes a bool for an int.
         if type(value) is not SCALARS.get(self.type):
@@ -44,8 +46,8 @@ class Parameter:
             return text
         try:
             value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
-        except (ValueError, SyntaxError):
-            raise ParameterError(f"{self.name} must be a {self.type}; got {text!r}") from None
+        except _NO_LITERAL:
+            raise ParameterError(f"{self.name} must be a {self.type}; got {text[:200]!r}") from None
         return self.check(value)
 
 
@@ -62,7 +64,7 @@ def read_parameters(notebook: NotebookNode) -> dict[str, Parameter]:
     source = cells[0].source
     try:
         statements = ast.parse(source).body
-    except SyntaxError as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ParameterError(f"the parameters cell does not parse: {error}") from None
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT and "=" in token.string:
@@ -103,7 +105,7 @@ def _read_line(statement: ast.stmt) -> Parameter:
         raise ParameterError(f"{where}: a type is one of {', '.join(SCALARS)} or a list[...] of one; got {kind}")
     try:
         value = ast.literal_eval(written)
-    except ValueError:
+    except _NO_LITERAL:
         reason = f"{ast.unparse(written)} is computed; a value is a literal, and what follows belongs in the next cell"
         raise ParameterError(f"{where}: {reason}") from None
     return Parameter(name, kind, Parameter(name, kind, value).check(value))

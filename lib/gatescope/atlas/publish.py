@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from gatescope.files import atomic_write, put_in_place, sha256_of
+from gatescope.files import atomic_write, is_plain_name, put_in_place, sha256_of
+from gatescope.formats.facts import read_json
+
+LIST = "list.json"  # of the steps, in the folder `undo`
 
 
 def publish(files: Mapping[Path, Path | None], undo: Path) -> None:
@@ -31,7 +35,7 @@ def publish(files: Mapping[Path, Path | None], undo: Path) -> None:
         recover(undo)
         raise
     # Once the list is gone, nothing is taken back: the new files stand.
-    (undo / "list.json").unlink()
+    (undo / LIST).unlink()
     shutil.rmtree(undo)
 
 
@@ -40,21 +44,42 @@ def recover(undo: Path) -> None:
 
     A target that is neither the old file nor the new one was changed since by somebody else, and stays.
     """
-    listed = undo / "list.json"
-    if listed.exists():
-        for step in json.loads(listed.read_text("utf-8")):
-            # By names, not by what they lead to: the folder above `undo` may be a link to another disk.
-            target, half = (Path(os.path.normpath(undo / step[name])) for name in ("target", "half"))
-            half.unlink(missing_ok=True)
-            if _digest(target) != step["new"]:
-                continue  # not yet written, put back by a recovery that was killed, or changed since
-            if step["kept"] is None:
-                target.unlink(missing_ok=True)
-            elif (undo / step["kept"]).exists():
-                # A rename needs no space, so a full disk cannot stop it.
-                os.replace(undo / step["kept"], target)
-        listed.unlink()
+    for target, half, kept, new in listed_steps(undo):
+        half.unlink(missing_ok=True)
+        if _digest(target) != new:
+            continue  # not yet written, put back by a recovery that was killed, or changed since
+        if kept is None:
+            target.unlink(missing_ok=True)
+        elif (undo / kept).exists():
+            # A rename needs no space, so a full disk cannot stop it.
+            os.replace(undo / kept, target)
+    (undo / LIST).unlink(missing_ok=True)
     shutil.rmtree(undo, ignore_errors=True)
+
+
+def listed_steps(undo: Path) -> list[tuple[Path, Path, str | None, str | None]]:
+    """Return the steps of a publish that was killed: target, half-written file, what was kept of it, the new hash.
+
+    Raises ValueError, and nothing is touched, for a list that no publish wrote: a tree may come from others. Targets
+    lie in the folder above that of `undo`.
+    """
+    if not (undo / LIST).exists():
+        return []
+    root, steps = Path(os.path.abspath(undo)).parent.parent, []
+    try:
+        for step in read_json(undo / LIST):
+            # By names, not by what they lead to: the folder above `undo` may be a link to another disk.
+            target, half = (Path(os.path.abspath(undo / step[name])) for name in ("target", "half"))
+            token = half.name.removeprefix(f".{target.name}.")
+            own = half.parent == target.parent and re.fullmatch("[0-9a-f]{32}", token) and "\0" not in step["target"]
+            if not (own and target.is_relative_to(root) and (step["kept"] is None or is_plain_name(step["kept"]))):
+                raise ValueError(f"it names {step['target']!r:.200}")
+            steps.append((target, half, step["kept"], step["new"]))
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise ValueError(
+            f"{undo / LIST} is not what a killed run left ({error}); look at it, then remove {undo}"
+        ) from None
+    return steps
 
 
 def _keep(files: Mapping[Path, Path | None], undo: Path) -> list[dict[str, Any]]:
@@ -74,7 +99,7 @@ def _keep(files: Mapping[Path, Path | None], undo: Path) -> list[dict[str, Any]]
                 "new": None if new is None else _digest(new),
             }
         )
-    with atomic_write(undo / "list.json") as temporary:
+    with atomic_write(undo / LIST) as temporary:
         temporary.write_text(json.dumps(steps), "utf-8")
     return steps
 

@@ -62,7 +62,7 @@ def rebuild(notebook: Path, given: Mapping[str, object] | None = None) -> dict[s
     Raises ParameterError for a parameter the notebook does not have, RebuildError for a run that failed and OSError
     for a disk that did; after any of them the tree is unchanged.
     """
-    notebook = notebook.resolve()
+    notebook = Path(os.path.realpath(notebook))
     tree = notebook.parent.parent
     build = tree / "build"
     with _lock(build):

@@ -6,6 +6,7 @@ page leads to; beside them stand index.html, reference.html and the files that t
 
 import base64
 import io
+import os
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from gatescope.atlas.site_markdown import VIEWER, Heading, PageRenderer, file_of
 from gatescope.atlas.site_parts import answer, findings, viewer
 from gatescope.atlas.site_reference import reference
 from gatescope.atlas.site_viewers import drop_other_html, policy
+from gatescope.files import read_bytes
 
 TEMPLATES = Path(__file__).parent / "site_template"
 STYLE, SCRIPT, PLOTLY = "gatescope.css", "gatescope.js", "plotly.min.js"  # in a site, beside its pages
@@ -35,7 +37,11 @@ PLOTLY_MIME = "application/vnd.plotly.v1+json"
 # Kinds of output that the template shows, the preferred first; every output has the last.
 SHOWN = [PLOTLY_MIME, "text/html", "text/markdown", "image/png", "image/jpeg", "text/plain"]
 PICTURES = ("image/png", "image/jpeg")
-MARKDOWN_LINK = re.compile(r"\]\(([^)#\s]+\.md)[)#]")
+MARKDOWN_LINK = re.compile(r"\]\(([^()#\s]+\.md)[)#]")
+FORMULAS = (r"\\(", r"\\[", r"\begin{")  # what opens a formula beside dollars
+MOST_LOOKS = 10**8  # characters that are looked at for their ends
+MOST_BYTES = 1 << 24  # of a Markdown file
+MOST_PIXELS = 1 << 25  # of a picture whose thumbnail is made
 THUMBNAIL_PX = (480, 270)
 THUMBNAIL_BYTES = 30_000
 LIVE = '<div class="live">'
@@ -97,14 +103,19 @@ def write_site(tree: Path, out: Path) -> tuple[list[str], list[str]]:
     Raises SiteError for a notebook that was not run to its end or breaks a rule that pages need, and for a folder
     `out` that holds anything but a site, or one that was edited.
     """
-    tree, out = tree.resolve(), out.resolve()
+    tree, out = (Path(os.path.realpath(path)) for path in (tree, out))
     check_folder(out)
     sources = {**_sources(tree), tree / "reference.md": _as_notebook(reference())}
     links = {path: path.relative_to(tree).with_suffix(".html").as_posix() for path in sources}
     left_out = {path.name: cells for path, node in sources.items() if (cells := drop_other_html(node))}
     live = {path for path, node in sources.items() if viewer(node)}
     pages = [_page(tree, path, node, links, live) for path, node in sources.items()]
-    replace_site(out, _files(pages))
+    try:
+        files = _files(pages)
+    except UnicodeEncodeError as error:
+        near = error.object[max(error.start - 40, 0) : error.end]
+        raise SiteError(f"a page holds what is no character, in its text or in a file's name: {near!r}") from error
+    replace_site(out, files)
     said = "which is no viewer of this version of the library, was left out"
     notes = [f"{name}: HTML of cell {', '.join(map(str, cells))}, {said}" for name, cells in left_out.items()]
     return [page.path for page in pages], notes
@@ -114,8 +125,8 @@ def _sources(tree: Path) -> dict[Path, nbformat.NotebookNode]:
     """The notebooks in order, and after them the Markdown files that they lead to, each as a notebook of one cell."""
     sources = {}
     for path in sorted((tree / "notebooks").glob("*.ipynb")):
-        if not path.resolve().is_relative_to(tree):
-            raise SiteError(f"{path} leads out of the tree, to {path.resolve()}: copy it, or remove it")
+        if not (real := Path(os.path.realpath(path))).is_relative_to(tree):
+            raise SiteError(f"{path} leads out of the tree, to {real}: copy it, or remove it")
         try:
             node = read_notebook(path)
             check_every_cell_ran(node)
@@ -128,11 +139,18 @@ def _sources(tree: Path) -> dict[Path, nbformat.NotebookNode]:
     found = list(sources)
     for path in found:  # grows as links are found
         if path.suffix == ".md":
-            sources[path] = _as_notebook(path.read_text("utf-8"))
+            sources[path] = _as_notebook(_text_of(path))
         text = "\n".join(cell.source for cell in sources[path].cells if cell.cell_type == "markdown")
         targets = dict.fromkeys(file_of(tree, path, link) for link in MARKDOWN_LINK.findall(text))
         found += [each for each in targets if each and each not in found]
     return sources
+
+
+def _text_of(path: Path) -> str:
+    try:
+        return read_bytes(path, MOST_BYTES).decode()
+    except ValueError as error:
+        raise SiteError(f"{path.name} is no text of UTF-8: {error}") from error
 
 
 def _as_notebook(markdown: str) -> nbformat.NotebookNode:
@@ -144,7 +162,13 @@ def _page(
 ) -> Page:
     _join_captions(path, node)
     renderer = PageRenderer(tree, path, links, live)
-    markdown = MarkdownWithMath(renderer).render
+
+    def markdown(text: str) -> str:
+        # The parser looks from each of these for its end.
+        if sum(map(text.count, FORMULAS)) * len(text) > MOST_LOOKS:
+            raise ValueError(f"too many of {', '.join(FORMULAS)} in a text of {len(text)} characters; divide it")
+        return MarkdownWithMath(renderer).render(text)
+
     filters = {
         "markdown2html": markdown,
         "highlight_code": Highlight2HTML("ipython3"),
@@ -195,10 +219,25 @@ def _join_captions(path: Path, node: nbformat.NotebookNode) -> None:
                 continue
             kept.append(output)
             kind = next((kind for kind in SHOWN if kind in data), None)
-            alt = output.metadata.get(kind, {}).get("alt") if kind in PICTURES else None
+            alt = _alt(output, kind) if kind in PICTURES else None
+            if kind == PLOTLY_MIME and not _is_figure(data[kind]):
+                raise SiteError(f"{path.name}: what code cell {number} gives as a figure of plotly is none")
             if kind in PICTURES and not alt:
                 raise SiteError(f"{path.name}: a picture of code cell {number} has no alternative text")
         cell.outputs = kept
+
+
+def _alt(output: nbformat.NotebookNode, kind: str) -> str | None:
+    about = output.metadata.get(kind)
+    alt = about.get("alt") if isinstance(about, dict) else None
+    return alt if isinstance(alt, str) else None
+
+
+def _is_figure(content: object) -> bool:
+    """Whether it has the parts that a page uses."""
+    layout = content.get("layout") if isinstance(content, dict) else None
+    title = layout.get("title", {}) if isinstance(layout, dict) else None
+    return isinstance(title, dict) and isinstance(title.get("text", ""), str)
 
 
 def _outputs(node: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
@@ -208,12 +247,14 @@ def _outputs(node: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
 def _thumbnail(path: Path, node: nbformat.NotebookNode) -> tuple[bytes, str] | None:
     """A thumbnail of the first picture with an alternative text, which may be the still picture of a viewer."""
     pictures = ((output, kind) for output in _outputs(node) for kind in PICTURES if kind in output.get("data", {}))
-    described = ((output.data[kind], output.metadata.get(kind, {}).get("alt")) for output, kind in pictures)
+    described = ((output.data[kind], _alt(output, kind)) for output, kind in pictures)
     picture, alt = next((each for each in described if each[1]), (None, None))
     if picture is None:
         return None
     try:
-        with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        with Image.open(io.BytesIO(base64.b64decode(picture)), formats=("PNG", "JPEG")) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
             small = ImageOps.pad(image.convert("RGB"), THUMBNAIL_PX, color="white")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # as Pillow raises them
         raise SiteError(f"{path.name}: a picture among its outputs cannot be read: {error}") from error

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from filelock import FileLock
 
-from gatescope.atlas.publish import publish, recover
+from gatescope.atlas.publish import listed_steps, publish, recover
 from gatescope.files import sha256_of
+from gatescope.formats.facts import read_json
 
 LIST = "gatescope-site.json"  # the site's files with their hashes
 WORK = ".gatescope-site"  # what a kill leaves, for the next run
@@ -42,7 +44,8 @@ def replace_site(out: Path, files: Mapping[str, bytes]) -> None:
                 f"{out} has files in the way that no site wrote, or that were edited since: "
                 f"{', '.join(sorted(in_the_way))}; move them, or name another folder"
             )
-        gone = [name for name in old.keys() - listed.keys() if _digest(out / name) == old[name]]
+        ours = [name for name in old.keys() - listed.keys() if _may_write(out, name, {old[name]})]
+        gone = [name for name in ours if (out / name).is_file()]
         changed = {name: content for name, content in files.items() if _digest(out / name) != listed[name]}
         # The list last: until it is written, its hashes show which files are not its own.
         changed[LIST] = json.dumps({"files": listed}, indent=1, sort_keys=True).encode() + b"\n"
@@ -61,8 +64,17 @@ def replace_site(out: Path, files: Mapping[str, bytes]) -> None:
 def _locked(out: Path) -> Iterator[Path]:
     """Keep other writers out, take back what one that was killed wrote, and yield a folder for what is on its way."""
     work, made = out / WORK, not out.exists()
+    # A folder may come from others: neither it nor the rest of a killed run may lead elsewhere.
+    if links := [path for path in (work, work / "lock", work / "new", work / "undo") if path.is_symlink()]:
+        raise SiteError(f"{links[0]} is a link: remove it, or name another folder")
     with FileLock(work / "lock"):
-        recover(work / "undo")
+        try:
+            for target, *_ in listed_steps(work / "undo"):
+                if not _is_own_folder(target.parent):
+                    raise ValueError(f"{target.parent} leads out of {out}")
+            recover(work / "undo")
+        except ValueError as error:
+            raise SiteError(str(error)) from error
         shutil.rmtree(work / "new", ignore_errors=True)
         try:
             yield work
@@ -82,10 +94,10 @@ def _site_files(out: Path) -> dict[str, str]:
                 raise SiteError(f"{out} holds something else than a site, such as {path.name}: {needed}")
         return {}
     try:
-        files = json.loads((out / LIST).read_text("utf-8"))["files"]
+        files = read_json(out / LIST)["files"]
         if all(_is_inside(name) and isinstance(digest, str) for name, digest in files.items()):
             return files
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass
     raise SiteError(f"{out / LIST} is no list of a site's files: name another folder, or empty this one")
 
@@ -93,9 +105,14 @@ def _site_files(out: Path) -> dict[str, str]:
 def _may_write(out: Path, name: str, known: set[str | None]) -> bool:
     """Whether nothing stands at this name, or a file with one of the `known` hashes, in the folder itself."""
     target = out / name
-    if target.parent.resolve() != target.parent or target.is_symlink():
+    if not _is_own_folder(target.parent) or target.is_symlink():
         return False
     return not target.exists() or (target.is_file() and _digest(target) in known)
+
+
+def _is_own_folder(folder: Path) -> bool:
+    """Whether no link leads to it: `out` is a real path."""
+    return os.path.realpath(folder) == str(folder)
 
 
 def _digest(path: Path) -> str | None:
@@ -104,4 +121,4 @@ def _digest(path: Path) -> str | None:
 
 def _is_inside(name: str) -> bool:
     path = PurePosixPath(name)
-    return path.parts != () and not path.is_absolute() and ".." not in path.parts
+    return path.parts != () and "\0" not in name and not path.is_absolute() and ".." not in path.parts

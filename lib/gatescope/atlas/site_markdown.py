@@ -17,6 +17,7 @@ from markupsafe import Markup
 from nbconvert.filters.markdown_mistune import IPythonRenderer
 
 from gatescope.atlas.site_terms import Marks
+from gatescope.files import read_bytes
 
 # TeX leaves a thin space between a function's name and what stands beside it; MathML has none around identifiers.
 SPACE = '<mspace width="0.17em"></mspace>'
@@ -27,6 +28,7 @@ PLAIN = {"heading", "link", "strong", "table", "block_quote"}
 VIEWER = "viewer"  # the anchor of a page's first interactive output
 INTERACTIVE = '<span class="mark">interactive</span>'
 ELSEWHERE = {"http", "https", "mailto"}  # the schemes of links that lead out of the site
+_MOST_BYTES = 1 << 24  # of a picture
 PICTURES = {"image/png", "image/jpeg", "image/gif", "image/webp"}
 DECORATION = {"href", "class", "style", "id"}  # of a formula: links, looks and names are the page's
 
@@ -112,7 +114,9 @@ class PageRenderer(IPythonRenderer):
         kind = file and mimetypes.guess_type(file.name)[0]
         if kind not in PICTURES:
             return text
-        return super().image(text, f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}", title)
+        return super().image(
+            text, f"data:{kind};base64,{base64.b64encode(read_bytes(file, _MOST_BYTES)).decode()}", title
+        )
 
     def block_mermaidjs(self, code: str) -> str:
         """Render a diagram as its code: nothing here draws it."""
@@ -139,7 +143,7 @@ class PageRenderer(IPythonRenderer):
 def file_of(tree: Path, source: Path, name: str) -> Path | None:
     """Return the file of the tree that `source` calls by a relative name; None for any other name."""
     try:
-        file = (source.parent / name).resolve()
+        file = Path(os.path.realpath(source.parent / name))
         return file if file.is_relative_to(tree) and file.is_file() else None
     except (OSError, ValueError):  # no name that a file can have
         return None

@@ -1,6 +1,7 @@
 """Animated WebP, which FFmpeg does not decode: its pictures by Pillow, their times by its blocks."""
 
-from itertools import accumulate
+from collections.abc import Iterator
+from itertools import accumulate, islice
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,9 @@ from PIL import Image
 
 from gatescope.loaders.clip import DEFAULT_FPS, Clip
 from gatescope.loaders.completeness import missing_part
-from gatescope.loaders.errors import DamagedClipError
+from gatescope.loaders.errors import DamagedClipError, OversizedClipError
 from gatescope.loaders.frames import opened_picture
-from gatescope.loaders.limits import check_count, fitted_size
+from gatescope.loaders.limits import MAX_FRAMES, MAX_PICTURE_BYTES, check_count, fitted_size
 from gatescope.loaders.sampling import sample_frames, varying_times
 
 
@@ -20,9 +21,11 @@ def read_webp(path: Path, num_frames: int | None = None, size: int | None = None
     A damaged one is not read in part. Raises DamagedClipError if bytes are missing, a picture does not decode, or
     there is only one; OversizedClipError as for a video.
     """
+    if path.stat().st_size > MAX_PICTURE_BYTES:
+        raise OversizedClipError(f"exceeds {MAX_PICTURE_BYTES >> 20} MiB; give it as a video", path=path)
     if missing := missing_part(path):
         raise DamagedClipError(f"the animation is cut off: {missing}; fetch it again or leave it out", path=path)
-    durations_ms = _durations(path)
+    durations_ms = list(islice(_durations(path.read_bytes()), MAX_FRAMES + 1))
     count = len(durations_ms)
     if not count:
         raise DamagedClipError("is one picture, no clip; give a video, or the folder that holds the frames", path=path)
@@ -52,12 +55,14 @@ def read_webp(path: Path, num_frames: int | None = None, size: int | None = None
     )
 
 
-def _durations(path: Path) -> list[int]:
-    """Return how long each picture of an animation is shown, ms; none of a WebP that does not move."""
-    content, place, durations = path.read_bytes(), 12, []
-    while place + 8 <= len(content):
+def _durations(content: bytes) -> Iterator[int]:
+    """Yield how long each picture of an animation is shown, ms; nothing of a WebP that does not move."""
+    place = 12
+    # Some blocks hold no picture: a profile, or a text.
+    for _ in range(2 * MAX_FRAMES):
+        if place + 8 > len(content):
+            return
         if content[place : place + 4] == b"ANMF":
-            durations.append(int.from_bytes(content[place + 20 : place + 23], "little"))
+            yield int.from_bytes(content[place + 20 : place + 23], "little")
         size = int.from_bytes(content[place + 4 : place + 8], "little")
         place += 8 + size + size % 2
-    return durations

@@ -1,5 +1,6 @@
 """A clip from what is in memory already, or in an .npy file: arrays, tensors, lists of pictures."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,13 @@ import numpy as np
 import torch
 from jaxtyping import Shaped
 
+from gatescope.formats.arrays import DamagedArraysError, read_array
 from gatescope.loaders.clip import DEFAULT_FPS, Clip, depth_to_grey
 from gatescope.loaders.errors import ClipError, DamagedClipError, OversizedClipError, access_errors
 from gatescope.loaders.limits import MAX_CLIP_BYTES
 
 _MOST_BYTES = 12  # of a value at the peak: depth as read, in mm, sorted for its percentiles, in grey
+_MOST_MM = 1e6  # of a unit of depth
 _FORMS = "give uint8 (T, H, W, 3), (T, 3, H, W) or (T, H, W), or uint16 (T, H, W) for depth"
 
 
@@ -22,9 +25,12 @@ def as_array(frames: np.ndarray | torch.Tensor | Sequence[Any]) -> Shaped[np.nda
     Raises ValueError if a sequence is empty, or its members are paths or of several shapes.
     """
     if isinstance(frames, torch.Tensor):
-        frames = frames.detach().cpu()
-        # NumPy has no bfloat16; floats are refused later, by name.
-        return (frames.float() if frames.is_floating_point() else frames).numpy()
+        try:
+            frames = frames.detach().cpu()
+            # NumPy has no bfloat16; floats are refused later, by name.
+            return (frames.float() if frames.is_floating_point() else frames).numpy()
+        except (TypeError, RuntimeError) as error:  # sparse, quantised, or without values
+            raise ValueError(f"a tensor of frames must be a plain one, uint8; got {frames.dtype}: {error}") from error
     if isinstance(frames, np.ndarray):
         return frames
     pictures = [as_array(each) if isinstance(each, torch.Tensor) else each for each in frames]
@@ -46,8 +52,9 @@ def clip_from(
 
     Raises ClipError for depth without its unit or a unit without depth, ValueError for another shape or type.
     """
+    frames = frames.astype(frames.dtype.newbyteorder("="), copy=False)
     if frames.dtype == np.uint16 and frames.ndim == 3:
-        if depth_unit_mm is None or not depth_unit_mm > 0:
+        if depth_unit_mm is None or not 0 < depth_unit_mm < _MOST_MM:
             raise ClipError(
                 "holds 16-bit depth: give depth_unit_mm, the millimetres per unit (1 for Kinect, 0.125 for "
                 f"Intel's SR305); got {depth_unit_mm}",
@@ -60,9 +67,7 @@ def clip_from(
     if depth_unit_mm is not None:
         reason = f"depth_unit_mm is for 16-bit frames; these are {frames.shape} {frames.dtype}: leave it out"
         raise ClipError(reason, path=source)
-    if np.issubdtype(frames.dtype, np.floating):
-        help = "convert values of 0 to 1 by (255 * x).round().clip(0, 255) and to uint8"
-        raise ValueError(f"frames must be uint8; got {frames.shape} {frames.dtype}: {help}")
+    _check_type(frames.shape, frames.dtype)
     if frames.ndim == 4 and frames.shape[1] in (1, 3, 4) and frames.shape[3] not in (1, 3, 4):
         frames = np.moveaxis(frames, 1, 3)
     if frames.ndim == 3:
@@ -76,15 +81,24 @@ def clip_from(
 
 
 def read_npy(path: Path) -> Shaped[np.ndarray, "..."]:
-    """Return the array in an .npy file; its declared shape is checked before it is read, pickles are refused."""
+    """Return the array in an .npy file; its declared shape and type are checked before it is read."""
+
+    def check(shape: tuple[int, ...], dtype: np.dtype) -> None:
+        if math.prod(shape) * _MOST_BYTES > MAX_CLIP_BYTES:
+            reason = f"an array of {shape} exceeds {MAX_CLIP_BYTES >> 20} MiB; cut it, or give it smaller"
+            raise OversizedClipError(reason, path=path)
+        _check_type(shape, dtype)
+
     try:
         with access_errors(path):
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-            if mapped.size * _MOST_BYTES > MAX_CLIP_BYTES:
-                reason = f"an array of {mapped.shape} exceeds {MAX_CLIP_BYTES >> 20} MiB; cut it, or give it smaller"
-                raise OversizedClipError(reason, path=path)
-            return np.array(mapped)
-    except ClipError:
-        raise
-    except (ValueError, TypeError, OverflowError, OSError, EOFError, SyntaxError) as error:
+            return read_array(path, check)
+    except DamagedArraysError as error:
         raise DamagedClipError(f"holds no array that can be read ({error}); save it again", path=path) from error
+
+
+def _check_type(shape: tuple[int, ...], dtype: np.dtype) -> None:
+    if np.issubdtype(dtype, np.floating):
+        help = "convert values of 0 to 1 by (255 * x).round().clip(0, 255) and to uint8"
+        raise ValueError(f"frames must be uint8; got {shape} {dtype}: {help}")
+    if dtype.newbyteorder("=") not in (np.uint8, np.uint16):
+        raise ValueError(f"{_FORMS}; got {shape} {dtype}")

@@ -1,5 +1,6 @@
 """The clips at a path, whatever they are: a data set, a folder, a table, or one recording."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ def recorded(clips: str | Path) -> RecordedClips:
 
     Raises FileNotFoundError if the path does not exist, ClipError if it holds no clip.
     """
-    path = ROOT / Path(clips).expanduser()
+    path = ROOT / os.path.expanduser(clips)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name a video, a folder of frames or videos, or a data set")
     parts = parts_at(path, strict=False)

@@ -1,6 +1,7 @@
 """VideoClips: videos and folders of frames as people keep them: listed, in a table, or in folders of classes."""
 
 import operator
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -57,7 +58,7 @@ class VideoClips(ClipList):
             return super().__init__(self._labelled(paths, labels), [], strict=strict)
         if labels is not None:
             raise ValueError(f"labels belong to a sequence of paths; got one path, {paths}: put it in a list")
-        path = Path(paths).expanduser()
+        path = Path(os.path.expanduser(paths))
         entries, skipped = find_clips(path, strict=strict)
         self.layout = "a folder of clips" if path.is_dir() else f"clips listed in {path.name}"
         splits = [part for part in SPLITS if any(part == of for of, _ in entries)]
@@ -192,7 +193,7 @@ def _table(path: Path, strict: bool) -> tuple[list[tuple[str | None, Entry]], li
             part = row.split and split_named(row.split)
         except ValueError as error:
             raise ListError(str(error), path=path, line=row.line) from error
-        file = path.parent / Path(row.path.replace("\\", "/")).expanduser()
+        file = path.parent / os.path.expanduser(row.path.replace("\\", "/"))
         label = int(row.label) if row.label and not has_names else None
         name = row.label if has_names else None
         parts[shared(file.parent), file.name] = part

@@ -1,5 +1,6 @@
 """Read the pictures of a folder, in the order of their names, into one array."""
 
+import os
 import struct
 import warnings
 import zlib
@@ -21,10 +22,19 @@ from gatescope.loaders.errors import (
     access_errors,
 )
 from gatescope.loaders.frame_order import numbered
-from gatescope.loaders.limits import MAX_CLIP_BYTES, MAX_FRAME_PIXELS, check_count, check_frame, fitted_size
+from gatescope.loaders.limits import (
+    MAX_CLIP_BYTES,
+    MAX_FRAME_PIXELS,
+    MAX_PICTURE_BYTES,
+    MAX_SCANS,
+    check_count,
+    check_frame,
+    fitted_size,
+)
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
+_SUBFILE_TYPE = 254  # a tag of TIFF
 _DEPTH_BYTES = 12  # of a pixel at the peak: as read, in mm, sorted for its percentiles, in grey
 
 # All that Pillow raises over a damaged picture.
@@ -152,8 +162,18 @@ def opened_picture(file: Picture) -> Iterator[Image.Image]:
         with warnings.catch_warnings(), file.open("rb") as content:
             # Pillow warns from 89 million pixels on; far smaller pictures are refused here, before decoding.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if content.seek(0, os.SEEK_END) > MAX_PICTURE_BYTES:
+                reason = f"the file exceeds {MAX_PICTURE_BYTES >> 20} MiB; save the picture again"
+                raise OversizedClipError(reason, path=str(file))
+            content.seek(0)
             with Image.open(content, formats=_FORMATS) as image:
                 check_frame(image.width, image.height, str(file))
+                if image.info.get("progressive") and _num_scans(content) > MAX_SCANS:
+                    reason = f"the picture has more than {MAX_SCANS} scans; save it again"
+                    raise OversizedClipError(reason, path=str(file))
+                if _holds_more(image):
+                    reason = "holds more than one picture; give a file for each frame, or a video"
+                    raise DamagedClipError(reason, path=str(file))
                 yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         reason = f"the picture exceeds {MAX_FRAME_PIXELS} pixels ({error}); scale it down"
@@ -165,3 +185,25 @@ def opened_picture(file: Picture) -> Iterator[Image.Image]:
     except _IMAGE_ERRORS as error:
         reason = "it is no picture" if isinstance(error, UnidentifiedImageError) else error
         raise DamagedClipError(f"the picture does not decode ({reason}); fetch it again", path=str(file)) from error
+
+
+def _holds_more(image: Image.Image) -> bool:
+    """Return whether a file holds a second picture that is none of the first at another size."""
+    if image.format != "TIFF":
+        return image.format in ("PNG", "WEBP") and getattr(image, "is_animated", False)
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    is_reduced = image.tag_v2.get(_SUBFILE_TYPE, 0) & 1
+    image.seek(0)
+    return not is_reduced
+
+
+def _num_scans(jpeg: BinaryIO) -> int:
+    """Count a JPEG's scans, those of a small picture inside it too; leave the file where it stands."""
+    place = jpeg.tell()
+    jpeg.seek(0)
+    count = jpeg.read().count(b"\xff\xda")  # which no data of a scan can hold
+    jpeg.seek(place)
+    return count

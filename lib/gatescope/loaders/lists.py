@@ -65,7 +65,7 @@ class ClipList(ABC):
         self.strict = strict
         self.skipped = skipped if pack is None else [*skipped, *pack.left_out.get(self.list.name, [])]
         self._known = set(self.skipped)
-        self._within = within and within.resolve()
+        self._within = within and Path(os.path.realpath(within))
         self._pack = pack
         self.entries = self._present(entries)
 
@@ -105,10 +105,12 @@ class ClipList(ABC):
         stated = entry.num_frames
         first = 0 if 0 in numbers and stated not in numbers else 1
         wanted = range(first, first + stated if stated else max(numbers) + 1)
-        missing, surplus, faults = len(set(wanted) - numbers), len(numbers - set(wanted)), []
-        if missing:
+        # A range may be of any length: names may hold dates, and lists any count.
+        surplus, faults = sum(number not in wanted for number in numbers), []
+        length = wanted.stop - wanted.start
+        if missing := length - len(numbers) + surplus:
             lost = next(number for number in itertools.count(first) if number not in numbers)
-            reason = f"{missing} of {len(wanted)} frames are missing, the first is {lost}; fetch the clip again"
+            reason = f"{missing} of {length} frames are missing, the first is {lost}; fetch the clip again"
             faults.append(MissingClipError(reason, path=entry.path))
         if surplus:
             reason = f"holds {surplus} frames outside {first} to {wanted[-1]}; remove them or mend the list"
@@ -190,7 +192,7 @@ class ClipList(ABC):
         return present
 
     def _leads_out(self, path: Path) -> bool:
-        return self._within is not None and not path.resolve().is_relative_to(self._within)
+        return self._within is not None and not Path(os.path.realpath(path)).is_relative_to(self._within)
 
 
 def read_entries(

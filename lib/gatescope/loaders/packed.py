@@ -1,7 +1,6 @@
 """Pack: the frames of many clips in a few files, for training where many small files starve a GPU."""
 
 import io
-import json
 import tarfile
 import zlib
 from collections.abc import Iterator
@@ -12,12 +11,14 @@ import numpy as np
 from jaxtyping import Shaped
 
 from gatescope.files import sha256_of
+from gatescope.formats.arrays import DamagedArraysError, read_array
+from gatescope.formats.facts import read_json
 from gatescope.loaders.errors import DamagedClipError, access_errors
 
 CARD = "pack.json"
 BLOCK = tarfile.BLOCKSIZE
-_MAX_CARD_BYTES = 1 << 24
-_MAX_CLIP_BYTES = 1 << 30  # of the files of a clip's frames
+MAX_CLIP_BYTES = 1 << 28  # of the files of a clip's frames
+_MAX_INDEX_BYTES = 1 << 26  # of a thousand clips 40 kB
 _AGAIN = "; run gatescope pack again"
 
 
@@ -63,14 +64,13 @@ class Pack:
     def __init__(self, root: Path):
         self.root = root
         try:
-            with open(root / CARD, "rb") as file:
-                card = json.loads(file.read(_MAX_CARD_BYTES))
+            card = read_json(root / CARD)
             self.left_out = {
                 str(name): [(str(where), str(reason)) for where, reason in faults]
                 for name, faults in card["left_out"].items()
             }
             shards = [(int(facts["bytes"]), str(facts["index_sha256"])) for facts in card["shards"]]
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise DamagedClipError(f"is no card of a pack ({error}){_AGAIN}", path=root / CARD) from error
         indices = [self._index(number, *facts) for number, facts in enumerate(shards)]
         rows = np.concatenate(indices) if indices else np.zeros(0, row_type(1))
@@ -104,9 +104,12 @@ class Pack:
         if zlib.crc32(content) != row["crc"]:
             raise DamagedClipError(f"{path.name} has changed in it{_AGAIN}", path=shard)
         try:
-            return {int(Path(frame.name).stem): frame for frame in _members(shard, content)}
+            frames = {int(Path(frame.name).stem): frame for frame in _members(shard, content)}
         except (tarfile.TarError, ValueError) as error:
             raise DamagedClipError(f"{path.name} is no clip in it ({error}){_AGAIN}", path=shard) from error
+        if not frames:
+            raise DamagedClipError(f"{path.name} has no frame in it{_AGAIN}", path=shard)
+        return frames
 
     def _place(self, path: Path) -> int | None:
         name = path.relative_to(self.root).as_posix().encode()
@@ -118,14 +121,14 @@ class Pack:
         for file in (shard, index):
             if not file.is_file():
                 raise DamagedClipError(f"is missing{_AGAIN}", path=file)
+        rows = read_index(index)
         if shard.stat().st_size != num_bytes or sha256_of(index) != digest:
             raise DamagedClipError(f"is not as it was packed{_AGAIN}", path=shard)
-        rows = read_index(index)
         start, size = rows["start"], rows["size"]
         if not ((start >= 0) & (start <= num_bytes) & (size >= 0) & (size <= num_bytes - start)).all():
             raise DamagedClipError(f"names bytes that its shard does not have{_AGAIN}", path=index)
-        if len(rows) and size.max() > _MAX_CLIP_BYTES:
-            raise DamagedClipError(f"holds a clip of more than {_MAX_CLIP_BYTES >> 20} MiB", path=index)
+        if len(rows) and size.max() > MAX_CLIP_BYTES:
+            raise DamagedClipError(f"holds a clip of more than {MAX_CLIP_BYTES >> 20} MiB", path=index)
         return rows
 
 
@@ -146,13 +149,17 @@ def index_file(root: Path, number: int) -> Path:
 
 def read_index(path: Path) -> Shaped[np.ndarray, " clips"]:
     """Return the rows of an index; raise DamagedClipError for any other file."""
+
+    def check(shape: tuple[int, ...], dtype: np.dtype) -> None:
+        if len(shape) != 1 or dtype != np.dtype(row_type(max(dtype.itemsize - 20, 1))):
+            raise DamagedClipError(f"is no index of a shard{_AGAIN}", path=path)
+        if shape[0] * dtype.itemsize > _MAX_INDEX_BYTES:
+            raise DamagedClipError(f"is larger than {_MAX_INDEX_BYTES >> 20} MiB, which no shard's is", path=path)
+
     try:
-        rows = np.array(np.lib.format.open_memmap(path, mode="r"))
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        return read_array(path, check)
+    except (OSError, DamagedArraysError) as error:
         raise DamagedClipError(f"is no index of a shard ({error}){_AGAIN}", path=path) from error
-    if rows.ndim != 1 or rows.dtype != np.dtype(row_type(max(rows.dtype.itemsize - 20, 1))):
-        raise DamagedClipError(f"is no index of a shard{_AGAIN}", path=path)
-    return rows
 
 
 def _members(shard: Path, content: bytes) -> Iterator[PackedFrame]:

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock, Timeout
 
-from gatescope.files import atomic_write, sha256_of
+from gatescope.files import atomic_write, read_bytes, sha256_of
 from gatescope.loaders.errors import ClipError, ListError, access_errors
 from gatescope.loaders.isogd import IsoGDClips, isogd_lists
 from gatescope.loaders.jester import JesterClips, jester_lists
 from gatescope.loaders.layouts import SPLITS
 from gatescope.loaders.lists import Entry, as_skipped
-from gatescope.loaders.packed import BLOCK, CARD, index_file, read_index, row_type, shard_file
+from gatescope.loaders.packed import BLOCK, CARD, MAX_CLIP_BYTES, index_file, read_index, row_type, shard_file
 
 CLIPS_PER_SHARD = 1_000  # of Jester about 90 MB
 # All that a pack's folder may hold, unfinished files included.
@@ -119,12 +119,13 @@ def _shard(out: Path, number: int, plan: list[Planned], longest: int) -> list[tu
 
 
 def _as_tar(name: str, frames: dict[int, Path]) -> bytes:
-    parts = []
+    parts, room = [], MAX_CLIP_BYTES
     for number, path in frames.items():
-        with access_errors(path), path.open("rb") as file:
-            content = file.read()
+        with access_errors(path):
+            content = read_bytes(path, room - 2 * BLOCK)
         info = tarfile.TarInfo(f"{name}/{number:05d}{path.suffix.lower()}")
         info.size = len(content)
+        room -= BLOCK + len(content) + -len(content) % BLOCK
         parts += [info.tobuf(tarfile.USTAR_FORMAT, "utf-8", "strict"), content, bytes(-len(content) % BLOCK)]
     return b"".join(parts)
 

@@ -1,6 +1,7 @@
 """check: a dry run over a folder of recordings, in plain words, before a training of days is started on it."""
 
 import math
+import os
 import random
 import statistics
 import time
@@ -45,7 +46,7 @@ def check(root: str | Path, *, every: bool = False, outside: bool = False) -> Re
 
     Raises FileNotFoundError if there is nothing at `root`, ClipError if no clip is.
     """
-    root, report = Path(root).expanduser(), Report()
+    root, report = Path(os.path.expanduser(root)), Report()
     if not root.exists():
         raise FileNotFoundError(f"{root} does not exist; name a folder of recordings or a table of their paths")
     splits: dict[Split, RecordedClips] = {}

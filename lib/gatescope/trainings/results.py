@@ -1,5 +1,6 @@
 """Results of a finished training: read them with their checksums, copy them into the repository."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def keep_run(folder: str | Path, where: Path = CHECKPOINTS, *, weights: bool = T
     Raises FileNotFoundError if there is none, ValueError if it is damaged or its weights exceed MAX_BYTES.
     """
     folder = Path(folder)
-    kept = Path(where) / folder.resolve().name  # also of "." and ".."
+    kept = Path(where) / os.path.basename(os.path.realpath(folder))  # also of "." and ".."
     card = read_card(folder)
     size = (folder / "network.safetensors").stat().st_size
     if size > MAX_BYTES:

@@ -1,16 +1,18 @@
 """The two hand networks: obtained once, checked by their hashes, opened by OpenCV."""
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gatescope.files import atomic_write
+from gatescope.files import atomic_write, read_bytes
 from gatescope.paths import HANDS
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def fetch_networks(source: Path | None = None, folder: Path = HANDS) -> list[Pat
         found = Path(name)
         if source is None:
             source = _downloaded(found)
-        source = Path(source).expanduser()
+        source = Path(os.path.expanduser(source))
         if source.is_file():
             _unpack(source, found)
         elif source.is_dir():
@@ -98,7 +100,7 @@ def fetch_networks(source: Path | None = None, folder: Path = HANDS) -> list[Pat
             contents[file.name] = _checked(path, file)
         licence = next(iter(sorted(found.rglob("LICENSE"))), None)
         if licence is not None:
-            contents["LICENSE"] = licence.read_bytes()
+            contents["LICENSE"] = read_bytes(licence, _MOST_BYTES)
         contents["NOTICE"] = NOTICE.encode()
         for name, content in contents.items():
             with atomic_write(Path(folder) / name) as path:
@@ -123,23 +125,24 @@ def _unpack(wheel: Path, folder: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             for member in (*(file.member for file in FILES), LICENCE):
                 info = archive.getinfo(member)
-                if info.file_size > _MOST_BYTES:
-                    raise HandNetworksError(f"{wheel}: {member} is {info.file_size} bytes; this is not {WHEEL}")
+                if info.file_size > _MOST_BYTES or info.compress_type != zipfile.ZIP_DEFLATED:
+                    raise ValueError(f"{member} has {info.file_size} bytes, or is packed in another way")
                 with archive.open(info) as inside, open(folder / Path(member).name, "wb") as file:
                     shutil.copyfileobj(inside, file)
-    except (zipfile.BadZipFile, KeyError, OSError) as error:
+    # What zipfile raises over a damaged file, and over methods and passwords that it does not know.
+    except (zipfile.BadZipFile, zlib.error, LookupError, OSError, EOFError, RuntimeError, ValueError) as error:
         raise HandNetworksError(f"{wheel} is not the wheel {WHEEL} ({error}); download it again") from error
 
 
 def _checked(path: Path, file: NetworkFile) -> bytes:
     try:
-        # One byte more than asked for tells a longer file without reading it whole.
-        with open(path, "rb") as opened:
-            content = opened.read(file.num_bytes + 1)
+        content = read_bytes(path, file.num_bytes)
     except OSError as error:
         raise HandNetworksError(
             f"{path} is missing ({error.strerror}); `gatescope hands fetch` obtains it, or takes a wheel's path"
         ) from error
+    except ValueError:  # a longer file
+        content = b""
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise HandNetworksError(
             f"{path} is another file than {WHEEL} holds (SHA-256 differs); remove it and run `gatescope hands fetch`"
