@@ -47,7 +47,7 @@ def measure_hands(
 def with_hands(
     clip: "Clip", folder: Path = HANDS, cache: Path = CACHE / "hands", report: Callable[[int], None] = lambda step: None
 ) -> "Clip":
-    """Return the clip with its own mask or, if it has none, with measured hands and their mask, and joints if it has none.
+    """Return the clip with its mask or, if it has none, with measured hands and their mask; joints too, if it has none.
 
     What is measured is kept in `cache` by the content of the frames; an entry that is damaged is measured again.
     The mask is the union of the hands found. Raises HandNetworksError if the networks are not in `folder`.
