@@ -248,6 +248,11 @@ def test_the_command_tells_a_wrong_source_and_names_it(tmp_path, capsys):
     assert "none.whl is neither a wheel nor a folder" in capsys.readouterr().err
 
 
+def test_recordings_that_are_not_there_are_told(tmp_path, capsys):
+    assert main(["hands", "measure", "--clips", str(tmp_path / "none")]) == 1
+    assert "does not exist" in capsys.readouterr().err
+
+
 def test_the_library_does_not_open_opencv_for_clips_without_hands():
     code = "import sys, gatescope.loaders; raise SystemExit('cv2' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -292,6 +297,14 @@ def test_a_real_hand_is_found_followed_and_kept(open_hand, tmp_path, monkeypatch
     again = with_hands(open_hand, cache=tmp_path)
     assert np.array_equal(again.hand_mask, found.hand_mask)
     assert np.array_equal(again.hands.joints, found.hands.joints, equal_nan=True)
+
+
+@needs_networks
+def test_a_clip_with_joints_of_its_own_keeps_them(open_hand, tmp_path):
+    joints = np.zeros((1, 25, 3), np.float32)
+    clip = dataclasses.replace(open_hand, frames=open_hand.frames[:1], joints_3d=joints)
+    found = with_hands(clip, cache=tmp_path)
+    assert found.joints_3d is joints and found.joints_2d is None and found.hand_source == "measured"
 
 
 @needs_networks

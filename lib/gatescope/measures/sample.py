@@ -91,13 +91,13 @@ class Sample:
         )
 
     def factor(self, measure: str) -> Factor:
-        """Return what a mean of `measure` over the clips is to be multiplied by for the hand's mask: see `mask_factor`.
+        """Return what a mean of `measure` over the clips with a hand is to be multiplied by: see `mask_factor`.
 
         It changes nothing on exact hands, nor a measure of which no factor is known.
         """
         if not self.measured or measure not in EVEN:
             return EXACT
-        return mask_factor(measure, len(self))
+        return mask_factor(measure, int(self.hand.any((1, 2, 3)).sum()))
 
     @cached_property
     def speed(self) -> Float32[np.ndarray, "clips time size size"]:

@@ -50,7 +50,7 @@ def measure_hands(
 def with_hands(
     clip: "Clip", folder: Path = HANDS, cache: Path = CACHE / "hands", report: Callable[[int], None] = lambda step: None
 ) -> "Clip":
-    """Return the clip with its own mask or, if it has none, with measured hands, their joints and their mask.
+    """Return the clip with its mask or, if it has none, with measured hands and their mask; joints too, if it has none.
 
     What is measured is kept in `cache` by the content of the frames; an entry that is damaged is measured again.
     The mask is the union of the hands found. Raises HandNetworksError if the networks are not in `folder`.
@@ -76,8 +76,9 @@ def with_hands(
             warn_not_kept(Path(cache), error)
     else:
         hands, mask = kept
-    joints = hands.joints.reshape(len(mask), -1, 2)
-    return replace(clip, hands=hands, hand_mask=mask, joints_2d=joints)
+    if clip.joints_2d is None and clip.joints_3d is None:  # joints of another body would not fit these
+        clip = replace(clip, joints_2d=hands.joints.reshape(len(mask), -1, 2))
+    return replace(clip, hands=hands, hand_mask=mask)
 
 
 def _fill(joints: Float32[np.ndarray, "time hands 21 2"], longest: int) -> Bool[np.ndarray, "time hands"]:
