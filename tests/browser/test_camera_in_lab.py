@@ -12,12 +12,13 @@ pytestmark = pytest.mark.browser
 
 # Whatever Python's own code connects to or starts; the kernel's sockets to its server are there before.
 WATCHED = """\
-import os, sys, tempfile
+import os, pathlib, sys, tempfile
 tempfile.tempdir, asked = tempfile.mkdtemp(), []
 events = {"socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen", "os.system", "os.posix_spawn"}
 sys.addaudithook(lambda event, given: asked.append(event) if event in events else None)
 from gatescope.pictures import explore
 shown = explore(('a-0',))
+shown.own.folder = pathlib.Path("own")
 shown"""
 TELL = """\
 frames = shown.answer.original.frames
@@ -100,6 +101,12 @@ def test_a_gesture_is_recorded_and_treated_as_a_dropped_video(page, lab, jupyter
         explorer.says("Looking for the hand")
         expect(title).to_contain_text("measured hand")
     explorer.says("Measured hand: outlined" if has_networks() else "hands fetch")
+    for name, said in (("../wave", "needs a plain name"), ("wave", "Kept as an example of wave")):
+        camera.get_by_role("textbox", name="an example of").fill(name)
+        camera.get_by_role("button", name="Add").click()
+        explorer.says(said)
+    expect(explorer.box).to_contain_text("Your gestures: wave 1")
+    assert [path.name for path in lab.server.folder.glob("own/*/*.*")] == ["001.webm"]
     explorer.choose("replace", "forget gate f")
     explorer.says("forget gate f replaced by")
     camera.get_by_role("button", name="Keep").click()
