@@ -22,7 +22,7 @@ shown.own.folder = pathlib.Path("own")
 shown"""
 TELL = """\
 frames = shown.answer.original.frames
-print("asked", asked, "left", os.listdir(tempfile.tempdir))
+print("asked", asked, "left", [name for name in os.listdir(tempfile.tempdir) if "torch" not in name])
 print(len(frames), "frames of", frames.shape[1:], "hand", shown.answer.clip.hand_source)"""
 # Beside the widget: a kernel that answers everything or nothing, and every stream that a camera gave.
 PAGE = """<!DOCTYPE html><meta charset="utf-8"><body><script type="module">
