@@ -583,7 +583,7 @@ def test_one_channel_of_a_large_recording_comes_at_once(big, exploration, asked,
     frames = np.repeat(clip.frames, 2, axis=0)
     packed = pack([big], Clip(frames=frames, fps=12.0, source="noise"), num_channels=1)
     assert len(packed.data) < 1_500_000
-    picture = LiveScrubber(on_files=print, on_cancel=print)
+    picture = LiveScrubber(on_files=print, on_cancel=print, on_frame=print)
     picture.show([big], packed)
     hear = messages_of(picture, monkeypatch)
     number, took = picture.picture["number"], []

@@ -318,7 +318,7 @@ def test_the_live_scrubbers_pins_are_places_in_a_picture():
 
     from gatescope.explorer.live_scrubber import LiveScrubber
 
-    live = LiveScrubber(on_files=print, on_cancel=print)
+    live = LiveScrubber(on_files=print, on_cancel=print, on_frame=print)
     assert (live.step, live.channel, live.pins) == (None, None, None)
     live.pins = [(0.25, 1)]
     assert live.pins == [[0.25, 1.0]]

@@ -12,16 +12,17 @@ pytestmark = pytest.mark.browser
 
 # Whatever Python's own code connects to or starts; the kernel's sockets to its server are there before.
 WATCHED = """\
-import os, sys, tempfile
+import os, pathlib, sys, tempfile
 tempfile.tempdir, asked = tempfile.mkdtemp(), []
 events = {"socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen", "os.system", "os.posix_spawn"}
 sys.addaudithook(lambda event, given: asked.append(event) if event in events else None)
 from gatescope.pictures import explore
 shown = explore(('a-0',))
+shown.own.folder = pathlib.Path("own")
 shown"""
 TELL = """\
 frames = shown.answer.original.frames
-print("asked", asked, "left", os.listdir(tempfile.tempdir))
+print("asked", asked, "left", [name for name in os.listdir(tempfile.tempdir) if "torch" not in name])
 print(len(frames), "frames of", frames.shape[1:], "hand", shown.answer.clip.hand_source)"""
 # Beside the widget: a kernel that answers everything or nothing, and every stream that a camera gave.
 PAGE = """<!DOCTYPE html><meta charset="utf-8"><body><script type="module">
@@ -100,10 +101,24 @@ def test_a_gesture_is_recorded_and_treated_as_a_dropped_video(page, lab, jupyter
         explorer.says("Looking for the hand")
         expect(title).to_contain_text("measured hand")
     explorer.says("Measured hand: outlined" if has_networks() else "hands fetch")
+    for name, said in (("../wave", "needs a plain name"), ("wave", "Kept as an example of wave")):
+        camera.get_by_role("textbox", name="an example of").fill(name)
+        camera.get_by_role("button", name="Add").click()
+        explorer.says(said)
+    expect(explorer.box).to_contain_text("Your gestures: wave 1")
+    assert [path.name for path in lab.server.folder.glob("own/*/*.*")] == ["001.webm"]
     explorer.choose("replace", "forget gate f")
     explorer.says("forget gate f replaced by")
     camera.get_by_role("button", name="Keep").click()
     expect(camera.locator("video")).to_be_hidden()
+    camera.get_by_role("button", name="Watch live").click()
+    expect(camera.locator(".latency")).to_contain_text("the last 16 frames")
+    expect(camera.locator(".score")).to_have_count(3)
+    expect(camera.locator(".maps canvas")).not_to_have_count(0)
+    page.screenshot(path="/tmp/hD_8.png")
+    print(camera.locator(".seen").inner_text())
+    camera.get_by_role("button", name="Stop").click()
+    expect(camera.locator(".seen")).to_be_hidden()
     # Nobody but the notebook's server was asked, by the page or by the kernel, and no file is left.
     lab.cells.nth(1).locator(".jp-InputPrompt").click()
     lab.command("notebook:run-cell")

@@ -24,7 +24,7 @@ names = [f"layer1.{point}" for point in "hciofg"]
 maps = {name: rng.random((32, 256, 28, 28), dtype=np.float32) for name in names}
 group = Group("layer 1", maps, orders={"activation sum": maps["layer1.h"].sum((0, 2, 3))})
 clip = Clip(frames=np.zeros((32, 56, 56, 3), np.uint8), fps=12.0, source="noise")
-big = LiveScrubber(on_files=print, on_cancel=print)
+big = LiveScrubber(on_files=print, on_cancel=print, on_frame=print)
 big.show([group], pack([group], clip, num_channels=2))
 big
 """

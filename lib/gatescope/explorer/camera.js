@@ -31,9 +31,10 @@ function obstacle({ protocol, hostname } = location) {
 
 /**
  * Build the panel. `give` takes a recorded file, at once when a recording ends, and again with a class if it is to be
- * kept as an example; `reaches` promises whether Python answers. Return the panel and a function that ends whatever goes on.
+ * kept as an example; `reaches` promises whether Python answers, and `look` what the network makes of a live
+ * frame. Return the panel and a function that ends whatever goes on.
  */
-function cameraOf(give, reaches) {
+function cameraOf(give, reaches, look) {
   const panel = element("div", { class: "camera", role: "group", "aria-label": "your camera" });
   const [stage, bar] = ["stage", "bar"].map((name) => element("div", { class: name }));
   const picture = element("video", { playsinline: "" });
@@ -42,7 +43,8 @@ function cameraOf(give, reaches) {
   const [words, buttons] = [element("output", { role: "status", "aria-live": "polite" }), element("span", { class: "buttons" })];
   stage.append(picture, count);
   bar.append(buttons, words);
-  panel.append(bar, stage);
+  const [seen, follow] = liveOf();
+  panel.append(bar, stage, seen);
   let ending = new AbortController(); // of what goes on
   let number = 0; // of the recording
 
@@ -62,6 +64,7 @@ function cameraOf(give, reaches) {
   };
   const show = (source, label, looks = "") => {
     stage.hidden = !source;
+    seen.hidden = true;
     stage.className = `stage ${looks}`;
     count.textContent = "";
     picture.setAttribute("aria-label", label);
@@ -74,13 +77,29 @@ function cameraOf(give, reaches) {
   const rest = (text = "") => {
     ending.abort();
     show(null, "");
-    offer(button("Record a gesture", `with your camera, ${LONGEST_S} s after a countdown`, begin));
+    offer(
+      button("Record a gesture", `with your camera, ${LONGEST_S} s after a countdown`, begin),
+      button("Watch live", "what the network makes of the last frames, while they come", watch),
+    );
     words.textContent = text;
   };
-  const begin = async () => {
+  const begin = () => withCamera(async (stream, signal) => {
+    const file = await record(stream, signal);
+    if (!signal.aborted) recorded(file);
+  });
+  const watch = () => withCamera(async (stream, signal) => {
+    await show(stream, "the camera's picture, as in a mirror", "live");
+    seen.hidden = false;
+    offer(button("Stop", "close the camera", () => rest()));
+    words.textContent = "live; nothing is kept";
+    const why = await follow(picture, look, signal);
+    if (why) rest(why);
+  });
+  /** Open the camera for some work, and close it afterwards. */
+  const withCamera = async (work) => {
     ending.abort();
     const { signal } = (ending = new AbortController());
-    offer(button("Cancel", "record nothing", () => rest()));
+    offer(button("Cancel", "close the camera", () => rest()));
     words.textContent = "";
     show(null, "");
     const why = obstacle() || ((await reaches(PATIENCE_MS)) ? "" : NO_KERNEL);
@@ -91,8 +110,7 @@ function cameraOf(give, reaches) {
     try {
       stream = await navigator.mediaDevices.getUserMedia(CAMERA);
       if (signal.aborted) return;
-      const file = await record(stream, signal);
-      if (!signal.aborted) recorded(file);
+      await work(stream, signal);
     } catch (error) {
       if (!signal.aborted) rest(REFUSALS[error.name] ?? `The camera does not work: ${error.message}`);
     } finally {

@@ -82,7 +82,11 @@ function deskOf(model, el, desk, ask) {
   going.append(progress, cancel, words);
   const reaches = (patience_ms) =>
     Promise.race([ask({ what: "here" }).then(() => true, () => false), new Promise((resolve) => setTimeout(resolve, patience_ms, false))]);
-  const [camera, close] = cameraOf((file, about) => send([file], about), reaches);
+  const look = async (frame, first) => {
+    const bytes = await ask({ what: "frame", first }, [frame]);
+    return bytes.length ? JSON.parse(new TextDecoder().decode(bytes)) : null;
+  };
+  const [camera, close] = cameraOf((file, about) => send([file], about), reaches, look);
   root.append(element("style", {}, DESK), drop, camera, going);
   cancel.addEventListener("click", () => model.send({ what: "cancel" }));
   const send = async (files, about = {}) => {

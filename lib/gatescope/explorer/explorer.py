@@ -15,6 +15,7 @@ from gatescope.explorer.answers import Answer, Exploration, Question
 from gatescope.explorer.controls import OWN, PATH, PRESETS, RENDERED, Controls, button
 from gatescope.explorer.hands import FETCH
 from gatescope.explorer.live_scrubber import LiveScrubber
+from gatescope.explorer.live_window import LiveWindow
 from gatescope.explorer.own_gestures import OwnGestures
 from gatescope.explorer.reading import read_dropped, waited_for
 from gatescope.explorer.request_thread import Report, RequestThread
@@ -58,11 +59,12 @@ class Explorer:
         self.exploration = Exploration(checkpoints)
         names = self.exploration.names
         self.controls = Controls(names, self.exploration.gestures(names[0]), clips)
-        self.picture = LiveScrubber(on_files=self._take, on_cancel=self._cancel)
+        self.picture = LiveScrubber(on_files=self._take, on_cancel=self._cancel, on_frame=self._look)
         self.original = widgets.HTML(layout=widgets.Layout(display="none"))
         self.found = widgets.Box(layout=widgets.Layout(flex_flow="row wrap", display="none"))
         self.work = RequestThread(partial(self.picture.say, busy=True), self._fail)
         self._num_dropped = 0
+        self._live: tuple[str, LiveWindow | None] = ("", None)
         self._beside: object = None  # what is shown beside the controls
         self._asked = self.question
         self._show(self._asked, self.exploration.answer(self._asked, Report(lambda words: None, lambda: True)))
@@ -236,6 +238,13 @@ class Explorer:
         control = self.controls.checkpoint
         self.controls.offer(control, [*control.options, name], value=name)
         self._ask()
+
+    def _look(self, picture: bytes, first: bool) -> dict[str, Any]:
+        """Return what the chosen network makes of the camera's last frames."""
+        name = self.controls.checkpoint.value
+        if first or self._live[0] != name:
+            self._live = name, LiveWindow(self.exploration.network(name))
+        return self._live[1].look(picture)
 
     def _cancel(self) -> None:
         self.work.cancel()

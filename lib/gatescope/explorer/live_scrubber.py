@@ -22,7 +22,7 @@ def _module() -> str:
     texts = {"CSS": looks("scrubber"), "CAMERA_CSS": (here / "camera.css").read_text("utf-8")}
     known = {**texts, "MAX_BYTES": MAX_BYTES}
     constants = [f"const {name} = {json.dumps(value)};" for name, value in known.items()]
-    own_files = HERE / "traits.js", here / "camera.js", here / "explorer.js"
+    own_files = HERE / "traits.js", here / "live.js", here / "camera.js", here / "explorer.js"
     return "\n".join([script("scrubber"), *constants, *(path.read_text("utf-8") for path in own_files)])
 
 
@@ -43,10 +43,19 @@ class LiveScrubber(anywidget.AnyWidget):
     channel = traitlets.Int(None, allow_none=True, min=0).tag(sync=True)  # of the first group that has several
     pins = traitlets.List(default_value=None, allow_none=True, maxlen=6).tag(sync=True)  # (x, y), each from 0 to 1
 
-    def __init__(self, *, on_files: Callable[[Upload], None], on_cancel: Callable[[], None]):
-        """`on_files` gets the files that a reader drops, and removes them; `on_cancel` hears the Cancel button."""
+    def __init__(
+        self,
+        *,
+        on_files: Callable[[Upload], None],
+        on_cancel: Callable[[], None],
+        on_frame: Callable[[bytes, bool], dict[str, Any]],
+    ):
+        """`on_files` gets the files that a reader drops, and removes them; `on_cancel` hears the Cancel button.
+
+        `on_frame` answers a live frame, a JPEG picture, and is told whether it is the first.
+        """
         super().__init__()
-        self._on_files, self._on_cancel = on_files, on_cancel
+        self._on_files, self._on_cancel, self._on_frame = on_files, on_cancel, on_frame
         self._shown: tuple[int, Sequence[Group], Packed | None] = (0, [], None)
         self._upload: tuple[Any, Upload] | None = None  # with the number of the drop
         self.on_msg(self._hear)
@@ -74,10 +83,10 @@ class LiveScrubber(anywidget.AnyWidget):
     def _hear(self, _: Any, message: dict[str, Any], buffers: list[memoryview]) -> None:
         try:
             reply = self._answer(message, buffers)
-        except (ClipError, OSError) as error:
+        except (ValueError, OSError) as error:  # a ClipError is a ValueError
             self._drop()
             self.say(str(error), wrong=True)
-            reply = None
+            reply = b"" if message["what"] == "frame" else None  # the page waits for one
         if reply is not None:
             self.send({"id": message["id"]}, [reply])
 
@@ -97,6 +106,8 @@ class LiveScrubber(anywidget.AnyWidget):
                 raise ClipError(f"the browser cannot read {name}: if it is a folder, drop the files inside it")
             case "here":
                 return b""
+            case "frame":
+                return json.dumps(self._on_frame(bytes(buffers[0]), message["first"])).encode()
             case "cancel":
                 self._drop()
                 self._on_cancel()

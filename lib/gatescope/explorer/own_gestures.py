@@ -17,7 +17,6 @@ from gatescope.loaders.layouts import SPLITS
 from gatescope.models.checkpoints import WEIGHTS, checkpoint
 from gatescope.paths import OWN, OWN_RUNS, ROOT
 from gatescope.trainings.results import read_card
-from gatescope.trainings.runs import FINE_TUNING, fine_tune
 
 LONGEST_NAME = 60  # characters
 SCALE = 2  # short side of what a training reads, in sides of what its network gets
@@ -65,13 +64,14 @@ class OwnGestures:
     def __init__(
         self, chosen: Callable[[], str], opened: Callable[[str], None], folder: Path = OWN, runs: Path = OWN_RUNS
     ):
-        self._chosen, self._opened, self._folder, self._runs = chosen, opened, folder, runs
+        self.folder, self.runs = folder, runs
+        self._chosen, self._opened = chosen, opened
         self.listed, self.words = widgets.Label(), widgets.Label()
         self.train = button(
             "Train on them", "the chosen network goes on from its weights, with a class for each folder"
         )
         self.cancel = button("Cancel the training", "at the end of its epoch; nothing of it is kept")
-        self.bar = widgets.IntProgress(max=FINE_TUNING.epochs, layout=widgets.Layout(width="9em"))
+        self.bar = widgets.IntProgress(layout=widgets.Layout(width="9em"))
         self.work = RequestThread(self._say, self._fail)
         self.train.on_click(lambda _: self._begin())
         self.cancel.on_click(lambda _: self._end())
@@ -82,11 +82,11 @@ class OwnGestures:
 
     def add(self, file: Path, name: str) -> None:
         """Keep a clip as one of a class; raises ClipError for a name that none can have."""
-        add_clip(file, name, self._folder)
+        add_clip(file, name, self.folder)
         self._list()
 
     def _list(self) -> None:
-        counts = num_clips(self._folder)
+        counts = num_clips(self.folder)
         there = ", ".join(f"{name} {count}" for name, count in counts.items())
         self.listed.value = f"Your gestures: {there or 'none yet'}"
         self.train.disabled = len(counts) < 2 or min(counts.values()) < 2
@@ -114,12 +114,14 @@ class OwnGestures:
         self._rest("The training is cancelled.")
 
     def _fit(self, name: str, report: Report) -> None:
-        start = checkpoint(name)
-        number = 1 + max((int(each.name) for each in self._runs.glob("*") if each.name.isdecimal()), default=0)
-        run = self._runs / f"{number}"
+        from gatescope.trainings.runs import FINE_TUNING, fine_tune  # takes two seconds, and most readers train nothing
+
+        start, self.bar.max = checkpoint(name), FINE_TUNING.epochs
+        number = 1 + max((int(each.name) for each in self.runs.glob("*") if each.name.isdecimal()), default=0)
+        run = self.runs / f"{number}"
         run.mkdir(parents=True)
         try:
-            with closing(fine_tune(start, self._folder, run, scale=SCALE)) as rows:
+            with closing(fine_tune(start, self.folder, run, scale=SCALE)) as rows:
                 for row in rows:
                     left_s = row.seconds * (self.bar.max - row.epoch)
                     report(f"{row.valid_accuracy:.0%} of the clips held out are named right; {left_s:.0f} s left")
