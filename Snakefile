@@ -20,7 +20,6 @@ import os
 import shlex
 import shutil
 import sys
-import tomllib
 from pathlib import Path
 
 sys.modules["rfc3987_syntax"] = None  # as in gatescope.__main__: a second to import, for nothing
@@ -28,12 +27,13 @@ from gatescope.atlas.freshness import is_current, is_stale, mark_of
 from gatescope.atlas.notebook_cells import read_notebook
 from gatescope.atlas.notebook_parameters import check_values, read_parameters
 from gatescope.dependencies import training_digest
-from gatescope.files import atomic_write, code_digest, sha256_of_files
+from gatescope.files import atomic_write, code_digest, sha256_of, sha256_of_files
+from gatescope.formats.facts import read_toml
 
 CONTROLS = ("shuffled", "single", "reversed")
 NOTEBOOKS = {path.stem: path.resolve() for path in sorted(Path("notebooks").glob("[0-9]*.ipynb"))}
 KNOWN = {name: read_parameters(read_notebook(path)) for name, path in NOTEBOOKS.items()}
-PROFILES = tomllib.loads(Path("profiles.toml").read_text("utf-8"))
+PROFILES = read_toml("profiles.toml")
 PROFILE = str(config.get("profile") or os.environ.get("GATESCOPE_PROFILE") or "ci")
 GRID = PROFILES.get(PROFILE, {}).get("trainings", {})
 ASKED = {name: str(value) for name, value in config.items() if name != "profile"}
@@ -106,7 +106,7 @@ def before_training(wildcards):
 def train_command_of(wildcards, resources):
     name, changed, seed = parts_of(wildcards.run)
     description = description_of(wildcards.training)
-    named = "--variant" if "variants" in tomllib.loads(description.read_text("utf-8")) else "--cell"
+    named = "--variant" if "variants" in read_toml(description) else "--cell"
     words = [sys.executable, "-m", "gatescope", "train", str(description), named, name, "--seed", seed]
     for word in changed:
         words += ["--transform" if word in CONTROLS else "--modality", word]
@@ -161,7 +161,7 @@ rule rebuild:
 rule clips:
     input:
         lambda wildcards: as_input(
-            f"clips/{wildcards.training}", description_of(wildcards.training).read_text("utf-8"), training_digest()
+            f"clips/{wildcards.training}", sha256_of(description_of(wildcards.training)), training_digest()
         ),
     output:
         touch("build/clips/{training}"),
@@ -213,7 +213,7 @@ rule site:
 
 def sweep():
     """The cards that data/evidence/sweep.toml asks for and that are not there."""
-    asked = tomllib.loads(Path("data/evidence/sweep.toml").read_text("utf-8"))
+    asked = read_toml("data/evidence/sweep.toml")
     settings = asked.pop("memory")
     sets = asked | {f"memory/{setting}": cells for setting, cells in settings.items()}
     cards = [

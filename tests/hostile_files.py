@@ -211,7 +211,7 @@ def read(path: Path) -> None:
 
 def main(folder: Path) -> None:
     """Read all, under the limit."""
-    import h5py  # noqa: F401
+    import h5py  # noqa: F401, loaded before the limit: its libraries take memory of their own
 
     import gatescope.models
 

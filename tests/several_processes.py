@@ -114,7 +114,7 @@ def together(folder, environment, ends=-1):
 
 
 def main(folder):
-    import gatescope.train  # noqa: F401  once for all
+    import gatescope.train  # noqa: F401, once for all
 
     ended = [together(folder, as_srun, ends=1), together(folder, as_torchrun, ends=2), together(folder, as_fabric_run)]
     Path(folder, "ended.json").write_text(json.dumps(ended))

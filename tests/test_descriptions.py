@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from clip_files import write_isogd, write_jester
+from throwaway import FINISH, write_notebook
 
 DESCRIPTION = {
     "clips": {"num_train": 12, "num_valid": 6, "size": 16, "classes": [0, 1, 2], "difficulty": 0.0},
@@ -89,6 +90,63 @@ def test_a_network_is_trained_on_jester_with_its_own_labels(described_run, run, 
     shutil.rmtree(tmp_path / "jester" / "20bn-jester-v1" / "2")
     arguments = described_run(description, cell="a", seed=0)
     assert (arguments.data["left_out"], len(arguments.train_clips)) == (2, 5)
+
+
+def drop_the_last(path):
+    path.write_text("\n".join(path.read_text().splitlines()[:-1]) + "\n")
+
+
+def move_the_last_to_validation(path):
+    other = path.with_name("jester-v1-validation.csv")
+    other.write_text(f"{path.read_text().splitlines()[-1]}\n{other.read_text()}")
+    drop_the_last(path)
+
+
+LISTS = {
+    "another label": ("train", lambda path: path.write_text(path.read_text().replace("wave", "clap"))),
+    "another label of validation": (
+        "validation",
+        lambda path: path.write_text(path.read_text().replace("1;wave", "1;clap")),
+    ),
+    "a clip less": ("train", drop_the_last),
+    "a clip in another split": ("train", move_the_last_to_validation),
+    "labels in another order": ("labels", lambda path: path.write_text("clap\nwave\npoint\n")),
+    "another name of a label": ("*", lambda path: path.write_text(path.read_text().replace("wave", "greet"))),
+}
+
+
+@pytest.mark.parametrize("change", LISTS)
+def test_what_the_lists_of_a_recorded_set_say_decides_a_training(described_run, tmp_path, change):
+    """Under the same names, and so for its marks too: those of the training and of the notebooks that show it."""
+    from gatescope.atlas.freshness import inputs_digest, is_stale
+
+    description = jester(tmp_path)
+    root = tmp_path / "jester"
+    (root / "jester-v1-train.csv").write_text("4;wave\n5;clap\n6;point\n")
+    (root / "jester-v1-validation.csv").write_text("1;wave\n2;clap\n3;point\n")
+    notebook = write_notebook(tmp_path, "07_line", FINISH)
+    named = tmp_path / "data" / "trainings" / "hands.toml"
+    named.parent.mkdir(parents=True)
+    for table, values in description.items():
+        with named.open("a") as file:
+            print(
+                f"[{table}]", *(f"{name} = {json.dumps(value)}" for name, value in values.items()), sep="\n", file=file
+            )
+    folder = tmp_path / "a-0"
+    folder.mkdir()
+
+    def facts():
+        return described_run(description, cell="a", seed=0).data
+
+    before, shown = facts(), inputs_digest(notebook, {"training": "hands"})
+    (folder / "network.json").write_text(json.dumps({"data": before}))
+    assert not is_stale(folder, named) and inputs_digest(notebook, {"training": "hands"}) == shown
+    assert "root" not in before["clips"]
+    which, alter = LISTS[change]
+    for path in root.glob(f"jester-v1-{which}.csv"):
+        alter(path)
+    assert facts() != before
+    assert is_stale(folder, named) and inputs_digest(notebook, {"training": "hands"}) != shown
 
 
 def test_another_modality_of_a_recorded_set_comes_with_its_mean(described_run, tmp_path):

@@ -190,6 +190,13 @@ def test_a_killed_run_is_taken_up_again(tree):
     assert make(tree)[0] == ["07_line", "08_line"]
 
 
+def test_a_list_of_profiles_of_a_gigabyte_is_told_and_not_read(tree):
+    os.truncate(tree / "profiles.toml", 1 << 30)
+    run = start(tree, "--dry-run")
+    printed, _ = run.communicate()
+    assert run.returncode and "profiles.toml holds more than 16,777,216 bytes" in printed
+
+
 def test_the_sweep_makes_what_evidence_lacks_and_the_trainings_what_a_profile_lists(tmp_path):
     shutil.copy(REPOSITORY / "Snakefile", tmp_path)
     listed = 'isogd]\ncells = ["b"]\nseeds = 1\nmodalities = ["rgb", "depth"]\nstart = "jester"\n'

@@ -154,7 +154,7 @@ def test_specialised_neurons_are_exported_and_run_under_vmap(router, shapes_unch
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # of torch about itself
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::FutureWarning")  # of torch
 @pytest.mark.parametrize("kind", ["network", "b"])
 def test_onnx_gives_the_same_for_any_number_of_clips_and_steps(kind, tmp_path, shapes_unchecked):
     for package in ("onnx", "onnxscript", "onnxruntime"):

@@ -200,9 +200,10 @@ def test_what_decodes_of_a_damaged_video_is_read_if_asked_to_and_reported(tmp_pa
 
 def gif_of(num_frames, end=b";", small=False):
     """A GIF whose later images, and the first if `small`, cover a part of the screen, as gifsicle writes them."""
-    block = lambda left, width: (  # noqa: E731
-        b"!\xf9\x04\x04\x0a\0\0\0," + b"".join(n.to_bytes(2, "little") for n in (left, 0, width, 8)) + b"\0"
-    )
+
+    def block(left, width):
+        return b"!\xf9\x04\x04\x0a\0\0\0," + b"".join(n.to_bytes(2, "little") for n in (left, 0, width, 8)) + b"\0"
+
     images = [Image.new("P", (4 if small or number else 8, 8), number % 4) for number in range(num_frames)]
     content = b"GIF89a" + b"\x08\0\x08\0\xf1\0\0" + bytes(range(12))
     for number, image in enumerate(images):

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from readers import READERS, digest  # noqa: E402
+from readers import READERS, digest  # noqa: E402, found by the path above
 
 MOST_DATA = 6 << 30  # bytes: above what is allowed, below what would harm the machine
 

@@ -12,13 +12,13 @@ import subprocess
 import sys
 import tempfile
 import time
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, metadata
 from pathlib import Path
 
+from gatescope.formats.facts import read_toml
 from gatescope.paths import CACHE, DATA, FIGURES, MANIFEST, NOTEBOOKS, ROOT
 
 OK, NOTE, FAULT = "ok", "note", "FAULT"
@@ -272,7 +272,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _project() -> dict:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    return read_toml(ROOT / "pyproject.toml")["project"]
 
 
 @cache

@@ -26,13 +26,16 @@ def inputs_digest(notebook: Path, given: Mapping[str, Value]) -> str:
     """Return a hash of all that decides what a notebook shows.
 
     This is its cells and parameters, the files and folders that these name, the code behind them, the lock, and the
-    descriptions of trainings, weights and results that its tree holds.
+    descriptions of trainings, weights and results that its tree holds; and the lists of the recorded set of the
+    training that it names.
     """
     tree = notebook.parent.parent
     written = own_cells(nbformat.read(notebook, as_version=nbformat.NO_CONVERT))
     cells = [[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in written]
     texts = [text for value in given.values() for text in (value if isinstance(value, list) else [value])]
     named = {text: _contents(tree, text) for text in texts if isinstance(text, str)}
+    if listed := _lists_behind(tree, given.get("training")):
+        named["lists"] = listed
     code = _code_behind("\n".join(source for kind, source, _ in cells if kind == "code"))
     return _digest([cells, dict(given), named, code, _data_digest(tree)])
 
@@ -56,9 +59,14 @@ def is_current(notebook: Path, given: Mapping[str, Value]) -> bool:
 def is_stale(folder: Path, description: Path) -> bool:
     """Return True where `folder` holds a training of other code or another description than now, finished or not.
 
-    A training whose cards cannot be read is stale.
+    So is one on a recorded set whose lists name other clips or labels now, and one whose cards cannot be read. Where
+    the set lies decides nothing.
     """
     now = {**read_toml(description), "code": training_digest()}
+    if listed := _listed(now):
+        now["listed_sha256"] = listed
+    if isinstance(clips := now.get("clips"), dict):
+        now["clips"] = {name: value for name, value in clips.items() if name != "root"}
     for card in [*folder.glob("network.json"), *folder.glob("epoch-*.json")]:
         try:
             content = read_json(card)
@@ -94,6 +102,23 @@ def _contents(tree: Path, text: str) -> str | None:
         return None if tree.resolve().is_relative_to(path) else _hash_of(path, _with_times(files_in(path)))
     except (OSError, ValueError, RuntimeError):
         return None
+
+
+def _lists_behind(tree: Path, training: Value | None) -> str | None:
+    try:
+        return _listed(read_toml(tree / "data" / "trainings" / f"{training}.toml"), tree) if training else None
+    except (OSError, ValueError):
+        return None  # the run will say so
+
+
+def _listed(description: Mapping[str, Any], tree: Path = Path()) -> str | None:
+    """Return a hash of the lists of a description's recorded set, if it names one that is here."""
+    clips = description.get("clips")
+    if not isinstance(clips, dict) or not isinstance(clips.get("root"), str):
+        return None
+    from gatescope.trainings.recorded_sets import described_lists  # torch takes seconds, and few look here
+
+    return described_lists({"clips": {**clips, "root": tree / clips["root"]}})
 
 
 def _data_digest(tree: Path) -> str:

@@ -1,6 +1,5 @@
 """Trainings described in a file: from its tables to a `Training` that `gatescope.trainings.runs.run` takes."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +16,12 @@ from gatescope.loaders import (
     CachedClips,
     ClipTensors,
     GesturePairs,
-    IsoGDClips,
-    JesterClips,
     PermutationFamilies,
     PoseTensors,
     SyntheticGestures,
     read_bvh,
 )
+from gatescope.loaders.datasets import RecordedClips
 from gatescope.loaders.families import FAMILY_OF
 from gatescope.models import MEANS, DSTSConfig, GestureNetwork, NetworkConfig, RPSMConfig
 from gatescope.paths import CACHE, CHECKPOINTS
@@ -31,11 +29,11 @@ from gatescope.trainings.features import FrozenFeatures
 from gatescope.trainings.neurons import Specialisation
 from gatescope.trainings.poses import PoseEstimation
 from gatescope.trainings.recipes import TrainConfig
+from gatescope.trainings.recorded_sets import RECORDED, lists_digest, recorded_splits
 from gatescope.trainings.tasks import CLASSIFICATION, Task
 from gatescope.trainings.train import Training
 
 RENDERED_ONLY = "These weights have seen rendered people only; what they make of real ones was not measured."
-RECORDED = {"jester": JesterClips, "isogd": IsoGDClips}
 RENDERED = {"gestures": SyntheticGestures, "pairs": GesturePairs}
 TABLES = ("clips", "network", "training")
 TASKS = ("poses", "neurons")
@@ -139,7 +137,7 @@ def with_modality(description: Mapping[str, Any], modality: str) -> Table:
 
 def _gestures(clips: Table, network: Table, seed: int, cache: Path, cell: str, start: str | Path | None) -> Parts:
     rendered = clips.get("set", "gestures") in RENDERED
-    made, data = _rendered(clips, cache) if rendered else _recorded(**clips)
+    made, data = _rendered(clips, cache) if rendered else _recorded(clips)
     config = NetworkConfig.small(cell, num_classes=len(data["names"]), **network)
     begun = config if start is None else _pretrained(Path(start), config, seed)
     tensors = {
@@ -148,16 +146,17 @@ def _gestures(clips: Table, network: Table, seed: int, cache: Path, cell: str, s
     return begun, tensors, data, CLASSIFICATION
 
 
-def _recorded(*, set: str, root: str, **settings: Any) -> tuple[dict[str, Any], Table]:
-    if set not in RECORDED:
-        raise LookupError(f"no set {set!r}; there are {', '.join([*RECORDED, *RENDERED])}; gestures without one")
-    # The card says how many clips an incomplete copy lacks.
-    made = {split: RECORDED[set](root, split, **settings, strict=False) for split in ("train", "valid")}
-    listed = "".join(f"{entry.file} {entry.label}\n" for each in made.values() for entry in each.entries)
+def _recorded(clips: Table) -> tuple[dict[str, RecordedClips], Table]:
+    if clips["set"] not in RECORDED:
+        raise LookupError(
+            f"no set {clips['set']!r}; there are {', '.join([*RECORDED, *RENDERED])}; gestures without one"
+        )
+    made = recorded_splits(**clips)
     return made, {
-        "source": set,
+        "source": clips["set"],
         "names": made["train"].labels,
-        "listed_sha256": hashlib.sha256(listed.encode()).hexdigest(),
+        "listed_sha256": lists_digest(made),
+        # The card says how many clips an incomplete copy lacks.
         "left_out": sum(len(each.skipped) for each in made.values()),
     }
 

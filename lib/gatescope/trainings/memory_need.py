@@ -1,7 +1,6 @@
 """The experiment on gesture pairs: networks with memory and without, and what those without win back by adaptation."""
 
 import argparse
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from gatescope.formats.facts import read_toml
 from gatescope.loaders import CachedClips, ClipTensors, GesturePairs
 from gatescope.models import GestureNetwork
 from gatescope.paths import CACHE, EVIDENCE, RUNS, TRAININGS
@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if (asked.out / name / "card.json").exists():
         return
     torch.set_num_threads(1)
-    described = tomllib.loads((TRAININGS / "pairs.toml").read_text("utf-8"))
+    described = read_toml(TRAININGS / "pairs.toml")
     training = described_run(setting(described, **chosen), cell=asked.cell, seed=asked.seed)
     folder = RUNS / "memory" / name
     rows = list(run(training, folder))

@@ -6,7 +6,6 @@ import shlex
 import shutil
 import sys
 import time
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from gatescope.formats.facts import read_toml
 from gatescope.loaders import Clip, IsoGDClips, JesterClips, to_batch
 from gatescope.loaders.datasets import RecordedClips
 from gatescope.loaders.packed import CARD
@@ -82,7 +82,7 @@ def _described(root: Path, clips: RecordedClips) -> tuple[NetworkConfig, TrainCo
         config = GestureNetwork.load(start).with_classes(len(set(entry.label for entry in clips.entries))).config
         return config, FINE_TUNING, f"{_program()} fine-tune {named(start)} {where} --out build/runs/mine"
     path = TRAININGS / f"{name}.toml"
-    described = tomllib.loads(path.read_text(encoding="utf-8"))
+    described = read_toml(path)
     network = {key: tuple(value) if isinstance(value, list) else value for key, value in described["network"].items()}
     config = NetworkConfig.small("a", num_classes=len(clips.labels), **network)
     command = f"{_program()} train {named(path)} --root {where} --cell a --out build/runs/{name}/a-0"

@@ -32,7 +32,7 @@ def run(training: Training, folder: str | Path, *, num_workers: int = 0) -> Iter
     `rows.json`, and the files of its task: of a classification `predictions.npz`, the final predictions on the
     validation clips by the names `clips`, `shuffled`, `single` and `reversed`. Example:
 
-        description = tomllib.loads(Path("data/trainings/ci.toml").read_text("utf-8"))
+        description = read_toml("data/trainings/ci.toml")
         rows = list(run(described_run(description, cell="a", seed=0), "runs/a-0"))
         network = GestureNetwork.load("runs/a-0/network.safetensors")
         print(load_predictions(Path("runs/a-0/predictions.npz"))["clips"].accuracy())

@@ -1,0 +1,40 @@
+"""The recorded sets that a description may name: their clips for training and validation, and what their lists say."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from gatescope.loaders import IsoGDClips, JesterClips
+from gatescope.loaders.datasets import RecordedClips
+
+RECORDED = {"jester": JesterClips, "isogd": IsoGDClips}
+SPLITS = ("train", "valid")
+
+
+def recorded_splits(*, set: str, root: str | Path, **settings: Any) -> dict[str, RecordedClips]:
+    """Return a recorded set's clips by split; what an incomplete copy lacks is left out.
+
+    `set` is one of RECORDED. Raises ClipError if it is not at its root or its lists cannot be read.
+    """
+    return {split: RECORDED[set](root, split, **settings, strict=False) for split in SPLITS}
+
+
+def lists_digest(splits: Mapping[str, RecordedClips]) -> str:
+    """Return a hash of the clips in each split with their labels, the same wherever they lie, packed or not."""
+    digest = hashlib.sha256()
+    for split, clips in splits.items():
+        digest.update(f"{split} of {' '.join(map(repr, clips.labels))}\n".encode())
+        digest.update("".join(f"{entry.file} {entry.label}\n" for entry in clips.entries).encode())
+    return digest.hexdigest()
+
+
+def described_lists(description: Mapping[str, Any]) -> str | None:
+    """Return the `lists_digest` of a description's recorded set; None if it names none, or one that is not here."""
+    clips = description.get("clips", {})
+    if clips.get("set") not in RECORDED:
+        return None
+    try:
+        return lists_digest(recorded_splits(**clips))
+    except (OSError, ValueError, TypeError):  # a training of it says what is wrong
+        return None
