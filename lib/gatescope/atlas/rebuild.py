@@ -7,7 +7,6 @@ manifest there; TREE/build/ holds temporary files.
 import itertools
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from gatescope.atlas.notebook_parameters import Value, check_values, read_parame
 from gatescope.atlas.publish import publish, recover
 from gatescope.atlas.strict_kernel import FAILURES
 from gatescope.atlas.strict_kernel import NAME as WATCH
-from gatescope.files import code_digest, sha256_of
+from gatescope.files import code_digest, folder_of_a_run, sha256_of
 from gatescope.paths import FINISHED, RUN_FIGURES
 
 # The bits of a sum depend on the number of threads, the order of a set on the seed of its hash.
@@ -73,8 +72,7 @@ def rebuild(notebook: Path, given: Mapping[str, object] | None = None) -> dict[s
     given = check_values(parameters, given or {})
     values = {name: parameter.default for name, parameter in parameters.items()} | given
     inputs = inputs_digest(notebook, given)
-    with tempfile.TemporaryDirectory(prefix=f"{notebook.stem}-", dir=build) as folder:
-        stage = Path(folder)
+    with folder_of_a_run(build, f"{notebook.stem}-") as stage:
         executed = _execute(source, given, stage)
         check_every_cell_ran(executed)
         _check_nothing_else_failed(executed, stage / FAILURES)
