@@ -3,16 +3,12 @@
 import errno
 import hashlib
 import os
-import re
 import secrets
-import shutil
 import stat
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-
-from filelock import FileLock, Timeout
 
 from gatescope.paths import LIBRARY
 
@@ -81,28 +77,6 @@ def put_in_place(temporary: Path, path: Path) -> None:
     _sync(temporary)
     os.replace(temporary, path)
     _sync(path.parent)
-
-
-@contextmanager
-def folder_of_a_run(parent: Path, prefix: str) -> Iterator[Path]:
-    """Yield a new folder in `parent` whose name begins so; it goes when the block ends.
-
-    Folders of runs that were killed go first: a process holds the lock beside its folder for as long as it lives.
-    """
-    for lock in parent.iterdir():
-        if re.fullmatch(rf"\.{re.escape(prefix)}[0-9a-f]{{8}}\.lock", lock.name):
-            with suppress(Timeout), FileLock(lock, timeout=0):
-                shutil.rmtree(parent / lock.stem[1:], ignore_errors=True)
-                lock.unlink(missing_ok=True)
-    name = prefix + secrets.token_hex(4)
-    lock = parent / f".{name}.lock"
-    with FileLock(lock):
-        try:
-            (parent / name).mkdir()
-            yield parent / name
-        finally:
-            shutil.rmtree(parent / name, ignore_errors=True)
-            lock.unlink(missing_ok=True)
 
 
 def warn_not_kept(folder: Path, error: OSError) -> None:

@@ -22,9 +22,10 @@ from gatescope.atlas.manifest import load_manifest, manifest_text
 from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran, read_source, without_traces
 from gatescope.atlas.notebook_parameters import Value, check_values, read_parameters
 from gatescope.atlas.publish import publish, recover
+from gatescope.atlas.run_folder import folder_of_a_run
 from gatescope.atlas.strict_kernel import FAILURES
 from gatescope.atlas.strict_kernel import NAME as WATCH
-from gatescope.files import code_digest, folder_of_a_run, sha256_of
+from gatescope.files import code_digest, sha256_of
 from gatescope.paths import FINISHED, RUN_FIGURES
 
 # The bits of a sum depend on the number of threads, the order of a set on the seed of its hash.

@@ -14,7 +14,8 @@ from typing import Any
 from gatescope.atlas.doctor import off_lock
 from gatescope.atlas.freshness import mark_of
 from gatescope.atlas.manifest import load_manifest, read_manifest
-from gatescope.files import atomic_write, folder_of_a_run
+from gatescope.atlas.run_folder import folder_of_a_run
+from gatescope.files import atomic_write
 
 VERIFIED = "figures/verified.json"  # the record of the last run that was whole and found no departure
 NOT_COMPARED = "measured"  # kind of numbers

@@ -38,6 +38,7 @@ RENDERED_ONLY = "These weights have seen rendered people only; what they make of
 RECORDED = {"jester": JesterClips, "isogd": IsoGDClips}
 RENDERED = {"gestures": SyntheticGestures, "pairs": GesturePairs}
 TABLES = ("clips", "network", "training")
+MOST_CLIPS = 10_000_000  # of a split
 TASKS = ("poses", "neurons")
 
 Table = dict[str, Any]
@@ -225,4 +226,7 @@ def _counts(clips: Table) -> dict[str, int]:
     """Take the number of clips of each split out of the table."""
     if missing := {"num_train", "num_valid"} - set(clips):
         raise ValueError(f"the table clips needs {' and '.join(sorted(missing))}")
-    return {split: clips.pop(f"num_{split}") for split in ("train", "valid")}
+    counts = {split: clips.pop(f"num_{split}") for split in ("train", "valid")}
+    if beyond := [count for count in counts.values() if count > MOST_CLIPS]:
+        raise ValueError(f"at most {MOST_CLIPS:,} clips are rendered for a split; got {beyond[0]:,}")
+    return counts
