@@ -115,22 +115,31 @@ def read_wheel(folder):
         return str(error)
 
 
-def write_killed(folder: Path) -> None:
-    """What a publish left that was killed: one file is new, one is old."""
-    from gatescope.atlas.publish import _keep
+def killed(tree: Path) -> Path:
+    """The list that a publish left which was killed when one of two files was new."""
+    from gatescope.atlas.publish import LIST, _keep
 
+    shutil.rmtree(tree, ignore_errors=True)
+    (tree / "build").mkdir(parents=True)
     for name in ("a", "b"):
-        (folder / name).write_text(f"old {name}")
-        (folder / f"new {name}").write_text(f"new {name}")
-    (folder / "build").mkdir()
-    _keep({folder / name: folder / f"new {name}" for name in ("a", "b")}, folder / "build" / "undo")
-    (folder / "a").write_text("new a")
+        (tree / name).write_text(f"old {name}")
+        (tree / f"new {name}").write_text(f"new {name}")
+    _keep({tree / name: tree / f"new {name}" for name in ("a", "b")}, tree / "build" / "undo")
+    (tree / "a").write_text("new a")
+    return tree / "build" / "undo" / LIST
+
+
+def write_killed(folder: Path) -> None:
+    killed(folder.parent / "killed").rename(folder / "list.json")
 
 
 def recover(folder):
     from gatescope.atlas.publish import recover
 
-    recover(folder / "build" / "undo")
+    listed = killed(folder.parent / "killed")
+    listed.unlink()
+    listed.symlink_to(folder / "list.json")
+    recover(listed.parent)
 
 
 def write_bvh(folder: Path) -> None:
@@ -405,7 +414,7 @@ READERS = {
     "npy": Reader(write_npy, read_npy, value_error),
     "pack": Reader(write_pack, jester, clip_errors),
     "hands": Reader(write_wheel, read_wheel, tuple),
-    "killed run": Reader(write_killed, recover, value_error, "list.json"),
+    "killed run": Reader(write_killed, recover, value_error),
     "Human3.6M": Reader(write_human36m, human36m, clip_errors, "*.npz"),
     "weights and card": Reader(write_network, load_network, result_errors, promises=True),
     "Keras HDF5": Reader(copied("tests/reference/gated_weights.h5"), keras, keras_errors),
