@@ -245,7 +245,11 @@ def test_a_rebuild_takes_back_one_that_was_killed_while_it_wrote(tree):
     undo.mkdir(parents=True)
     path.rename(undo / "0")
     path.write_text("new")
-    step = {"target": "../../notebooks/07_line.ipynb", "half": f"../../notebooks/.07_line.ipynb.{'1' * 32}", "kept": "0"}
+    step = {
+        "target": "../../notebooks/07_line.ipynb",
+        "half": f"../../notebooks/.07_line.ipynb.{'1' * 32}",
+        "kept": "0",
+    }
     (undo / "list.json").write_text(json.dumps([step | {"new": sha256_of(path)}]))
     with pytest.raises(ParameterError, match="hieght"):
         rebuild(path, {"hieght": 2.0})

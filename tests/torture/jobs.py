@@ -111,7 +111,7 @@ def _work(job: str, tree: Path, begins: int) -> None:
         JOBS[job](tree)
     # Whatever it is, it is told.
     except BaseException as error:
-        os.write(begins, f"{type(error).__name__}: {error}"[:1000].encode())
+        os.write(begins, f"{type(error).__name__}: {error}"[-1000:].encode())
         os._exit(1)
     os._exit(0)
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import warnings
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ def clip_errors():
 
 
 def result_errors():
-    return FileNotFoundError, ValueError
+    return OSError, ValueError
 
 
 def first(folder: Path) -> Path:
@@ -77,6 +78,68 @@ def read_array(folder):
     except (ValueError, LookupError, TypeError, MemoryError, RecursionError):
         return None  # no array to read
     return read_clip(array, depth_unit_mm=unit) if array.nbytes < 1 << 28 else None
+
+
+def write_npy(folder: Path) -> None:
+    np.save(folder / "clip.npy", some_frames(3))
+
+
+def read_npy(folder):
+    from gatescope.loaders import read_clip
+
+    read_clip(folder / "clip.npy")
+
+
+def write_pack(folder: Path) -> None:
+    from gatescope.loaders.packing import pack
+
+    write_jester(folder.parent / "packed jester", num_clips=3)
+    list(pack(folder.parent / "packed jester", folder))
+
+
+def write_wheel(folder: Path) -> None:
+    from gatescope.loaders.hands.networks import FILES, LICENCE
+
+    with zipfile.ZipFile(folder / "networks.whl", "w", zipfile.ZIP_DEFLATED) as file:
+        for member in (*(each.member for each in FILES), LICENCE):
+            file.writestr(member, bytes(5000))
+
+
+def read_wheel(folder):
+    """The whole of one is refused too: it holds other networks."""
+    from gatescope.loaders.hands import HandNetworksError, fetch_networks
+
+    try:
+        fetch_networks(folder / "networks.whl", folder / "hands")
+    except HandNetworksError as error:
+        return str(error)
+
+
+def killed(tree: Path) -> Path:
+    """The list that a publish left which was killed when one of two files was new."""
+    from gatescope.atlas.publish import LIST, _keep
+
+    shutil.rmtree(tree, ignore_errors=True)
+    (tree / "build").mkdir(parents=True)
+    for name in ("a", "b"):
+        (tree / name).write_text(f"old {name}")
+        (tree / f"new {name}").write_text(f"new {name}")
+    _keep({tree / name: tree / f"new {name}" for name in ("a", "b")}, tree / "build" / "undo")
+    (tree / "a").write_text("new a")
+    return tree / "build" / "undo" / LIST
+
+
+def write_killed(folder: Path) -> None:
+    killed(folder.parent / "killed").rename(folder / "list.json")
+
+
+def recover(folder):
+    from gatescope.atlas.publish import recover
+
+    listed = killed(folder.parent / "killed")
+    listed.unlink()
+    listed.symlink_to(folder / "list.json")
+    recover(listed.parent)
 
 
 def write_bvh(folder: Path) -> None:
@@ -192,16 +255,15 @@ def read_answers(folder):
 
 
 def read_description(folder):
-    import tomllib
-
+    from gatescope.formats.facts import read_toml
     from gatescope.trainings.descriptions import described_run
 
-    description = tomllib.loads((folder / "ci.toml").read_text("utf-8"))
+    description = read_toml(folder / "ci.toml")
     described_run(description, cell="a", seed=0, cache=folder / "cache")
 
 
 def description_errors():
-    return ValueError, LookupError, TypeError, FileNotFoundError
+    return ValueError, LookupError, TypeError, OSError
 
 
 def write_notebook_tree(folder: Path) -> None:
@@ -255,9 +317,10 @@ def write_manifest(folder: Path) -> None:
 
 
 def read_manifest(folder):
-    from gatescope.atlas.manifest import load_manifest
+    from gatescope.atlas.manifest import compare, load_manifest
 
-    load_manifest(folder / "manifest.json")
+    committed = load_manifest(REPOSITORY / "figures" / "manifest.json")
+    compare(committed, load_manifest(folder / "manifest.json"))
 
 
 def write_states(folder: Path) -> None:
@@ -348,6 +411,10 @@ READERS = {
     "Jester": Reader(lambda folder: write_jester(folder, num_clips=3), jester, clip_errors, "*.csv"),
     "IsoGD": Reader(lambda folder: write_isogd(folder, num_clips=2), isogd, clip_errors, "*.txt"),
     "IsoGD as frames": Reader(write_isogd_frames, isogd, clip_errors, "*.txt"),
+    "npy": Reader(write_npy, read_npy, value_error),
+    "pack": Reader(write_pack, jester, clip_errors),
+    "hands": Reader(write_wheel, read_wheel, tuple),
+    "killed run": Reader(write_killed, recover, value_error),
     "Human3.6M": Reader(write_human36m, human36m, clip_errors, "*.npz"),
     "weights and card": Reader(write_network, load_network, result_errors, promises=True),
     "Keras HDF5": Reader(copied("tests/reference/gated_weights.h5"), keras, keras_errors),

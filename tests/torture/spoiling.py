@@ -113,7 +113,17 @@ def _inside(name, data, where, other, value):
         return _number(name, data, where, 4, other)
     try:
         return _INSIDES[suffix](data, where, other, value)
-    except (ValueError, KeyError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error, IndexError, RecursionError):
+    except (
+        ValueError,
+        KeyError,
+        OSError,
+        RuntimeError,
+        zipfile.BadZipFile,
+        zlib.error,
+        IndexError,
+        ZeroDivisionError,
+        RecursionError,
+    ):
         return data  # spoilt already
 
 

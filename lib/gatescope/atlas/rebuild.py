@@ -7,7 +7,6 @@ manifest there; TREE/build/ holds temporary files.
 import itertools
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from gatescope.atlas.manifest import load_manifest, manifest_text
 from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran, read_source, without_traces
 from gatescope.atlas.notebook_parameters import Value, check_values, read_parameters
 from gatescope.atlas.publish import publish, recover
+from gatescope.atlas.run_folder import folder_of_a_run
 from gatescope.atlas.strict_kernel import FAILURES
 from gatescope.atlas.strict_kernel import NAME as WATCH
 from gatescope.files import code_digest, sha256_of
@@ -73,8 +73,7 @@ def rebuild(notebook: Path, given: Mapping[str, object] | None = None) -> dict[s
     given = check_values(parameters, given or {})
     values = {name: parameter.default for name, parameter in parameters.items()} | given
     inputs = inputs_digest(notebook, given)
-    with tempfile.TemporaryDirectory(prefix=f"{notebook.stem}-", dir=build) as folder:
-        stage = Path(folder)
+    with folder_of_a_run(build, f"{notebook.stem}-") as stage:
         executed = _execute(source, given, stage)
         check_every_cell_ran(executed)
         _check_nothing_else_failed(executed, stage / FAILURES)

@@ -8,6 +8,7 @@ import base64
 import io
 import os
 import re
+import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,6 @@ MARKDOWN_LINK = re.compile(r"\]\(([^()#\s]+\.md)[)#]")
 FORMULAS = (r"\\(", r"\\[", r"\begin{")  # what opens a formula beside dollars
 MOST_LOOKS = 10**8  # characters that are looked at for their ends
 MOST_BYTES = 1 << 24  # of a Markdown file
-MOST_PIXELS = 1 << 25  # of a picture whose thumbnail is made
 THUMBNAIL_PX = (480, 270)
 THUMBNAIL_BYTES = 30_000
 LIVE = '<div class="live">'
@@ -252,11 +252,14 @@ def _thumbnail(path: Path, node: nbformat.NotebookNode) -> tuple[bytes, str] | N
     if picture is None:
         return None
     try:
-        with Image.open(io.BytesIO(base64.b64decode(picture)), formats=("PNG", "JPEG")) as image:
-            if image.width * image.height > MOST_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS:,}")
+        with warnings.catch_warnings():
+            # As Pillow says from 89 million pixels on.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(base64.b64decode(picture)), formats=("PNG", "JPEG"))
+        with image:
             small = ImageOps.pad(image.convert("RGB"), THUMBNAIL_PX, color="white")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:  # as Pillow raises them
+    # As Pillow raises them.
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise SiteError(f"{path.name}: a picture among its outputs cannot be read: {error}") from error
     for quality in range(85, 0, -5):
         buffer = io.BytesIO()

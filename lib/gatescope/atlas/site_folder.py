@@ -89,7 +89,9 @@ def _site_files(out: Path) -> dict[str, str]:
     """The hashes of the files of the site in `out` by their names; none where there is no site yet."""
     if not (out / LIST).exists():
         for path in sorted(out.iterdir()):
-            if path.name[0] != "." and path.name not in BESIDE:
+            # Empty folders are what a killed run leaves.
+            empty = path.is_dir() and not any(each.is_symlink() or not each.is_dir() for each in path.rglob("*"))
+            if path.name[0] != "." and path.name not in BESIDE and (path.is_symlink() or not empty):
                 needed = "name another folder, or empty this one"
                 raise SiteError(f"{out} holds something else than a site, such as {path.name}: {needed}")
         return {}

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from typing import Any
 from gatescope.atlas.doctor import off_lock
 from gatescope.atlas.freshness import mark_of
 from gatescope.atlas.manifest import load_manifest, read_manifest
+from gatescope.atlas.run_folder import folder_of_a_run
 from gatescope.files import atomic_write
 
 VERIFIED = "figures/verified.json"  # the record of the last run that was whole and found no departure
@@ -67,8 +67,8 @@ def verify(tree: Path, cores: int = 2, notebooks: Collection[str] = ()) -> Verif
         raise VerifyError(f"this environment is not the lock's: {', '.join(others)}; `make .venv/installed` mends it")
     (tree / "build").mkdir(exist_ok=True)
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="verify-", dir=tree / "build") as folder:
-        clone = Path(folder) / "clone"
+    with folder_of_a_run(tree / "build", "verify-") as folder:
+        clone = folder / "clone"
         _git(tree, "clone", "--quiet", str(tree), str(clone))
         known = sorted(path.stem for path in (clone / "notebooks").glob("[0-9]*.ipynb"))
         if unknown := set(notebooks) - set(known):

@@ -132,7 +132,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     for needed, what in ((path, "weights"), (beside, "card")):
         try:
             regular_file(needed)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, IsADirectoryError) as error:
             reason = f"{needed}, the {what}, is missing ({error.strerror})"
             raise FileNotFoundError(f"{reason}; network.save writes weights and card together") from error
     card = read_card(beside)

@@ -126,6 +126,8 @@ def pack(
         raise ValueError(f"recordings of one clip with equally many steps are needed; got {sorted(steps) or 'none'}")
     for group in groups:
         for name, values in (*group.maps.items(), *group.strips.items()):
+            if not np.issubdtype(values.dtype, np.floating):
+                raise ValueError(f"{name} is {values.dtype}; maps of floats are needed")
             if not values.size:
                 raise ValueError(f"{name} is empty: {values.shape}; a step, a channel and a place or more are needed")
     groups = [

@@ -36,6 +36,7 @@ from gatescope.trainings.train import Training
 RENDERED_ONLY = "These weights have seen rendered people only; what they make of real ones was not measured."
 RENDERED = {"gestures": SyntheticGestures, "pairs": GesturePairs}
 TABLES = ("clips", "network", "training")
+MOST_CLIPS = 10_000_000  # of a split
 TASKS = ("poses", "neurons")
 
 Table = dict[str, Any]
@@ -224,4 +225,7 @@ def _counts(clips: Table) -> dict[str, int]:
     """Take the number of clips of each split out of the table."""
     if missing := {"num_train", "num_valid"} - set(clips):
         raise ValueError(f"the table clips needs {' and '.join(sorted(missing))}")
-    return {split: clips.pop(f"num_{split}") for split in ("train", "valid")}
+    counts = {split: clips.pop(f"num_{split}") for split in ("train", "valid")}
+    if beyond := [count for count in counts.values() if count > MOST_CLIPS]:
+        raise ValueError(f"at most {MOST_CLIPS:,} clips are rendered for a split; got {beyond[0]:,}")
+    return counts

@@ -48,7 +48,7 @@ def keep_answers(folder: str | Path, answers: Answers, **facts: Any) -> dict[str
 def read_answers(folder: str | Path) -> tuple[Answers, dict[str, Any]]:
     """Read the answers in `folder` and their card.
 
-    Raises FileNotFoundError if there are none, ValueError if the file is not the one that the card was written for, or
+    Raises OSError if there are none, ValueError if the file is not the one that the card was written for, or
     the card was changed.
     """
     folder = Path(folder)

@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
-from pydantic import ConfigDict, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from pydantic.dataclasses import dataclass
 from torch import nn
 
@@ -89,7 +89,7 @@ class TrainConfig:
     max_norm: PositiveFloat | None = None  # longer gradients are clipped to this norm; None: no clipping
     precision: Literal["auto", "32-true", "bf16-mixed"] = "auto"  # auto: the faster of the two on this machine
     transform: Literal[*CONTROLS] | None = None  # a control of gatescope.trainings.evaluation, applied to every clip
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=1 << 63)] = 0
 
     def __post_init__(self):
         for name in ("rate", "weight_decay"):

@@ -32,7 +32,7 @@ class Finished:
 def read_card(folder: str | Path, *, weights: bool = True) -> dict[str, Any]:
     """Read the card of the finished training in `folder` and verify its files, the weights only if `weights`.
 
-    Raises FileNotFoundError if there is none, ValueError if it or a file is damaged or was changed.
+    Raises OSError if there is none, ValueError if it or a file is damaged or was changed.
     """
     folder = Path(folder)
     path = folder / "network.json"
@@ -90,7 +90,7 @@ def of_seeds(trainings: Sequence[Finished]) -> Seeds:
 def keep_run(folder: str | Path, where: Path = CHECKPOINTS, *, weights: bool = True) -> Path:
     """Copy the finished training in `folder`, with or without its weights, to the same name in `where`; return it.
 
-    Raises FileNotFoundError if there is none, ValueError if it is damaged or its weights exceed MAX_BYTES.
+    Raises OSError if there is none, ValueError if it is damaged or its weights exceed MAX_BYTES.
     """
     folder = Path(folder)
     kept = Path(where) / os.path.basename(os.path.realpath(folder))  # also of "." and ".."

@@ -1,0 +1,518 @@
+"""What attacks on the finished state found, each with its whole kind: refused in words, read, or left alone."""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from nbformat.v4 import new_output
+from PIL import Image
+
+from clip_files import some_frames, write_isogd, write_jester, write_jpegs, write_video
+from gatescope.atlas.manifest import compare, read_manifest
+from gatescope.atlas.notebook_parameters import Parameter, ParameterError
+from gatescope.atlas.publish import recover
+from gatescope.atlas.run_folder import folder_of_a_run
+from gatescope.loaders import ClipError, IsoGDClips, JesterClips, VideoClips, read_clip
+from gatescope.loaders.errors import DamagedClipError, OversizedClipError
+from gatescope.loaders.hands import HandNetworksError, fetch_networks
+from gatescope.loaders.hands.networks import FILES, LICENCE
+from gatescope.loaders.packed import Pack, index_file, read_index, shard_file
+from gatescope.loaders.packing import pack
+from hostile_files import npy
+from site_trees import executed, picture, write_tree
+
+LIBRARY = Path(__file__).resolve().parent.parent / "lib"
+HEADERS = {
+    "nested": "-" * 9000 + "1",
+    "long chain": "1" + "+1" * 4000,
+    "attributes": "a" + ".a" * 4000,
+    "open bracket": "{'descr': '<f4', 'shape': (1L,), 'fortran_order': False",
+    "no integer of 64 bits": f"{{'descr': '|u1', 'fortran_order': False, 'shape': ({10**30},)}}",
+    "a truth value": "{'descr': '|b1', 'fortran_order': False, 'shape': (True,)}",
+    "negative": "{'descr': '|u1', 'fortran_order': False, 'shape': (-1,)}",
+}
+
+
+def with_header(header):
+    text = header.encode() + b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + bytes(64)
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_the_header_of_an_array_says_anything(tmp_path, header):
+    path = tmp_path / "a.npy"
+    path.write_bytes(with_header(HEADERS[header]))
+    for read in (read_clip, read_index):
+        with pytest.raises(ValueError) as raised:
+            read(path)
+        assert str(path) in str(raised.value) or type(raised.value) is ValueError
+
+
+@pytest.mark.parametrize(("dtype", "size"), [("<f8", 8), ("<c32", 32), ("|S2000000000", 2_000_000_000)])
+def test_an_array_of_another_type_is_refused_before_it_is_read(tmp_path, dtype, size):
+    path = tmp_path / "a.npy"
+    count = 1 if size > 99 else 178_000_000  # gigabytes, of which the disk holds none
+    path.write_bytes(npy(f"({count},)", dtype=dtype))
+    os.truncate(path, path.stat().st_size + count * size)
+    with pytest.raises(ValueError, match="uint8"):
+        read_clip(path)
+
+
+def test_a_depth_in_the_other_byte_order_is_read_and_one_without_end_refused(tmp_path):
+    depth = np.full((2, 8, 8), 900, ">u2")
+    np.save(tmp_path / "depth.npy", depth)
+    for given in (depth, tmp_path / "depth.npy"):
+        assert (read_clip(given, 1.0).depth == 900).all()
+    for unit in (float("inf"), float("nan"), 1e300):
+        with pytest.raises(ClipError, match="millimetres"):
+            read_clip(depth, unit)
+
+
+def test_a_picture_takes_neither_time_nor_memory_beyond_its_size(tmp_path):
+    (tmp_path / "clip").mkdir()
+    whole = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(whole, "JPEG", progressive=True)
+    jpeg = whole.getvalue()
+    last = jpeg.rindex(b"\xff\xda")
+    path = tmp_path / "clip" / "1.jpg"
+    path.write_bytes(jpeg[:last] + jpeg[last:-2] * 20 + b"\xff\xd9")
+    assert read_clip(tmp_path / "clip").frames.shape == (1, 64, 64, 3)
+    path.write_bytes(jpeg[:last] + jpeg[last:-2] * 200 + b"\xff\xd9")
+    with pytest.raises(OversizedClipError, match="more than 100 scans"):
+        read_clip(tmp_path / "clip")
+    os.truncate(path, 1 << 32)
+    with pytest.raises(OversizedClipError, match="256 MiB"):
+        read_clip(tmp_path / "clip")
+    animation = tmp_path / "a.webp"
+    animation.write_bytes(b"RIFF" + struct.pack("<I", 0xFFFFFFF0) + b"WEBP")
+    os.truncate(animation, 0xFFFFFFF8)
+    with pytest.raises(OversizedClipError, match="256 MiB"):
+        read_clip(animation)
+
+
+@pytest.mark.parametrize("suffix", ["tif", "png", "webp"])
+def test_pictures_in_one_file_are_no_single_frame(tmp_path, suffix):
+    first, *others = [Image.fromarray(frame) for frame in some_frames(3)]
+    first.save(tmp_path / f"1.{suffix}", save_all=True, append_images=others)
+    with pytest.raises(DamagedClipError, match="more than one picture"):
+        read_clip(tmp_path)
+    first.save(tmp_path / f"1.{suffix}")
+    assert len(read_clip(tmp_path).frames) == 1
+
+
+def test_numbers_of_frames_may_be_dates_and_a_list_may_state_any_count(tmp_path):
+    write_jester(tmp_path, num_clips=2)
+    folder = next(tmp_path.rglob("*.jpg")).parent
+    frames = len(list(folder.iterdir()))
+    (folder / "20210605123000.jpg").write_bytes((folder / "00001.jpg").read_bytes())
+    clips = JesterClips(tmp_path, strict=False)
+    assert sum(len(clip.frames) == frames + 1 for clip in clips) == 1
+    (fault,) = clips.skipped
+    assert fault[1].startswith(f"{20210605123000 - frames - 1} of 20210605123000 frames are missing")
+    root = tmp_path / "isogd"
+    write_jpegs(root / "rgb" / "1", some_frames(3), digits=6)
+    (root / "train_rgb_list.txt").write_text("rgb/1 999999999 0\n")
+    clips = IsoGDClips(root, "train", strict=False)
+    assert [len(clip.frames) for clip in clips] == [3]
+    assert "999999996 of 999999999 frames are missing, the first is" in clips.skipped[0][1]
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """A small pack, and the folder that it is of."""
+    write_jester(tmp_path / "jester", num_clips=2)
+    list(pack(tmp_path / "jester", tmp_path / "pack"))
+    return tmp_path / "pack"
+
+
+def seal(root):
+    """Write the card as it would be for the files that are there."""
+    card = json.loads((root / "pack.json").read_text())
+    digest = hashlib.sha256(index_file(root, 0).read_bytes()).hexdigest()
+    card["shards"][0] = {"bytes": shard_file(root, 0).stat().st_size, "index_sha256": digest}
+    (root / "pack.json").write_text(json.dumps(card))
+
+
+def test_a_frame_that_is_no_file_is_not_waited_for(packed, tmp_path):
+    frame = next((tmp_path / "jester").rglob("00002.jpg"))
+    for spoil, said in (
+        (lambda: os.mkfifo(frame), "a pipe"),
+        (lambda: frame.symlink_to("/dev/zero"), "a device"),
+        (lambda: (frame.touch(), os.truncate(frame, 5 << 30)), "more than 268,"),
+    ):
+        frame.unlink()
+        spoil()
+        with pytest.raises(ValueError, match=said):
+            list(pack(tmp_path / "jester", packed, outside=True))
+
+
+def test_a_pack_says_anything_of_itself(packed):
+    whole = (packed / "pack.json").read_text()
+    for said in (whole.replace('"bytes": ', '"bytes": 1e999, "x": '), "[" * 100_000, '{"shards": 5}'):
+        (packed / "pack.json").write_text(said)
+        with pytest.raises(DamagedClipError, match="no card"):
+            Pack(packed)
+    (packed / "pack.json").write_text(whole)
+    rows = read_index(index_file(packed, 0))
+    nothing = rows.copy()
+    nothing["size"] = nothing["crc"] = 0
+    np.save(index_file(packed, 0), nothing)
+    seal(packed)
+    with pytest.raises(DamagedClipError, match="has no frame in it"):
+        JesterClips(packed)[0]
+    info = tarfile.TarInfo("1/00001.jpg")
+    info.size = (1 << 30) - 512
+    shard_file(packed, 0).write_bytes(info.tobuf(tarfile.USTAR_FORMAT))
+    os.truncate(shard_file(packed, 0), 1 << 30)
+    rows["start"], rows["size"] = 0, 1 << 30
+    np.save(index_file(packed, 0), rows)
+    seal(packed)
+    with pytest.raises(DamagedClipError, match="256 MiB"):
+        Pack(packed)
+    header = f"{{'descr': {rows.dtype.descr!r}, 'fortran_order': False, 'shape': (100000000,)}}"
+    index_file(packed, 0).write_bytes(with_header(header)[:-64])
+    os.truncate(index_file(packed, 0), index_file(packed, 0).stat().st_size + 100_000_000 * rows.dtype.itemsize)
+    with pytest.raises(DamagedClipError, match="which no shard's is"):
+        Pack(packed)
+
+
+def test_a_home_that_nobody_has_is_a_path_like_others(tmp_path):
+    for read in (fetch_networks, VideoClips, read_clip):
+        with pytest.raises(ValueError, match="^~nosuchuser/clips"):
+            read(Path("~nosuchuser/clips"))
+    write_video(tmp_path / "a.mp4", some_frames(4), "mpeg4")
+    (tmp_path / "clips.csv").write_text("path,label\na.mp4,up\n~nosuchuser/b.mp4,down\n")
+    clips = VideoClips(tmp_path / "clips.csv", strict=False)
+    assert len(clips) == 1 and "b.mp4" in clips.skipped[0][0]
+
+
+def test_a_link_in_a_circle_is_no_clip(tmp_path):
+    write_isogd(tmp_path, num_clips=2)
+    video = next(tmp_path.rglob("M_*.avi"))
+    video.unlink()
+    video.symlink_to(video.name)
+    with pytest.raises(ClipError, match=video.name):
+        list(IsoGDClips(tmp_path, "train"))
+
+
+def wheel(path, **about):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        for member in (*(each.member for each in FILES), LICENCE):
+            file.writestr(member, bytes(1000))
+    content = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        place = content.find(signature)
+        for name, value in about.items():
+            field = place + offset + {"flags": 0, "method": 2}[name]
+            content[field : field + 2] = struct.pack("<H", value)
+    if not about:
+        place = content.index(b"PK\x03\x04")
+        start = place + 30 + struct.unpack("<H", content[place + 26 : place + 28])[0]
+        content[start : start + 4] = b"\xff" * 4
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    "about", [{}, {"flags": 1}, *({"method": method} for method in (1, 9, 12, 14, 93, 99))], ids=str
+)
+def test_a_wheel_of_any_packing_is_refused(tmp_path, about):
+    with pytest.raises(HandNetworksError, match="is not the wheel"):
+        fetch_networks(wheel(tmp_path / "a.whl", **about), tmp_path / "hands")
+    assert not (tmp_path / "hands").exists()
+
+
+def test_a_pipe_is_no_network_of_hands(tmp_path):
+    os.mkfifo(tmp_path / FILES[0].name)
+    with pytest.raises(HandNetworksError, match="a pipe"):
+        fetch_networks(tmp_path, tmp_path / "hands")
+
+
+@pytest.mark.parametrize(
+    "text", ["-" * 100_000 + "1", "1" + "+1" * 20_000, "{[]: 1}", "a" + ".a" * 5000, "[" + "-" * 3000]
+)
+@pytest.mark.parametrize("kind", ["int", "float", "list[int]"])
+def test_a_value_that_is_nested_too_deeply_is_no_value(kind, text):
+    with pytest.raises(ParameterError, match="must be"):
+        Parameter("x", kind, 1).parse(text)
+    with pytest.raises(ParameterError, match="must be a float"):
+        Parameter("x", "float", 1.0).parse("1" + "0" * 400)
+
+
+ENTRY = {
+    "notebook": "05_gates",
+    "files": {"05-a.svg": "abc"},
+    "numbers": {"n": {"value": 1, "kind": "exact"}},
+    "alt": "a gate",
+}
+ODD_ENTRIES = [
+    {"numbers": {"n": 5}},
+    {"numbers": [1]},
+    {"numbers": {"n": {"value": 1, "kind": "guessed"}}},
+    {"numbers": {"n": {"value": 1, "kind": [1]}}},
+    {"numbers": {"n": {"value": "a", "kind": "exact"}}},
+    {"numbers": {"n": {"value": 10**400, "kind": "exact"}}},
+    {"numbers": {"n": {"value": 1, "kind": "exact", "more": 1}}},
+    {"alt": 5},
+    {"files": {"05-a.svg": 5}},
+    {"notebook": [1]},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_ENTRIES, ids=str)
+def test_a_manifest_of_anything_else_is_none(odd):
+    whole = read_manifest(json.dumps({"figures": {"05-a": ENTRY}}))
+    assert compare(whole, whole) == []
+    for entry in (
+        ENTRY | odd,
+        {name: value for name, value in ENTRY.items() if name not in odd or name == "alt"} | odd,
+    ):
+        with pytest.raises(ValueError, match="not a manifest"):
+            read_manifest(json.dumps({"figures": {"05-a": entry}}))
+    for name in ("notebook", "files", "numbers"):
+        with pytest.raises(ValueError, match="not a manifest"):
+            read_manifest(json.dumps({"figures": {"05-a": {each: ENTRY[each] for each in ENTRY if each != name}}}))
+
+
+MINE = "mine"
+MINE_SHA256 = hashlib.sha256(MINE.encode()).hexdigest()
+TOKEN = "1" * 32
+
+
+def steps(target, half=None, kept=None):
+    half = str(Path(target).with_name(f".{Path(target).name}.{TOKEN}")) if half is None else half
+    return json.dumps([{"target": target, "half": half, "kept": kept, "new": MINE_SHA256}])
+
+
+LISTS = {
+    "a target outside": lambda victim: steps(str(victim)),
+    "a half outside": lambda victim: steps("../../index.html", str(victim)),
+    "a half of another name": lambda victim: steps("../../index.html", "../../mine.txt"),
+    "kept outside": lambda victim: steps("../../mine.txt", kept=f"../../../{victim.name}"),
+    "a NUL": lambda victim: steps("../../a\0b"),
+    "no JSON": lambda victim: "x",
+    "deep": lambda victim: "[" * 100_000,
+    "a number": lambda victim: "5",
+    "no keys": lambda victim: "[{}]",
+    "texts": lambda victim: '["a"]',
+}
+
+
+@pytest.fixture
+def write_site(monkeypatch):
+    from gatescope.atlas import site
+
+    monkeypatch.setattr(site, "reference", lambda: "# Reference\n\n## `Clip`")
+    return site.write_site
+
+
+@pytest.fixture
+def tree(tmp_path):
+    return write_tree(tmp_path / "tree", **{"00_a": executed("# 00 · A\n\n**Why?**", picture("noise"))})
+
+
+@pytest.fixture
+def others(tmp_path):
+    """Files of a reader beside the tree, none of which may change."""
+    folder = tmp_path / "others"
+    for name in ("secret", "new/a", "undo/b"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(MINE)
+    yield folder
+    assert all((folder / name).read_text() == MINE for name in ("secret", "new/a", "undo/b"))
+
+
+@pytest.mark.parametrize("kind", LISTS)
+def test_a_list_of_a_killed_run_from_elsewhere_is_not_followed(tmp_path, others, kind):
+    undo = tmp_path / "tree" / "build" / "undo"
+    undo.mkdir(parents=True)
+    (tmp_path / "tree" / "mine.txt").write_text(MINE)
+    (undo / "list.json").write_text(LISTS[kind](others / "secret"))
+    with pytest.raises(ValueError, match="look at it, then remove"):
+        recover(undo)
+    assert (tmp_path / "tree" / "mine.txt").read_text() == MINE and (undo / "list.json").exists()
+
+
+def a_link_for_its_work(out, others):
+    (out / ".gatescope-site").symlink_to(others)
+
+
+def a_link_for_its_lock(out, others):
+    (out / ".gatescope-site").mkdir()
+    (out / ".gatescope-site" / "lock").symlink_to(others / "secret")
+
+
+def a_link_for_new_pages(out, others):
+    (out / ".gatescope-site").mkdir()
+    (out / ".gatescope-site" / "new").symlink_to(others)
+
+
+def a_list_of_a_killed_run(out, others):
+    (out / "notebooks").symlink_to(others)
+    (out / ".gatescope-site" / "undo").mkdir(parents=True)
+    (out / ".gatescope-site" / "undo" / "list.json").write_text(steps("../../notebooks/secret"))
+
+
+def a_deep_list(out, others):
+    (out / "gatescope-site.json").write_text('{"files":' + "[" * 100_000)
+
+
+def a_pipe_for_a_list(out, others):
+    os.mkfifo(out / "gatescope-site.json")
+
+
+def a_device_for_a_list(out, others):
+    (out / "gatescope-site.json").symlink_to("/dev/zero")
+
+
+def a_name_that_is_none(out, others):
+    (out / "gatescope-site.json").write_text('{"files": {"a\\u0000b": "x"}}')
+
+
+TRAPS = [a_link_for_its_work, a_link_for_its_lock, a_link_for_new_pages, a_list_of_a_killed_run]
+TRAPS += [a_deep_list, a_pipe_for_a_list, a_device_for_a_list, a_name_that_is_none]
+
+
+@pytest.mark.parametrize("trap", TRAPS)
+def test_a_folder_for_a_site_may_come_from_others(write_site, tree, tmp_path, others, trap):
+    from gatescope.atlas.site import SiteError
+
+    out = tmp_path / "site"
+    out.mkdir()
+    trap(out, others)
+    with pytest.raises(SiteError):
+        write_site(tree, out)
+
+
+def test_a_site_removes_nothing_behind_a_link(write_site, tree, tmp_path, others):
+    out = tmp_path / "site"
+    out.mkdir()
+    (out / "sub").symlink_to(others)
+    (out / "gatescope-site.json").write_text(json.dumps({"files": {"sub/secret": MINE_SHA256}}))
+    write_site(tree, out)
+    assert (out / "notebooks" / "00_a.html").is_file()
+
+
+def test_a_site_takes_the_empty_folders_that_a_killed_run_left(write_site, tree, tmp_path):
+    (tmp_path / "site" / "notebooks" / "deep").mkdir(parents=True)
+    write_site(tree, tmp_path / "site")
+    assert (tmp_path / "site" / "notebooks" / "00_a.html").is_file()
+
+
+PLOTLY = "application/vnd.plotly.v1+json"
+PNG = picture("noise")[0]["data"]["image/png"]
+
+
+def output(data, about=None):
+    return {"output_type": "display_data", "data": data, "metadata": about or {}}
+
+
+ODD_OUTPUTS = {
+    "a figure that is a list": output({PLOTLY: [1], "text/plain": "x"}),
+    "a figure without a layout": output({PLOTLY: {"data": []}, "text/plain": "x"}),
+    "a figure whose layout is a list": output({PLOTLY: {"data": [], "layout": []}, "text/plain": "x"}),
+    "a figure whose title is a text": output({PLOTLY: {"data": [], "layout": {"title": "t"}}, "text/plain": "x"}),
+    "an alternative text that is a list": output({"image/png": PNG}, {"image/png": {"alt": ["a"]}}),
+    "a text about a picture": output({"image/png": PNG}, {"image/png": "a"}),
+    "half a surrogate": output({"text/plain": "\ud800"}),
+    "PostScript": output({"image/png": "JSFQUy1BZG9iZS0zLjA="}, {"image/png": {"alt": "a"}}),
+}
+
+
+def refused(write_site, tree, text="a", outputs=()):
+    """What the site says of a notebook with a text and outputs, among the other files of its tree."""
+    from gatescope.atlas.site import SiteError
+
+    node = executed("# 00 · A\n\n**Why?**", text, [])
+    node.cells[-1].outputs = list(outputs)
+    (tree / "notebooks").mkdir(parents=True, exist_ok=True)
+    (tree / "notebooks" / "00_a.ipynb").write_text(json.dumps(node))
+    with pytest.raises((SiteError, OSError)) as raised:
+        write_site(tree, tree / "site")
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("odd", ODD_OUTPUTS)
+def test_an_output_of_another_form_is_refused_with_its_notebook(write_site, tmp_path, odd):
+    said = refused(write_site, tmp_path, outputs=[ODD_OUTPUTS[odd]])
+    assert "00_a.ipynb" in said or odd == "half a surrogate"
+
+
+def test_a_large_picture_is_not_decoded(write_site, tmp_path):
+    whole = bytearray(zlib.compress(b""))
+    header = struct.pack(">IIBBBBB", 13_000, 13_000, 8, 0, 0, 0, 0)
+    png = b"\x89PNG\r\n\x1a\n"
+    for kind, body in ((b"IHDR", header), (b"IDAT", bytes(whole)), (b"IEND", b"")):
+        png += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    data = output({"image/png": base64.b64encode(png).decode()}, {"image/png": {"alt": "a"}})
+    assert "169000000 pixels" in refused(write_site, tmp_path, outputs=[data])
+
+
+@pytest.mark.parametrize("opens", [r"\\(", r"\\[", r"\begin{a}"])
+def test_a_text_of_formulas_that_do_not_end_is_refused(write_site, tmp_path, opens):
+    assert "too many of" in refused(write_site, tmp_path, opens * 20_000)
+
+
+def test_a_page_takes_no_time_that_grows_with_the_square_of_its_text(write_site, tmp_path):
+    """A test that hangs here has found an expression that looks from every place to the end."""
+    html = new_output("display_data", {"text/html": '</section><script type="module">' * 30_000, "text/plain": "x"})
+    node = executed("# 00 · A\n\n**Why?**", "](a" * 60_000, [html])
+    write_site(write_tree(tmp_path / "tree", **{"00_a": node}), tmp_path / "site")
+
+
+def test_a_text_or_a_notebook_that_is_none_is_refused(write_site, tmp_path):
+    (tmp_path / "x.md").write_bytes(b"# \xff")
+    assert "x.md is no text of UTF-8" in refused(write_site, tmp_path, "[a](../x.md)")
+    other = tmp_path / "notebooks" / "01_b.ipynb"
+    other.touch()
+    os.truncate(other, 3 << 30)
+    assert "holds more than" in refused(write_site, tmp_path)
+    other.unlink()
+    other.symlink_to(other.name)
+    assert "01_b.ipynb" in refused(write_site, tmp_path)
+
+
+def test_a_folder_of_a_killed_run_goes_with_the_next_and_one_of_a_living_run_stays(tmp_path):
+    script = (
+        "import os, signal, sys; from pathlib import Path; from gatescope.atlas.run_folder import folder_of_a_run\n"
+        "with folder_of_a_run(Path(sys.argv[1]), '07_a-') as folder:\n"
+        "    (folder / 'half').write_text('x'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(LIBRARY)}
+    subprocess.run([sys.executable, "-c", script, tmp_path], env=environment, check=False)
+    assert len(list(tmp_path.glob("07_a-*/half"))) == 1
+    (tmp_path / "07_a-notes").mkdir()
+    with folder_of_a_run(tmp_path, "07_a-") as one, folder_of_a_run(tmp_path, "07_a-") as two:
+        assert one.is_dir() and two.is_dir() and one != two
+        assert len(list(tmp_path.glob("07_a-????????"))) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["07_a-notes"]
+
+
+@pytest.mark.parametrize("output", ["a closed pipe", "a full disk"])
+def test_what_is_printed_may_have_no_place_to_go(tmp_path, output):
+    for name in "ab":
+        write_video(tmp_path / f"{name}.mp4", some_frames(4), "mpeg4")
+    command = [sys.executable, "-W", "ignore", "-m", "gatescope", "doctor"]
+    environment = os.environ | {"PYTHONPATH": str(LIBRARY)}
+    if output == "a full disk":
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert done.returncode == 1 and done.stderr == "[Errno 28] No space left on device\n"
+        return
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        running.stdout.close()
+        assert running.stderr.read() == ""
+    assert running.returncode == 1
