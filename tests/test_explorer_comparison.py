@@ -91,9 +91,11 @@ def test_a_channel_that_is_sent_later_has_the_limits_of_both(groups):
 def test_the_scores_of_both_stand_in_one_chart_in_pairs(both):
     numbers = answers_of(*both)
     chart, names = score_chart(*both, ["left", "right", "up"], numbers, "net")
-    wanted = [["left", "right", "up"][number] for number in numbers for _ in range(2)]
+    shown = [["left", "right", "up"][number] for number in numbers] + ["all others"] * (len(numbers) < 3)
+    wanted = [name for name in shown for _ in range(2)]
     assert [name.partition(",")[0] for name in names] == wanted
-    assert [name.partition(", ")[2] for name in names] == ["before", "after"] * len(numbers)
+    assert [name.partition(", ")[2] for name in names] == ["before", "after"] * len(shown)
+    np.testing.assert_allclose(chart.scores[:, ::2].sum(1), 1, atol=1e-6)
     packed = pack_compared([chart, *compare("net", *both)], None, num_channels=2, classes=names)
     scores = packed.header["groups"][0]["scores"]
     assert scores["names"] == names

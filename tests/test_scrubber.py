@@ -1,6 +1,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,7 @@ def test_channels_are_ordered_by_sum_variance_and_gradient_of_the_hidden_state(s
     h = seen.recording["layer1.h"][0]
     worth = (h * seen.gradients["layer1.h"][0]).sum((0, 2, 3))
     assert orders["activation sum"] == h.sum((0, 2, 3)).argsort(descending=True).tolist()
+    assert next(iter(orders)) == "all maps' change"
     assert orders["variance"] == h.var((0, 2, 3)).argsort(descending=True).tolist()
     assert orders["class gradient"] == worth.argsort(descending=True).tolist()
 
@@ -224,6 +226,34 @@ def titles_of(shown):
     return {panel["name"]: panel["title"] for panel in panels}
 
 
+def test_a_layer_opens_on_a_channel_whose_gates_change_and_not_on_the_largest(scrubber):
+    rng = np.random.default_rng(0)
+    h, i = rng.random((1, 4, 3, 5, 5)), np.full((1, 4, 3, 5, 5), 0.5)
+    h[:, :, 0] += 5  # the largest, with a gate that is always open
+    i[:, :, 0], i[:, :, 2] = 1.0, rng.random((4, 5, 5))
+    ranked = dict(scrubber({"layer1.h": h, "layer1.i": i}).packed.header["groups"][0]["orders"])
+    assert (ranked["all maps' change"][0], ranked["activation sum"][0]) == (2, 0)
+
+
+def test_a_clip_without_a_hand_opens_where_something_is_to_be_seen(scrubber):
+    frames = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3)).astype(np.uint8)
+    frames[1:3] = frames[0]  # still
+    frames[3] = 128  # a board
+    frames[5] = frames[4]
+    shown = scrubber({"layer1.h": np.zeros((1, 6, 1, 4, 4))}, replace(clip_of(6), frames=frames))
+    assert shown.packed.header["opens"] == 4
+
+
+def test_the_strip_has_the_limits_on_which_the_scrubber_opens(scrubber, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(
+        "gatescope.pictures.scrubber.film", lambda fig, frames, rows, limits: seen.update(rows=rows, limits=limits)
+    )
+    values = {"layer1.i": np.full((1, 4, 1, 2, 2), 0.4), "layer1.c": np.linspace(-1, 3, 16).reshape(1, 4, 1, 2, 2)}
+    assert scrubber(values, clip_of(8)).still.startswith(b"\x89PNG")
+    assert list(seen["limits"].values()) == [(0, 1), (-3, 3)]
+
+
 def test_other_peoples_gates_have_their_own_titles_and_not_those_of_letters(scrubber):
     from foreign_cells import LoopGRU
     from gatescope.recordings import find_gates, record, watch
@@ -233,7 +263,7 @@ def test_other_peoples_gates_have_their_own_titles_and_not_those_of_letters(scru
     shown = scrubber(watch(model, x, gates), clip_of(8))
     expected = {"r": "reset gate r", "z": "update gate z", "n": "candidate n", "h": "hidden state h"}
     assert titles_of(shown) == {f"layer1.{role}": title for role, title in expected.items()}
-    assert shown.packed.header["groups"][0]["orders"][2][0] == "class gradient"
+    assert shown.packed.header["groups"][0]["orders"][3][0] == "class gradient"
     # Known by nobody: a dictionary of tensors, or an operation.
     plain = {"z": torch.rand(1, 4, 3, 8, 8), "layer1.i": torch.rand(1, 4, 3)}
     assert titles_of(scrubber(plain, clip_of(8))) == {"z": "z", "layer1.i": "layer1.i"}

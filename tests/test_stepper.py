@@ -5,6 +5,7 @@ import math
 import re
 import zlib
 from base64 import b64decode
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,6 +104,23 @@ def test_what_is_packed_is_what_was_computed():
     assert data[start : start + length][:2] == b"\xff\xd8"  # JPEG
     bundle, extra = stepper._repr_mimebundle_()
     assert bundle["image/png"] and extra["image/png"]["alt"] == stepper.alt
+
+
+def test_it_opens_where_most_of_the_hand_is_seen_or_in_the_middle():
+    layer, x, clip = made("convlstm")
+    assert Stepper(layer, x, clip).first == 1
+    hand = np.zeros(clip.frames.shape[:3], bool)
+    hand[-1, :2] = hand[0] = True  # the first is not the last frame of its step
+    assert Stepper(layer, x, replace(clip, hand_mask=hand)).first == 2
+
+
+def test_parts_of_a_sum_share_limits_that_end_where_gates_are_full():
+    layer, x, clip = made("convlstm")
+    for name, factor in (("small", 1), ("large", 500)):
+        header = Stepper(layer, factor * x, clip).packed().header["terms"]
+        scales = {part: header[part]["scale"] for part in header}
+        assert scales["x_i"] == scales["h_i"] and scales["i"] == [0, 1] and scales["tanh"] == scales["h"]
+        assert (scales["x_i"] == [-6, 6]) == (name == "large")
 
 
 def test_other_cells_and_wrong_clips_are_refused():

@@ -67,6 +67,16 @@ def test_a_key_plays_and_pauses(viewer, key):
 
 
 @pytest.mark.slow
+def test_keys_step_after_a_button_was_pressed_and_what_plays_stops_there(viewer):
+    viewer.button("Play").click()
+    viewer.page.keyboard.press("End")
+    expect(viewer.button("Play")).to_be_visible()
+    expect(viewer.slider).to_have_value(str(STEPS - 1))
+    viewer.page.keyboard.press("ArrowLeft")
+    expect(viewer.slider).to_have_value(str(STEPS - 2))
+
+
+@pytest.mark.slow
 def test_what_is_shown_is_said_beside_the_slider_once_and_not_while_playing(viewer):
     readout = viewer.host.locator("output.readout")
     viewer.press("ArrowRight")

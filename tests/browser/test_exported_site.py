@@ -229,6 +229,18 @@ def test_the_first_viewer_plays_by_itself_within_ten_seconds_and_stops_when_aske
     expect(page.locator("[data-plays]").get_by_role("button", name="Play", exact=True)).to_be_visible()
 
 
+def test_a_step_that_the_reader_chooses_stays(page, address):
+    page.goto(f"{address}/index.html")
+    page.evaluate(MOVED, 10_000)
+    box = page.locator("[data-plays] .film").bounding_box()
+    page.mouse.click(box["x"] + box["width"] * 0.9, box["y"] + box["height"] / 2)
+    slider = page.locator("[data-plays]").get_by_role("slider", name="time step")
+    expect(slider).to_have_value("7")
+    page.wait_for_timeout(1000)
+    expect(slider).to_have_value("7")
+    expect(page.locator("[data-plays]").get_by_role("button", name="Play", exact=True)).to_be_visible()
+
+
 def test_what_was_found_stands_on_the_first_screen_beside_the_viewer(page, site):
     page.goto((site / "index.html").as_uri())
     found = page.locator(".opening li")
@@ -242,7 +254,8 @@ def test_nothing_plays_by_itself_for_a_reader_who_wants_little_motion(page, addr
     page.goto(f"{address}/index.html")
     page.locator("[data-plays] [data-ready]").wait_for()
     page.wait_for_timeout(500)
-    assert page.evaluate("document.querySelector('[data-plays] .gatescope-scrubber').handle.playing") is None
+    timeline = "document.querySelector('[data-plays] .gatescope-scrubber').handle.timeline"
+    assert page.evaluate(f"{timeline}.playing === null")
 
 
 @pytest.mark.parametrize("width", [1280, 360])
@@ -287,7 +300,7 @@ def test_contents_stand_beside_the_text_and_fold_up_on_a_phone(page, address):
 def test_paper_shows_film_strips_and_no_code(page, site):
     for name in ("00_start_here", "02_one_step", "05_states_over_time"):
         page.goto((site / "notebooks" / f"{name}.html").as_uri())
-        viewers = page.locator(".live [class^=gatescope-]")
+        viewers = page.locator(".live :is(.gatescope-scrubber, .gatescope-stepper)")
         page.locator(".live [data-ready]").first.wait_for()
         expect(page.locator(".still")).to_have_count(viewers.count())
         page.emulate_media(media="print")
@@ -297,6 +310,12 @@ def test_paper_shows_film_strips_and_no_code(page, site):
         assert page.locator("main").bounding_box()["width"] > 900
         page.emulate_media(media="screen")
         assert not any(box.is_visible() for box in page.locator(".still").all())
+    page.goto((site / "notebooks" / "07_spatial_or_channel.html").as_uri())
+    switch = page.locator(".gatescope-switch")
+    switch.locator("[data-ready]").first.wait_for()
+    page.emulate_media(media="print")
+    expect(switch.locator(".still:visible")).to_have_count(1)
+    expect(switch.get_by_text("All gates of both layers replaced by")).to_be_visible()
 
 
 def test_without_scripts_code_unfolds_and_film_strips_stand(browser, address):

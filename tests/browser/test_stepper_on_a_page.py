@@ -73,5 +73,8 @@ def test_steps_and_keys(shown, stepper):
     for _ in range(2):
         shown.get_by_role("button", name="Next step").click()
     expect(shown.get_by_text("step 1 of 4")).to_be_visible()
+    shown.keyboard.press("ArrowRight")
+    expect(shown.get_by_text("step 2 of 4")).to_be_visible()
+    shown.keyboard.press("Home")
     shown.locator("[data-term=c_before]").click()
     expect(told).to_contain_text("Before the first step the state is zero.")

@@ -60,12 +60,18 @@ def compare(variant: str, before: Watched, after: Watched) -> list[Group]:
 def score_chart(
     before: Watched, after: Watched, classes: Sequence[str], numbers: Sequence[int], variant: str = ""
 ) -> tuple[Group, list[str]]:
-    """Return a group with the probabilities of the classes `numbers` before and after, and the names of its curves."""
+    """Return a group with the probabilities of `numbers` before and after, and the names of its curves.
+
+    What all other classes have together is the last pair, so that a chart holds all of the probability.
+    """
+    both = [(words, each.logits.softmax(-1).cpu().numpy()) for words, each in ((BEFORE, before), (AFTER, after))]
     columns, names = [], []
     for number in numbers:
-        for words, watched in ((BEFORE, before), (AFTER, after)):
-            columns.append(watched.logits.softmax(-1)[:, number].cpu().numpy())
-            names.append(f"{_name(classes, number)}, {words}")
+        columns += [scores[:, number] for _, scores in both]
+        names += [f"{_name(classes, number)}, {words}" for words, _ in both]
+    if len(numbers) < both[0][1].shape[1]:
+        columns += [1 - scores[:, list(numbers)].sum(1) for _, scores in both]
+        names += [f"all others, {words}" for words, _ in both]
     title = " ".join(part for part in (variant, f"scores {BEFORE} and {AFTER}") if part)
     return Group(title, scores=np.stack(columns, 1)), names
 

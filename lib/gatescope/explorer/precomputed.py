@@ -17,7 +17,10 @@ from gatescope.recordings import Watched, intervene, watch
 from gatescope.recordings.replacements import replacement
 
 LAYERS = ("layer1", "layer2")
-LOOKS = "font:13px/1.6 system-ui,sans-serif;border:1px solid #8886;border-radius:4px;margin:0 0 8px"
+LOOKS = (
+    "font:13px/1.6 system-ui,sans-serif;border:1px solid #8886;border-radius:4px;margin:0;"
+    "position:sticky;top:0;z-index:4;background:Canvas;display:flex;flex-wrap:wrap;gap:0 16px"
+)
 MAX_DATA = 1_000_000  # characters of all scrubbers together; with film strips and code an output stays below 2 MB
 
 
@@ -67,7 +70,7 @@ class Interventions:
         for place, (label, page) in enumerate(zip(self.scrubbers, pages, strict=True)):
             checked = " checked" * (place == 0)
             button = f'<input type="radio" name="{name}" id="{name}-{place}"{checked}>'
-            buttons.append(f'<label style="display:block">{button} {html.escape(label)}</label>')
+            buttons.append(f"<label>{button} {html.escape(label)}</label>")
             shown.append(f'<div class="page-{place}">{page}</div>')
             rules.append(f"#{name}:has(#{name}-{place}:checked) > .page-{place} {{ display: block; }}")
         legend = "<legend>All gates of both layers replaced by</legend>"

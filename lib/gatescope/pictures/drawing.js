@@ -102,7 +102,7 @@ function lineOf({ x, y }, values) {
 function scrubBy(view, node) {
   const follow = (event) => {
     const box = node.getBoundingClientRect();
-    view.setStep(Math.floor(((event.clientX - box.left) / box.width) * view.header.steps));
+    view.goTo(Math.floor(((event.clientX - box.left) / box.width) * view.header.steps));
   };
   node.addEventListener("pointerdown", (event) => {
     node.setPointerCapture(event.pointerId);

@@ -1,7 +1,12 @@
 // The scrubber as an element of a page: what an output or an exported page holds, unpacked where it stands.
 
-/** Where one of several is seen, chosen by buttons, give it the step, channel and pins of what was seen before. */
+/**
+ * Where one of several is seen, chosen by buttons, give it the step, channel and pins of what was seen before. The
+ * buttons stay in view, above the timeline.
+ */
 function carryOver(section) {
+  const buttons = section.querySelector("fieldset");
+  new ResizeObserver(() => section.style.setProperty("--above", `${buttons.offsetHeight}px`)).observe(buttons);
   const seen = () => [...section.querySelectorAll(".gatescope-scrubber")].find((each) => each.checkVisibility());
   let before = seen();
   section.addEventListener("change", () => {

@@ -84,8 +84,12 @@ def film(
     fig: FigureBase,
     frames: UInt8[np.ndarray, "step height width 3"] | None,
     rows: Mapping[str, Float[np.ndarray, "step _ _"]],
+    limits: Mapping[str, Limits] | None = None,
 ) -> list[Axes]:
-    """Draw what `strips` draws in a tenth of the time: one image per row, limits as text, no outline of the hand."""
+    """Draw what `strips` draws in a tenth of the time: one image per row, limits as text, no outline of the hand.
+
+    Rows without `limits` have those of their maps.
+    """
     first = 0 if frames is None else 1
     axes = fig.subplots(len(rows) + first, 1, gridspec_kw={"hspace": 0.08}, squeeze=False)[:, 0]
     fig.subplots_adjust(left=1.85 / fig.get_figwidth(), right=0.995, bottom=0.005, top=0.995)
@@ -93,7 +97,7 @@ def film(
     if frames is not None:
         axes[0].imshow(side_by_side(frames, max(1, frames.shape[2] // 16), 255))
     for ax, (title, maps) in zip(axes[first:], rows.items(), strict=True):
-        low, high = limits_of(maps)
+        low, high = (limits or {}).get(title) or limits_of(maps)
         tiles = side_by_side(maps, max(1, maps.shape[2] // 16), np.nan)
         ax.imshow(tiles, cmap="RdBu_r" if low < 0 else "viridis", vmin=low, vmax=high)
         words = "\n".join(fill(line, 25) for line in (*title.splitlines(), f"{low:.2g} to {high:.2g}"))

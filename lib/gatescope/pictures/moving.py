@@ -80,6 +80,6 @@ def moving_html(webp: bytes, still: bytes, kind: str, alt: str, width_px: int) -
     """Return HTML of a moving picture; who asked the system for less motion sees `still`, a picture of type `kind`."""
     data, fixed = (base64.b64encode(each).decode() for each in (webp, still))
     return (
-        f'<picture><source media="(prefers-reduced-motion: reduce)" srcset="data:{kind};base64,{fixed}">'
+        f'<picture><source media="print, (prefers-reduced-motion: reduce)" srcset="data:{kind};base64,{fixed}">'
         f'<img alt="{html.escape(alt)}" src="data:image/webp;base64,{data}" width="{width_px}"></picture>'
     )

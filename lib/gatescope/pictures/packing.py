@@ -173,7 +173,10 @@ def _frames_of_step(clip: Clip, num_steps: int) -> int:
 
 
 def _most_to_see(groups: Sequence[Group], clip: Clip | None, each: int) -> int:
-    """Return the step with most of the hand in view; without a hand, that at which the picture changes most."""
+    """Return the step with most of the hand in view; without a hand, that at which the picture changes most.
+
+    Only steps with as much contrast as half of them have count: a picture that goes dark changes, and shows nothing.
+    """
     if clip is not None and clip.hand_mask is not None and clip.hand_mask.any():
         return int(clip.hand_mask[each - 1 :: each].sum((1, 2)).argmax())
     shown = [clip.frames[each - 1 :: each]] if clip is not None else []
@@ -183,7 +186,10 @@ def _most_to_see(groups: Sequence[Group], clip: Clip | None, each: int) -> int:
     flat = [np.nan_to_num(maps.reshape(len(maps), -1), posinf=0, neginf=0) for maps in shown]
     kinds = [np.float32 if np.abs(maps).max() < _FAR else np.float64 for maps in flat]
     changes = [np.abs(np.diff(maps.astype(kind), axis=0)) for maps, kind in zip(flat, kinds, strict=True)]
-    return 1 + int(sum(change.mean(1) / (change.mean() or 1) for change in changes).argmax())
+    change = sum(change.mean(1) / (change.mean() or 1) for change in changes)
+    contrast = sum(maps.std(1, dtype=float) for maps in flat)
+    change[contrast[1:] < np.median(contrast)] = -1
+    return 1 + int(change.argmax())
 
 
 def _add(data: io.BytesIO, piece: bytes) -> int:

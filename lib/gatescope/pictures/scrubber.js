@@ -93,6 +93,12 @@ class View {
     this.request();
   }
 
+  /** Go to a step that the reader asks for: what plays stops there. */
+  goTo(step) {
+    this.pause();
+    this.setStep(step);
+  }
+
   /** Show a place, as parts of a picture's width and height, on every map and curve; null for none. */
   point(place) {
     this.pointer = place;
@@ -344,19 +350,21 @@ class View {
 
   #key(event) {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const own = event.target.matches("select, button, input[type=checkbox]");
+    const presses = event.target.matches("button, input[type=checkbox]"); // these know space alone
+    const chooses = event.target.matches("select");
     const slides = event.target.matches("input[type=range]");
     const { steps } = this.header;
     const isTime = event.target === this.slider;
-    const actions = { ",": () => this.setStep(this.step - 1), ".": () => this.setStep(this.step + 1) };
-    if (!event.target.matches("select")) actions["?"] = () => this.ask.click();
+    const actions = { ",": () => this.goTo(this.step - 1), ".": () => this.goTo(this.step + 1) };
+    if (!chooses) actions["?"] = () => this.ask.click();
     const open = this.node.querySelectorAll(".enlarge[aria-pressed='true'], .ask[aria-expanded='true']");
     if (open.length) actions.Escape = () => open.forEach((button) => button.click());
-    if (!own) Object.assign(actions, { " ": () => this.timeline.button.click(), k: () => this.timeline.button.click() });
+    if (!chooses) actions.k = () => this.timeline.button.click();
+    if (!chooses && !presses) actions[" "] = actions.k;
     if (isTime) Object.assign(actions, { ArrowDown: actions[","], ArrowUp: actions["."] });
-    if (!own && (!slides || isTime)) {
+    if (!chooses && (!slides || isTime)) {
       Object.assign(actions, { ArrowLeft: actions[","], ArrowRight: actions["."] });
-      Object.assign(actions, { Home: () => this.setStep(0), End: () => this.setStep(steps - 1) });
+      Object.assign(actions, { Home: () => this.goTo(0), End: () => this.goTo(steps - 1) });
     }
     if (!(event.key in actions)) return;
     event.preventDefault();

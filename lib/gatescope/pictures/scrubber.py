@@ -24,7 +24,7 @@ from gatescope.loaders import Clip, to_batch
 from gatescope.loaders.clip import as_seen
 from gatescope.models import GestureNetwork, class_names
 from gatescope.pictures.elements import bundle, element_html
-from gatescope.pictures.maps import film, frames_of_steps
+from gatescope.pictures.maps import Limits, film, frames_of_steps
 from gatescope.pictures.packing import Group, Packed, pack
 from gatescope.pictures.quantities import QUANTITIES
 from gatescope.recordings import Watched, watch
@@ -143,13 +143,15 @@ def in_words(header: Mapping[str, Any]) -> str:
 def film_strip(groups: Sequence[Group], header: Mapping[str, Any], clip: Clip | None) -> bytes:
     """Return a PNG of the frames, and below them the first channel of every map; without both, of all vectors."""
     num_steps = header["steps"]
-    rows = {}
+    rows, limits = {}, {}
     for group, spec in zip(groups, header["groups"], strict=True):
         first = next(channel for channel in spec["orders"][0][1] if channel in spec["channels"])
         for panel in spec["panels"]:
             maps = group.maps[panel["name"]]
             which = "" if maps.shape[1] == 1 else f", channel {first}"
-            rows[f"{group.title}\n{panel['title']}{which}"] = maps[:, min(first, maps.shape[1] - 1)]
+            row = f"{group.title}\n{panel['title']}{which}"
+            rows[row] = maps[:, min(first, maps.shape[1] - 1)]
+            limits[row] = _limits_of(panel, spec["channels"].index(first) if maps.shape[1] > 1 else 0)
         if clip is None and not group.maps:
             titles = {panel["name"]: panel["title"] for panel in spec["strips"]}
             # A column for each step, a row for each channel.
@@ -157,13 +159,22 @@ def film_strip(groups: Sequence[Group], header: Mapping[str, Any], clip: Clip | 
     with mpl.style.context("gatescope.pictures.style"):
         height = 0.85 * (len(rows) + (clip is not None))
         fig = Figure(figsize=(1.9 + 0.8 * num_steps, height), dpi=80, layout="none")
-        film(fig, None if clip is None else frames_of_steps(clip.frames, num_steps), rows)
+        film(fig, None if clip is None else frames_of_steps(clip.frames, num_steps), rows, limits)
         canvas = FigureCanvasAgg(fig)
         canvas.draw()
         buffer = io.BytesIO()
         # A palette is enough for maps and small frames, and a third of the bytes.
         Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3]).quantize(256).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _limits_of(panel: Mapping[str, Any], place: int) -> Limits:
+    """Return the limits on which a scrubber opens: a gate's 0 and 1, else those of a plane, about 0 where signed."""
+    if panel["range"]:
+        return tuple(panel["range"])
+    low, high = (panel["planes"][place][end] for end in ("low", "high"))
+    reach = max(abs(low), abs(high))
+    return (-reach, reach) if panel["signed"] else (low, high)
 
 
 def groups_of(variant: str, watched: Watched, grid: tuple[int, int] | None = None) -> list[Group]:
@@ -197,14 +208,20 @@ def groups_of(variant: str, watched: Watched, grid: tuple[int, int] | None = Non
 
 
 def _orders(group: Group, gradients: Recorded) -> dict[str, Float[np.ndarray, " channel"]]:
-    """Rank channels by activation sum, variance, and the first-order loss of the class's score without them."""
+    """Rank channels by how much all their maps vary, and by one map's sum, variance and loss of the class's score.
+
+    The loss is to first order. A layer opens on the channel of which there is most to see: a gate that is always open
+    may have the largest sum.
+    """
     many = [name for name in group.maps if group.maps[name].shape[1] > 1]
     if not many:
         return {}
     ranks = [*RANKING, *QUANTITIES]
     first = min(many, key=lambda name: ranks.index(rank) if (rank := group.meaning(name)) in ranks else len(ranks))
     maps = group.maps[first]
-    orders = {"activation sum": maps.sum((0, 2, 3)), "variance": maps.var((0, 2, 3))}
+    alike = [group.maps[name] for name in many if group.maps[name].shape[1] == maps.shape[1]]
+    orders = {"all maps' change": sum(each.std((0, 2, 3)) / (each.std() or 1) for each in alike)}
+    orders |= {"activation sum": maps.sum((0, 2, 3)), "variance": maps.var((0, 2, 3))}
     if first in gradients:
         orders["class gradient"] = (maps * _of_one_clip(first, gradients[first])).sum((0, 2, 3))
     return orders

@@ -38,7 +38,18 @@ class Stepper {
     this.node = element("section", { class: "stepper", "aria-label": header.title || "one step" });
     if (header.title) this.node.append(element("p", { class: "title" }, header.title));
     this.node.append(this.bar(), this.table());
+    this.node.onkeydown = (event) => this.stepByKey(event);
     this.draw();
+  }
+
+  /** Arrow keys, Home and End move through the clip, wherever they mean nothing else. */
+  stepByKey(event) {
+    if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.target === this.slider) return;
+    const last = this.header.steps - 1;
+    const steps = { ArrowLeft: this.step - 1, ArrowRight: this.step + 1, Home: 0, End: last };
+    if (!(event.key in steps)) return;
+    event.preventDefault();
+    this.go(Math.min(Math.max(steps[event.key], 0), last));
   }
 
   bar() {
@@ -190,7 +201,8 @@ class Stepper {
     const [low, high] = terms[this.chosen].scale;
     this.name.replaceChildren(...symbolOf(this.chosen, this.header.pooled), `, ${plain(this.chosen)}`);
     const bar = element("span", { class: low < 0 ? "signed" : "gate" });
-    this.scale.replaceChildren(fixed(low), bar, fixed(high));
+    const beyond = terms[this.chosen].reach > high + 1e-6;
+    this.scale.replaceChildren(beyond ? `≤ ${fixed(low)}` : fixed(low), bar, beyond ? `≥ ${fixed(high)}` : fixed(high));
     this.told.replaceChildren(...this.tell());
   }
 

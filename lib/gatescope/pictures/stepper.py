@@ -26,6 +26,7 @@ from gatescope.recordings import record
 
 PARTS = "ifog"  # gates and candidate, in the order of Eqs. 1 to 4
 COLOURS = ("viridis", "RdBu_r")  # of gates, of signed values
+SATURATED = 6.0  # beyond, the sigmoid is within 0.003 of 0 or 1, and tanh within 0.00002 of its ends
 
 Maps = Float[np.ndarray, "step rows columns"]  # rows and columns are 1 where one value holds for all positions
 Taps = Float[np.ndarray, "step tap rows columns"]
@@ -51,7 +52,7 @@ class Stepper:
     ):
         """Compute every term for one `channel`; without it the one whose gates and candidate vary most over space.
 
-        `x` is the layer's input for `clip`. Without `step` the middle one is shown first.
+        `x` is the layer's input for `clip`. Without `step` that with most of the hand is shown first, or the middle.
 
         Raises ValueError for a layer that is neither ConvLSTM nor (a) with the paper's conventions, for several clips,
         or if the frames do not divide into the steps.
@@ -65,7 +66,7 @@ class Stepper:
             )
         self.clip, self.title, self.pooled = clip, title, layer.cell == CELLS["a"]
         self.num_steps = x.shape[1]
-        self.first = self.num_steps // 2 if step is None else step
+        self.first = _fullest(clip, self.num_steps) if step is None else step
         self.all_channels = terms_of(layer, x)
         spread = sum(self.all_channels[name].std((2, 3)).mean(0) for name in PARTS)
         self.channel = int(spread.argmax()) if channel is None else channel
@@ -189,17 +190,25 @@ def _kernel(weights: nn.Module) -> Float[Tensor, "out in rows columns"]:
     return weights.weight
 
 
+def _fullest(clip: Clip, num_steps: int) -> int:
+    """Return the step whose last frame has most of the hand; the middle one where no hand is known."""
+    if clip.hand_mask is None or not clip.hand_mask.any():
+        return num_steps // 2
+    every = len(clip.frames) // num_steps
+    return int(clip.hand_mask[every - 1 :: every].sum((1, 2)).argmax())
+
+
 def _reaches(terms: Mapping[str, Maps]) -> dict[str, list[float]]:
-    """Return the limits of each term's colours: 0 and 1 of a gate, else shared by terms that add up or compare."""
-    shared = [
-        [f"{of}_{name}" for of in "xh" for name in PARTS],
-        ["g"],
-        ["c_before", "c", "kept", "written", "tanh"],
-        ["h_before", "h"],
-    ]
+    """Return the limits of each term's colours: 0 and 1 of a gate, else shared by terms that add up or compare.
+
+    Two parts of a sum are drawn no farther than SATURATED, or an outlier would leave the rest white.
+    """
+    sums = [[f"x_{name}", f"h_{name}"] for name in PARTS]
+    shared = [*sums, ["g"], ["c_before", "c", "kept", "written"], ["h_before", "h", "tanh"]]
     limits = {name: [0.0, 1.0] for name in "ifo"}
     for names in shared:
         reach = max(float(np.abs(terms[name]).max()) for name in names) or 1.0
+        reach = min(reach, SATURATED) if names in sums else reach
         limits |= {name: [-reach, reach] for name in names}
     return limits
 

@@ -13,7 +13,7 @@ class Timeline {
     this.playing = null;
     this.slider = element("input", { type: "range", min: 0, max: steps - 1, value: 0, step: 1, "aria-label": "time step" });
     this.slider.title = "arrow keys, Home and End; , and . anywhere in the scrubber";
-    this.slider.addEventListener("input", () => view.setStep(this.slider.valueAsNumber));
+    this.slider.addEventListener("input", () => view.goTo(this.slider.valueAsNumber));
     this.button = buttonOf("Play", "space or k", () => (this.playing === null ? this.play() : this.pause()));
     this.button.className = "play";
     this.readout = element("output", { class: "readout", "aria-live": "polite", "data-text": "" });
