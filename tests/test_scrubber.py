@@ -226,12 +226,15 @@ def titles_of(shown):
     return {panel["name"]: panel["title"] for panel in panels}
 
 
+MEANT = {f"layer1.{point}": point for point in "ihc"}
+
+
 def test_a_layer_opens_on_a_channel_whose_gates_change_and_not_on_the_largest(scrubber):
     rng = np.random.default_rng(0)
     h, i = rng.random((1, 4, 3, 5, 5)), np.full((1, 4, 3, 5, 5), 0.5)
     h[:, :, 0] += 5  # the largest, with a gate that is always open
     i[:, :, 0], i[:, :, 2] = 1.0, rng.random((4, 5, 5))
-    ranked = dict(scrubber({"layer1.h": h, "layer1.i": i}).packed.header["groups"][0]["orders"])
+    ranked = dict(scrubber({"layer1.h": h, "layer1.i": i}, meanings=MEANT).packed.header["groups"][0]["orders"])
     assert (ranked["all maps' change"][0], ranked["activation sum"][0]) == (2, 0)
 
 
@@ -250,8 +253,8 @@ def test_the_strip_has_the_limits_on_which_the_scrubber_opens(scrubber, monkeypa
         "gatescope.pictures.scrubber.film", lambda fig, frames, rows, limits: seen.update(rows=rows, limits=limits)
     )
     values = {"layer1.i": np.full((1, 4, 1, 2, 2), 0.4), "layer1.c": np.linspace(-1, 3, 16).reshape(1, 4, 1, 2, 2)}
-    assert scrubber(values, clip_of(8)).still.startswith(b"\x89PNG")
-    assert list(seen["limits"].values()) == [(0, 1), (-3, 3)]
+    assert scrubber(values, clip_of(8), meanings=MEANT).still.startswith(b"\x89PNG")
+    assert list(seen["limits"].values()) == [(0, 1), (-3, 3)]  # in the order of a step
 
 
 def test_other_peoples_gates_have_their_own_titles_and_not_those_of_letters(scrubber):

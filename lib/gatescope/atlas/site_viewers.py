@@ -27,7 +27,7 @@ ATTRIBUTES = r'(?: (?:class|style|type|data-[a-z-]+)="[^<>"]*"| (?:id|name)="gat
 BUTTON = rf"<label{ATTRIBUTES}><input{ATTRIBUTES}>[^<>]*</label>"
 RULES = r"<style>(?:[^<{}@\\]*\{ display: (?:none|block); \})*</style>"
 SWITCH = re.compile(
-    rf"<section{ATTRIBUTES}>{RULES}<fieldset{ATTRIBUTES}><legend>[^<>]*</legend>(?:{BUTTON})*</fieldset>"
+    rf"<section{ATTRIBUTES}>{RULES}<fieldset{ATTRIBUTES}><legend{ATTRIBUTES}>[^<>]*</legend>(?:{BUTTON})*</fieldset>"
     rf"(?:<div{ATTRIBUTES}>\n?</div>)*</section>"
 )
 

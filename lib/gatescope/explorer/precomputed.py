@@ -18,7 +18,7 @@ from gatescope.recordings.replacements import replacement
 
 LAYERS = ("layer1", "layer2")
 LOOKS = (
-    "font:13px/1.6 system-ui,sans-serif;border:1px solid #8886;border-radius:4px;margin:0;"
+    "font:13px/1.6 system-ui,sans-serif;border:1px solid #8886;border-radius:4px;margin:0;padding:4px 8px;"
     "position:sticky;top:0;z-index:4;background:Canvas;display:flex;flex-wrap:wrap;gap:0 16px"
 )
 MAX_DATA = 1_000_000  # characters of all scrubbers together; with film strips and code an output stays below 2 MB
@@ -73,7 +73,7 @@ class Interventions:
             buttons.append(f"<label>{button} {html.escape(label)}</label>")
             shown.append(f'<div class="page-{place}">{page}</div>')
             rules.append(f"#{name}:has(#{name}-{place}:checked) > .page-{place} {{ display: block; }}")
-        legend = "<legend>All gates of both layers replaced by</legend>"
+        legend = '<legend style="float:left;padding:0">All gates of both layers replaced by</legend>'
         fields = f'<fieldset data-lm-suppress-shortcuts="true" style="{LOOKS}">{legend}{"".join(buttons)}</fieldset>'
         style = f"<style>{' '.join(rules)}</style>"
         return f'<section class="gatescope-switch" id="{name}">{style}{fields}{"".join(shown)}</section>'

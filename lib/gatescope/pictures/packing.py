@@ -20,7 +20,7 @@ from gatescope.pictures.quantities import QUANTITIES, Quantity, describe, place_
 COLOURS = ("viridis", "magma", "cividis", "gray", "RdBu_r")  # the last for signed values
 LEVELS = 255  # steps of 8 bits from the lowest to the highest value of a plane
 _FAR = 1e30  # sums of fewer than 1e8 values below it stay in the range of 32 bits
-NUM_CLASSES = 5  # with a curve of scores
+NUM_CLASSES = 6  # with a curve of scores, as many as there are colours
 GATE_UNITS = [QUANTITIES[name].unit for name in ("r", "i", "f", "o", "update")]  # their values are parts, 0 to 1
 
 _VALUES = ("maps", "strips")  # of a group
@@ -175,7 +175,7 @@ def _frames_of_step(clip: Clip, num_steps: int) -> int:
 def _most_to_see(groups: Sequence[Group], clip: Clip | None, each: int) -> int:
     """Return the step with most of the hand in view; without a hand, that at which the picture changes most.
 
-    Only steps with as much contrast as half of them have count: a picture that goes dark changes, and shows nothing.
+    Only steps with half the usual contrast count: a picture that a board covers changes, and shows nothing.
     """
     if clip is not None and clip.hand_mask is not None and clip.hand_mask.any():
         return int(clip.hand_mask[each - 1 :: each].sum((1, 2)).argmax())
@@ -188,7 +188,7 @@ def _most_to_see(groups: Sequence[Group], clip: Clip | None, each: int) -> int:
     changes = [np.abs(np.diff(maps.astype(kind), axis=0)) for maps, kind in zip(flat, kinds, strict=True)]
     change = sum(change.mean(1) / (change.mean() or 1) for change in changes)
     contrast = sum(maps.std(1, dtype=float) for maps in flat)
-    change[contrast[1:] < np.median(contrast)] = -1
+    change[contrast[1:] < np.median(contrast) / 2] = -1
     return 1 + int(change.argmax())
 
 
