@@ -17,6 +17,11 @@ def digest_of(modules: Iterable[str], source: str = "") -> str:
 
     Raises LookupError and SyntaxError as `files_behind` does.
     """
+    return _digest_of(tuple(modules), source, _state(library_files()))
+
+
+@lru_cache(maxsize=100)  # one for all trainings
+def _digest_of(modules: tuple[str, ...], source: str, state: str) -> str:
     return sha256_of_files(files_behind(modules, source), LIBRARY)
 
 
@@ -37,7 +42,7 @@ def files_behind(modules: Iterable[str], source: str = "") -> list[Path]:
     """
     texts: dict[Path, str] = {}
     library = library_files()
-    state = frozenset((path, about.st_mtime_ns, about.st_size) for path in library for about in [path.stat()])
+    state = _state(library)
     waiting = [*modules, *imported(source)]
     while waiting:
         name = waiting.pop()
@@ -61,9 +66,14 @@ def imported(source: str, package: str = "") -> list[str]:
 
 
 @lru_cache(maxsize=1000)  # what one notebook runs through, most others do
-def _imported_in(source: str, package: str, state: frozenset[tuple[Path, int, int]]) -> list[str]:
+def _imported_in(source: str, package: str, state: str) -> list[str]:
     """Return what `imported` does, once for each state of the library's files."""
     return imported(source, package)
+
+
+def _state(library: Iterable[Path]) -> str:
+    """Return a text that changes whenever a file of the library does."""
+    return "".join(f"{path} {about.st_mtime_ns} {about.st_size}\n" for path in library for about in [path.stat()])
 
 
 @lru_cache(maxsize=1000)
