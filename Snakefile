@@ -22,7 +22,7 @@ import shutil
 import sys
 from pathlib import Path
 
-sys.modules["rfc3987_syntax"] = None  # as in gatescope.__main__: a second to import, for nothing
+sys.modules["rfc3987_syntax"] = None  # as in gatescope.atlas.commands: a second to import, for nothing
 from gatescope.atlas.freshness import data_digest, is_current, is_stale, mark_of
 from gatescope.atlas.notebook_cells import read_notebook
 from gatescope.atlas.notebook_parameters import check_values, read_parameters
