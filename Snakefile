@@ -22,8 +22,8 @@ import shutil
 import sys
 from pathlib import Path
 
-sys.modules["rfc3987_syntax"] = None  # as in gatescope.__main__: a second to import, for nothing
-from gatescope.atlas.freshness import is_current, is_stale, mark_of
+sys.modules["rfc3987_syntax"] = None  # as in gatescope.atlas.commands: a second to import, for nothing
+from gatescope.atlas.freshness import data_digest, is_current, is_stale, mark_of
 from gatescope.atlas.notebook_cells import read_notebook
 from gatescope.atlas.notebook_parameters import check_values, read_parameters
 from gatescope.dependencies import training_digest
@@ -128,8 +128,9 @@ def grid():
     return [f"build/runs/{training}/{'-'.join(words)}/network.json" for training, words in runs]
 
 
+held = data_digest(Path.cwd()) if workflow.is_main_process else None
 for notebook, path in NOTEBOOKS.items() if workflow.is_main_process else ():
-    if not is_current(path, parameters_of(notebook)):
+    if not is_current(path, parameters_of(notebook), held):
         mark_of(path).unlink(missing_ok=True)
     for folder in trainings_of(notebook):
         # What took hours is not removed for a changed line, but refused by whoever asks for it.

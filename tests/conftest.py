@@ -7,7 +7,7 @@ import pytest
 from jaxtyping import config, install_import_hook
 from jaxtyping._import_hook import _JaxtypingLoader
 
-sys.modules["rfc3987_syntax"] = None  # as in gatescope.__main__: a second to import, for nothing
+sys.modules["rfc3987_syntax"] = None  # as in gatescope.atlas.commands: a second to import, for nothing
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGES = [REPOSITORY / "lib" / name for name in ("gatescope", "rendered_people")]

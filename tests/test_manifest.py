@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from gatescope import __main__ as command_line
+from gatescope.__main__ import main
 from gatescope.atlas.figure_files import compare_files
 from gatescope.atlas.manifest import (
     compare,
@@ -167,11 +167,11 @@ def test_what_is_stored_is_what_is_read(tmp_path):
 def test_the_command_compares_with_the_last_commit(tmp_path, monkeypatch, capsys):
     manifest = tmp_path / "figures" / "manifest.json"
     manifest.parent.mkdir()
-    monkeypatch.setattr(command_line, "ROOT", tmp_path)
-    monkeypatch.setattr(command_line, "MANIFEST", manifest)
+    monkeypatch.setattr("gatescope.atlas.commands.ROOT", tmp_path)
+    monkeypatch.setattr("gatescope.atlas.commands.MANIFEST", manifest)
     git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c"]
     subprocess.run([*git, "init", "--quiet"], check=True)
-    assert command_line.main(["compare"]) == 1
+    assert main(["compare"]) == 1
     assert "no committed figures/manifest.json" in capsys.readouterr().err
     figures = {"05-forget": entry(accuracy=trained(0.84), steps=exact(16))}
     (manifest.parent / "05-forget.png").write_bytes(b"a picture")
@@ -179,12 +179,12 @@ def test_the_command_compares_with_the_last_commit(tmp_path, monkeypatch, capsys
     manifest.write_text(manifest_text(figures))
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "--quiet", "-m", "figures"], check=True)
-    assert command_line.main(["compare"]) == 0
+    assert main(["compare"]) == 0
     rebuilt = deepcopy(figures)
     rebuilt["05-forget"]["numbers"]["accuracy"]["value"] = 0.5
     (manifest.parent / "05-forget.png").unlink()
     manifest.write_text(manifest_text(rebuilt))
-    assert command_line.main(["compare"]) == 1
+    assert main(["compare"]) == 1
     said = capsys.readouterr().err
     assert "05-forget: 'accuracy' was 0.84 (trained), is 0.5 (trained)" in said
     assert "05-forget: 05-forget.png is missing" in said

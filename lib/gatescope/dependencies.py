@@ -1,7 +1,8 @@
 """Files of the library that decide a result: those that its code imports, directly or through others."""
 
 import ast
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,6 +17,11 @@ def digest_of(modules: Iterable[str], source: str = "") -> str:
 
     Raises LookupError and SyntaxError as `files_behind` does.
     """
+    return _digest_of(tuple(modules), source, _state(library_files()))
+
+
+@lru_cache(maxsize=100)  # one for all trainings
+def _digest_of(modules: tuple[str, ...], source: str, state: str) -> str:
     return sha256_of_files(files_behind(modules, source), LIBRARY)
 
 
@@ -35,6 +41,8 @@ def files_behind(modules: Iterable[str], source: str = "") -> list[Path]:
     Raises LookupError for a module that the library does not have, SyntaxError for a source that is not Python.
     """
     texts: dict[Path, str] = {}
+    library = library_files()
+    state = _state(library)
     waiting = [*modules, *imported(source)]
     while waiting:
         name = waiting.pop()
@@ -43,9 +51,10 @@ def files_behind(modules: Iterable[str], source: str = "") -> list[Path]:
             raise LookupError(f"the library has no module {name}; it has the packages {', '.join(PACKAGES)}")
         if path not in texts:
             texts[path] = path.read_text("utf-8")
-            waiting += imported(texts[path], name if path.name == "__init__.py" else name.rpartition(".")[0])
+            package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+            waiting += _imported_in(texts[path], package, state)
     code = "\n".join([source, *texts.values()])
-    beside = [path for path in library_files() if path.suffix != ".py" and any(name in code for name in _names(path))]
+    beside = [path for path in library if path.suffix != ".py" and any(name in code for name in _names(path))]
     return sorted([*texts, *beside])
 
 
@@ -56,6 +65,17 @@ def imported(source: str, package: str = "") -> list[str]:
     return list(dict.fromkeys(module for module in modules if module.split(".")[0] in PACKAGES))
 
 
+@lru_cache(maxsize=1000)  # what one notebook runs through, most others do
+def _imported_in(source: str, package: str, state: str) -> list[str]:
+    """Return what `imported` does, once for each state of the library's files."""
+    return imported(source, package)
+
+
+def _state(library: Iterable[Path]) -> str:
+    """Return a text that changes whenever a file of the library does."""
+    return "".join(f"{path} {about.st_mtime_ns} {about.st_size}\n" for path in library for about in [path.stat()])
+
+
 @lru_cache(maxsize=1000)
 def _imports(source: str, package: str) -> list[tuple[str, str, str]]:
     """Every import as a module, the name taken from it, and the name it gets here; both empty for a whole module.
@@ -64,7 +84,7 @@ def _imports(source: str, package: str) -> list[tuple[str, str, str]]:
     entries count as imports.
     """
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in _statements(ast.parse(source)):
         match node:
             case ast.Import(names):
                 found += [(alias.name, "", "") for alias in names]
@@ -76,6 +96,14 @@ def _imports(source: str, package: str) -> list[tuple[str, str, str]]:
                 for name, module in ast.literal_eval(homes).items():
                     found.append((module if module_file(module) else f"{package}.{module}", name, name))
     return found
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the statements below a node, also within others, past their expressions, which import nothing."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt | ast.ExceptHandler | ast.match_case):
+            yield child
+            yield from _statements(child)
 
 
 def _home(module: str, name: str) -> str:
@@ -93,9 +121,9 @@ def _home(module: str, name: str) -> str:
 
 def module_file(name: str) -> Path | None:
     """Return the file of a module or of a package's `__init__`; None for any other name."""
-    path = LIBRARY.joinpath(*name.split("."))
-    found = [each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file()]
-    return found[0] if found else None
+    path = os.path.join(LIBRARY, *name.split("."))  # asked for thousands of times, for which a Path is slow
+    found = (each for each in (f"{path}.py", os.path.join(path, "__init__.py")) if os.path.isfile(each))
+    return next(map(Path, found), None)
 
 
 def _names(path: Path) -> tuple[str, str]:

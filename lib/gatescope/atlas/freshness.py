@@ -22,12 +22,12 @@ RUNNER = ("gatescope.atlas.rebuild", "gatescope.atlas.figures")  # code that run
 DATA = ("trainings", "checkpoints", "poses", "neurons", "evidence")  # folders of descriptions, weights and results
 
 
-def inputs_digest(notebook: Path, given: Mapping[str, Value]) -> str:
+def inputs_digest(notebook: Path, given: Mapping[str, Value], data: str | None = None) -> str:
     """Return a hash of all that decides what a notebook shows.
 
     This is its cells and parameters, the files and folders that these name, the code behind them, the lock, and the
     descriptions of trainings, weights and results that its tree holds; and the lists of the recorded set of the
-    training that it names.
+    training that it names. `data` is the `data_digest` of its tree, where the caller has it.
     """
     tree = notebook.parent.parent
     written = own_cells(nbformat.read(notebook, as_version=nbformat.NO_CONVERT))
@@ -37,7 +37,7 @@ def inputs_digest(notebook: Path, given: Mapping[str, Value]) -> str:
     if listed := _lists_behind(tree, given.get("training")):
         named["lists"] = listed
     code = _code_behind("\n".join(source for kind, source, _ in cells if kind == "code"))
-    return _digest([cells, dict(given), named, code, _data_digest(tree)])
+    return _digest([cells, dict(given), named, code, data or data_digest(tree)])
 
 
 def mark_rebuilt(notebook: Path, inputs: str) -> None:
@@ -46,10 +46,13 @@ def mark_rebuilt(notebook: Path, inputs: str) -> None:
         temporary.write_text(json.dumps({"inputs": inputs, "outputs": _outputs_digest(notebook)}), "utf-8")
 
 
-def is_current(notebook: Path, given: Mapping[str, Value]) -> bool:
-    """Return True where the tree holds what this notebook, its parameters and their inputs make now."""
+def is_current(notebook: Path, given: Mapping[str, Value], data: str | None = None) -> bool:
+    """Return True where the tree holds what this notebook, its parameters and their inputs make now.
+
+    `data` is as for `inputs_digest`.
+    """
     mark = mark_of(notebook)
-    now = {"inputs": inputs_digest(notebook, given), "outputs": _outputs_digest(notebook)}
+    now = {"inputs": inputs_digest(notebook, given, data), "outputs": _outputs_digest(notebook)}
     try:
         return read_json(mark) == now
     except (OSError, ValueError):
@@ -121,7 +124,8 @@ def _listed(description: Mapping[str, Any], tree: Path = Path()) -> str | None:
     return described_lists({"clips": {**clips, "root": tree / clips["root"]}})
 
 
-def _data_digest(tree: Path) -> str:
+def data_digest(tree: Path) -> str:
+    """Return a hash of the lock, the descriptions of trainings, and the weights and results that a tree holds."""
     folders = [tree / "data" / folder for folder in DATA]
     files = [path for folder in folders if folder.is_dir() for path in files_in(folder)]
     lock = [path for path in [tree / "requirements.lock"] if path.is_file()]
@@ -129,7 +133,7 @@ def _data_digest(tree: Path) -> str:
 
 
 def _with_times(paths: list[Path]) -> tuple[tuple[Path, int, int], ...]:
-    return tuple((path, path.stat().st_mtime_ns, path.stat().st_size) for path in paths)
+    return tuple((path, about.st_mtime_ns, about.st_size) for path in paths for about in [path.stat()])
 
 
 @lru_cache(maxsize=8)  # the same data and clips for every notebook
