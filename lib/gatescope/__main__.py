@@ -1,6 +1,7 @@
 """The command line of gatescope: from looking over clips to training, rebuilding notebooks and a site."""
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -75,8 +76,9 @@ def main(arguments: list[str] | None = None) -> int:
     runs = {"doctor": _doctor, "check": _check, "pack": _pack, "hands": _hands, "site": _site}
     runs |= {"rebuild": _rebuild, "compare": _compare, "verify": _verify}
     runs |= {"clips": _clips, "train": _train, "score": _score, "adapt": _adapt, "fine-tune": _fine_tune}
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
     try:
         failure = runs[asked.command](asked)
         _flush()
