@@ -187,6 +187,19 @@ def test_a_pack_says_anything_of_itself(packed):
         Pack(packed)
 
 
+def test_a_shard_that_a_wrong_clock_wrote_is_written_again(packed, tmp_path):
+    future = 2_000_000_000 * 10**9
+    os.utime(shard_file(packed, 0), ns=(future, future))
+    frame = next((tmp_path / "jester").rglob("00002.jpg"))
+    times, content = frame.stat(), bytearray(frame.read_bytes())
+    content[-20] ^= 1
+    frame.write_bytes(content)
+    os.utime(frame, ns=(times.st_atime_ns, times.st_mtime_ns))
+    list(pack(tmp_path / "jester", packed))
+    held = shard_file(packed, 0).read_bytes()
+    assert bytes(content) in held and shard_file(packed, 0).stat().st_mtime_ns < future
+
+
 def test_a_home_that_nobody_has_is_a_path_like_others(tmp_path):
     for read in (fetch_networks, VideoClips, read_clip):
         with pytest.raises(ValueError, match="^~nosuchuser/clips"):

@@ -4,11 +4,8 @@ The site mirrors the tree: notebooks/NAME.ipynb becomes notebooks/NAME.html, and
 page leads to; beside them stand index.html, reference.html and the files that the pages load.
 """
 
-import base64
-import io
 import os
 import re
-import warnings
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +16,13 @@ from markupsafe import Markup
 from nbconvert.exporters import TemplateExporter
 from nbconvert.filters import DataTypeFilter, Highlight2HTML
 from nbconvert.filters.markdown_mistune import MarkdownWithMath
-from PIL import Image, ImageOps
 from plotly.offline import get_plotlyjs
 from pygments.formatters import HtmlFormatter
 
 from gatescope.atlas.notebook_cells import RebuildError, check_every_cell_ran, read_notebook
 from gatescope.atlas.site_folder import SiteError, check_folder, replace_site
 from gatescope.atlas.site_markdown import VIEWER, Heading, PageRenderer, file_of
+from gatescope.atlas.site_outputs import PLOTLY_MIME, SHOWN, join_captions, outputs_of, thumbnail
 from gatescope.atlas.site_parts import answer, findings, viewer
 from gatescope.atlas.site_reference import reference
 from gatescope.atlas.site_viewers import drop_other_html, policy
@@ -34,16 +31,10 @@ from gatescope.files import read_bytes
 TEMPLATES = Path(__file__).parent / "site_template"
 STYLE, SCRIPT, PLOTLY = "gatescope.css", "gatescope.js", "plotly.min.js"  # in a site, beside its pages
 LIGHT, DARK = "default", "github-dark"  # pygments' colours: with a contrast of 4.5 and more on ours
-PLOTLY_MIME = "application/vnd.plotly.v1+json"
-# Kinds of output that the template shows, the preferred first; every output has the last.
-SHOWN = [PLOTLY_MIME, "text/html", "text/markdown", "image/png", "image/jpeg", "text/plain"]
-PICTURES = ("image/png", "image/jpeg")
 MARKDOWN_LINK = re.compile(r"\]\(([^()#\s]+\.md)[)#]")
 FORMULAS = (r"\\(", r"\\[", r"\begin{")  # what opens a formula beside dollars
 MOST_LOOKS = 10**8  # characters that are looked at for their ends
 MOST_BYTES = 1 << 24  # of a Markdown file
-THUMBNAIL_PX = (480, 270)
-THUMBNAIL_BYTES = 30_000
 LIVE = '<div class="live">'
 
 
@@ -160,7 +151,7 @@ def _as_notebook(markdown: str) -> nbformat.NotebookNode:
 def _page(
     tree: Path, path: Path, node: nbformat.NotebookNode, links: Mapping[Path, str], live: Collection[Path]
 ) -> Page:
-    _join_captions(path, node)
+    join_captions(path, node)
     renderer = PageRenderer(tree, path, links, live)
 
     def markdown(text: str) -> str:
@@ -200,73 +191,12 @@ def _page(
         # An opening has its viewer at the top.
         body=Markup(below.replace(live_html, "" if opening else live_html.replace(">", f' id="{VIEWER}">', 1), 1)),
         headings=tuple(each for each in renderer.headings if each.level == 2),
-        thumbnail=_thumbnail(path, node),
+        thumbnail=thumbnail(path, node),
         live=path in live,
         code=any(cell.cell_type == "code" for cell in node.cells),
         opening=Opening(Markup(viewer(node) or ""), Markup(opening)) if opening else None,
-        plotly=any(PLOTLY_MIME in output.get("data", {}) for output in _outputs(node)),
+        plotly=any(PLOTLY_MIME in output.get("data", {}) for output in outputs_of(node)),
     )
-
-
-def _join_captions(path: Path, node: nbformat.NotebookNode) -> None:
-    """Mark each picture with its caption, where the Markdown output below repeats its alternative text."""
-    for number, cell in enumerate((cell for cell in node.cells if cell.cell_type == "code"), 1):
-        kept, alt = [], None
-        for output in cell.outputs:
-            data = output.get("data", {})
-            if alt and "text/markdown" in data and data.get("text/plain") == alt:
-                kept[-1].metadata.caption = True
-                continue
-            kept.append(output)
-            kind = next((kind for kind in SHOWN if kind in data), None)
-            alt = _alt(output, kind) if kind in PICTURES else None
-            if kind == PLOTLY_MIME and not _is_figure(data[kind]):
-                raise SiteError(f"{path.name}: what code cell {number} gives as a figure of plotly is none")
-            if kind in PICTURES and not alt:
-                raise SiteError(f"{path.name}: a picture of code cell {number} has no alternative text")
-        cell.outputs = kept
-
-
-def _alt(output: nbformat.NotebookNode, kind: str) -> str | None:
-    about = output.metadata.get(kind)
-    alt = about.get("alt") if isinstance(about, dict) else None
-    return alt if isinstance(alt, str) else None
-
-
-def _is_figure(content: object) -> bool:
-    """Whether it has the parts that a page uses."""
-    layout = content.get("layout") if isinstance(content, dict) else None
-    title = layout.get("title", {}) if isinstance(layout, dict) else None
-    return isinstance(title, dict) and isinstance(title.get("text", ""), str)
-
-
-def _outputs(node: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    return [output for cell in node.cells for output in cell.get("outputs", [])]
-
-
-def _thumbnail(path: Path, node: nbformat.NotebookNode) -> tuple[bytes, str] | None:
-    """A thumbnail of the first picture with an alternative text, which may be the still picture of a viewer."""
-    pictures = ((output, kind) for output in _outputs(node) for kind in PICTURES if kind in output.get("data", {}))
-    described = ((output.data[kind], _alt(output, kind)) for output, kind in pictures)
-    picture, alt = next((each for each in described if each[1]), (None, None))
-    if picture is None:
-        return None
-    try:
-        with warnings.catch_warnings():
-            # As Pillow says from 89 million pixels on.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(base64.b64decode(picture)), formats=("PNG", "JPEG"))
-        with image:
-            small = ImageOps.pad(image.convert("RGB"), THUMBNAIL_PX, color="white")
-    # As Pillow raises them.
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise SiteError(f"{path.name}: a picture among its outputs cannot be read: {error}") from error
-    for quality in range(85, 0, -5):
-        buffer = io.BytesIO()
-        small.save(buffer, "JPEG", quality=quality)
-        if buffer.tell() <= THUMBNAIL_BYTES:
-            break
-    return buffer.getvalue(), alt
 
 
 def _files(pages: list[Page]) -> dict[str, bytes]:

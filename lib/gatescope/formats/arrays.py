@@ -10,7 +10,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -92,7 +91,7 @@ def _read_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarra
         return _content(stream, shape, by_columns, dtype)
 
 
-def _header(stream: BinaryIO, name: str, num_bytes: int) -> tuple[tuple[int, ...], bool, np.dtype]:
+def _header(stream: io.BufferedIOBase, name: str, num_bytes: int) -> tuple[tuple[int, ...], bool, np.dtype]:
     """Return shape, order and type of an array in so many bytes, header and all; the stream then stands behind it."""
     # Only in this version is a header's length limited.
     if np.lib.format.read_magic(stream) != (1, 0):
@@ -104,14 +103,14 @@ def _header(stream: BinaryIO, name: str, num_bytes: int) -> tuple[tuple[int, ...
     return shape, by_columns, dtype
 
 
-def _content(stream: BinaryIO, shape: tuple[int, ...], by_columns: bool, dtype: np.dtype) -> np.ndarray:
+def _content(stream: io.BufferedIOBase, shape: tuple[int, ...], by_columns: bool, dtype: np.dtype) -> np.ndarray:
     content = np.empty(math.prod(shape) * dtype.itemsize, np.uint8)
     _fill(stream, content)
     array = content.view(dtype)
     return array.reshape(shape[::-1]).T if by_columns else array.reshape(shape)
 
 
-def _fill(stream: BinaryIO, content: np.ndarray) -> None:
+def _fill(stream: io.BufferedIOBase, content: np.ndarray) -> None:
     place = 0
     # One read more than the bytes need: at the end the checksum is verified.
     while piece := stream.read(_PIECE_BYTES):

@@ -3,6 +3,7 @@
 import json
 import re
 import tarfile
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,7 +136,8 @@ def _stands(out: Path, number: int, named: dict[str, dict[int, Path]]) -> bool:
     shard, index = shard_file(out, number), index_file(out, number)
     try:
         rows, written = read_index(index), shard.stat().st_mtime_ns
-        if rows["name"].tolist() != [name.encode() for name in named]:
+        # A shard from the future was written by a wrong clock, and may be older than what it holds.
+        if written > time.time_ns() or rows["name"].tolist() != [name.encode() for name in named]:
             return False
         with shard.open("rb") as file:
             for row, frames in zip(rows, named.values(), strict=True):

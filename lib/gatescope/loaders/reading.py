@@ -33,7 +33,8 @@ def read_clip(
 
     Video: whatever FFmpeg opens and holds its own frames, and animated WebP; the content decides, not the name.
     `read_video` says which damage is noticed. Folder: jpg, png, bmp, webp and tif files, in the order of `numbered`
-    (2 before 10); other and hidden files are ignored, gaps in the numbers allowed. 16-bit grey pictures are depth; 0
+    (2 before 10); other and hidden files are ignored, gaps in the numbers
+    allowed, a file of several pictures refused. 16-bit grey pictures are depth; 0
     is no reading. All are turned and mirrored as a viewer shows them. In memory: an array, a tensor or a list of
     pictures, uint8 (T, H, W, 3) or (T, 3, H, W) in RGB or RGBA, (T, H, W) in grey; uint16 (T, H, W) is depth.
     Folders and arrays get `DEFAULT_FPS`; `dataclasses.replace(clip, fps=30)` gives another. `depth_unit_mm` is the

@@ -93,7 +93,7 @@ def read_layers(path: Path) -> dict[str, dict[str, np.ndarray]]:
     try:
         size = regular_file(path).stat().st_size
     except (FileNotFoundError, IsADirectoryError) as error:
-        reason = f"{path} is missing, or no file; see data/isogd/README.md for how to obtain the authors' weights"
+        reason = f"{path} is missing; see data/isogd/README.md for how to obtain the authors' weights"
         raise FileNotFoundError(reason) from error
     if size > MAX_BYTES:
         raise ValueError(f"{path} has {size:,} bytes; weights of at most {MAX_BYTES:,} are read")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 WHEEL = "mediapipe==0.10.21"  # later wheels do not hold the files
 # Any machine may open this wheel; it is never installed.
 _PLATFORM = ("--python-version", "311", "--abi", "cp311", "--platform", "manylinux_2_28_x86_64")
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others can ask for gigabytes
 _MOST_BYTES = 1 << 23  # more than any of its files that are unpacked here
 LICENCE = "mediapipe-0.10.21.dist-info/LICENSE"
 NOTICE = f"""Two networks of Google's MediaPipe, unchanged, from the wheel {WHEEL}: palm detection and hand landmarks.
@@ -125,7 +126,7 @@ def _unpack(wheel: Path, folder: Path) -> None:
         with zipfile.ZipFile(wheel) as archive:
             for member in (*(file.member for file in FILES), LICENCE):
                 info = archive.getinfo(member)
-                if info.file_size > _MOST_BYTES or info.compress_type != zipfile.ZIP_DEFLATED:
+                if info.file_size > _MOST_BYTES or info.compress_type not in _PACKED:
                     raise ValueError(f"{member} has {info.file_size} bytes, or is packed in another way")
                 with archive.open(info) as inside, open(folder / Path(member).name, "wb") as file:
                     shutil.copyfileobj(inside, file)
