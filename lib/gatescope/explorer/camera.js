@@ -6,7 +6,7 @@ const PATIENCE_MS = 5000; // for a kernel's answer
 const CAMERA = { video: { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } }, audio: false };
 const KINDS = ["video/webm;codecs=vp8", "video/webm", "video/mp4"]; // VP8 is written and read the fastest
 const NO_KERNEL = "Python does not answer: run the cell again, or wait until the cells that are running have ended.";
-const LATER = "then record again.";
+const LATER = "then begin again.";
 const REFUSALS = {
   NotAllowedError: `The browser refused the camera: allow it for this page, beside the address, ${LATER}`,
   NotFoundError: `The browser finds no camera: connect one, ${LATER}`,
@@ -90,6 +90,7 @@ function cameraOf(give, reaches, look) {
   const watch = () => withCamera(async (stream, signal) => {
     await show(stream, "the camera's picture, as in a mirror", "live");
     seen.hidden = false;
+    stream.getTracks()[0].onended = () => rest(`The camera is gone: connect it, ${LATER}`);
     offer(button("Stop", "close the camera", () => rest()));
     words.textContent = "live; nothing is kept";
     const why = await follow(picture, look, signal);

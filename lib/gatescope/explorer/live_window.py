@@ -3,6 +3,7 @@
 import copy
 import io
 from collections import deque
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
@@ -64,7 +65,7 @@ class LiveWindow:
         }
 
 
-def _shown(recording: dict[str, Tensor]) -> list[str]:
+def _shown(recording: Mapping[str, Tensor]) -> list[str]:
     """Return the hidden state, and the first of GATES that is a map."""
     gates = [f"layer1.{gate}" for gate in GATES]
     return ["layer1.h", *[name for name in gates if name in recording and recording[name].ndim == 5][:1]]
