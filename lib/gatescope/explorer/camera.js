@@ -14,7 +14,8 @@ const REFUSALS = {
 };
 
 /** Return in one sentence why a page at this place can record nothing; empty where it may. */
-function obstacle({ protocol, hostname } = location) {
+function obstacle() {
+  const { protocol, hostname } = location;
   const lies = (...ends) => ends.some((end) => `.${hostname}`.endsWith(`.${end}`));
   if (protocol === "vscode-webview:" || lies("vscode-cdn.net", "vscode-webview.net"))
     return "VS Code gives its notebooks no camera: open this one in JupyterLab.";
@@ -44,7 +45,9 @@ function cameraOf(give, reaches, look) {
   stage.append(picture, count);
   bar.append(buttons, words);
   const [seen, follow] = liveOf();
-  panel.append(bar, stage, seen);
+  const beside = element("div", { class: "beside" });
+  beside.append(stage, seen);
+  panel.append(bar, beside);
   let ending = new AbortController(); // of what goes on
   let number = 0; // of the recording
 
