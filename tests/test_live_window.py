@@ -55,10 +55,3 @@ def test_what_is_no_jpeg_picture_is_refused_and_the_window_stays(network, conten
     with pytest.raises(ClipError, match="does not decode"):
         window.look(content)
     assert window.look(picture(1))["frames"] == 2
-
-
-def test_a_network_that_is_watched_live_is_recorded_by_nobody_else(network):
-    window = LiveWindow(network)
-    window.look(picture(0))
-    assert window.network is not network
-    assert not any(module._forward_hooks for module in [*network.modules(), *window.network.modules()])

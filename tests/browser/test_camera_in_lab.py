@@ -115,8 +115,6 @@ def test_a_gesture_is_recorded_and_treated_as_a_dropped_video(page, lab, jupyter
     expect(camera.locator(".latency")).to_contain_text("the last 16 frames")
     expect(camera.locator(".score")).to_have_count(3)
     expect(camera.locator(".maps canvas")).not_to_have_count(0)
-    page.screenshot(path="/tmp/hD_8.png")
-    print(camera.locator(".seen").inner_text())
     camera.get_by_role("button", name="Stop").click()
     expect(camera.locator(".seen")).to_be_hidden()
     # Nobody but the notebook's server was asked, by the page or by the kernel, and no file is left.

@@ -112,7 +112,7 @@ class Exploration:
         groups += [explained] if about == _about(question) else []
         report("packing")
         title = f"{printable(original.name or Path(original.source).name)}{', synthetic' * (question.kind == KINDS[0])}"
-        title += ", measured hand" * (hands is not None)
+        title += ", measured hand" * (seen.hand_source == "measured")
         sizes = [maps[:, 0].size for group in groups for maps in group.maps.values() if maps.shape[1] > 1]
         num_channels = min(max(MAX_MAPS // max(sum(sizes), 1), 1), MAX_CHANNELS)
         packed = pack_compared(groups, seen, num_channels=num_channels, title=title, classes=curves)

@@ -6,7 +6,7 @@ const PATIENCE_MS = 5000; // for a kernel's answer
 const CAMERA = { video: { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } }, audio: false };
 const KINDS = ["video/webm;codecs=vp8", "video/webm", "video/mp4"]; // VP8 is written and read the fastest
 const NO_KERNEL = "Python does not answer: run the cell again, or wait until the cells that are running have ended.";
-const LATER = "then record again.";
+const LATER = "then begin again.";
 const REFUSALS = {
   NotAllowedError: `The browser refused the camera: allow it for this page, beside the address, ${LATER}`,
   NotFoundError: `The browser finds no camera: connect one, ${LATER}`,
@@ -14,7 +14,8 @@ const REFUSALS = {
 };
 
 /** Return in one sentence why a page at this place can record nothing; empty where it may. */
-function obstacle({ protocol, hostname } = location) {
+function obstacle() {
+  const { protocol, hostname } = location;
   const lies = (...ends) => ends.some((end) => `.${hostname}`.endsWith(`.${end}`));
   if (protocol === "vscode-webview:" || lies("vscode-cdn.net", "vscode-webview.net"))
     return "VS Code gives its notebooks no camera: open this one in JupyterLab.";
@@ -44,7 +45,9 @@ function cameraOf(give, reaches, look) {
   stage.append(picture, count);
   bar.append(buttons, words);
   const [seen, follow] = liveOf();
-  panel.append(bar, stage, seen);
+  const beside = element("div", { class: "beside" });
+  beside.append(stage, seen);
+  panel.append(bar, beside);
   let ending = new AbortController(); // of what goes on
   let number = 0; // of the recording
 
@@ -90,6 +93,7 @@ function cameraOf(give, reaches, look) {
   const watch = () => withCamera(async (stream, signal) => {
     await show(stream, "the camera's picture, as in a mirror", "live");
     seen.hidden = false;
+    stream.getTracks()[0].onended = () => rest(`The camera is gone: connect it, ${LATER}`);
     offer(button("Stop", "close the camera", () => rest()));
     words.textContent = "live; nothing is kept";
     const why = await follow(picture, look, signal);

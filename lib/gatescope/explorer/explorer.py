@@ -23,6 +23,7 @@ from gatescope.explorer.searches import Like, alike, distance, finding
 from gatescope.explorer.stills import beside_original, courses_of, thumbnail
 from gatescope.explorer.upload import Upload
 from gatescope.loaders.hands import has_networks
+from gatescope.models.checkpoints import open_networks
 from gatescope.pictures.scrubber import film_strip, in_words
 
 WAITING = {
@@ -125,7 +126,7 @@ class Explorer:
             self._show(question, answer)
         far = distance(self.exploration, question, report)
         if report.is_wanted():
-            words = answer.words, "" if has_networks() else FETCH, far
+            words = answer.words, "" if has_networks() or answer.original.depth is not None else FETCH, far
             self.picture.say(" ".join(filter(None, words)))
 
     def _show(self, question: Question, answer: Answer, before: str = "") -> None:
@@ -243,7 +244,7 @@ class Explorer:
         """Return what the chosen network makes of the camera's last frames."""
         name = self.controls.checkpoint.value
         if first or self._live[0] != name:
-            self._live = name, LiveWindow(self.exploration.network(name))
+            self._live = name, LiveWindow(open_networks([name])[name])  # one of its own
         return self._live[1].look(picture)
 
     def _cancel(self) -> None:

@@ -36,11 +36,13 @@ def hands_of(clip: Clip, report: Callable[[str], None]) -> MeasuredHands:
 
 
 def seen_with(clip: Clip, hands: MeasuredHands, num_frames: int, size: int) -> Clip:
-    """Return what `as_seen` returns, with the mask of measured hands."""
+    """Return what `as_seen` returns, with the mask of measured hands; without one where it shows none."""
     chosen = sample_frames(len(clip.frames), num_frames, times_s=clip.times_s)
     masks = [hand_mask(clip.frames[t], hands.joints[t, hands.found[t]]) for t in chosen]
     own = Clip(frames=clip.frames[chosen], fps=clip.fps, source=clip.source, hand_mask=np.stack(masks))
     mask = as_seen(own, num_frames, size).hand_mask
+    if not mask.any():
+        return as_seen(clip, num_frames, size)
     at = hands.seen(chosen, clip.frames.shape[1:3], size)
     return replace(as_seen(clip, num_frames, size), hand_mask=mask, hands=at)
 

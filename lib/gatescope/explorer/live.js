@@ -23,7 +23,7 @@ function liveOf() {
   const show = ({ frames, of, classes, maps: planes, pass_ms }, latency_ms, rate) => {
     scores.replaceChildren(...classes.map(([name, course]) => scoreOf(name, course)));
     scores.setAttribute("aria-label", classes.map(([name, course]) => `${name} ${percent(course.at(-1))}`).join(", "));
-    maps.replaceChildren(...planes.map(pictureOf));
+    maps.replaceChildren(...planes.map(mapOf));
     const window = frames < of ? `${frames} of ${of} frames so far` : `the last ${of} frames`;
     words.textContent = `${window}; ${latency_ms.toFixed(0)} ms from a frame to its scores, of which Python took ${pass_ms.toFixed(0)}; ${rate.toFixed(1)} a second`;
   };
@@ -62,7 +62,7 @@ function scoreOf(name, course) {
 }
 
 /** A map in grey, enlarged, with what it is. */
-function pictureOf({ title, levels }) {
+function mapOf({ title, levels }) {
   const figure = element("figure", {});
   const canvas = element("canvas", { width: levels[0].length, height: levels.length, role: "img", "aria-label": title });
   const context = canvas.getContext("2d");

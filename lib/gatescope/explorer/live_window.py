@@ -1,8 +1,8 @@
 """LiveWindow: the last frames of a camera in a network: the scores so far, a state and a gate at the newest step."""
 
-import copy
 import io
 from collections import deque
+from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
 
@@ -25,10 +25,10 @@ GATES = ("attention", "f", "i", "o")  # the first that is a map is shown
 
 
 class LiveWindow:
-    """A network of its own, which no other thread records, and the frames that it gets."""
+    """A network, which no other thread may record meanwhile, and the frames that it gets."""
 
     def __init__(self, network: GestureNetwork):
-        self.network = copy.deepcopy(network)
+        self.network = network
         self.frames: deque[UInt8[np.ndarray, "side side 3"]] = deque(maxlen=network.config.num_frames)
         self.rate = network.config.num_frames / WINDOW_S  # frames/s
 
@@ -64,7 +64,7 @@ class LiveWindow:
         }
 
 
-def _shown(recording: dict[str, Tensor]) -> list[str]:
+def _shown(recording: Mapping[str, Tensor]) -> list[str]:
     """Return the hidden state, and the first of GATES that is a map."""
     gates = [f"layer1.{gate}" for gate in GATES]
     return ["layer1.h", *[name for name in gates if name in recording and recording[name].ndim == 5][:1]]
