@@ -115,7 +115,7 @@ def test_a_weight_without_gradient_stays(recipes):
 
 
 def test_gate_and_attention_kernels_of_every_cell_shrink_and_their_biases_do_not(recipes):
-    from gatescope.models.recurrent import CELLS, RecurrentLayer
+    from gatescope.models import CELLS, RecurrentLayer
 
     for cell in CELLS:
         layer = RecurrentLayer(cell, in_channels=2, hidden_channels=2)

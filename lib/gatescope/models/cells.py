@@ -58,6 +58,17 @@ class Cell:
         owners = ["x"] * self.input_attention + [name for name, kind in self.gates.items() if kind == "attention"]
         return {owner: "" if len(owners) == 1 or owner == "x" else f"_{owner}" for owner in owners}
 
+    @property
+    def quantities(self) -> list[str]:
+        """Names of a layer's hook points, in the order in which a step passes them."""
+        maps = [f"{name}{ending}" for ending in self.attentions.values() for name in ("z", "attention")]
+        attended = ["x_attended"] if self.input_attention else []
+        pooled = ["x_pooled", "h_pooled"] if "pooled" in self.gates.values() else []
+        if self.sees_state != "all":
+            pooled = pooled[:1]
+        gates = [name for name in "rifo" if name in self.gates or name == "i"]
+        return [*maps, *attended, *pooled, *gates, "g", "c", "h"]
+
 
 # Pooled gates (a), input attention (b), input-gate attention (c), output-gate attention (d).
 CELLS: dict[str, Cell] = {

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from gatescope.models.cells import (
-    CELLS,
     AttentionGate,
     Cell,
     ConvPart,
@@ -19,12 +17,12 @@ from gatescope.models.cells import (
     average,
     cell_named,
     full,
-    peak_at_one,
     quick_tanh,
     sum_to_one,
 )
 from gatescope.models.conventions import CONVENTIONS
 from gatescope.models.convolutions import channels_innermost
+from gatescope.models.gating import gate, gates_from, initialise, new_values, passed
 from gatescope.models.hooks import HookPoint
 from gatescope.models.rnn import check_input
 from gatescope.models.scans import exported_loop, recurrence
@@ -106,10 +104,10 @@ class RecurrentLayer(nn.Module):
         self.candidate = _CANDIDATES[self.cell.candidate](*sizes, sees_state=self.cell.sees_state != "none")
         self.attention = InputAttention(*sizes) if self.cell.input_attention else None
         # An attended input is 1 / (H W) of the input: small values, whose relative precision counts.
-        self._tanh = torch.tanh if self.cell.input_attention else quick_tanh
-        self.hooks = nn.ModuleDict({name: HookPoint() for name in self._quantities()})
+        self.tanh = torch.tanh if self.cell.input_attention else quick_tanh
+        self.hooks = nn.ModuleDict({name: HookPoint() for name in self.cell.quantities})
         self.roles = tuple(name for name in "rifogch" if name in self.hooks)  # gates and states, for `find_gates`
-        self._initialise()
+        initialise(self)
         # Weights in the layout of the frames spare oneDNN a reordering. torch.nn.utils.prune cannot read it: call
         # layer.to(memory_format=torch.contiguous_format) before.
         self.to(memory_format=torch.channels_last)
@@ -220,16 +218,16 @@ class RecurrentLayer(nn.Module):
         totals = {}  # W_x * X_t + W_h * H_{t-1} + b
         for name, part in self._parts():
             own = h if h_pooled is None or not isinstance(part, PooledPart) else h_pooled.to(kind)
-            r = self._gate("r", totals["r"]) if name == "candidate" and self.cell.reset else None
+            r = gate(self, "r", totals["r"]) if name == "candidate" and self.cell.reset else None
             total = projected[name]
             if own is not None and part.state_to_state is not None:
                 of_state = part.state_to_state(own)
                 total = total + (of_state if r is None else r * of_state)  # (M3)
             totals[name] = total
-        i, f, o = self._gates(totals)
-        g = self._new_values(totals["candidate"])
+        i, f, o = gates_from(self, totals)
+        g = new_values(self, totals["candidate"])
         c = self.hooks["c"](i * g if c is None else torch.addcmul(f * c, i, g))  # (5) (14)
-        return self.hooks["h"](c if o is None else o * self._tanh(c)), c  # (6) (15) (M4)
+        return self.hooks["h"](c if o is None else o * self.tanh(c)), c  # (6) (15) (M4)
 
     def _takes_all_steps(self, frames: Maps, num_steps: int) -> bool:
         """Return True for a cell that is linear in C, where all steps at once are faster than one after the other."""
@@ -241,81 +239,13 @@ class RecurrentLayer(nn.Module):
     def _all_steps(self, frames: Tensor, num_steps: int, c: Given | None) -> tuple[Hidden, Given]:
         """Return H of every step and the last C of a cell that is linear in C, with all steps at once."""
         totals = self._project(frames, num_steps, frames.dtype)
-        i, f, o = self._gates(totals, num_steps)
-        g = self._new_values(totals["candidate"], num_steps)
+        i, f, o = gates_from(self, totals, num_steps)
+        g = new_values(self, totals["candidate"], num_steps)
         f, written = (values.unflatten(0, (num_steps, -1)) for values in (f, i * g))
-        c = self._pass("c", recurrence(f, written, c).flatten(0, 1), num_steps)  # (5) (14)
-        h = self._pass("h", c if o is None else o * self._tanh(c), num_steps)  # (6) (15) (M4)
+        c = passed(self, "c", recurrence(f, written, c).flatten(0, 1), num_steps)  # (5) (14)
+        h = passed(self, "h", c if o is None else o * self.tanh(c), num_steps)  # (6) (15) (M4)
         return h.unflatten(0, (num_steps, -1)).transpose(0, 1), c.chunk(num_steps)[-1]
-
-    def _new_values(self, total: Tensor, num_steps: int = 1) -> Tensor:
-        """Return G from the sum that enters its activation."""
-        total = full(total)
-        return self._pass("g", total if self.cell.minimal else self._tanh(total), num_steps)  # (4) (13) (M1)
-
-    def _gates(self, totals: dict[str, Tensor], num_steps: int = 1) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return i, f and o from the sums that enter their activations; o is None where there is none."""
-        if self.cell.minimal:
-            # The quotient as written is 0 / 0 in float32 where both sums are below -104.
-            log_odds = F.logsigmoid(full(totals["f"])) - F.logsigmoid(full(totals["i"]))
-            i, f = (self._named(name, (s * log_odds).sigmoid(), num_steps) for name, s in (("i", -1), ("f", 1)))  # (M1)
-        elif self.cell.i is None:
-            f = self._gate("f", totals["f"], num_steps)
-            i = self._named("i", 1 - (f[:, :, 0, 0] if self.cell.f == "pooled" else f), num_steps)  # (M2)
-        else:
-            i, f = (self._gate(name, totals[name], num_steps) for name in "if")
-        return i, f, None if self.cell.o is None else self._gate("o", totals["o"], num_steps)
-
-    def _gate(self, name: str, total: Tensor, num_steps: int = 1) -> Tensor:
-        """Return a gate from the sum that enters its activation: a map, or values with height and width 1."""
-        kind, total = total.dtype, full(total)
-        if self.cell.gates[name] == "attention":
-            ending = self.cell.attentions[name]
-            z = self._pass(f"z{ending}", full(self.gates[name].score(self._tanh(total).to(kind))), num_steps)  # (21)
-            attention = self._pass(f"attention{ending}", peak_at_one(z), num_steps)  # (22)
-            return self._pass(name, attention, num_steps)  # (23)
-        return self._named(name, self.conventions.gate_activation(total), num_steps)  # (1) (2) (3), (10) (11) (12)
-
-    def _named(self, name: str, gate: Tensor, num_steps: int) -> Tensor:
-        """Return a gate that has passed its hook point; values with height and width 1 where it is pooled."""
-        gate = self._pass(name, gate, num_steps)
-        return gate[:, :, None, None] if gate.ndim == 2 else gate
-
-    def _pass(self, name: str, value: Tensor, num_steps: int) -> Tensor:
-        """Return what has passed a hook point, step by step where something reads or replaces it."""
-        point = self.hooks[name]
-        if num_steps == 1:
-            return point(value)
-        used = point.replacements or point.readers or point._forward_hooks or point._forward_pre_hooks
-        return torch.cat([point(step) for step in value.chunk(num_steps)]) if used else value
 
     def _parts(self) -> Iterator[tuple[str, nn.Module]]:
         yield from self.gates.items()
         yield "candidate", self.candidate
-
-    def _quantities(self) -> list[str]:
-        """Return the names of the hook points, in the order in which a step passes them."""
-        maps = [f"{name}{ending}" for ending in self.cell.attentions.values() for name in ("z", "attention")]
-        attended = ["x_attended"] if self.cell.input_attention else []
-        pooled = ["x_pooled", "h_pooled"] if "pooled" in self.cell.gates.values() else []
-        if self.cell.sees_state != "all":
-            pooled = pooled[:1]
-        gates = [name for name in "rifo" if name in self.cell.gates or name == "i"]
-        return [*maps, *attended, *pooled, *gates, "g", "c", "h"]
-
-    @torch.no_grad()
-    def _initialise(self) -> None:
-        for name, parameter in self.named_parameters():
-            if name.endswith("bias"):
-                parameter.zero_()
-        if not self.conventions.constant_gate_kernels:
-            return
-        # The released (a) divides its input kernels by the filters, (b) to (d) by the input's channels.
-        fan_in = self.hidden_channels if self.cell == CELLS["a"] else self.in_channels
-        for gate in self.gates.values():
-            if isinstance(gate, PooledPart):
-                gate.input_to_state.weight.fill_(1 / fan_in)
-                if gate.state_to_state is not None:
-                    gate.state_to_state.weight.fill_(1 / self.hidden_channels)
-        if isinstance(self.gates["f"], ConvPart):
-            self.gates["f"].input_to_state.bias.fill_(1)
