@@ -30,7 +30,7 @@ def lists_digest(splits: Mapping[str, RecordedClips]) -> str:
 
 
 def described_lists(clips: Mapping[str, Any]) -> str | None:
-    """Return the `lists_digest` of the set that a description's table `clips` names; None if it is none, or not here."""
+    """Return the `lists_digest` of the set in a table `clips` of a description; None if it is none, or not here."""
     if clips.get("set") not in RECORDED:
         return None
     try:
