@@ -121,7 +121,7 @@ def _listed(description: Mapping[str, Any], tree: Path = Path()) -> str | None:
         return None
     from gatescope.trainings.recorded_sets import described_lists  # torch takes seconds, and few look here
 
-    return described_lists({"clips": {**clips, "root": tree / clips["root"]}})
+    return described_lists({**clips, "root": tree / clips["root"]})
 
 
 def data_digest(tree: Path) -> str:

@@ -29,9 +29,8 @@ def lists_digest(splits: Mapping[str, RecordedClips]) -> str:
     return digest.hexdigest()
 
 
-def described_lists(description: Mapping[str, Any]) -> str | None:
-    """Return the `lists_digest` of a description's recorded set; None if it names none, or one that is not here."""
-    clips = description.get("clips", {})
+def described_lists(clips: Mapping[str, Any]) -> str | None:
+    """Return the `lists_digest` of the set in a table `clips` of a description; None if it is none, or not here."""
     if clips.get("set") not in RECORDED:
         return None
     try:
