@@ -23,12 +23,15 @@ from gatescope.atlas.manifest import compare, read_manifest
 from gatescope.atlas.notebook_parameters import Parameter, ParameterError
 from gatescope.atlas.publish import recover
 from gatescope.atlas.run_folder import folder_of_a_run
+from gatescope.formats.facts import write_card
 from gatescope.loaders import ClipError, IsoGDClips, JesterClips, VideoClips, read_clip
 from gatescope.loaders.errors import DamagedClipError, OversizedClipError
 from gatescope.loaders.hands import HandNetworksError, fetch_networks
 from gatescope.loaders.hands.networks import FILES, LICENCE
 from gatescope.loaders.packed import Pack, index_file, read_index, shard_file
 from gatescope.loaders.packing import pack
+from gatescope.trainings.evaluation import Predictions, load_predictions
+from gatescope.trainings.evidence import read_answers
 from hostile_files import npy
 from site_trees import executed, picture, write_tree
 
@@ -529,3 +532,24 @@ def test_what_is_printed_may_have_no_place_to_go(tmp_path, output):
         running.stdout.close()
         assert running.stderr.read() == ""
     assert running.returncode == 1
+
+
+def test_answers_that_are_none_count_as_right_nowhere(tmp_path):
+    logits, labels = np.zeros((4, 3), np.float32), np.arange(4) % 3
+    assert Predictions(logits, labels).accuracy().total == 4
+    for spoilt, said in (
+        ((logits * np.nan, labels), "not finite"),
+        ((logits + np.inf, labels), "not finite"),
+        ((logits, labels + 1), "0 to 2"),
+        ((logits, labels - 1), "0 to 2"),
+    ):
+        np.savez(tmp_path / "predictions.npz", **{"logits/clips": spoilt[0], "labels/clips": spoilt[1]})
+        with pytest.raises(ValueError, match=said):
+            load_predictions(tmp_path / "predictions.npz")
+    for odd in ({"labels": labels[:2]}, {"people": labels * 1.0}, {"predicted/a": labels[:, None]}):
+        arrays = {"labels": labels, "people": labels, "predicted/a": labels} | odd
+        np.savez(tmp_path / "answers.npz", **arrays)
+        files = {"answers.npz": hashlib.sha256((tmp_path / "answers.npz").read_bytes()).hexdigest()}
+        write_card(tmp_path / "card.json", {"files": files})
+        with pytest.raises((ValueError, TypeError), match="one for each clip|Type-check"):
+            read_answers(tmp_path)

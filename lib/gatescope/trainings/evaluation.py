@@ -89,10 +89,24 @@ class Proportion:
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Logits and labels of every clip of a set, in its order."""
+    """Logits and labels of every clip of a set, in its order.
+
+    Raises ValueError for other shapes, a logit that is not finite (nothing is above NaN, so that it would count as
+    right), and a label outside the classes.
+    """
 
     logits: Float32[np.ndarray, "clips classes"]
     labels: Int64[np.ndarray, " clips"]
+
+    def __post_init__(self):
+        logits, labels = self.logits, self.labels
+        if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu":
+            shapes = f"{logits.shape} and {labels.shape} {labels.dtype}"
+            raise ValueError(f"logits must be (clips, classes) and labels (clips,), whole numbers; got {shapes}")
+        if not np.isfinite(logits).all():
+            raise ValueError("logits hold a value that is not finite")
+        if (wrong := labels[(labels < 0) | (labels >= logits.shape[1])]).size:
+            raise ValueError(f"labels must be 0 to {logits.shape[1] - 1}, the network's classes; got {wrong[0]}")
 
     @property
     def ranks(self) -> Int64[np.ndarray, " clips"]:
@@ -197,11 +211,7 @@ def evaluate(
             if not torch.isfinite(logits[-1]).all():
                 culprit = first_not_finite(network, x) if torch.isfinite(x).all() else "the data set"
                 raise FloatingPointError(f"the output of {culprit} is not finite; the clips cannot be evaluated")
-    found = Predictions(torch.cat(logits).numpy(), torch.cat(labels).numpy())
-    num_classes = found.logits.shape[1]
-    if (wrong := found.labels[(found.labels < 0) | (found.labels >= num_classes)]).size:
-        raise ValueError(f"labels must be 0 to {num_classes - 1}, the network's classes; got {wrong[0]}")
-    return found
+    return Predictions(torch.cat(logits).numpy(), torch.cat(labels).numpy())
 
 
 class SavedArrays:

@@ -23,11 +23,20 @@ NUM_CLIPS = 1200  # of the 60 test people, twenty each on average
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """Predicted class of every clip under one condition or several, with its true class and its performer."""
+    """Predicted class of every clip under one condition or several, with its true class and its performer.
+
+    Raises ValueError unless all are whole numbers, one for each clip.
+    """
 
     labels: UInt8[np.ndarray, " clips"]
     people: Int16[np.ndarray, " clips"]
     predicted: Mapping[str, UInt8[np.ndarray, " clips"]]  # by condition
+
+    def __post_init__(self):
+        for name, array in {"labels": self.labels, "people": self.people, **self.predicted}.items():
+            if array.shape != (len(self.labels),) or array.dtype.kind not in "iu":
+                shapes = f"{array.shape} {array.dtype} for {len(self.labels)} clips"
+                raise ValueError(f"{name} must be whole numbers, one for each clip; got {shapes}")
 
     def right(self, condition: str) -> Bool[np.ndarray, " clips"]:
         """Return which clips are predicted right; raises LookupError for a condition that is not there."""

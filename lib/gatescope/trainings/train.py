@@ -130,8 +130,11 @@ def _epochs(
         tensors, saved = state
         if difference := first_difference(facts, saved.get("training")):
             raise ValueError(f"{folder} holds the state of another training: {difference}; take another folder")
-        unpack(tensors, network, optimizer)
-        rows = [task.row(**row) for row in saved["rows"]]
+        try:
+            unpack(tensors, network, optimizer)
+            rows = [task.row(**row) for row in saved["rows"]]
+        except (LookupError, TypeError) as error:
+            raise ValueError(f"{folder} holds no whole state of this training: {error!r}; take another") from error
     network.eval()
     yield from rows
 
