@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from clip_files import some_frames, write_video
-from gatescope.loaders import SyntheticGestures
+from gatescope.loaders import MeasuredHands, SyntheticGestures
 from gatescope.measures.transfer import above_chance, farther, played_backwards, read_said
 from gatescope.models import GestureNetwork, NetworkConfig
 from rendered_people.labels import JESTER_LABELS, MOTION_CLASSES
@@ -69,7 +69,11 @@ def test_backwards_twice_is_the_gesture_itself():
 def test_what_networks_say_of_a_folder_of_people_is_kept_with_who_is_in_each_clip(
     script, weights, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(script, "has_networks", lambda: False)
+    # Nobody's hand is found: the networks that find hands are not in the repository.
+    none = MeasuredHands(
+        np.full((6, 2, 21, 2), np.nan, np.float32), np.zeros((6, 2), np.float32), np.zeros((6, 2), bool)
+    )
+    monkeypatch.setattr(script, "measure_hands", lambda frames, fps: none)
     monkeypatch.setattr(script, "CachedClips", lambda clips, cache: clips)  # it renders 27 at once
     for number, person in enumerate(["ann", "ann", "bob"]):
         (tmp_path / "clips" / person).mkdir(parents=True, exist_ok=True)
@@ -79,7 +83,7 @@ def test_what_networks_say_of_a_folder_of_people_is_kept_with_who_is_in_each_cli
     assert folder == tmp_path / "kept" / "small" / "a-0"
     said, card = read_said(folder)
     assert card["people"] == ["ann", "ann", "bob"] and card["recordings"] == ["0.mkv", "1.mkv", "2.mkv"]
-    assert card["hands"] == [None] * 3 and not any("cropped" in name for name in said)
+    assert card["hands"] == [0.0] * 3 and said["away/cropped"].tolist() == said["away/recorded"].tolist()
     assert said["recorded/people"].tolist() == [0, 0, 1]
     network = GestureNetwork.load(weights)
     with torch.inference_mode():
@@ -104,6 +108,12 @@ def test_what_networks_say_of_a_folder_of_people_is_kept_with_who_is_in_each_cli
         read_said(folder)
     with pytest.raises(FileNotFoundError, match="measure.py makes them"):
         read_said(tmp_path)
+
+
+def test_a_script_without_its_arguments_says_what_it_takes(script):
+    for arguments in ([], ["clips", "out", "weights", "54"]):
+        with pytest.raises(SystemExit, match="CLIPS OUT 108"):
+            next(script.main(arguments))
 
 
 def test_a_crop_shows_the_hand_as_large_and_where_it_is_wanted(script):

@@ -1,10 +1,10 @@
-"""Ask networks that know rendered people about recordings of people, and keep what they say beside this file.
+"""Ask networks that know rendered people about recordings of people, and keep what they say.
 
-    python data/evidence/transfer/measure.py CLIPS 108 data/checkpoints/*/network.safetensors
+    python data/evidence/transfer/measure.py CLIPS OUT 108 data/checkpoints/*/network.safetensors
 
-CLIPS is a folder of videos, with a sub-folder for each person or without; neither labels nor pictures are kept. The
-number is that of rendered clips of the test people at each difficulty. Where the networks that find hands are there
-(`gatescope hands fetch`), recordings are also shown cropped: the hand is then as large as in the rendered ones.
+CLIPS is a folder of videos, with a sub-folder for each person or without; OUT receives a folder for each network, with
+neither labels nor pictures. The number is that of rendered clips of the test people at each difficulty. Recordings are
+shown whole and cropped, the hand then as large as in the rendered ones; `gatescope hands fetch` obtains what finds it.
 """
 
 import sys
@@ -22,37 +22,31 @@ from gatescope.files import atomic_write, code_digest, sha256_of
 from gatescope.formats.facts import write_card
 from gatescope.loaders import CachedClips, Clip, SyntheticGestures, to_batch
 from gatescope.loaders.datasets import recorded
-from gatescope.loaders.hands import has_networks
 from gatescope.loaders.hands.measuring import measure_hands
 from gatescope.loaders.hands.regions import MIDDLE, NUM_JOINTS, WRIST
 from gatescope.measures.distance import distances, mean_features
 from gatescope.models import GestureNetwork
-from gatescope.paths import CACHE, EVIDENCE
+from gatescope.paths import CACHE
 from gatescope.recordings import encode_all
 from gatescope.recordings.scoring import score_all
 
-OUT = EVIDENCE / "transfer"
 NUM_TRAINING = 3  # of each class, to measure distances to
 DIFFICULTIES = (0.0, 0.5, 1.0)
 
 Joints = Float32[np.ndarray, "time hands 21 2"]
 
 
-def open_recordings(clips: Path) -> list[tuple[Clip, Joints | None]]:
-    """Read the clips of a folder, a label numbering the person, and measure their hands if the networks are there.
+def open_recordings(clips: Path) -> list[tuple[Clip, Joints]]:
+    """Read the clips of a folder, a label numbering the person, and measure their hands.
 
-    Without a sub-folder for each person every clip is taken for one of a person of its own.
+    Without a sub-folder for each person every clip is taken for one of a person of its own. Raises HandNetworksError
+    without the networks that find hands.
     """
     found = []
     for number, clip in enumerate(recorded(clips.absolute())):
-        joints = measure_hands(clip.frames, clip.fps).joints if has_networks() else None
-        found.append((replace(clip, label=number if clip.label is None else clip.label), joints))
+        person = number if clip.label is None else clip.label
+        found.append((replace(clip, label=person), measure_hands(clip.frames, clip.fps).joints))
     return found
-
-
-def in_view(joints: Joints) -> float:
-    """Return the part of the frames in which a hand is found."""
-    return float(np.isfinite(joints[:, :, 0, 0]).any(1).mean())
 
 
 class Framing(NamedTuple):
@@ -92,7 +86,7 @@ def cropped(clip: Clip, joints: Joints, wanted: Framing) -> Clip:
 
 
 def measure(
-    network: GestureNetwork, recordings: list[tuple[Clip, Joints | None]], num_test: int, cache: Path
+    network: GestureNetwork, recordings: list[tuple[Clip, Joints]], num_test: int, cache: Path
 ) -> dict[str, np.ndarray]:
     """Return what a network says of recordings and of rendered test people, as arrays by name.
 
@@ -104,14 +98,15 @@ def measure(
     names = network.card["data"]["names"]
     learnt = CachedClips(SyntheticGestures("train", NUM_TRAINING * len(names), **facts, modalities=()), cache)
     training = mean_features(encode_all(network, as_input(network, learnt)))
+    rendered = np.concatenate([learnt[index].joints_2d[:, None, :NUM_JOINTS] for index in range(len(learnt))])
+    centres = rendered.mean((1, 2))
+    inside = ((centres > 0) & (centres < facts["size"])).all(1)
+    wanted = framing(rendered[inside], facts["size"])
+    shown = {
+        "recorded": as_input(network, (clip for clip, _ in recordings)),
+        "cropped": as_input(network, (cropped(*each, wanted) for each in recordings)),
+    }
     found = {"recorded/people": np.array([clip.label for clip, _ in recordings], np.int16)}
-    shown = {"recorded": as_input(network, (clip for clip, _ in recordings))}
-    if all(joints is not None for _, joints in recordings):
-        rendered = np.concatenate([learnt[index].joints_2d[:, None, :NUM_JOINTS] for index in range(len(learnt))])
-        centres = rendered.mean((1, 2))
-        inside = ((centres > 0) & (centres < facts["size"])).all(1)
-        wanted = framing(rendered[inside], facts["size"])
-        shown["cropped"] = as_input(network, (cropped(*each, wanted) for each in recordings))
     for difficulty in DIFFICULTIES:
         clips = SyntheticGestures("test", num_test, **facts | {"difficulty": difficulty}, modalities=())
         found["rendered/labels"] = np.array([clips.label(index) for index in range(num_test)], np.uint8)
@@ -133,13 +128,7 @@ def as_input(network: GestureNetwork, clips: Any) -> Tensor:
     return torch.cat([to_batch(clip, **network.config.input) for clip in clips])
 
 
-def keep(
-    weights: Path,
-    recordings: list[tuple[Clip, Joints | None]],
-    out: Path,
-    num_test: int,
-    cache: Path = CACHE,
-) -> Path:
+def keep(weights: Path, recordings: list[tuple[Clip, Joints]], out: Path, num_test: int, cache: Path = CACHE) -> Path:
     """Write what a network says, and its card last, to the folder named as the training and the folder above it."""
     network = GestureNetwork.load(weights)
     folder = out / weights.absolute().parent.parent.name / weights.absolute().parent.name
@@ -151,7 +140,7 @@ def keep(
         "trained": {name: network.card[name] for name in ("config", "data", "seed", "training")},
         "recordings": [Path(clip.source).name for clip, _ in recordings],
         "people": [clip.name for clip, _ in recordings],
-        "hands": [None if joints is None else in_view(joints) for _, joints in recordings],
+        "hands": [float(np.isfinite(joints[:, :, 0, 0]).any(1).mean()) for _, joints in recordings],
         "code": code_digest(),
         "files": {"answers.npz": sha256_of(folder / "answers.npz")},
     }
@@ -161,12 +150,12 @@ def keep(
 
 def main(arguments: list[str]) -> Iterator[Path]:
     """Measure each of the networks; yield its folder."""
-    if len(arguments) < 3 or not arguments[1].isdecimal():
+    if len(arguments) < 4 or not arguments[2].isdecimal():
         raise SystemExit(__doc__)
-    clips, num_test, *weights = arguments
+    clips, out, num_test, *weights = arguments
     recordings = open_recordings(Path(clips))
     for each in weights:
-        yield keep(Path(each), recordings, OUT, int(num_test))
+        yield keep(Path(each), recordings, Path(out), int(num_test))
 
 
 if __name__ == "__main__":
