@@ -104,6 +104,17 @@ def test_a_picture_takes_neither_time_nor_memory_beyond_its_size(tmp_path):
         read_clip(animation)
 
 
+def test_a_video_of_a_million_empty_blocks_is_none(tmp_path):
+    path = tmp_path / "a.mkv"
+    write_video(path, some_frames(4), "libx264")
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\xec\x80" * 1000)
+    assert len(read_clip(path).frames) == 4
+    path.write_bytes(whole + b"\xec\x80" * (1 << 20))
+    with pytest.raises(DamagedClipError, match="which no clip has"):
+        read_clip(path)
+
+
 @pytest.mark.parametrize("suffix", ["tif", "png", "webp"])
 def test_pictures_in_one_file_are_no_single_frame(tmp_path, suffix):
     first, *others = [Image.fromarray(frame) for frame in some_frames(3)]

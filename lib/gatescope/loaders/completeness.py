@@ -11,6 +11,7 @@ _EBML_BLOCKS = {_EBML, _SEGMENT, _CLUSTER} | {
     for name in ["114d9b74", "1549a966", "1654ae6b", "1043a770", "1c53bb6b", "1941a469", "1254c367", "5854"]
     + ["e7", "a3", "a0", "a7", "ab", "af", "ec", "bf"]
 }
+_MOST_BLOCKS = 1 << 20  # of the longest clip there are far fewer
 # Boxes that a file of ISO 14496-12 may begin with.
 _FIRST_BOXES = (b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"styp", b"pnot")
 
@@ -62,8 +63,11 @@ def _riff(content: mmap.mmap) -> str | None:
 
 def _ebml(content: mmap.mmap) -> str | None:
     """Walk over the blocks; those of a segment or cluster without a length follow as if they stood beside it."""
-    place = 0
+    place, num_blocks = 0, 0
     while place < len(content):
+        num_blocks += 1
+        if num_blocks > _MOST_BLOCKS:
+            return f"it has more than {_MOST_BLOCKS:,} blocks, which no clip has"
         identifier = content[place : place + 9 - content[place].bit_length()]
         place += len(identifier)
         if identifier not in _EBML_BLOCKS:
