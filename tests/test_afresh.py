@@ -30,10 +30,15 @@ from gatescope.loaders.hands import HandNetworksError, fetch_networks
 from gatescope.loaders.hands.networks import FILES, LICENCE
 from gatescope.loaders.packed import Pack, index_file, read_index, shard_file
 from gatescope.loaders.packing import pack
+from gatescope.models import NetworkConfig
 from gatescope.trainings.evaluation import Predictions, load_predictions
 from gatescope.trainings.evidence import read_answers
+from gatescope.trainings.recipes import TrainConfig
+from gatescope.trainings.runs import run
+from gatescope.trainings.train import Training
 from hostile_files import npy
 from site_trees import executed, picture, write_tree
+from small_training import noisy_clips
 
 LIBRARY = Path(__file__).resolve().parent.parent / "lib"
 HEADERS = {
@@ -564,3 +569,17 @@ def test_answers_that_are_none_count_as_right_nowhere(tmp_path):
         write_card(tmp_path / "card.json", {"files": files})
         with pytest.raises((ValueError, TypeError), match="one for each clip|Type-check"):
             read_answers(tmp_path)
+
+
+def test_a_training_leaves_nothing_of_the_writers_that_were_killed_before_it_and_all_of_others(tmp_path):
+    for name in (".rows.json.84f9d336.json", ".network.safetensors.84f9d336.safetensors", ".rows.json.swp"):
+        (tmp_path / name).write_text("half")
+    training = Training(
+        start=NetworkConfig.small("a", num_classes=3, width=1 / 64, size=6, num_frames=4),
+        train_clips=noisy_clips(),
+        valid_clips=noisy_clips(9),
+        config=TrainConfig(epochs=1, batch_size=8),
+    )
+    list(run(training, tmp_path))
+    hidden = {path.name for path in tmp_path.iterdir() if path.name.startswith(".")}
+    assert hidden == {".lock", ".rows.json.swp"}

@@ -71,6 +71,10 @@ def run(training: Training, folder: str | Path, *, num_workers: int = 0) -> Iter
         files={name: sha256_of(folder / name) for name in (task.results, "rows.json")},
     )
     remove_states(folder)
+    # Temporary files of a killed writer.
+    for name in (task.results, "rows.json", "network.safetensors", "network.json"):
+        for unfinished in folder.glob(f".{name}.{'[0-9a-f]' * 8}{Path(name).suffix}"):
+            unfinished.unlink(missing_ok=True)
 
 
 def _begun(training: Training) -> Training:
