@@ -88,7 +88,9 @@ def test_a_real_convolution_is_timed():
 
 
 def test_a_changed_figure_is_told(tmp_path, monkeypatch):
-    (tmp_path / "manifest.json").write_text('{"figures": {"00-a": {"notebook": "00", "files": {"00-a.png": "0"}}}}')
+    (tmp_path / "manifest.json").write_text(
+        '{"figures": {"00-a": {"notebook": "00", "numbers": {}, "files": {"00-a.png": "0"}}}}'
+    )
     monkeypatch.setattr("gatescope.atlas.doctor.MANIFEST", tmp_path / "manifest.json")
     monkeypatch.setattr("gatescope.atlas.doctor.FIGURES", tmp_path)
     monkeypatch.setattr("gatescope.atlas.doctor.NOTEBOOKS", tmp_path)

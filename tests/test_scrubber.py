@@ -204,7 +204,7 @@ def test_the_example_in_the_readme_writes_a_page(tmp_path, monkeypatch):
     header = header_in((tmp_path / "hand.html").read_text())
     assert [group["title"] for group in header["groups"]] == ["layer 1"]
     names = header["groups"][0]["scores"]["names"]
-    assert len(names) == 5 and not any(name.startswith("class ") for name in names)
+    assert len(names) == 6 and not any(name.startswith("class ") for name in names)
 
 
 @pytest.mark.slow

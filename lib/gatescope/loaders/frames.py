@@ -154,8 +154,11 @@ def _is_turned(image: Image.Image) -> bool:
 
 
 @contextmanager
-def opened_picture(file: Picture) -> Iterator[Image.Image]:
-    """Open a picture of an allowed size; errors while it is open become ClipErrors that name it."""
+def opened_picture(file: Picture, *, moves: bool = False) -> Iterator[Image.Image]:
+    """Open a picture of an allowed size; errors while it is open become ClipErrors that name it.
+
+    It must be one picture, unless it `moves`.
+    """
     try:
         if not file.is_file():
             raise MissingClipError("the frame is missing or no file; fetch the clip again", path=str(file))
@@ -171,7 +174,7 @@ def opened_picture(file: Picture) -> Iterator[Image.Image]:
                 if image.info.get("progressive") and _num_scans(content) > MAX_SCANS:
                     reason = f"the picture has more than {MAX_SCANS} scans; save it again"
                     raise OversizedClipError(reason, path=str(file))
-                if _holds_more(image):
+                if not moves and _holds_more(image):
                     reason = "holds more than one picture; give a file for each frame, or a video"
                     raise DamagedClipError(reason, path=str(file))
                 yield image
