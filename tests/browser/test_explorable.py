@@ -224,6 +224,7 @@ def test_gates_of_one_value_a_channel_span_0_to_1_too(page, variants):
 
 def test_all_channels_stand_in_the_chosen_order_and_one_is_chosen_by_click_or_key(viewer, recording):
     tiles = viewer.host.get_by_role("listbox", name="channels of hidden state h, layer 1").get_by_role("option")
+    viewer.choose("ordered by", "activation sum")
     sums = recording["layer1.h"][0].sum((0, 2, 3)).argsort(descending=True).tolist()
     assert [int(each) for each in tiles.all_inner_texts()] == sums
     tiles.nth(5).click()
