@@ -143,7 +143,7 @@ def test_a_button_shows_a_finding_and_similar_clips_are_opened(lab, jupyter):
     titles = [f"convlstm-0 layer {layer}, {when}" for layer in (1, 2) for when in whens]
     expect(explorer.groups()).to_have_text(["convlstm-0 scores before and after", *titles])
     names = explorer.box.locator(".curve .classes bdi").all_inner_texts()
-    assert [name.rpartition(", ")[2] for name in names] == ["before", "after"] * 2
+    assert [name.rpartition(", ")[2] for name in names] == ["before", "after"] * 3
     # A colour bar means the same before and after.
     bars = [
         explorer.box.locator(f"section.group[data-group='{title}'] [data-name='layer1.f'] .ends")
