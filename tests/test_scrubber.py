@@ -245,6 +245,12 @@ def test_a_clip_without_a_hand_opens_where_something_is_to_be_seen(scrubber):
     frames[5] = frames[4]
     shown = scrubber({"layer1.h": np.zeros((1, 6, 1, 4, 4))}, replace(clip_of(6), frames=frames))
     assert shown.packed.header["opens"] == 4
+    # A board that leaves a rim shows in the frame, and in no map.
+    maps = np.random.default_rng(1).random((1, 6, 1, 4, 4))
+    maps[:, 3] = 0.5
+    frames[3, 0] = np.random.default_rng(2).integers(0, 256, (8, 3))
+    shown = scrubber({"layer1.h": maps}, replace(clip_of(6), frames=frames))
+    assert shown.packed.header["opens"] == 4
 
 
 def test_the_strip_has_the_limits_on_which_the_scrubber_opens(scrubber, monkeypatch):

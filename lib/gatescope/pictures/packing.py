@@ -175,21 +175,28 @@ def _frames_of_step(clip: Clip, num_steps: int) -> int:
 def _most_to_see(groups: Sequence[Group], clip: Clip | None, each: int) -> int:
     """Return the step with most of the hand in view; without a hand, that at which the picture changes most.
 
-    Only steps with half the usual contrast count: a picture that a board covers changes, and shows nothing.
+    Only steps with half the usual contrast count, of the frame and of the maps: a picture that a board covers changes
+    too, and shows nothing.
     """
     if clip is not None and clip.hand_mask is not None and clip.hand_mask.any():
         return int(clip.hand_mask[each - 1 :: each].sum((1, 2)).argmax())
-    shown = [clip.frames[each - 1 :: each]] if clip is not None else []
-    shown = shown or [maps for group in groups for maps in group.maps.values()]
+    frames = [] if clip is None else [_flat(clip.frames[each - 1 :: each])]
+    maps = [_flat(maps) for group in groups for maps in group.maps.values()]
+    shown = [*frames, *maps]
     if not shown or len(shown[0]) == 1:
         return 0
-    flat = [np.nan_to_num(maps.reshape(len(maps), -1), posinf=0, neginf=0) for maps in shown]
-    kinds = [np.float32 if np.abs(maps).max() < _FAR else np.float64 for maps in flat]
-    changes = [np.abs(np.diff(maps.astype(kind), axis=0)) for maps, kind in zip(flat, kinds, strict=True)]
-    change = sum(change.mean(1) / (change.mean() or 1) for change in changes)
-    contrast = sum(maps.std(1, dtype=float) for maps in flat)
+    changes = [np.abs(np.diff(values, axis=0)).mean(1) for values in frames or maps]
+    change = sum(values / (values.mean() or 1) for values in changes)
+    contrasts = [values.std(1) for values in shown]
+    contrast = sum(values / (values.mean() or 1) for values in contrasts)
     change[contrast[1:] < np.median(contrast) / 2] = -1
     return 1 + int(change.argmax())
+
+
+def _flat(values: np.ndarray) -> Float[np.ndarray, "step _"]:
+    """Return values by step, in parts of the largest, so that none of their sums is too large."""
+    flat = np.nan_to_num(values.reshape(len(values), -1), posinf=0, neginf=0)
+    return flat / (np.abs(flat).max() or 1)
 
 
 def _add(data: io.BytesIO, piece: bytes) -> int:
