@@ -322,7 +322,7 @@ def test_without_scripts_code_unfolds_and_film_strips_stand(browser, address):
     with browser.new_context(java_script_enabled=False) as context:
         page = context.new_page()
         page.goto(f"{address}/notebooks/00_start_here.html")
-        expect(page.locator(".live img")).to_be_visible()
+        expect(page.locator(".live img").first).to_be_visible()
         expect(page.locator(".unfold")).to_be_hidden()
         # Nothing is said to move that stands still.
         assert not re.search(r"\b(drag|click)", page.locator("main").inner_text(), re.IGNORECASE)
