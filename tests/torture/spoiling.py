@@ -215,7 +215,9 @@ def _in_hdf5(data, where, other, value):
             case _:
                 owner = file[name] if other % 4 else file
                 for attribute in owner.attrs:
-                    owner.attrs[attribute] = VALUES[value] if isinstance(VALUES[value], str | int) else WORDS[5]
+                    put = VALUES[value]
+                    has_type = isinstance(put, str) or (isinstance(put, int) and abs(put) < 1 << 63)  # of HDF5
+                    owner.attrs[attribute] = put if has_type else WORDS[5]
     return copy.getvalue()
 
 
