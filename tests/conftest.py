@@ -36,6 +36,11 @@ _JaxtypingLoader.exec_module = execute
 install_import_hook(leaf_modules(), "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
 
 
+def pytest_collection_modifyitems(items):
+    """Run slow tests first: a process that ends with one leaves the others idle."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture
 def shapes_unchecked():
     """For a test that calls many thousand times what others call too: the checks take twice the time of the calls."""

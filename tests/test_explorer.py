@@ -124,6 +124,7 @@ def test_a_change_is_shown_beside_the_network_as_it_is(exploration, asked):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("shapes_unchecked")
 @pytest.mark.parametrize("layer", ["layer1", "layer2"])
 def test_whatever_is_offered_can_be_asked(exploration, saved, layer):
     for cell in ("convlstm", "a", "b"):
