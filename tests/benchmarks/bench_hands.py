@@ -81,8 +81,8 @@ def measure(clip: Clip, spent: Spent) -> str:
     per_clip = [seconds * 30 * SECONDS / len(clip.frames) for seconds in (*took, *explored)]
     whole, short = statistics.median(per_clip[:TIMES]), statistics.median(per_clip[TIMES:])
     return (
-        f"{rate:5.1f} frames/s (bar {FRAMES_A_SECOND}) with {seen:.2f} hands a frame: {shares}; {SECONDS} s of video take "
-        f"{whole:.1f} s, in the explorer {short:.1f} s (bar {WITHIN_S})"
+        f"{rate:5.1f} frames/s (bar {FRAMES_A_SECOND}) with {seen:.2f} hands a frame: {shares}; {SECONDS} s of video "
+        f"take {whole:.1f} s, in the explorer {short:.1f} s (bar {WITHIN_S})"
     )
 
 
