@@ -59,7 +59,7 @@ def found_by_mediapipe(frames: UInt8[np.ndarray, "time height width 3"], python:
         command = [python, "-c", THEIRS, given, answer]
         done = subprocess.run(command, capture_output=True, encoding="utf-8", check=False)
         if done.returncode:
-            raise ValueError(f"{python} could not run MediaPipe, see above for what it needs: {done.stderr[-500:]}")
+            raise ValueError(f"{python} must be able to run mediapipe 0.10.21; it said: {done.stderr[-500:]}")
         return np.load(answer), done.stdout.strip()
 
 
@@ -73,7 +73,7 @@ def agreement(ours: Joints, theirs: Joints) -> dict[str, Any]:
     is_ours, is_theirs = (np.isfinite(joints[..., 0, 0]).any(1) for joints in (ours, theirs))
     distance = np.linalg.norm(ours[:, :, None] - theirs[:, None], axis=-1).mean(-1)[is_ours & is_theirs]
     palm = np.linalg.norm(theirs[:, :, MIDDLE] - theirs[:, :, WRIST], axis=-1)[is_ours & is_theirs]
-    distance = np.where(np.isfinite(distance), distance, np.inf).reshape(len(distance), -1)
+    distance = np.where(np.isfinite(distance), distance, np.inf).reshape(len(distance), ours.shape[1] * theirs.shape[1])
     nearest = np.arange(len(distance)), distance.argmin(1)
     in_px = distance[nearest]
     in_palms = in_px / palm[nearest[0], nearest[1] % theirs.shape[1]]
