@@ -211,6 +211,14 @@ def test_without_litert_one_sentence_says_so_and_there_are_no_networks(tmp_path,
     with pytest.raises(HandNetworksError, match="pip install ai-edge-litert"):
         networks.open_network(file, tmp_path)
 
+    def missing(name):
+        raise networks.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(networks.metadata, "version", missing)
+    clip = Clip(frames=np.zeros((1, 32, 32, 3), np.uint8), fps=10.0, source="test")
+    with pytest.raises(HandNetworksError, match="pip install ai-edge-litert"):
+        with_hands(clip, tmp_path, tmp_path / "cache")
+
 
 def wheel(path, contents):
     with zipfile.ZipFile(path, "w") as archive:
