@@ -28,7 +28,7 @@ from gatescope.paths import named
 
 CARD = "agreement.json"
 # Run by the other interpreter: frames from one file, the joints (px) to another. Asked for two hands, MediaPipe gives
-# three in some frames.
+# three in some frames. It counts from the centre of the first pixel, the atlas from its corner.
 THEIRS = """
 import sys
 import mediapipe
@@ -36,11 +36,12 @@ import numpy as np
 from mediapipe.python.solutions.hands import Hands
 
 frames = np.load(sys.argv[1])
+height, width = frames.shape[1:3]
 joints = np.full((len(frames), 4, 21, 2), np.nan, np.float32)
 with Hands(model_complexity=1, max_num_hands=2) as hands:
     for t, frame in enumerate(frames):
         for place, hand in enumerate((hands.process(frame).multi_hand_landmarks or ())[:4]):
-            joints[t, place] = [(each.x * frame.shape[1], each.y * frame.shape[0]) for each in hand.landmark]
+            joints[t, place] = [(each.x * width + 0.5, each.y * height + 0.5) for each in hand.landmark]
 np.save(sys.argv[2], joints)
 print(mediapipe.__version__)
 """
