@@ -1,6 +1,9 @@
 """Errors of measured hands are those of explicit loops over pixels; what is kept is what was measured."""
 
 import dataclasses
+import importlib.util
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,16 @@ from gatescope.measures.hand_errors import (
     read_errors,
     typology_angle,
 )
+
+SCRIPT = Path(__file__).resolve().parent.parent / "data" / "evidence" / "hands" / "agreement.py"
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("agreement", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
@@ -125,3 +138,32 @@ def test_of_recordings_numbers_are_kept_and_nothing_else(tmp_path, shared):
     keep_recordings(found, "asl_gestures", tmp_path)
     assert read_card(tmp_path / "recorded.json")["clips"] == found
     assert [path.name for path in tmp_path.iterdir()] == ["recorded.json"]
+
+
+def test_agreement_with_another_program_is_counted_frame_by_frame(script):
+    rng = np.random.default_rng(0)
+    ours, theirs = (np.full((6, places, 21, 2), np.nan, np.float32) for places in (2, 4))
+    hand = rng.uniform(0, 100, (21, 2)).astype(np.float32)
+    hand[0], hand[9] = (50, 90), (50, 50)  # a palm of 40 px
+    ours[0, 1], theirs[0, 2] = hand, hand + (3, 4)  # 5 px
+    theirs[0, 0] = hand + 200
+    ours[1, 0], ours[1, 1], theirs[1, 0] = hand + 300, hand, hand + (0, 10)  # 10 px
+    ours[2, 0], theirs[2, 1] = hand, hand + (120, 160)  # 200 px: another hand
+    ours[3, 0], theirs[4, 3] = hand, hand
+    found = script.agreement(ours, theirs)
+    assert {name: found[name] for name in ("frames", "both", "atlas", "mediapipe", "neither")} == {
+        "frames": 6,
+        "both": 3,
+        "atlas": 1,
+        "mediapipe": 1,
+        "neither": 1,
+    }
+    assert found["px"] == pytest.approx(10, rel=1e-4) and found["palms"] == pytest.approx(10 / 40, rel=1e-4)
+    assert found["other"] == pytest.approx(1 / 3)
+    none = script.agreement(ours[3:], theirs[3:])
+    assert (none["both"], none["px"], none["palms"], none["other"]) == (0, None, None, None)
+
+
+def test_an_interpreter_without_the_other_program_is_told(script):
+    with pytest.raises(ValueError, match="must be able to run mediapipe"):
+        script.found_by_mediapipe(np.zeros((1, 8, 8, 3), np.uint8), sys.executable)

@@ -194,9 +194,30 @@ def test_without_the_networks_one_sentence_says_how_to_get_them(tmp_path):
 def test_another_file_by_the_name_of_a_network_is_refused_before_it_is_parsed(tmp_path, monkeypatch):
     for file in networks.FILES:
         (tmp_path / file.name).write_bytes(b"\x1c\0\0\0TFL3" + b"\0" * (file.num_bytes - 8))
-    monkeypatch.setattr(cv2.dnn, "readNetFromTFLite", None)  # a call would fail otherwise
+    monkeypatch.setattr("ai_edge_litert.interpreter.Interpreter", None)  # a call would fail otherwise
     with pytest.raises(HandNetworksError, match="SHA-256 differs"):
         HandTracker(tmp_path)
+
+
+def test_without_litert_one_sentence_says_so_and_there_are_no_networks(tmp_path, monkeypatch):
+    content = b"a network"
+    file = networks.NetworkFile("a/b.tflite", len(content), hashlib.sha256(content).hexdigest())
+    (tmp_path / file.name).write_bytes(content)
+    monkeypatch.setattr(networks, "FILES", (file,))
+    assert has_networks(tmp_path)
+    for name in ("ai_edge_litert", "ai_edge_litert.interpreter"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    assert not has_networks(tmp_path)
+    with pytest.raises(HandNetworksError, match="pip install ai-edge-litert"):
+        networks.open_network(file, tmp_path)
+
+    def missing(name):
+        raise networks.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(networks.metadata, "version", missing)
+    clip = Clip(frames=np.zeros((1, 32, 32, 3), np.uint8), fps=10.0, source="test")
+    with pytest.raises(HandNetworksError, match="pip install ai-edge-litert"):
+        with_hands(clip, tmp_path, tmp_path / "cache")
 
 
 def wheel(path, contents):
@@ -253,8 +274,8 @@ def test_recordings_that_are_not_there_are_told(tmp_path, capsys):
     assert "does not exist" in capsys.readouterr().err
 
 
-def test_the_library_does_not_open_opencv_for_clips_without_hands():
-    code = "import sys, gatescope.loaders; raise SystemExit('cv2' in sys.modules)"
+def test_the_library_opens_neither_opencv_nor_litert_for_clips_without_hands():
+    code = "import sys, gatescope.loaders; raise SystemExit(bool({'cv2', 'ai_edge_litert'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

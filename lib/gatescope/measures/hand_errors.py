@@ -15,7 +15,7 @@ from gatescope.loaders import Clip, SyntheticGestures, over_steps
 from gatescope.loaders.hands.masks import hand_mask
 from gatescope.loaders.hands.measured import MeasuredHands
 from gatescope.loaders.hands.measuring import measure_hands
-from gatescope.loaders.hands.networks import FILES
+from gatescope.loaders.hands.networks import made_by
 from gatescope.loaders.hands.regions import NUM_JOINTS
 from gatescope.measures.gate_variance import explained_by
 from gatescope.measures.localisation import area, energy, peaks
@@ -146,13 +146,12 @@ def measure_errors(
 
 
 def keep_errors(rows: list[HandErrors], folder: Path = KEPT, **facts: Any) -> None:
-    """Write the rows of all clips to `folder`, and their card last: `facts`, the networks, the code's hash."""
+    """Write the rows of all clips to `folder`, and their card last: `facts`, what measured them, the code's hash."""
     columns = {name: np.concatenate([getattr(each, name) for each in rows]) for name in _COLUMNS}
     with atomic_write(folder / ROWS) as temporary:
         np.savez_compressed(temporary, **columns)
-    networks = {file.name: file.sha256 for file in FILES}
     files = {ROWS: sha256_of(folder / ROWS)}
-    write_card(folder / CARD, {**facts, "networks": networks, "code": code_digest(), "files": files})
+    write_card(folder / CARD, {**facts, **made_by(), "code": code_digest(), "files": files})
 
 
 def read_errors(folder: Path = KEPT) -> tuple[HandErrors, dict[str, Any]]:
@@ -186,5 +185,4 @@ def keep_recordings(found: dict[str, dict[str, Any]], of: str, folder: Path = KE
 
     `of` says where the clips are from.
     """
-    networks = {file.name: file.sha256 for file in FILES}
-    write_card(folder / RECORDED, {"of": of, "clips": found, "networks": networks, "code": code_digest()})
+    write_card(folder / RECORDED, {"of": of, "clips": found, **made_by(), "code": code_digest()})

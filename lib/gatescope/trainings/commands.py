@@ -212,7 +212,7 @@ def _follow(rows: Iterator, num_epochs: int, folder: Path) -> str | None:
 
 
 def _hands(asked: argparse.Namespace) -> str | None:
-    from gatescope.loaders.hands import fetch_networks
+    from gatescope.loaders.hands.networks import NO_RUNTIME, fetch_networks, has_networks
 
     try:
         if asked.action == "measure":
@@ -221,6 +221,7 @@ def _hands(asked: argparse.Namespace) -> str | None:
     except (OSError, ValueError) as error:
         return str(error)
     print(f"{paths[0].parent}: {', '.join(path.name for path in paths)}, with licence and notice")
+    return None if has_networks() else NO_RUNTIME
 
 
 def _measure_hands(clips: Path | None) -> None:

@@ -13,7 +13,7 @@ from gatescope.files import atomic_write, warn_not_kept
 from gatescope.formats.arrays import read_arrays
 from gatescope.loaders.hands.masks import hand_mask
 from gatescope.loaders.hands.measured import LONGEST_GAP_S, MeasuredHands
-from gatescope.loaders.hands.networks import FILES
+from gatescope.loaders.hands.networks import made_by
 from gatescope.loaders.hands.regions import NUM_JOINTS, region_of_joints
 from gatescope.loaders.hands.tracking import MAX_HANDS, track
 from gatescope.paths import CACHE, HANDS
@@ -21,7 +21,7 @@ from gatescope.paths import CACHE, HANDS
 if TYPE_CHECKING:
     from gatescope.loaders.clip import Clip
 
-_VERSION = 2  # of what is kept in the cache
+_VERSION = 3  # of what is kept in the cache
 
 
 def measure_hands(
@@ -98,10 +98,7 @@ def _fill(joints: Float32[np.ndarray, "time hands 21 2"], longest: int) -> Bool[
 
 
 def _key(clip: "Clip") -> str:
-    import cv2
-
-    networks = [file.sha256 for file in FILES]
-    key = hashlib.sha256(f"{_VERSION} {networks} {cv2.__version__} {clip.frames.shape} {clip.fps}".encode())
+    key = hashlib.sha256(f"{_VERSION} {made_by()} {clip.frames.shape} {clip.fps}".encode())
     key.update(np.ascontiguousarray(clip.frames))
     return key.hexdigest()
 

@@ -1,4 +1,4 @@
-"""The two hand networks: obtained once, checked by their hashes, opened by OpenCV."""
+"""The two hand networks: obtained once, checked by their hashes, opened by LiteRT."""
 
 import hashlib
 import os
@@ -8,21 +8,28 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
 
 from gatescope.files import atomic_write, read_bytes
 from gatescope.paths import HANDS
-
-if TYPE_CHECKING:
-    import cv2
 
 WHEEL = "mediapipe==0.10.21"  # later wheels do not hold the files
 # Any machine may open this wheel; it is never installed.
 _PLATFORM = ("--python-version", "311", "--abi", "cp311", "--platform", "manylinux_2_28_x86_64")
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others can ask for gigabytes
 _MOST_BYTES = 1 << 23  # more than any of its files that are unpacked here
+NO_RUNTIME = (
+    "Hands are found by LiteRT, which is not installed here: `pip install ai-edge-litert` brings it where Google "
+    "publishes it, on Linux, Windows and Macs with Apple's processors."
+)
 LICENCE = "mediapipe-0.10.21.dist-info/LICENSE"
 NOTICE = f"""Two networks of Google's MediaPipe, unchanged, from the wheel {WHEEL}: palm detection and hand landmarks.
 Licence: Apache 2.0, in the file LICENSE. Source: https://pypi.org/project/mediapipe/0.10.21/
@@ -54,6 +61,7 @@ LANDMARKS = NetworkFile(
     "11c272b891e1a99ab034208e23937a8008388cf11ed2a9d776ed3d01d0ba00e3",
 )
 FILES = (PALMS, LANDMARKS)
+Network = Callable[[UInt8[np.ndarray, "side side 3"]], dict[str, Float32[np.ndarray, "..."]]]  # outputs by their names
 
 
 class HandNetworksError(ValueError):
@@ -61,21 +69,46 @@ class HandNetworksError(ValueError):
 
 
 def has_networks(folder: Path = HANDS) -> bool:
-    """Tell whether both files are there; whether they are the right ones is told when they are opened."""
-    return all((Path(folder) / file.name).is_file() for file in FILES)
+    """Tell whether both files are there, and LiteRT; whether they are the right ones is told when they are opened."""
+    return find_spec("ai_edge_litert") is not None and all((Path(folder) / file.name).is_file() for file in FILES)
 
 
-def open_network(file: NetworkFile, folder: Path = HANDS) -> "cv2.dnn.Net":
+def open_network(file: NetworkFile, folder: Path = HANDS) -> Network:
     """Open one of the two networks; one thread may use what is returned at a time.
 
-    Raises HandNetworksError if the file is missing or its hash is another; no other file is ever parsed.
+    Raises HandNetworksError if LiteRT is not installed, the file is missing or its hash is another; no other file is
+    ever parsed.
+    """
+    content = _checked(Path(folder) / file.name, file)
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        raise HandNetworksError(f"{NO_RUNTIME} ({error})") from error
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    (given,) = (each["index"] for each in interpreter.get_input_details())
+    answers = {each["name"]: each["index"] for each in interpreter.get_output_details()}
+
+    def network(picture: UInt8[np.ndarray, "side side 3"]) -> dict[str, Float32[np.ndarray, "..."]]:
+        interpreter.set_tensor(given, picture[None] / np.float32(255))
+        interpreter.invoke()
+        return {name: interpreter.get_tensor(index) for name, index in answers.items()}
+
+    return network
+
+
+def made_by() -> dict[str, Any]:
+    """Return what decides a measured hand beside the library's code: the networks' hashes, and versions.
+
+    Raises HandNetworksError if LiteRT is not installed.
     """
     import cv2  # takes 0.15 s, and most clips need no hands
 
-    path = Path(folder) / file.name
-    _checked(path, file)
-    # By its path: given bytes, OpenCV 5.0 takes its newer engine whatever is asked for, which drops outputs of these.
-    return cv2.dnn.readNetFromTFLite(str(path), cv2.dnn.ENGINE_CLASSIC)
+    try:
+        litert = metadata.version("ai-edge-litert")
+    except metadata.PackageNotFoundError as error:
+        raise HandNetworksError(NO_RUNTIME) from error
+    return {"networks": {file.name: file.sha256 for file in FILES}, "litert": litert, "opencv": cv2.__version__}
 
 
 def fetch_networks(source: Path | None = None, folder: Path = HANDS) -> list[Path]:

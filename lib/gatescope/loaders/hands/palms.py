@@ -1,15 +1,12 @@
 """Find palms in a whole frame: the first of the two networks, its anchors and its suppression of doubles."""
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from gatescope.loaders.hands.networks import Network
 from gatescope.loaders.hands.regions import Region, region_of_palm
-
-if TYPE_CHECKING:
-    import cv2
 
 SIZE = 192  # px, the network's input
 _CELLS = {8: 2, 16: 6}  # stride in px: boxes a cell
@@ -18,7 +15,7 @@ _SAME_PALM = 0.3  # intersection over union
 _WRIST, _MIDDLE = 0, 2  # of a palm's seven key points
 
 
-def find_palms(network: "cv2.dnn.Net", frame: UInt8[np.ndarray, "height width 3"]) -> list[Region]:
+def find_palms(network: Network, frame: UInt8[np.ndarray, "height width 3"]) -> list[Region]:
     """Return the region of each hand whose palm is found, the surest first."""
     import cv2
 
@@ -30,11 +27,10 @@ def find_palms(network: "cv2.dnn.Net", frame: UInt8[np.ndarray, "height width 3"
     top, left = (SIZE - small.shape[0]) // 2, (SIZE - small.shape[1]) // 2
     square = np.zeros((SIZE, SIZE, 3), np.uint8)
     square[top : top + small.shape[0], left : left + small.shape[1]] = small
-    network.setInput(cv2.dnn.blobFromImage(square, 1 / 255))
-    logits, offsets = network.forward(["Identity_1", "Identity"])
-    scores = 1 / (1 + np.exp(-np.clip(logits.reshape(-1), -100, 100)))
+    outputs = network(square)
+    scores = 1 / (1 + np.exp(-np.clip(outputs["Identity_1"].reshape(-1), -100, 100)))
     likely = scores >= _LEAST_SCORE
-    points = _decode(offsets.reshape(-1, 18)[likely], anchors()[likely])
+    points = _decode(outputs["Identity"].reshape(-1, 18)[likely], anchors()[likely])
     regions = []
     for palm in _one_each(points, scores[likely]):
         palm = (palm - (left, top)) / scale

@@ -64,13 +64,11 @@ class HandTracker:
 
     def look(self, frame: UInt8[np.ndarray, "height width 3"], region: Region) -> Hand | None:
         """Return the hand that a region shows, None if the network sees none there."""
-        import cv2
-
-        self._landmarks.setInput(cv2.dnn.blobFromImage(region.crop(frame, _SIZE), 1 / 255))
-        points, confidence = self._landmarks.forward(["Identity", "Identity_1"])
-        if not confidence.item() >= LEAST_CONFIDENCE:
+        outputs = self._landmarks(region.crop(frame, _SIZE))
+        points, confidence = outputs["Identity"].reshape(NUM_JOINTS, 3)[:, :2], outputs["Identity_1"].item()
+        if not confidence >= LEAST_CONFIDENCE:
             return None
-        hand = Hand(region.to_frame(points.reshape(NUM_JOINTS, 3)[:, :2], _SIZE), confidence.item())
+        hand = Hand(region.to_frame(points, _SIZE), confidence)
         found = hand.region
         # A hand neither leaps out of the region in which it is seen nor shrinks to a point.
         leap = float(np.linalg.norm(found.centre - region.centre))
