@@ -78,7 +78,7 @@ class Explorer:
         wrap = widgets.Layout(flex_flow="row wrap")
         rows = [widgets.HBox(row, layout=wrap) for row in self.controls.rows]
         self.own = OwnGestures(lambda: self.controls.checkpoint.value, self._open)
-        self.box = widgets.VBox([*rows, self.found, self.picture, self.own.box, self.original])
+        self.box = widgets.VBox([*rows, self.found, self.own.box, self.picture, self.original])
         self.box.add_class("gatescope-explorer")
 
     @property
