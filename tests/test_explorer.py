@@ -468,12 +468,12 @@ def test_a_dropped_video_is_looked_at_and_removed(explorer, tmp_path, monkeypatc
     content = video(tmp_path / "mine.mp4").read_bytes()
     hear = messages_of(explorer.picture, monkeypatch)
     files = [{"name": "mine.mp4", "size": len(content)}]
-    assert hear({"what": "files", "drop": 7, "id": 1, "files": files}) == [({"id": 1}, [b""])]
+    assert hear({"what": "files", "drop": 7, "id": 1, "files": files}) == [({"id": 1}, [b"1"])]
     folder = explorer.picture._upload[1].files[0].parent
     half = len(content) // 2
-    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, content[:half]) == [({"id": 2}, [b""])]
+    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, content[:half]) == [({"id": 2}, [b"1"])]
     assert (folder / "mine.mp4").read_bytes() == content[:half]
-    assert hear({"what": "piece", "drop": 7, "id": 3, "place": 0}, content[half:]) == []
+    assert hear({"what": "piece", "drop": 7, "id": 3, "place": 0}, content[half:]) == [({"id": 3}, [b"1"])]
     assert " answers " in settled(explorer)["words"]
     assert explorer.controls.kind.value == "own" and "mine.mp4" in explorer.answer.clip.source
     assert not folder.exists()
@@ -501,9 +501,9 @@ def test_a_drop_that_is_cancelled_leaves_nothing(explorer, monkeypatch):
     folder = explorer.picture._upload[1].files[0].parent
     hear({"what": "cancel"})
     assert not folder.exists() and "Cancelled" in explorer.picture.says["words"]
-    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, b"late") == []
+    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, b"late") == [({"id": 2}, [b""])]
     hear({"what": "files", "drop": 8, "id": 2, "files": [{"name": "other.mp4", "size": 4}]})
-    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, b"late") == []
+    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, b"late") == [({"id": 2}, [b""])]
     hear({"what": "lost", "name": "a folder"})
     assert "cannot read \u2068a folder\u2069" in explorer.picture.says["words"]
     hear({"what": "files", "drop": 9, "id": 3, "files": [{"name": "huge.mp4", "size": MAX_BYTES + 1}]})

@@ -340,6 +340,8 @@ def test_axe_finds_nothing_serious(browser, site, colours):
             page = context.new_page()
             page.goto((site / f"{path}.html").as_uri())
             page.wait_for_load_state("networkidle")
+            viewers = ":is(.gatescope-scrubber, .gatescope-stepper):not([data-ready])"
+            page.wait_for_function(f"() => !document.querySelector('{viewers}')")  # each has unpacked
             page.evaluate(AXE.read_text())
             found = page.evaluate("axe.run()")["violations"]
             assert [each["help"] for each in found if each["impact"] in ("serious", "critical")] == [], path

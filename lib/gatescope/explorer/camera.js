@@ -119,7 +119,10 @@ function cameraOf(give, reaches, fits, look) {
   });
   const row = () => isNamed() && withCamera(async (stream, signal) => {
     const about = { class: name.value.trim() };
-    if (!(await fits(about.class))) return rest("Write another name for the class; why is said below.");
+    if (!(await fits(about.class))) {
+      rest("Write another name for the class; why is said below.");
+      return name.focus();
+    }
     await show(stream, "the camera's picture, as in a mirror", "live");
     for (let place = 1; place <= ROW; place++) {
       const file = await record(stream, signal, place === 1 ? COUNTDOWN_S : BREAK_S, `${place} of ${ROW}: `);

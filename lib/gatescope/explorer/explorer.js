@@ -12,6 +12,7 @@ label { display: inline-flex; flex-wrap: wrap; align-items: center; gap: 6px; }
 input, button { font: inherit; max-width: 100%; box-sizing: border-box; }
 label, input { min-width: 0; }
 :focus-visible { outline: 2px solid #0072b2; outline-offset: 1px; }
+output { overflow-wrap: anywhere; }
 progress { width: 9em; accent-color: #0072b2; }
 [hidden] { display: none; }
 ${CAMERA_CSS}`;

@@ -39,6 +39,7 @@ STYLE = f"""<style class="gatescope-outputs">
 {CHILD}:has(> * .gatescope-outputs) + {CHILD} + {CHILD}:not(:has(.gatescope-explorer)) {{ display: none; }}
 .gatescope-explorer button {{ white-space: normal; line-height: 1.3; padding-block: 5px; }}
 .gatescope-explorer select {{ padding-right: 26px; }}
+.gatescope-explorer .gatescope-words {{ height: auto; white-space: normal; line-height: 1.3; overflow-wrap: anywhere; }}
 </style>"""
 
 

@@ -73,6 +73,8 @@ class OwnGestures:
         self._chosen, self._opened = chosen, opened
         self._added: list[Path] = []
         self.listed, self.words = widgets.Label(), widgets.Label()
+        for label in (self.listed, self.words):
+            label.add_class("gatescope-words")  # which wrap
         self.train = button(
             "Train on them", "the chosen network goes on from its weights, with a class for each folder"
         )
