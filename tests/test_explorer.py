@@ -7,13 +7,14 @@ import pytest
 import torch
 from traitlets import TraitError
 
+from clip_files import write_video
 from gatescope.explorer.answers import Exploration, Question
 from gatescope.explorer.explanations import explain
 from gatescope.explorer.live_scrubber import LiveScrubber
 from gatescope.explorer.reading import read_dropped, waited_for
 from gatescope.explorer.request_thread import Report, RequestThread
 from gatescope.explorer.upload import MAX_BYTES, Upload, printable
-from gatescope.loaders import Clip, ClipError, to_batch
+from gatescope.loaders import Clip, ClipError, read_clip, to_batch, with_hands
 from gatescope.loaders.hands import has_networks
 from gatescope.measures.sample import rendered
 from gatescope.models import GestureNetwork, NetworkConfig
@@ -482,6 +483,47 @@ def test_a_dropped_video_is_looked_at_and_removed(explorer, tmp_path, monkeypatc
     explorer.controls.kind.value = "own"
     settled(explorer)
     assert "mine.mp4" in explorer.answer.clip.source
+
+
+@pytest.fixture(scope="module")
+def dropped_on(saved, tmp_path_factory):
+    """An explorer for several clips, which encodes its training clips once."""
+    explorer = explore([saved["a"]])
+    explorer.exploration._cache = tmp_path_factory.mktemp("cache")
+    yield explorer
+    explorer.box.close_all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["no hand", "black", "one frame", "4K", "portrait", "three hands"])
+def test_a_clip_of_any_kind_is_answered_and_its_hands_are_measured(kind, dropped_on, shared, tmp_path):
+    explorer, shows_hand = dropped_on, kind not in ("no hand", "black")
+    signer = read_clip(shared / "realdata/intel_asl/asl_gestures/no.mkv").frames[24:28]
+    frames = {
+        "no hand": lambda: signer[:, :120, :160],
+        "black": lambda: np.zeros_like(signer),
+        "one frame": lambda: signer[:1],
+        "4K": lambda: signer[:1].repeat(6, 1).repeat(6, 2),
+        "portrait": lambda: signer[:, :, 120:440],
+        "three hands": lambda: np.concatenate([signer[:, :, 80:360]] * 3, axis=2),
+    }[kind]()
+    path = write_video(tmp_path / "clip.mkv", frames, "mjpeg", fps=15)
+    upload = Upload([{"name": "clip.mkv", "size": path.stat().st_size}])
+    upload.take(0, path.read_bytes())
+    explorer._take(upload)
+    says, answer = settled(explorer), explorer.answer
+    assert not says["wrong"] and " answers " in says["words"]
+    assert answer.original.frames.shape == frames.shape and answer.clip.frames.shape == (16, 32, 32, 3)
+    if not has_networks():  # only the hands need them
+        assert "hands fetch" in says["words"]
+        return
+    # Two hands at most are followed: of three in a row these are not in the middle, which the network gets.
+    what = "found in 100% of the frames, beside" if kind == "three hands" else "outlined in 100%"
+    assert f"Measured hand: {what if shows_hand else 'none was found'}" in says["words"]
+    assert (answer.clip.hand_mask is not None) == (shows_hand and kind != "three hands")
+    found = with_hands(read_clip(path), cache=tmp_path / "hands")
+    assert found.hand_mask.shape == frames.shape[:3] and found.hand_mask.any() == shows_hand
+    assert found.hands.found.shape == (len(frames), 2) and found.hands.found.any() == shows_hand
 
 
 def test_a_broken_file_is_named_as_the_reader_knows_it(explorer, tmp_path, monkeypatch):
