@@ -13,6 +13,7 @@ input, button { font: inherit; max-width: 100%; box-sizing: border-box; }
 label, input { min-width: 0; }
 :focus-visible { outline: 2px solid #0072b2; outline-offset: 1px; }
 output { overflow-wrap: anywhere; }
+::placeholder { color: color-mix(in srgb, CanvasText 70%, Canvas); }
 progress { width: 9em; accent-color: #0072b2; }
 [hidden] { display: none; }
 ${CAMERA_CSS}`;
