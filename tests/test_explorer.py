@@ -7,13 +7,14 @@ import pytest
 import torch
 from traitlets import TraitError
 
+from clip_files import write_video
 from gatescope.explorer.answers import Exploration, Question
 from gatescope.explorer.explanations import explain
 from gatescope.explorer.live_scrubber import LiveScrubber
 from gatescope.explorer.reading import read_dropped, waited_for
 from gatescope.explorer.request_thread import Report, RequestThread
 from gatescope.explorer.upload import MAX_BYTES, Upload, printable
-from gatescope.loaders import Clip, ClipError, to_batch
+from gatescope.loaders import Clip, ClipError, read_clip, to_batch, with_hands
 from gatescope.loaders.hands import has_networks
 from gatescope.measures.sample import rendered
 from gatescope.models import GestureNetwork, NetworkConfig
@@ -469,12 +470,12 @@ def test_a_dropped_video_is_looked_at_and_removed(explorer, tmp_path, monkeypatc
     content = video(tmp_path / "mine.mp4").read_bytes()
     hear = messages_of(explorer.picture, monkeypatch)
     files = [{"name": "mine.mp4", "size": len(content)}]
-    assert hear({"what": "files", "drop": 7, "id": 1, "files": files}) == [({"id": 1}, [b""])]
+    assert hear({"what": "files", "drop": 7, "id": 1, "files": files}) == [({"id": 1}, [b"1"])]
     folder = explorer.picture._upload[1].files[0].parent
     half = len(content) // 2
-    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, content[:half]) == [({"id": 2}, [b""])]
+    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, content[:half]) == [({"id": 2}, [b"1"])]
     assert (folder / "mine.mp4").read_bytes() == content[:half]
-    assert hear({"what": "piece", "drop": 7, "id": 3, "place": 0}, content[half:]) == []
+    assert hear({"what": "piece", "drop": 7, "id": 3, "place": 0}, content[half:]) == [({"id": 3}, [b"1"])]
     assert " answers " in settled(explorer)["words"]
     assert explorer.controls.kind.value == "own" and "mine.mp4" in explorer.answer.clip.source
     assert not folder.exists()
@@ -483,6 +484,47 @@ def test_a_dropped_video_is_looked_at_and_removed(explorer, tmp_path, monkeypatc
     explorer.controls.kind.value = "own"
     settled(explorer)
     assert "mine.mp4" in explorer.answer.clip.source
+
+
+@pytest.fixture(scope="module")
+def dropped_on(saved, tmp_path_factory):
+    """An explorer for several clips, which encodes its training clips once."""
+    explorer = explore([saved["a"]])
+    explorer.exploration._cache = tmp_path_factory.mktemp("cache")
+    yield explorer
+    explorer.box.close_all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["no hand", "black", "one frame", "4K", "portrait", "three hands"])
+def test_a_clip_of_any_kind_is_answered_and_its_hands_are_measured(kind, dropped_on, shared, tmp_path):
+    explorer, shows_hand = dropped_on, kind not in ("no hand", "black")
+    signer = read_clip(shared / "realdata/intel_asl/asl_gestures/no.mkv").frames[24:28]
+    frames = {
+        "no hand": lambda: signer[:, :120, :160],
+        "black": lambda: np.zeros_like(signer),
+        "one frame": lambda: signer[:1],
+        "4K": lambda: signer[:1].repeat(6, 1).repeat(6, 2),
+        "portrait": lambda: signer[:, :, 120:440],
+        "three hands": lambda: np.concatenate([signer[:, :, 80:360]] * 3, axis=2),
+    }[kind]()
+    path = write_video(tmp_path / "clip.mkv", frames, "mjpeg", fps=15)
+    upload = Upload([{"name": "clip.mkv", "size": path.stat().st_size}])
+    upload.take(0, path.read_bytes())
+    explorer._take(upload)
+    says, answer = settled(explorer), explorer.answer
+    assert not says["wrong"] and " answers " in says["words"]
+    assert answer.original.frames.shape == frames.shape and answer.clip.frames.shape == (16, 32, 32, 3)
+    if not has_networks():  # only the hands need them
+        assert "hands fetch" in says["words"]
+        return
+    # Two hands at most are followed: of three in a row these are not in the middle, which the network gets.
+    what = "found in 100% of the frames, beside" if kind == "three hands" else "outlined in 100%"
+    assert f"Measured hand: {what if shows_hand else 'none was found'}" in says["words"]
+    assert (answer.clip.hand_mask is not None) == (shows_hand and kind != "three hands")
+    found = with_hands(read_clip(path), cache=tmp_path / "hands")
+    assert found.hand_mask.shape == frames.shape[:3] and found.hand_mask.any() == shows_hand
+    assert found.hands.found.shape == (len(frames), 2) and found.hands.found.any() == shows_hand
 
 
 def test_a_broken_file_is_named_as_the_reader_knows_it(explorer, tmp_path, monkeypatch):
@@ -502,9 +544,9 @@ def test_a_drop_that_is_cancelled_leaves_nothing(explorer, monkeypatch):
     folder = explorer.picture._upload[1].files[0].parent
     hear({"what": "cancel"})
     assert not folder.exists() and "Cancelled" in explorer.picture.says["words"]
-    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, b"late") == []
+    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, b"late") == [({"id": 2}, [b""])]
     hear({"what": "files", "drop": 8, "id": 2, "files": [{"name": "other.mp4", "size": 4}]})
-    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, b"late") == []
+    assert hear({"what": "piece", "drop": 7, "id": 2, "place": 0}, b"late") == [({"id": 2}, [b""])]
     hear({"what": "lost", "name": "a folder"})
     assert "cannot read \u2068a folder\u2069" in explorer.picture.says["words"]
     hear({"what": "files", "drop": 9, "id": 3, "files": [{"name": "huge.mp4", "size": MAX_BYTES + 1}]})

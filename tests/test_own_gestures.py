@@ -117,6 +117,12 @@ def test_an_example_is_kept_and_a_network_that_knows_it_is_opened(weights, recor
     assert (recorded / "up" / "001.webm").read_bytes() == clip and len(read_clip(recorded / "up" / "001.webm").frames)
     give("../up")
     assert explorer.picture.says["wrong"] and "plain name" in explorer.picture.says["words"]
+    explorer.own.undo.click()
+    assert explorer.own.listed.value == "Your gestures: down 3, left 3" and not (recorded / "up").exists()
+    assert explorer.own.undo.layout.display == "none"  # what was there before is not for one click to delete
+    explorer.picture.say("")
+    explorer.picture._hear(None, {"what": "class", "class": "../up", "id": "3"}, [])
+    assert explorer.picture.says["wrong"] and "plain name" in explorer.picture.says["words"]
     config = NetworkConfig.small("a", num_classes=2, width=1 / 32, size=32)
     trained = tmp_path / "trained.safetensors"
     GestureNetwork(config).eval().save(trained, data={"names": ["down", "left"]}, seed=1)

@@ -1,4 +1,4 @@
-"""The camera in JupyterLab in chromium: from the end of a 3 s recording to its states, and to the measured hand.
+"""The camera in JupyterLab in chromium: a 3 s recording, its states and hand; 15 recordings, and a training on them.
 
 Takes the path of a video to stand before the camera; without one, a rendered gesture does.
 """
@@ -6,6 +6,7 @@ Takes the path of a video to stand before the camera; without one, a rendered ge
 import re
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 from pairs import machine
@@ -20,8 +21,15 @@ import chromium  # noqa: E402, found by the path above
 from lab import Lab, Server  # noqa: E402
 from samples import camera_file, camera_options  # noqa: E402
 
-CELLS = "from gatescope.pictures import explore\nexplore(('c-0',))", "import os, time\nprint('kernel', os.getpid())"
-STATES_S, HANDS_S = 2.0, 5.0
+OPEN = """\
+import pathlib
+from gatescope.pictures import explore
+shown = explore(('c-0',))
+shown.own.folder, shown.own.runs = pathlib.Path("own").absolute(), pathlib.Path("runs").absolute()
+shown"""
+CELLS = OPEN, "import os\nprint('kernel', os.getpid())"
+STATES_S, HANDS_S, OWN_S = 2.0, 5.0, 180.0
+CLASSES = "one", "two", "three"
 TIMES = 3
 # When a recording was told to end, and when the scrubber's title first named it and its hand.
 PROBE = """
@@ -58,6 +66,25 @@ def measure(page: Page, kernel: int) -> dict[str, tuple[float, float]]:
     return found
 
 
+def teach(page: Page, kernel: int) -> tuple[float, float, float]:
+    """Record five clips of each class, train; return seconds for both, and the kernel's processor seconds of training.
+
+    The camera shows the same to every class, so nothing can be learnt here: what is measured is time.
+    """
+    camera = page.get_by_role("group", name="your camera")
+    camera.get_by_role("button", name="Keep").click()
+    begun = time.monotonic()
+    for name in CLASSES:
+        camera.get_by_role("textbox", name="an example of").fill(name)
+        page.keyboard.press("Enter")
+        recorded = f"5 examples of {name} are recorded"
+        expect(camera.get_by_role("status")).to_contain_text(recorded, timeout=120_000)
+    ended, before = time.monotonic(), cpu_s(kernel)
+    page.get_by_role("button", name="Train on them").click()
+    expect(page.get_by_text("Trained: ")).to_be_visible(timeout=600_000)
+    return ended - begun, time.monotonic() - ended, cpu_s(kernel) - before
+
+
 def main() -> None:
     """Print the seconds, and whether they are what they may be."""
     print(machine())
@@ -90,6 +117,13 @@ def main() -> None:
                     f"  {verdict}  from stop to {what}: {wall_s:.2f} s, at most {most_s:.0f} s wanted; "
                     f"kernel's processor time {busy_s:.2f} s; median of {TIMES}"
                 )
+        recorded_s, trained_s, busy_s = teach(page, kernel)
+        whole_s = recorded_s + trained_s
+        print(
+            f"  {'reached' if whole_s <= OWN_S else 'MISSED '}  five clips of three classes and a training on them: "
+            f"{whole_s:.0f} s, at most {OWN_S:.0f} s wanted; recording {recorded_s:.0f} s, training {trained_s:.0f} s, "
+            f"of which kernel's processor time {busy_s:.0f} s"
+        )
         browser.close()
 
 

@@ -34,9 +34,9 @@ const model = {
   get: (name) => (name === "says" ? { words: "", busy: false } : {}),
   on: (name, listener) => name === "msg:custom" && heard.push(listener),
   off() {},
-  send: ({ id, what, files }) => {
-    if (files) sent.push(files[0].name);
-    if (ANSWERS) setTimeout(() => heard.forEach((listener) => listener({ id }, [new DataView(new ArrayBuffer(0))])));
+  send: ({ id, what, files, class: name }) => {
+    if (files) sent.push(name ? `${name}: ${files[0].name}` : files[0].name);
+    if (ANSWERS) setTimeout(() => heard.forEach((listener) => listener({ id }, [new DataView(new ArrayBuffer(1))])));
   },
 };
 const open = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
@@ -180,8 +180,23 @@ def test_a_recording_is_given_once_and_the_camera_ends_with_it_with_cancel_and_w
     begin("Cancel")
     expect(camera.get_by_role("button", name="Record a gesture")).to_be_visible()
     assert states() == ["ended"] * 2
+    # Examples of a class come in a row, which one camera records.
+    begin("Record 5")
+    expect(camera.get_by_role("status")).to_have_text("Write the name of the class first.")
+    expect(camera.get_by_role("textbox", name="an example of")).to_be_focused()
+    page.keyboard.type("wave")
+    page.keyboard.press("Enter")
+    for place in range(1, 6):
+        begin("Now")
+        expect(camera.get_by_role("status")).to_contain_text(f"{place} of 5: recording")
+        begin("Stop")
+    expect(camera.get_by_role("status")).to_contain_text("5 examples of wave are recorded")
+    expect(camera.get_by_role("textbox", name="an example of")).to_be_focused()
+    assert states() == ["ended"] * 3
+    given = ["gesture 1.webm", *(f"wave: gesture {number}.webm" for number in range(2, 7))]
+    assert page.evaluate("() => sent") == given
     begin("Record a gesture")
     expect(camera.get_by_role("status")).to_have_text("2")
     page.evaluate("() => end()")
     page.wait_for_function("() => streams.at(-1).getTracks()[0].readyState === 'ended'")
-    assert page.evaluate("() => sent") == ["gesture 1.webm"]
+    assert page.evaluate("() => sent") == given

@@ -124,7 +124,7 @@ class Exploration:
             original,
             groups,
             packed,
-            " ".join([*(f"{each.words}." for each in shown), *([] if hands is None else [said(hands)])]),
+            " ".join([*(f"{each.words}." for each in shown), *([] if hands is None else [said(hands, seen)])]),
             [_class(classes, answers_of(each.before)[0]) for each in shown],
             {point: (titles[point], list(by)) for point, by in both.items()},
             {name: (title_of(name, recording), _course(values)) for name, values in recording.items()},

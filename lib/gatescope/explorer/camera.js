@@ -1,6 +1,8 @@
 // The reader's camera: a countdown, a recording with a live picture, then once again or kept; or why it cannot be.
 
 const COUNTDOWN_S = 3;
+const BREAK_S = 2; // between two recordings of a row, in which hands go back
+const ROW = 5; // recordings
 const LONGEST_S = 3; // of a recording, as long as a gesture takes
 const PATIENCE_MS = 5000; // for a kernel's answer
 const CAMERA = { video: { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } }, audio: false };
@@ -31,11 +33,12 @@ function obstacle() {
 }
 
 /**
- * Build the panel. `give` takes a recorded file, at once when a recording ends, and again with a class if it is to be
- * kept as an example; `reaches` promises whether Python answers, and `look` what the network makes of a live
- * frame. Return the panel and a function that ends whatever goes on.
+ * Build the panel. `give` takes a recorded file, at once when a recording ends, and with a class if it is to be kept as
+ * an example, and promises whether Python took it; `reaches` promises whether Python answers, `fits` whether a class
+ * can have a name, and `look` what the network makes of a live frame. Return the panel and a function that ends
+ * whatever goes on.
  */
-function cameraOf(give, reaches, look) {
+function cameraOf(give, reaches, fits, look) {
   const panel = element("div", { class: "camera", role: "group", "aria-label": "your camera" });
   const [stage, bar] = ["stage", "bar"].map((name) => element("div", { class: name }));
   const picture = element("video", { playsinline: "" });
@@ -48,22 +51,41 @@ function cameraOf(give, reaches, look) {
   const beside = element("div", { class: "beside" });
   beside.append(stage, seen);
   panel.append(bar, beside);
+  stage.style.setProperty("--longest", `${LONGEST_S}s`);
   let ending = new AbortController(); // of what goes on
   let number = 0; // of the recording
 
   const name = element("input", { type: "text", size: 12, maxlength: 60, placeholder: "wave" });
-  const named = element("label", { title: "its class: a folder below data/own, in which the clip is kept as a file" });
+  const named = element("label", { title: "a class: a folder below data/own, in which its clips are kept as files" });
   named.append(element("span", {}, "an example of"), name);
+  name.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault(); // the button that gets the keyboard next would hear it too
+    named.nextElementSibling.click();
+  });
   const button = (text, title, work) => {
     const node = element("button", { type: "button", title }, text);
     node.addEventListener("click", work);
     return node;
+  };
+  const isNamed = () => {
+    if (name.value.trim()) return true;
+    words.textContent = "Write the name of the class first.";
+    name.focus();
+    return false;
   };
   /** Put these in the place of the buttons; the keyboard stays where it was. */
   const offer = (...nodes) => {
     const focused = buttons.contains(panel.getRootNode().activeElement);
     buttons.replaceChildren(...nodes);
     if (focused) nodes[0].focus();
+  };
+  const cancel = button("Cancel", "close the camera", () => rest());
+  /** Offer a button that ends what goes on, before others; return the signal that it or `signal` gives. */
+  const offerEnd = (text, title, signal, ...others) => {
+    const pressed = new AbortController();
+    offer(button(text, title, () => pressed.abort()), ...others);
+    return AbortSignal.any([signal, pressed.signal]);
   };
   const show = (source, label, looks = "") => {
     stage.hidden = !source;
@@ -73,9 +95,11 @@ function cameraOf(give, reaches, look) {
     picture.setAttribute("aria-label", label);
     URL.revokeObjectURL(picture.src);
     picture.srcObject = source instanceof MediaStream ? source : null;
-    if (source instanceof Blob) picture.src = URL.createObjectURL(source);
+    const kept = (picture.controls = source instanceof Blob);
+    if (kept) picture.src = URL.createObjectURL(source);
     else picture.removeAttribute("src");
-    return source ? picture.play().catch(() => {}) : null; // a browser may keep videos still
+    if (!source || (kept && matchMedia("(prefers-reduced-motion: reduce)").matches)) return null;
+    return picture.play().catch(() => {}); // a browser may keep videos still
   };
   const rest = (text = "") => {
     ending.abort();
@@ -83,12 +107,31 @@ function cameraOf(give, reaches, look) {
     offer(
       button("Record a gesture", `with your camera, ${LONGEST_S} s after a countdown`, begin),
       button("Watch live", "what the network makes of the last frames, while they come", watch),
+      named,
+      button(`Record ${ROW}`, `examples of a class in a row, ${LONGEST_S} s each, with ${BREAK_S} s between`, row),
     );
     words.textContent = text;
   };
   const begin = () => withCamera(async (stream, signal) => {
-    const file = await record(stream, signal);
+    await show(stream, "the camera's picture, as in a mirror", "live");
+    const file = await record(stream, signal, COUNTDOWN_S);
     if (!signal.aborted) recorded(file);
+  });
+  const row = () => isNamed() && withCamera(async (stream, signal) => {
+    const about = { class: name.value.trim() };
+    if (!(await fits(about.class))) {
+      rest("Write another name for the class; why is said below.");
+      return name.focus();
+    }
+    await show(stream, "the camera's picture, as in a mirror", "live");
+    for (let place = 1; place <= ROW; place++) {
+      const file = await record(stream, signal, place === 1 ? COUNTDOWN_S : BREAK_S, `${place} of ${ROW}: `);
+      if (signal.aborted) return;
+      if (file.size && !(await give(file, about))) return rest("Python did not take the recording; why is said below.");
+    }
+    rest(`${ROW} examples of ${about.class} are recorded: now another class, or train on them.`);
+    name.value = "";
+    name.focus();
   });
   const watch = () => withCamera(async (stream, signal) => {
     await show(stream, "the camera's picture, as in a mirror", "live");
@@ -103,7 +146,7 @@ function cameraOf(give, reaches, look) {
   const withCamera = async (work) => {
     ending.abort();
     const { signal } = (ending = new AbortController());
-    offer(button("Cancel", "close the camera", () => rest()));
+    offer(cancel);
     words.textContent = "";
     show(null, "");
     const why = obstacle() || ((await reaches(PATIENCE_MS)) ? "" : NO_KERNEL);
@@ -121,17 +164,17 @@ function cameraOf(give, reaches, look) {
       stream?.getTracks().forEach((track) => track.stop()); // its light goes out
     }
   };
-  /** Count down and record until the time is over, the reader stops it, or the camera is gone. */
-  const record = async (stream, signal) => {
-    await show(stream, "the camera's picture, as in a mirror", "live");
-    for (let left = COUNTDOWN_S; left > 0 && !signal.aborted; left--) {
-      count.textContent = words.textContent = left;
-      await pause(1000, signal);
+  /** Count down and record until the time is over, the reader stops it, or the camera is gone; `which` of a row. */
+  const record = async (stream, signal, wait_s, which = "") => {
+    const soon = offerEnd("Now", "record without waiting", signal, cancel);
+    for (let left = wait_s; left > 0 && !soon.aborted; left--) {
+      count.textContent = left;
+      words.textContent = `${which}${left}`;
+      await pause(1000, soon);
     }
     count.textContent = "";
     if (signal.aborted) return null;
     const recorder = new MediaRecorder(stream, { mimeType: KINDS.find((kind) => MediaRecorder.isTypeSupported(kind)) });
-    const stopping = new AbortController();
     const parts = [];
     recorder.addEventListener("dataavailable", ({ data }) => parts.push(data));
     const ended = new Promise((resolve, reject) => {
@@ -140,11 +183,12 @@ function cameraOf(give, reaches, look) {
     });
     recorder.start();
     stage.classList.add("recording");
-    offer(button("Stop", "end the recording now", () => stopping.abort()));
-    words.textContent = `recording, ${LONGEST_S} s at most`;
-    await Promise.race([pause(1000 * LONGEST_S, AbortSignal.any([signal, stopping.signal])), ended]);
+    const stopped = offerEnd("Stop", "end the recording now", signal, ...(which ? [cancel] : []));
+    words.textContent = `${which}recording, ${LONGEST_S} s at most`;
+    await Promise.race([pause(1000 * LONGEST_S, stopped), ended]);
     if (recorder.state !== "inactive") recorder.stop();
     await ended;
+    stage.classList.remove("recording");
     const kind = recorder.mimeType.startsWith("video/mp4") ? "mp4" : "webm";
     return new File(parts, `gesture ${++number}.${kind}`, { type: recorder.mimeType });
   };
@@ -154,7 +198,7 @@ function cameraOf(give, reaches, look) {
     show(file, "your recording, as the camera saw it");
     const save = element("a", { href: picture.src, download: file.name, title: "as a file of yours" }, "Save it");
     const add = button("Add", "keep it as a file, to train on", () => {
-      if (!name.value.trim()) return name.focus();
+      if (!isNamed()) return;
       add.disabled = true; // until another name is written
       words.textContent = `Sent as an example of ${name.value.trim()}.`;
       give(file, { class: name.value });

@@ -9,8 +9,11 @@ const DESK = `
 .going { min-height: 2em; margin-top: 4px; }
 .wrong { color: light-dark(#a40000, #ff9d8a); font-weight: 600; }
 label { display: inline-flex; flex-wrap: wrap; align-items: center; gap: 6px; }
-input, button { font: inherit; max-width: 100%; }
+input, button { font: inherit; max-width: 100%; box-sizing: border-box; }
+label, input { min-width: 0; }
 :focus-visible { outline: 2px solid #0072b2; outline-offset: 1px; }
+output { overflow-wrap: anywhere; }
+::placeholder { color: color-mix(in srgb, CanvasText 70%, Canvas); }
 progress { width: 9em; accent-color: #0072b2; }
 [hidden] { display: none; }
 ${CAMERA_CSS}`;
@@ -86,19 +89,23 @@ function deskOf(model, el, desk, ask) {
     const bytes = await ask({ what: "frame", first }, [frame]);
     return bytes.length ? JSON.parse(new TextDecoder().decode(bytes)) : null;
   };
-  const [camera, close] = cameraOf((file, about) => send([file], about), reaches, look);
+  const takes = async (message, buffers) => (await ask(message, buffers)).length > 0;
+  const fits = (name) => takes({ what: "class", class: name });
+  const [camera, close] = cameraOf((file, about) => send([file], about), reaches, fits, look);
   root.append(element("style", {}, DESK), drop, camera, going);
   cancel.addEventListener("click", () => model.send({ what: "cancel" }));
   const send = async (files, about = {}) => {
     const drop = Math.random();
-    await ask({ what: "files", drop, files: files.map(({ name, size }) => ({ name, size })), ...about });
+    const sizes = files.map(({ name, size }) => ({ name, size }));
+    if (!(await takes({ what: "files", drop, files: sizes, ...about }))) return false;
     for (const [place, file] of files.entries()) {
       for (let start = 0; start < file.size; start += PIECE) {
         const piece = await file.slice(start, start + PIECE).arrayBuffer().catch(() => null);
         if (piece === null) return model.send({ what: "lost", name: file.name });
-        await ask({ what: "piece", drop, place }, [piece]); // one piece at a time
+        if (!(await takes({ what: "piece", drop, place }, [piece]))) return false; // one piece at a time
       }
     }
+    return true;
   };
   input.addEventListener("change", () => {
     send([...input.files]);

@@ -39,6 +39,7 @@ STYLE = f"""<style class="gatescope-outputs">
 {CHILD}:has(> * .gatescope-outputs) + {CHILD} + {CHILD}:not(:has(.gatescope-explorer)) {{ display: none; }}
 .gatescope-explorer button {{ white-space: normal; line-height: 1.3; padding-block: 5px; }}
 .gatescope-explorer select {{ padding-right: 26px; }}
+.gatescope-explorer .gatescope-words {{ height: auto; white-space: normal; line-height: 1.3; overflow-wrap: anywhere; }}
 </style>"""
 
 
@@ -78,7 +79,7 @@ class Explorer:
         wrap = widgets.Layout(flex_flow="row wrap")
         rows = [widgets.HBox(row, layout=wrap) for row in self.controls.rows]
         self.own = OwnGestures(lambda: self.controls.checkpoint.value, self._open)
-        self.box = widgets.VBox([*rows, self.found, self.picture, self.own.box, self.original])
+        self.box = widgets.VBox([*rows, self.found, self.own.box, self.picture, self.original])
         self.box.add_class("gatescope-explorer")
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from gatescope.loaders import Clip, MeasuredHands
-from gatescope.loaders.clip import as_seen
+from gatescope.loaders.clip import as_seen, crop_and_resize
 from gatescope.loaders.hands import has_networks
 from gatescope.loaders.hands.masks import hand_mask
 from gatescope.loaders.hands.measuring import measure_hands
@@ -37,17 +37,23 @@ def hands_of(clip: Clip, report: Callable[[str], None]) -> MeasuredHands:
 
 def seen_with(clip: Clip, hands: MeasuredHands, num_frames: int, size: int) -> Clip:
     """Return what `as_seen` returns, with the mask of measured hands; without one where it shows none."""
+    seen, masks = as_seen(clip, num_frames, size), {}
     chosen = sample_frames(len(clip.frames), num_frames, times_s=clip.times_s)
-    masks = [hand_mask(clip.frames[t], hands.joints[t, hands.found[t]]) for t in chosen]
-    own = Clip(frames=clip.frames[chosen], fps=clip.fps, source=clip.source, hand_mask=np.stack(masks))
-    mask = as_seen(own, num_frames, size).hand_mask
+    for t in set(chosen):  # a short clip repeats its end
+        own = hand_mask(clip.frames[t], hands.joints[t, hands.found[t]])
+        grey = np.repeat(own[None, ..., None].astype(np.uint8) * 255, 3, axis=-1)
+        masks[t] = crop_and_resize(grey, size)[0, ..., 0] > 127
+    mask = np.stack([masks[t] for t in chosen])
     if not mask.any():
-        return as_seen(clip, num_frames, size)
-    at = hands.seen(chosen, clip.frames.shape[1:3], size)
-    return replace(as_seen(clip, num_frames, size), hand_mask=mask, hands=at)
+        return seen
+    return replace(seen, hand_mask=mask, hands=hands.seen(chosen, clip.frames.shape[1:3], size))
 
 
-def said(hands: MeasuredHands) -> str:
-    """Return in words where hands were found."""
+def said(hands: MeasuredHands, seen: Clip) -> str:
+    """Return in words where hands were found, given the clip as `seen_with` returns it."""
     share = hands.found.any(1).mean()
-    return f"Measured hand: outlined in {share:.0%} of the frames." if share else "Measured hand: none was found."
+    if not share:
+        return "Measured hand: none was found."
+    if seen.hand_mask is None:
+        return f"Measured hand: found in {share:.0%} of the frames, beside the part that the network gets."
+    return f"Measured hand: outlined in {share:.0%} of the frames."

@@ -9,12 +9,14 @@ import anywidget
 import traitlets
 
 from gatescope.explorer.comparison import channel_of
+from gatescope.explorer.own_gestures import class_name
 from gatescope.explorer.upload import MAX_BYTES, Upload, printable
 from gatescope.loaders import ClipError
 from gatescope.pictures.elements import HERE, looks, script
 from gatescope.pictures.packing import Group, Packed
 
 IDLE = {"words": "", "busy": False, "wrong": False}
+TAKEN, REFUSED = b"1", b""  # replies for which the page waits
 
 
 def _module() -> str:
@@ -86,8 +88,8 @@ class LiveScrubber(anywidget.AnyWidget):
         except (ValueError, OSError) as error:  # a ClipError is a ValueError
             self._drop()
             self.say(str(error), wrong=True)
-            reply = b"" if message["what"] == "frame" else None  # the page waits for one
-        if reply is not None:
+            reply = REFUSED
+        if reply is not None and "id" in message:
             self.send({"id": message["id"]}, [reply])
 
     def _answer(self, message: dict[str, Any], buffers: list[memoryview]) -> bytes | None:
@@ -98,14 +100,19 @@ class LiveScrubber(anywidget.AnyWidget):
                 self._drop()
                 self._upload = message["drop"], Upload(message["files"], message.get("class"))
                 return self._receive()
-            case "piece" if self._upload is not None and self._upload[0] == message["drop"]:
+            case "piece":
+                if self._upload is None or self._upload[0] != message["drop"]:
+                    return REFUSED
                 self._upload[1].take(message["place"], buffers[0])
                 return self._receive()
+            case "class":
+                class_name(message["class"])
+                return TAKEN
             case "lost":
                 name = printable(message["name"])
                 raise ClipError(f"the browser cannot read {name}: if it is a folder, drop the files inside it")
             case "here":
-                return b""
+                return TAKEN
             case "frame":
                 return json.dumps(self._on_frame(bytes(buffers[0]), message["first"])).encode()
             case "cancel":
@@ -121,15 +128,15 @@ class LiveScrubber(anywidget.AnyWidget):
         names = [panel["name"] for panel in packed.header["groups"][place]["panels"]]
         return channel_of(groups[place], names, channel)
 
-    def _receive(self) -> bytes | None:
-        """Return the reply that asks for the next piece; None once all have arrived."""
+    def _receive(self) -> bytes:
+        """Hand the files on once all pieces have arrived."""
         _, upload = self._upload
         if upload.missing:
             self.say(f"{1 - upload.missing / upload.size:.0%} of your files received", busy=True)
-            return b""
-        self._upload = None
-        self._on_files(upload)
-        return None
+        else:
+            self._upload = None
+            self._on_files(upload)
+        return TAKEN
 
     def _drop(self) -> None:
         if self._upload is not None:

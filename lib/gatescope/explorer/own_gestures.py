@@ -22,11 +22,8 @@ LONGEST_NAME = 60  # characters
 SCALE = 2  # short side of what a training reads, in sides of what its network gets
 
 
-def add_clip(file: Path, name: str, folder: Path = OWN) -> Path:
-    """Copy a clip into the folder of the class `name` as its next one; return its path.
-
-    Raises ClipError for a name that no folder or class can have.
-    """
+def class_name(name: str) -> str:
+    """Return the name as a folder and a class have it; raises ClipError for one that neither can have."""
     name = unicodedata.normalize("NFC", name).strip()
     taken = {alias for aliases in SPLITS.values() for alias in aliases}
     if (
@@ -39,7 +36,15 @@ def add_clip(file: Path, name: str, folder: Path = OWN) -> Path:
         raise ClipError(f"a class needs a plain name of 1 to {LONGEST_NAME} letters, such as wave; choose another")
     if name.lower() in taken:
         raise ClipError(f"{name} would be read as a part of the data; choose another name for the class")
-    inside = folder / name
+    return name
+
+
+def add_clip(file: Path, name: str, folder: Path = OWN) -> Path:
+    """Copy a clip into the folder of the class `name` as its next one; return its path.
+
+    Raises ClipError as `class_name` does.
+    """
+    inside = folder / class_name(name)
     numbers = [int(path.stem) for path in inside.glob("*") if path.stem.isdecimal()] if inside.is_dir() else []
     path = inside / f"{max(numbers, default=0) + 1:03d}{file.suffix.lower()}"
     with atomic_write(path) as temporary:
@@ -66,35 +71,49 @@ class OwnGestures:
     ):
         self.folder, self.runs = folder, runs
         self._chosen, self._opened = chosen, opened
+        self._added: list[Path] = []
         self.listed, self.words = widgets.Label(), widgets.Label()
+        for label in (self.listed, self.words):
+            label.add_class("gatescope-words")  # which wrap
         self.train = button(
             "Train on them", "the chosen network goes on from its weights, with a class for each folder"
         )
+        self.undo = button("Remove the last one", "deletes the file of the example that was added last")
         self.cancel = button("Cancel the training", "at the end of its epoch; nothing of it is kept")
         self.bar = widgets.IntProgress(layout=widgets.Layout(width="9em"))
         self.work = RequestThread(self._say, self._fail)
         self.train.on_click(lambda _: self._begin())
+        self.undo.on_click(lambda _: self._remove())
         self.cancel.on_click(lambda _: self._end())
         wrap = widgets.Layout(flex_flow="row wrap")
         going = widgets.HBox([self.bar, self.cancel, self.words], layout=wrap)
-        self.box = widgets.VBox([widgets.HBox([self.listed, self.train], layout=wrap), going])
+        self.box = widgets.VBox([widgets.HBox([self.listed, self.undo, self.train], layout=wrap), going])
         self._rest()
 
     def add(self, file: Path, name: str) -> None:
         """Keep a clip as one of a class; raises ClipError for a name that none can have."""
-        add_clip(file, name, self.folder)
+        self._added.append(add_clip(file, name, self.folder))
+        self._list()
+
+    def _remove(self) -> None:
+        path = self._added.pop()
+        path.unlink(missing_ok=True)
+        if path.parent.is_dir() and not any(path.parent.iterdir()):
+            path.parent.rmdir()
         self._list()
 
     def _list(self) -> None:
         counts = num_clips(self.folder)
         there = ", ".join(f"{name} {count}" for name, count in counts.items())
         self.listed.value = f"Your gestures: {there or 'none yet'}"
-        self.train.disabled = len(counts) < 2 or min(counts.values()) < 2
+        self.undo.layout.display = None if self._added else "none"
+        is_training = self.bar.layout.display != "none"
+        self.train.disabled = is_training or len(counts) < 2 or min(counts.values()) < 2
 
     def _rest(self, words: str = "two classes with two clips each, or more, can be trained on") -> None:
-        self._list()
         self.words.value, self.bar.value = words, 0
         self.bar.layout.display = self.cancel.layout.display = "none"
+        self._list()
 
     def _say(self, words: str) -> None:
         self.words.value = words
