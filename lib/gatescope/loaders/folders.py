@@ -14,6 +14,7 @@ from gatescope.loaders.frames import IMAGE_SUFFIXES
 from gatescope.loaders.layouts import SPLITS, Row, read_table, split_named
 from gatescope.loaders.lists import ClipList, Entry, read_entries
 from gatescope.loaders.reading import read_clip
+from gatescope.loaders.sampling import Choose
 
 # Names of videos that a folder may hold beside other files.
 CLIP_SUFFIXES = (
@@ -98,9 +99,9 @@ class VideoClips(ClipList):
             for line, (path, label, name) in enumerate(zip(paths, labels, names, strict=True), start=1)
         ]
 
-    def read(self, entry: Entry) -> Clip:
-        """Return the clip of an entry; raise ClipError if its content is bad."""
-        return replace(read_clip(entry.path), label=entry.label, name=entry.name)
+    def read(self, entry: Entry, choose: Choose | None = None) -> Clip:
+        """Return the clip of an entry, or as `sampled`; raise ClipError if its content is bad."""
+        return replace(read_clip(entry.path, choose=choose), label=entry.label, name=entry.name)
 
 
 def find_clips(path: Path, *, strict: bool = True) -> tuple[list[tuple[str | None, Entry]], list[tuple[str, str]]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gatescope.loaders import Clip, ClipError, JesterClips, VideoClips
+from gatescope.loaders import ClipError, JesterClips, VideoClips
 from gatescope.loaders.datasets import RecordedClips, parts_at
 from gatescope.loaders.lists import Entry
 from gatescope.loaders.packed import PackedFrame
@@ -18,6 +18,7 @@ from gatescope.trainings.outlook import outlook
 
 LISTING_S, DECODING_S = 15, 10  # for looking into folders, and for decoding clips
 _SHOWN = 3  # faults of one kind that are written out
+_TIMED = 30  # good clips that are read as a training reads them
 
 Split = str | None
 
@@ -62,9 +63,9 @@ def check(root: str | Path, *, every: bool = False, outside: bool = False) -> Re
     looked = [(clips, entry) for clips in splits.values() for entry in clips.entries]
     random.Random(0).shuffle(looked)  # the next run looks at the same
     _look_into_folders(looked, math.inf if every else LISTING_S, report)
-    sample = _decode(looked, math.inf if every else DECODING_S, report)
-    if sample is not None and not report.obstacles:
-        report.lines += outlook(root, [splits[split] for split in _parts_of_training(splits)], *sample)
+    good, bytes_per_clip = _decode(looked, math.inf if every else DECODING_S, report)
+    if good and not report.obstacles:
+        report.lines += outlook(root, [splits[split] for split in _parts_of_training(splits)], good, bytes_per_clip)
     return report
 
 
@@ -146,9 +147,9 @@ def _look_into_folders(looked: list[tuple[RecordedClips, Entry]], seconds: float
 
 def _decode(
     looked: list[tuple[RecordedClips, Entry]], seconds: float, report: Report
-) -> tuple[Clip, float, float] | None:
-    """Decode some clips; return one, the seconds and the bytes on disk that a clip takes, or None if none is good."""
-    sizes, bad, on_disk, taken, one = Counter(), [], [], 0.0, None
+) -> tuple[list[tuple[RecordedClips, Entry]], float]:
+    """Decode some clips; return some that are good, and the bytes on disk that a clip takes."""
+    sizes, bad, on_disk, taken, good = Counter(), [], [], 0.0, []
     for clips, entry in _within(looked, seconds):
         start = time.perf_counter()
         try:
@@ -157,7 +158,7 @@ def _decode(
             bad.append((str(error.path), error.reason))
             continue
         taken += time.perf_counter() - start
-        one = one or clip
+        good.append((clips, entry))
         sizes[clip.frames.shape[1:3]] += 1
         on_disk.append(_bytes_of(clips, entry))
     num_good = sizes.total()
@@ -165,8 +166,8 @@ def _decode(
     if num_good:
         heights, widths = zip(*sizes, strict=True)
         report.lines.append(
-            f"  pictures {_range(widths)} px wide, {_range(heights)} px high; {num_good / taken:,.0f} clips/s read by "
-            "one process"
+            f"  pictures {_range(widths)} px wide, {_range(heights)} px high; {num_good / taken:,.0f} clips/s read "
+            "whole by one process"
         )
     report.faults("  unreadable", bad)
     if bad:
@@ -174,7 +175,7 @@ def _decode(
             "a training stops at a clip that is unreadable; fetch those again, or move them away to leave them out "
             "(--all finds every one)"
         )
-    return (one, taken / num_good, statistics.mean(on_disk)) if num_good else None
+    return good[:_TIMED], statistics.mean(on_disk or [0])
 
 
 def _range(values: Iterable[int]) -> str:
