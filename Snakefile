@@ -40,6 +40,8 @@ ASKED = {name: str(value) for name, value in config.items() if name != "profile"
 if clip := os.environ.get("GATESCOPE_CLIP"):
     ASKED["clip"] = os.path.realpath(clip)
 
+if (cores := workflow.resource_settings.cores) is not None and cores < 1:  # with none, Snakemake waits for ever
+    raise ValueError(f"CORES must be 1 or more; got {cores}")
 if PROFILE not in PROFILES:
     raise LookupError(f"no profile {PROFILE}; there are {', '.join(PROFILES)}")
 for name in ASKED:
