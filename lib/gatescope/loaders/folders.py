@@ -38,7 +38,7 @@ class VideoClips(ClipList):
     clips, and must be given where there are several. `layout` says what was found. See `ClipList` for `strict`.
 
     Raises ValueError if labels are not as many as paths, negative, or a split must be chosen; ClipError if there is
-    no clip, or clips lie both beside and in the folders of classes.
+    no clip, clips lie both beside and in the folders of classes, or a class's name is no text.
     """
 
     def __init__(
@@ -56,7 +56,8 @@ class VideoClips(ClipList):
             if split is not None:
                 raise ValueError("split is for a folder or a table; of a sequence, give the split's paths")
             self.layout = "paths"
-            return super().__init__(self._labelled(paths, labels), [], strict=strict)
+            super().__init__(self._labelled(paths, labels), [], strict=strict)
+            return self._check_names("paths")
         if labels is not None:
             raise ValueError(f"labels belong to a sequence of paths; got one path, {paths}: put it in a list")
         path = Path(os.path.expanduser(paths))
@@ -78,6 +79,12 @@ class VideoClips(ClipList):
         # What lies in a folder, the reader has put there; what a table names, perhaps another.
         within = None if outside or path.is_dir() else path.parent
         super().__init__(entries, skipped, strict=strict, within=within)
+        self._check_names(path)
+
+    def _check_names(self, path: object) -> None:
+        # A folder may be called by bytes that are no text, which neither a card nor a page can hold.
+        if bad := next((name for name in self.labels if not name.isprintable()), None):
+            raise ListError(f"the class's name {bad!a} is no text; rename it", path=path)
 
     def _labelled(self, paths: Sequence[str | Path], labels: Sequence[int | str] | None) -> list[Entry]:
         if labels is not None and len(labels) != len(paths):

@@ -15,6 +15,7 @@ from gatescope.loaders.datasets import RecordedClips, parts_at
 from gatescope.loaders.lists import Entry
 from gatescope.loaders.packed import PackedFrame
 from gatescope.trainings.outlook import outlook
+from gatescope.trainings.recorded_sets import lacking
 
 LISTING_S, DECODING_S = 15, 10  # for looking into folders, and for decoding clips
 _SHOWN = 3  # faults of one kind that are written out
@@ -55,11 +56,13 @@ def check(root: str | Path, *, every: bool = False, outside: bool = False) -> Re
         try:
             splits[split] = opened()
         except ClipError as error:
-            report.obstacles.append(str(error))
+            if str(error) not in report.obstacles:  # the splits share their labels
+                report.obstacles.append(str(error))
     for split, clips in splits.items():
         report.lines.append(f"{clips.layout}: {_counts(split, clips)}")
         report.faults("  left out", clips.skipped)
-    _require(splits, report)
+    if not report.obstacles:
+        _require(splits, report)
     looked = [(clips, entry) for clips in splits.values() for entry in clips.entries]
     random.Random(0).shuffle(looked)  # the next run looks at the same
     _look_into_folders(looked, math.inf if every else LISTING_S, report)
@@ -89,17 +92,15 @@ def _require(splits: Mapping[Split, RecordedClips], report: Report) -> None:
     """Add what a training needs and these splits lack."""
     needed = _parts_of_training(splits)
     for split in needed:
-        if split not in splits or not len(splits[split]):
-            report.obstacles.append(f"there is no clip for {split}, which a training needs")
-            continue
-        counts = Counter(entry.label for entry in splits[split].entries)
-        if missing := counts.pop(None, 0):
-            where = f" for {split}" if split else ""
-            report.obstacles.append(f"{missing:,} clips{where} have no label; give each one, or leave them out")
-        elif split in (None, "train") and len(counts) < 2:
-            report.obstacles.append(f"there are clips of {len(counts)} class; a training needs two or more")
-        elif split is None and min(counts.values()) < 2:
-            report.obstacles.append("a class has a single clip; it needs one to train on and one to validate on")
+        report.obstacles += lacking(split, splits.get(split, ()))
+    if (
+        None in splits
+        and not report.obstacles
+        and min(Counter(each.label for each in splits[None].entries).values()) < 2
+    ):
+        report.obstacles.append("a class has a single clip; it needs one to train on and one to validate on")
+    if any(clips.skipped for clips in splits.values() if isinstance(clips, VideoClips)):
+        report.obstacles.append("a training of one's own clips leaves none out; mend the lines above, or remove them")
 
 
 def _parts_of_training(splits: Mapping[Split, RecordedClips]) -> list[Split]:
