@@ -52,7 +52,10 @@ class VideoClips(ClipList):
     ):
         self.labels: tuple[str, ...] = ()
         split = split and split_named(split)
-        if not isinstance(paths, str | Path):
+        if not isinstance(paths, str | os.PathLike):
+            given = [paths] if isinstance(paths, bytes) or not hasattr(paths, "__len__") else paths
+            if wrong := [each for each in given if not isinstance(each, str | os.PathLike)]:
+                raise ValueError(f"VideoClips takes a path, or a list of paths; got {type(wrong[0]).__name__}")
             if split is not None:
                 raise ValueError("split is for a folder or a table; of a sequence, give the split's paths")
             self.layout = "paths"

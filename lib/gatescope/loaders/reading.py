@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxtyping import Shaped
-from numpy import ndarray
+from numpy import integer, ndarray
 from torch import Tensor
 
 from gatescope.loaders.animation import read_webp
@@ -49,10 +49,12 @@ def read_clip(
     `strict=False` returns what decodes of a damaged file; `Clip.notes` say what is damaged.
 
     Raises a ClipError that names the file: missing, damaged, not accessible, too large, depth without its unit or a
-    unit without depth. Raises ValueError for a URL, or frames of another shape or type.
+    unit without depth. Raises ValueError for a URL, anything else that is no clip, masked
+    frames, or those of another shape or type.
     """
-    if any(asked is not None and asked < 1 for asked in (num_frames, size)):
-        raise ValueError(f"num_frames and size must be 1 or more; got {num_frames} and {size}")
+    for asked in (num_frames, size):
+        if asked is not None and not (isinstance(asked, int | integer) and asked >= 1):
+            raise ValueError(f"num_frames and size must be whole numbers, 1 or more; got {num_frames} and {size}")
     if not isinstance(path, str | os.PathLike):
         return _from_array(as_array(path), "array", depth_unit_mm, num_frames, size)
     if isinstance(path, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
