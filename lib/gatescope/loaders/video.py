@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from gatescope.loaders.clip import DEFAULT_FPS, Clip
 from gatescope.loaders.completeness import missing_part
 from gatescope.loaders.errors import DamagedClipError, OversizedClipError
-from gatescope.loaders.limits import MAX_CLIP_BYTES, check_count, fitted_size
+from gatescope.loaders.limits import MAX_CLIP_BYTES, MAX_VIDEO_BYTES, check_count, fitted_size
 from gatescope.loaders.opening import opened_video
 from gatescope.loaders.orientation import display_matrix, upright
 from gatescope.loaders.sampling import Choose, sample_frames, varying_times
@@ -38,8 +38,10 @@ def read_video(
     decodes, since neither H.264 nor GIF has checksums; two merged images of a GIF.
 
     Raises DamagedClipError if the file is no video, a frame does not decode, or bytes are missing at the end;
-    OversizedClipError if a frame or the whole is too large (`fitted_size`).
+    OversizedClipError if the file, a frame or the whole is too large (`fitted_size`).
     """
+    if path.stat().st_size > MAX_VIDEO_BYTES:
+        raise OversizedClipError(f"exceeds {MAX_VIDEO_BYTES >> 20} MiB; cut it to one gesture", path=path)
     missing = missing_part(path)
     if missing and strict:
         raise _cut_off(path, missing)
