@@ -136,7 +136,8 @@ for notebook, path in NOTEBOOKS.items() if workflow.is_main_process else ():
         mark_of(path).unlink(missing_ok=True)
     for folder in trainings_of(notebook):
         # What took hours is not removed for a changed line, but refused by whoever asks for it.
-        if PROFILE == "ci" and is_stale(folder, description_of(folder.parent.name)):
+        modality = next((word for word in folder.name.split("-")[1:-1] if word not in CONTROLS), None)
+        if PROFILE == "ci" and is_stale(folder, description_of(folder.parent.name), modality):
             shutil.rmtree(folder)
 
 

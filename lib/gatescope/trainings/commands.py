@@ -2,11 +2,14 @@
 
 import argparse
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from gatescope.files import atomic_write
 from gatescope.formats.arguments import number, processes, seed, workers
+from gatescope.paths import ROOT_FILE
 
 # Each command imports what it needs: torch and Jupyter take seconds, and --help needs neither. It returns None, or the
 # reason why it failed.
@@ -146,7 +149,21 @@ def _train(asked: argparse.Namespace) -> str | None:
     except (OSError, ValueError, LookupError, TypeError) as error:
         return f"{asked.description}: {error}"
     _fill(training, processes=1)
-    return _follow(run(training, asked.out, num_workers=asked.workers), training.config.epochs, asked.out)
+    rows = run(training, asked.out, num_workers=asked.workers)
+    if asked.root is not None:
+        rows = _with_root(rows, asked.out, asked.root)
+    return _follow(rows, training.config.epochs, asked.out)
+
+
+def _with_root(rows: Iterator, folder: Path, root: str) -> Iterator:
+    """Keep where a training's set lies, once its first row says that the folder is its own."""
+    from gatescope.trainings.processes import is_first
+
+    for row in rows:
+        if row.epoch == 1 and is_first():
+            with atomic_write(folder / ROOT_FILE) as temporary:
+                temporary.write_bytes(os.fsencode(os.path.realpath(root)))
+        yield row
 
 
 def _score(asked: argparse.Namespace) -> str | None:
