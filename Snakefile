@@ -40,6 +40,8 @@ ASKED = {name: str(value) for name, value in config.items() if name != "profile"
 if clip := os.environ.get("GATESCOPE_CLIP"):
     ASKED["clip"] = os.path.realpath(clip)
 
+if (cores := workflow.resource_settings.cores) is not None and cores < 1:  # with none, Snakemake waits for ever
+    raise ValueError(f"CORES must be 1 or more; got {cores}")
 if PROFILE not in PROFILES:
     raise LookupError(f"no profile {PROFILE}; there are {', '.join(PROFILES)}")
 for name in ASKED:
@@ -134,7 +136,8 @@ for notebook, path in NOTEBOOKS.items() if workflow.is_main_process else ():
         mark_of(path).unlink(missing_ok=True)
     for folder in trainings_of(notebook):
         # What took hours is not removed for a changed line, but refused by whoever asks for it.
-        if PROFILE == "ci" and is_stale(folder, description_of(folder.parent.name)):
+        modality = next((word for word in folder.name.split("-")[1:-1] if word not in CONTROLS), None)
+        if PROFILE == "ci" and is_stale(folder, description_of(folder.parent.name), modality):
             shutil.rmtree(folder)
 
 

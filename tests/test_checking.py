@@ -121,6 +121,43 @@ def test_ones_own_videos_are_checked_for_fine_tuning(tmp_path, capsys):
         assert status == 1 and place in err
 
 
+LATIN = "1;Café\n2;Thumb Up\n3;Café\n".encode("latin-1")
+LISTS = {
+    "labels of another encoding": ("jester-v1-labels.csv", "Café\nThumb Up\n".encode("latin-1")),
+    "a list of another encoding": ("jester-v1-train.csv", LATIN),
+    "one class": ("jester-v1-train.csv", b"1;Swiping Up\n4;Swiping Up\n"),
+    "no labels in a list": ("jester-v1-train.csv", b"1\n2\n"),
+    "a class that is no text": ("caf\udce9", None),
+    "a class of two lines": ("a\nb", None),
+    "a table of another encoding": (
+        "own.csv",
+        "0.mkv,café\n1.mkv,café\n2.mkv,a\n3.mkv,a\n4.mkv,b\n5.mkv,b\n".encode("latin-1"),
+    ),
+    "a table with a missing clip": ("own.csv", b"0.mkv,a\n1.mkv,a\n2.mkv,b\n3.mkv,b\n9.mkv,b\n"),
+}
+
+
+@pytest.mark.parametrize("what", LISTS)
+def test_what_check_refuses_a_training_refuses_too_before_it_begins(jester, tmp_path, capsys, what):
+    name, content = LISTS[what]
+    root, out = jester, tmp_path / "run"
+    command = ["train", tmp_path / "trainings" / "jester.toml", "--cell", "a", "--root"]
+    if content is None or name == "own.csv":
+        command = ["fine-tune", tmp_path / "checkpoints" / "a-0" / "network.safetensors"]
+        clips = [tmp_path / "own" / f"{number}.mkv" for number in range(6)]
+        clips = clips if content else [tmp_path / "own" / each / f"{k}.mkv" for each in (name, "b") for k in range(2)]
+        root = tmp_path / "own" / (name if content else "")
+        for path in clips:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_video(path, some_frames(4))
+    if content:
+        (tmp_path / ("own" if name == "own.csv" else "of mine") / name).write_bytes(content)
+    status, _, err = told(capsys, root)
+    assert status == 1 and err.startswith("It cannot be trained on as it is:")
+    assert main([str(each) for each in [*command, root, "--out", out]]) == 1
+    assert not out.exists() and len(capsys.readouterr().err.splitlines()) == 1
+
+
 @pytest.mark.slow
 def test_isogds_videos_are_checked_too(tmp_path, capsys):
     for split in ("train", "valid"):

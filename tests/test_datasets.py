@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import shutil
 from functools import partial
 
 import av
@@ -22,6 +23,7 @@ from gatescope.loaders.errors import (
     OversizedClipError,
 )
 from gatescope.loaders.flow import with_flow
+from gatescope.loaders.packing import pack
 
 FORMS = [
     ("mkv", "libx264"),
@@ -407,6 +409,63 @@ def test_videos_with_their_labels(tmp_path):
         VideoClips([*paths, tmp_path / "3.mkv"])
     clips = VideoClips([tmp_path / "3.mkv", *paths], labels=[9, 5, 0, 5], strict=False)
     assert [clip.label for clip in clips] == [5, 0, 5] and len(clips.skipped) == 1
+
+
+def recorded_sets(root, shared):
+    """Clips of every kind that a training reads, of more and of fewer frames than it takes."""
+    write_jester(root / "jester", num_clips=2)
+    list(pack(root / "jester", root / "packed"))
+    write_isogd(root / "isogd")
+    decoded = root / "decoded"
+    write_jpegs(decoded / "train" / "1_rgb", some_frames(11, 64, 48))
+    (decoded / "train_rgb_list.txt").write_text("train/1_rgb 11 3\n")
+    shutil.copytree(decoded / "train" / "1_rgb", root / "pictures")
+    Image.fromarray(some_frames(1)[0]).save(
+        root / "moving.webp", save_all=True, append_images=[*map(Image.fromarray, some_frames(7)[1:])], lossless=True
+    )
+    real = [shared / "cases" / name for name in ("variable_rate_mpeg4.avi", "xvid_b_frames.avi")]
+    videos = [write_video(root / "own.mkv", some_frames(13)), *real]
+    return [
+        JesterClips(root / "jester"),
+        JesterClips(root / "packed"),
+        IsoGDClips(decoded, "train"),
+        IsoGDClips(root / "isogd", "train", "flow"),
+        IsoGDClips(root / "isogd", "train", "depth"),
+        VideoClips([root / "pictures", root / "moving.webp", *videos], labels=range(2 + len(videos)), strict=False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fitted_bytes", "num_frames", "train"), [(1 << 28, 5, True), (1 << 28, 30, False), (5 * 40 * 30 * 3, 5, True)]
+)
+def test_reading_only_the_frames_that_are_taken_changes_no_bit(
+    tmp_path, shared, monkeypatch, fitted_bytes, num_frames, train
+):
+    """Also where frames are scaled because all of them would not fit."""
+    monkeypatch.setattr("gatescope.loaders.isogd.with_flow", partial(with_flow, folder=tmp_path / "cache"))
+    monkeypatch.setattr("gatescope.loaders.limits.FITTED_BYTES", fitted_bytes)
+    monkeypatch.setattr("gatescope.loaders.limits._SMALLEST_SIDE", 1)
+    for clips in recorded_sets(tmp_path, shared):
+        whole = list(clips)
+        input = {"num_frames": num_frames, "size": 24, "mean": (9, 9, 9), "clip_mean": 0.5}
+        input["modality"] = getattr(clips, "modality", "rgb")
+        taken, expected = (ClipTensors(each, **input, train=train, seed=2) for each in (clips, whole))
+        for index in range(len(clips)):
+            assert torch.equal(taken[index][0], expected[index][0]), (clips.layout, whole[index].source)
+
+
+def test_of_a_folder_no_other_frame_is_opened(tmp_path):
+    root = write_jester(tmp_path / "jester", num_clips=1)
+    frames = root / "20bn-jester-v1" / "1"
+    (tmp_path / "table.csv").write_text("jester/20bn-jester-v1/1,0\n")
+    every = [JesterClips(root), VideoClips(tmp_path / "table.csv")]
+    before = [ClipTensors(clips, num_frames=2, size=24, mean=(0, 0, 0))[0][0] for clips in every]
+    for number in (2, 3, 5, 6):  # of six the first and the fourth are taken
+        (frames / f"{number:05d}.jpg").write_bytes(b"")
+    for clips, x in zip(every, before, strict=True):
+        assert torch.equal(ClipTensors(clips, num_frames=2, size=24, mean=(0, 0, 0))[0][0], x)
+        with pytest.raises(DamagedClipError, match="00002.jpg"):
+            clips[0]
 
 
 def video_tensors(folder):

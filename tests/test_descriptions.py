@@ -149,6 +149,30 @@ def test_what_the_lists_of_a_recorded_set_say_decides_a_training(described_run, 
     assert is_stale(folder, named) and inputs_digest(notebook, {"training": "hands"}) != shown
 
 
+@pytest.mark.slow
+def test_a_training_with_a_modality_and_a_root_of_its_own_is_stale_only_if_its_own_lists_changed(tmp_path):
+    from gatescope.__main__ import main
+    from gatescope.atlas.freshness import is_stale
+
+    for name in ("described", "own"):
+        for split in ("train", "valid"):
+            write_isogd(tmp_path / name, 2 + (name == "own"), split)
+    named, folder = tmp_path / "isogd.toml", tmp_path / "a-depth-0"
+    named.write_text(
+        f'[clips]\nset = "isogd"\nroot = {json.dumps(str(tmp_path / "described"))}\n[network]\nsize = 16\n'
+        "width = 0.015625\nnum_frames = 2\n[training]\nepochs = 1\n"
+    )
+    asked = ["train", named, "--cell", "a", "--modality", "depth", "--root", tmp_path / "own", "--out", folder]
+    assert main([str(each) for each in asked]) == 0
+    assert not is_stale(folder, named, "depth")
+    assert is_stale(folder, named) and is_stale(folder, named, "flow")
+    lines = (tmp_path / "own" / "train_list.txt").read_text()
+    (tmp_path / "own" / "train_list.txt").write_text(lines.replace(" 3\n", " 4\n"))
+    assert is_stale(folder, named, "depth")
+    shutil.rmtree(tmp_path / "own")  # a disk that is not there today
+    assert not is_stale(folder, named, "depth")
+
+
 def test_another_modality_of_a_recorded_set_comes_with_its_mean(described_run, tmp_path):
     from gatescope.models import MEANS
     from gatescope.trainings.descriptions import with_modality

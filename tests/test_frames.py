@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from clip_files import some_frames, write_jpegs
-from gatescope.loaders import read_clip
+from gatescope.loaders import VideoClips, read_clip
 from gatescope.loaders.errors import ClipError, DamagedClipError
 from gatescope.loaders.frame_order import numbered, order_note
 
@@ -208,11 +208,60 @@ def test_grey_frames_in_memory_become_three_channels(frames):
         ([FRAMES[0], FRAMES[0, :8]], "one shape and type"),
         ("https://example.org/clip.mp4", "curl --location --output clip.mp4 'https://example.org/clip.mp4'"),
         ("rtsp://camera/stream", "is an address, no path"),
+        (np.ma.masked_array(FRAMES, FRAMES > 9), r"frames are masked.*\.filled\(0\)"),
+        ([np.ma.masked_array(frame, frame > 9) for frame in FRAMES], "frames are masked"),
+        (np.array(None), "got .* object"),
+        (np.uint8(1), r"got \(\) uint8"),
+        ([[[1, 2], [3]]], "one is none"),
+        ([None], "got .* object"),
+        (torch.zeros(4, 8, 8, 3, dtype=torch.uint8, device="meta"), "must be a plain one"),
+        (torch.zeros(4, 8, 8, 3, dtype=torch.complex64).conj(), "must be a plain one"),
+        (torch.zeros(4, 8, 8, 3, dtype=torch.bool), "got .* bool"),
+        *(
+            (each, f"or a list of pictures; got {type(each).__name__}")
+            for each in (
+                5,
+                None,
+                1.5,
+                b"clip.mkv",
+                bytearray(4),
+                memoryview(b"a"),
+                {1},
+                {"a": 1},
+                iter(FRAMES),
+                object(),
+                int,
+            )
+        ),
     ],
 )
+@pytest.mark.usefixtures("shapes_unchecked")
 def test_what_is_no_clip_is_refused_in_one_sentence(frames, message):
     with pytest.raises(ValueError, match=message):
         read_clip(frames)
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+@pytest.mark.parametrize("value", ["8", 2.5, float("nan"), 0, -3, b"8"])
+def test_what_is_no_number_of_frames_or_pixels_or_millimetres_is_refused_in_one_sentence(tmp_path, value):
+    folder = write_jpegs(tmp_path / "frames", FRAMES)
+    for asked in ({"num_frames": value}, {"size": value}):
+        with pytest.raises(ValueError, match="must be whole numbers, 1 or more; got"):
+            read_clip(folder, **asked)
+    if value != 2.5:
+        with pytest.raises(ClipError, match="the millimetres per unit .* got"):
+            read_clip(np.ones((2, 8, 8), np.uint16), value)
+
+
+@pytest.mark.usefixtures("shapes_unchecked")
+@pytest.mark.parametrize("paths", [5, None, b"clip.mkv", [5], [None], [b"clip.mkv"], iter(["clip.mkv"])])
+def test_what_is_no_path_is_no_video_in_one_sentence(paths):
+    with pytest.raises(ValueError, match="takes a path, or a list of paths; got"):
+        VideoClips(paths)
+
+
+def test_an_array_with_a_mask_that_hides_nothing_is_a_clip():
+    assert np.array_equal(read_clip(np.ma.masked_array(FRAMES, FRAMES < 0)).frames, FRAMES)
 
 
 def test_an_npy_file_is_no_way_in(tmp_path):

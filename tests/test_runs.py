@@ -1,6 +1,7 @@
 """Trainings kept in a folder: finished ones are read, others go on; one's own clips; the command line."""
 
 import json
+import re
 import shutil
 from functools import partial
 
@@ -303,6 +304,25 @@ def command(capsys):
         return status, *capsys.readouterr()
 
     return command
+
+
+NUMBERS = {
+    "train none.toml --cell a --out none": ("--seed", "--workers"),
+    "clips none.toml": ("--processes",),
+    "fine-tune none none --out none": ("--epochs", "--rate"),
+    "verify": ("--cores",),
+}
+
+
+@pytest.mark.parametrize("asked", NUMBERS)
+@pytest.mark.parametrize("value", ["-1", "many", "nan", "1e400", "9" * 30, "9" * 5000, ""])
+def test_every_number_is_looked_at_before_anything_else_is(command, capsys, asked, value):
+    """All at once, in one sentence: no file that is named exists."""
+    with pytest.raises(SystemExit, match="2"):
+        command(*asked.split(), *(f"{option}={value}" for option in NUMBERS[asked]))
+    said = capsys.readouterr().err.splitlines()[-1]
+    for option in NUMBERS[asked]:
+        assert re.search(rf"{option} must be a (whole )?number from [^ ]+ to [^ ]+; got '?{value[:40]}", said)
 
 
 @pytest.mark.slow

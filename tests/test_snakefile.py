@@ -151,12 +151,14 @@ def test_a_notebook_that_is_none_is_refused_in_words(tree):
     assert "07_line.ipynb is no notebook of format 4" in printed
 
 
-def test_an_unknown_parameter_or_profile_is_refused_with_what_there_is(clone):
+def test_an_unknown_parameter_or_profile_and_no_core_are_refused_with_what_there_is(clone):
     before = content_of(clone)
     _, printed = make(clone, "--config", "depth=2.5", fails=True)
     assert "no notebook has a parameter depth" in printed
     _, printed = make(clone, "--config", "profile=quick", fails=True)
     assert "no profile quick; there are ci, full, paper" in printed
+    _, printed = make(clone, "--cores", "0", fails=True)
+    assert "CORES must be 1 or more; got 0" in printed
     assert content_of(clone) == before
 
 

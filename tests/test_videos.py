@@ -1,6 +1,7 @@
 """Videos as they come: what a player shows is what is read, and no more than is asked for is kept."""
 
 import io
+import os
 import subprocess
 import sys
 from ast import literal_eval
@@ -370,6 +371,14 @@ def test_too_many_pixels_are_scaled_to_fit_and_too_many_frames_refused(tmp_path,
     monkeypatch.setattr("gatescope.loaders.limits.MAX_FRAMES", 9)
     with pytest.raises(OversizedClipError, match="more than 9 frames"):
         read_clip(path, num_frames=2)
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("avi", "mjpeg"), ("mkv", "mjpeg"), ("mp4", "libx264"), ("gif", "gif")])
+def test_a_file_that_would_take_minutes_to_count_is_refused_unread(tmp_path, suffix, codec):
+    path = write_video(tmp_path / f"clip.{suffix}", some_frames(3), codec)
+    os.truncate(path, 2 << 30)  # behind its frames nothing, which takes no room on the disk
+    with pytest.raises(OversizedClipError, match=rf"clip.{suffix}: exceeds 1536 MiB; cut it"):
+        read_clip(path)
 
 
 PEAK = """

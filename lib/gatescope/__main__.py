@@ -7,6 +7,7 @@ import sys
 from contextlib import suppress
 
 from gatescope.atlas import commands as of_notebooks
+from gatescope.formats.arguments import parse
 from gatescope.trainings import commands as of_trainings
 
 
@@ -16,7 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     of_notebooks.add_commands(commands)
     of_trainings.add_commands(commands)
-    asked = parser.parse_args(arguments)
+    asked = parse(parser, arguments)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text

@@ -19,6 +19,7 @@ EVIDENCE = DATA / "evidence"  # answers of networks on held-out clips, without t
 OWN = DATA / "own"  # clips that a reader recorded, in a folder for each class
 OWN_RUNS = ROOT / "runs" / "own"  # trainings on them
 RUNS = ROOT / "build" / "runs"  # trainings, finished or not
+ROOT_FILE = "root"  # in a training: where its recorded set lies, if not where it is described
 RUN_FIGURES = Path("figures")  # of a running notebook, below its working folder
 FINISHED = "finished.json"  # in it, once the notebook came to its end
 

@@ -4,6 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from gatescope.formats.arguments import processes
 from gatescope.paths import MANIFEST, ROOT
 
 # Each command imports what it needs: torch and Jupyter take seconds, and --help needs neither. It returns None, or the
@@ -24,7 +25,7 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser("verify", help="rebuild everything in a clean clone of the last commit, and compare")
     command.set_defaults(run=_verify)
     command.add_argument("notebooks", nargs="*", metavar="NOTEBOOK", help="by name, as 02_one_step; default all")
-    command.add_argument("--cores", type=int, default=2, help="notebooks at once; default 2")
+    command.add_argument("--cores", type=processes, default=2, help="notebooks at once; default 2")
     command = commands.add_parser("site", help="write every notebook as a web page that works offline")
     command.set_defaults(run=_site)
     command.add_argument("--out", type=Path, default=ROOT / "build" / "site", metavar="FOLDER")

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from gatescope.atlas.notebook_parameters import Value
 from gatescope.dependencies import digest_of, training_digest
 from gatescope.files import atomic_write, code_digest, files_in, sha256_of_files
 from gatescope.formats.facts import read_json, read_toml
+from gatescope.paths import ROOT_FILE
 
 RUNNER = ("gatescope.atlas.rebuild", "gatescope.atlas.figures")  # code that runs a notebook, whatever it imports
 DATA = ("trainings", "checkpoints", "poses", "neurons", "evidence")  # folders of descriptions, weights and results
@@ -59,13 +61,21 @@ def is_current(notebook: Path, given: Mapping[str, Value], data: str | None = No
         return False
 
 
-def is_stale(folder: Path, description: Path) -> bool:
+def is_stale(folder: Path, description: Path, modality: str | None = None) -> bool:
     """Return True where `folder` holds a training of other code or another description than now, finished or not.
 
     So is one on a recorded set whose lists name other clips or labels now, and one whose cards cannot be read. Where
-    the set lies decides nothing.
+    the set lies decides nothing: its lists are looked up where the training found them. With `modality` it is one on
+    that modality of the description's set.
     """
     now = {**read_toml(description), "code": training_digest()}
+    if modality is not None:
+        from gatescope.trainings.descriptions import with_modality  # as in `_listed`
+
+        with suppress(LookupError):  # a word that is none, of a name that somebody chose
+            now = with_modality(now, modality)
+    if (own := folder / ROOT_FILE).is_file():
+        now["clips"] = {**now["clips"], "root": os.fsdecode(own.read_bytes())}
     if listed := _listed(now):
         now["listed_sha256"] = listed
     if isinstance(clips := now.get("clips"), dict):

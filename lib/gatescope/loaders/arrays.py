@@ -19,10 +19,11 @@ _MOST_MM = 1e6  # of a unit of depth
 _FORMS = "give uint8 (T, H, W, 3), (T, 3, H, W) or (T, H, W), or uint16 (T, H, W) for depth"
 
 
-def as_array(frames: np.ndarray | torch.Tensor | Sequence[Any]) -> Shaped[np.ndarray, "..."]:
+def as_array(frames: Any) -> Shaped[np.ndarray, "..."]:
     """Return frames in memory as one array: of an array, a tensor on any device, or a sequence of pictures.
 
-    Raises ValueError if a sequence is empty, or its members are paths or of several shapes.
+    Raises ValueError for anything else, masked values, or if a sequence is empty, or its members are paths or of
+    several shapes.
     """
     if isinstance(frames, torch.Tensor):
         try:
@@ -31,13 +32,21 @@ def as_array(frames: np.ndarray | torch.Tensor | Sequence[Any]) -> Shaped[np.nda
             return (frames.float() if frames.is_floating_point() else frames).numpy()
         except (TypeError, RuntimeError) as error:  # sparse, quantised, or without values
             raise ValueError(f"a tensor of frames must be a plain one, uint8; got {frames.dtype}: {error}") from error
-    if isinstance(frames, np.ndarray):
-        return frames
-    pictures = [as_array(each) if isinstance(each, torch.Tensor) else each for each in frames]
+    if np.ma.is_masked(frames):
+        raise ValueError("frames are masked, and a clip's have no mask: give them filled, as by frames.filled(0)")
+    if hasattr(frames, "__array__"):
+        return np.asarray(frames)
+    if not isinstance(frames, Sequence) or isinstance(frames, bytes | bytearray | memoryview):
+        got = type(frames).__name__
+        raise ValueError(f"a clip is read from a path, an array, a tensor or a list of pictures; got {got}")
+    pictures = [as_array(each) if hasattr(each, "__array__") else each for each in frames]
     if not pictures or any(isinstance(each, str | bytes | Path) for each in pictures):
         got = f"{type(pictures[0]).__name__} first" if pictures else "none"
         raise ValueError(f"a sequence must hold pictures, (H, W, 3) uint8 each; got {got}; VideoClips takes paths")
-    arrays = [np.asarray(each) for each in pictures]
+    try:
+        arrays = [np.asarray(each) for each in pictures]
+    except ValueError as error:
+        raise ValueError(f"a sequence must hold pictures, (H, W, 3) uint8 each; one is none: {error}") from error
     if len({(each.shape, each.dtype) for each in arrays}) > 1:
         other = next(each for each in arrays if (each.shape, each.dtype) != (arrays[0].shape, arrays[0].dtype))
         shown = f"{arrays[0].shape} {arrays[0].dtype} and {other.shape} {other.dtype}"
@@ -45,16 +54,14 @@ def as_array(frames: np.ndarray | torch.Tensor | Sequence[Any]) -> Shaped[np.nda
     return np.stack(arrays)
 
 
-def clip_from(
-    frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: float | None, notes: tuple[str, ...] = ()
-) -> Clip:
+def clip_from(frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: Any, notes: tuple[str, ...] = ()) -> Clip:
     """Return a clip of frames in grey, colour or 16-bit depth; an alpha channel is dropped.
 
     Raises ClipError for depth without its unit or a unit without depth, ValueError for another shape or type.
     """
     frames = frames.astype(frames.dtype.newbyteorder("="), copy=False)
     if frames.dtype == np.uint16 and frames.ndim == 3:
-        if depth_unit_mm is None or not 0 < depth_unit_mm < _MOST_MM:
+        if not isinstance(depth_unit_mm, int | float | np.number) or not 0 < depth_unit_mm < _MOST_MM:
             raise ClipError(
                 "holds 16-bit depth: give depth_unit_mm, the millimetres per unit (1 for Kinect, 0.125 for "
                 f"Intel's SR305); got {depth_unit_mm}",

@@ -14,6 +14,7 @@ from gatescope.loaders.frames import IMAGE_SUFFIXES
 from gatescope.loaders.layouts import SPLITS, Row, read_table, split_named
 from gatescope.loaders.lists import ClipList, Entry, read_entries
 from gatescope.loaders.reading import read_clip
+from gatescope.loaders.sampling import Choose
 
 # Names of videos that a folder may hold beside other files.
 CLIP_SUFFIXES = (
@@ -37,7 +38,7 @@ class VideoClips(ClipList):
     clips, and must be given where there are several. `layout` says what was found. See `ClipList` for `strict`.
 
     Raises ValueError if labels are not as many as paths, negative, or a split must be chosen; ClipError if there is
-    no clip, or clips lie both beside and in the folders of classes.
+    no clip, clips lie both beside and in the folders of classes, or a class's name is no text.
     """
 
     def __init__(
@@ -51,11 +52,15 @@ class VideoClips(ClipList):
     ):
         self.labels: tuple[str, ...] = ()
         split = split and split_named(split)
-        if not isinstance(paths, str | Path):
+        if not isinstance(paths, str | os.PathLike):
+            given = [paths] if isinstance(paths, bytes) or not hasattr(paths, "__len__") else paths
+            if wrong := [each for each in given if not isinstance(each, str | os.PathLike)]:
+                raise ValueError(f"VideoClips takes a path, or a list of paths; got {type(wrong[0]).__name__}")
             if split is not None:
                 raise ValueError("split is for a folder or a table; of a sequence, give the split's paths")
             self.layout = "paths"
-            return super().__init__(self._labelled(paths, labels), [], strict=strict)
+            super().__init__(self._labelled(paths, labels), [], strict=strict)
+            return self._check_names("paths")
         if labels is not None:
             raise ValueError(f"labels belong to a sequence of paths; got one path, {paths}: put it in a list")
         path = Path(os.path.expanduser(paths))
@@ -77,6 +82,12 @@ class VideoClips(ClipList):
         # What lies in a folder, the reader has put there; what a table names, perhaps another.
         within = None if outside or path.is_dir() else path.parent
         super().__init__(entries, skipped, strict=strict, within=within)
+        self._check_names(path)
+
+    def _check_names(self, path: object) -> None:
+        # A folder may be called by bytes that are no text, which neither a card nor a page can hold.
+        if bad := next((name for name in self.labels if not name.isprintable()), None):
+            raise ListError(f"the class's name {bad!a} is no text; rename it", path=path)
 
     def _labelled(self, paths: Sequence[str | Path], labels: Sequence[int | str] | None) -> list[Entry]:
         if labels is not None and len(labels) != len(paths):
@@ -98,9 +109,9 @@ class VideoClips(ClipList):
             for line, (path, label, name) in enumerate(zip(paths, labels, names, strict=True), start=1)
         ]
 
-    def read(self, entry: Entry) -> Clip:
-        """Return the clip of an entry; raise ClipError if its content is bad."""
-        return replace(read_clip(entry.path), label=entry.label, name=entry.name)
+    def read(self, entry: Entry, choose: Choose | None = None) -> Clip:
+        """Return the clip of an entry, or as `sampled`; raise ClipError if its content is bad."""
+        return replace(read_clip(entry.path, choose=choose), label=entry.label, name=entry.name)
 
 
 def find_clips(path: Path, *, strict: bool = True) -> tuple[list[tuple[str | None, Entry]], list[tuple[str, str]]]:

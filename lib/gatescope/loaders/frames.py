@@ -69,24 +69,29 @@ def numbered_frames(folder: Path) -> dict[int, Path]:
 
 
 def read_frames(
-    files: Sequence[Picture], size: int | None = None, faults: list[DamagedClipError] | None = None
+    files: Sequence[Picture],
+    size: int | None = None,
+    faults: list[DamagedClipError] | None = None,
+    chosen: Sequence[int] | None = None,
 ) -> Shaped[np.ndarray, "time ..."]:
     """Decode image files into one array: (T, H, W, 3) uint8, or (T, H, W) uint16 if they are 16-bit grey.
 
     Turned and mirrored as their EXIF orientation says. Colour is scaled to `fitted_size`; depth keeps its size. With a
-    list for `faults`, damaged files are left out and their errors put there.
+    list for `faults`, damaged files are left out and their errors put there. With `chosen` come the frames of these
+    numbers, ascending, at the size that they have among all; no other file is opened.
 
     Raises a ClipError that names the file: missing, damaged, too large, or unlike the first in size or depth.
     """
     check_count(len(files), str(files[0]))
+    taken, places = np.unique(range(len(files)) if chosen is None else chosen, return_inverse=True)
     frames, first, count = np.empty(0, np.uint8), None, 0
-    for file in files:
+    for file in [files[number] for number in taken]:
         try:
             frame, own = _read_image(file, len(files), size)
             if first is None:
-                frames, first = np.empty((len(files), *frame.shape), frame.dtype), (own, frame.dtype)
+                frames, first = np.empty((len(taken), *frame.shape), frame.dtype), (own, frame.dtype)
             elif (own, frame.dtype) != first:
-                reason = f"is {own} {frame.dtype}, {files[0].name} {first[0]} {first[1]}"
+                reason = f"is {own} {frame.dtype}, {files[taken[0]].name} {first[0]} {first[1]}"
                 raise DamagedClipError(reason, path=str(file))
         except DamagedClipError as error:
             if faults is None:
@@ -97,7 +102,7 @@ def read_frames(
         count += 1
     if not count:
         raise DamagedClipError(f"none of {len(files)} frames decodes; fetch them again", path=str(files[0]))
-    return frames[:count]
+    return frames[:count] if chosen is None or count < len(taken) else frames[places]
 
 
 def picture_size(file: Picture) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from gatescope.loaders.layouts import Row, find_files, find_holder, folders_belo
 from gatescope.loaders.lists import ClipList, Entry, read_entries
 from gatescope.loaders.packed import Pack
 from gatescope.loaders.reading import read_clip
+from gatescope.loaders.sampling import Choose
 
 ISOGD_NUM_CLASSES = 249
 ISOGD_FPS = 10.0  # of the recordings; the decoded frames do not state it
@@ -126,12 +127,14 @@ class IsoGDClips(ClipList):
             raise ListError(f"the label must be {first} to {last}; got {row.shown}", path=self.list, line=row.line)
         return number - first
 
-    def read(self, entry: Entry) -> Clip:
-        """Return the clip of an entry; raise ClipError if its content is bad."""
+    def read(self, entry: Entry, choose: Choose | None = None) -> Clip:
+        """Return the clip of an entry, or as `sampled`; raise ClipError if its content is bad."""
+        if self.modality == "flow":
+            choose = None  # which is between neighbours
         if self.decoded:
-            clip = self._read_numbered(entry, ISOGD_FPS)
+            clip = self._read_numbered(entry, ISOGD_FPS, choose)
         else:
-            clip = replace(read_clip(entry.path), label=entry.label, name=entry.name)
+            clip = replace(read_clip(entry.path, choose=choose), label=entry.label, name=entry.name)
         return with_flow(clip) if self.modality == "flow" else clip
 
 

@@ -21,6 +21,7 @@ from gatescope.loaders.layouts import (
 )
 from gatescope.loaders.lists import ClipList, Entry, read_entries
 from gatescope.loaders.packed import Pack
+from gatescope.loaders.sampling import Choose
 from rendered_people.labels import JESTER_LABELS
 
 JESTER_FPS = 12.0
@@ -111,9 +112,9 @@ class JesterClips(ClipList):
         # Where no clip is, the layout that the data set's makers chose is missed.
         return self.root / _FRAMES if found == preferred[0] and not found.exists() else found
 
-    def read(self, entry: Entry) -> Clip:
-        """Return the clip of an entry; raise ClipError if its content is bad."""
-        return self._read_numbered(entry, JESTER_FPS)
+    def read(self, entry: Entry, choose: Choose | None = None) -> Clip:
+        """Return the clip of an entry, or as `sampled`; raise ClipError if its content is bad."""
+        return self._read_numbered(entry, JESTER_FPS, choose)
 
 
 def jester_lists(root: Path, split: str) -> list[Path]:

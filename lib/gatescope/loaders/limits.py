@@ -7,6 +7,7 @@ from gatescope.loaders.errors import OversizedClipError
 
 MAX_FRAME_PIXELS = 1 << 24  # 4096 x 4096
 MAX_PICTURE_BYTES = 1 << 28  # of a picture's file, which may be read whole
+MAX_VIDEO_BYTES = 3 << 29  # of a video's file, which is read whole to count its frames: 20 minutes of 10 Mbit/s
 MAX_SCANS = 100  # of a JPEG, each of which takes the time of a whole picture; ten are usual
 MAX_FRAMES = 1 << 15  # 18 minutes at 30 frames a second
 MAX_CLIP_BYTES = 1 << 31  # in memory at the peak, where frames keep their size

@@ -20,6 +20,7 @@ from gatescope.loaders.errors import (
 from gatescope.loaders.frames import numbered_frames, read_frames
 from gatescope.loaders.layouts import Row
 from gatescope.loaders.packed import Pack, PackedFrame
+from gatescope.loaders.sampling import Choose
 
 _TRUST = "if you trust whom the data come from, pass outside=True"
 
@@ -75,6 +76,10 @@ class ClipList(ABC):
     def __getitem__(self, index: int) -> Clip:
         return self.read(self.entries[operator.index(index)])
 
+    def sampled(self, index: int, choose: Choose) -> Clip:
+        """Return a clip of the frames that `choose` takes, the others unopened where that can be; or all of them."""
+        return self.read(self.entries[operator.index(index)], choose)
+
     def __iter__(self) -> Iterator[Clip]:
         return (clip for _, clip in self._usable())
 
@@ -127,10 +132,10 @@ class ClipList(ABC):
                 yield entry, clip
 
     @abstractmethod
-    def read(self, entry: Entry) -> Clip:
-        """Return the clip of an entry; raise ClipError if its content is bad."""
+    def read(self, entry: Entry, choose: Choose | None = None) -> Clip:
+        """Return the clip of an entry, or as `sampled`; raise ClipError if its content is bad."""
 
-    def _read_numbered(self, entry: Entry, fps: float) -> Clip:
+    def _read_numbered(self, entry: Entry, fps: float, choose: Choose | None) -> Clip:
         """Read a folder of colour frames numbered from 0 or 1, as many as the list states, if it states a number."""
         numbered = self.frames_of(entry)
         numbers, faults = self.faults_of(entry, numbered)
@@ -140,7 +145,7 @@ class ClipList(ABC):
         if not wanted:
             reason = f"holds no frame numbered {numbers[0]} to {numbers[-1]}; fetch the clip again"
             raise MissingClipError(reason, path=entry.path)
-        frames = read_frames(wanted)
+        frames = read_frames(wanted, chosen=choose and choose(len(wanted), None))
         if frames.ndim != 4:
             raise DamagedClipError("holds 16-bit pictures where colour ones were expected", path=entry.path)
         return Clip(frames=frames, fps=fps, source=str(entry.path), label=entry.label, name=entry.name)

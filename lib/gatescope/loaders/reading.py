@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxtyping import Shaped
-from numpy import ndarray
+from numpy import integer, ndarray
 from torch import Tensor
 
 from gatescope.loaders.animation import read_webp
@@ -17,7 +17,7 @@ from gatescope.loaders.clip import Clip
 from gatescope.loaders.errors import ClipAccessError, ClipError, MissingClipError, access_errors
 from gatescope.loaders.frame_order import order_note
 from gatescope.loaders.frames import numbered_frames, picture_size, read_frames
-from gatescope.loaders.sampling import sample_frames
+from gatescope.loaders.sampling import Choose, sample_frames
 from gatescope.loaders.video import read_video
 
 
@@ -28,6 +28,7 @@ def read_clip(
     num_frames: int | None = None,
     size: int | None = None,
     strict: bool = True,
+    choose: Choose | None = None,
 ) -> Clip:
     """Read a clip from a video file, a folder of frames, an .npy file, or frames in memory.
 
@@ -42,15 +43,18 @@ def read_clip(
 
     Of a file only what is asked for is kept: `num_frames`, taken by `sample_frames` as at test time, at a short side of
     `size` px, never enlarged, scaled while decoding. Without `size`, frames that exceed 256 MiB together are scaled to
-    fit (`fitted_size`); `Clip.source_size` is then their size in the file.
+    fit (`fitted_size`); `Clip.source_size` is then their size in the file. `choose`, in place of `num_frames`, takes
+    the numbers that it returns, and each frame as it is among all; animations and arrays come whole.
 
     `strict=False` returns what decodes of a damaged file; `Clip.notes` say what is damaged.
 
     Raises a ClipError that names the file: missing, damaged, not accessible, too large, depth without its unit or a
-    unit without depth. Raises ValueError for a URL, or frames of another shape or type.
+    unit without depth. Raises ValueError for a URL, anything else that is no clip, masked
+    frames, or those of another shape or type.
     """
-    if any(asked is not None and asked < 1 for asked in (num_frames, size)):
-        raise ValueError(f"num_frames and size must be 1 or more; got {num_frames} and {size}")
+    for asked in (num_frames, size):
+        if asked is not None and not (isinstance(asked, int | integer) and asked >= 1):
+            raise ValueError(f"num_frames and size must be whole numbers, 1 or more; got {num_frames} and {size}")
     if not isinstance(path, str | os.PathLike):
         return _from_array(as_array(path), "array", depth_unit_mm, num_frames, size)
     if isinstance(path, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
@@ -61,7 +65,7 @@ def read_clip(
     except OSError as error:
         raise ClipAccessError(f"cannot be accessed ({error.strerror}); check the path", path=path) from error
     if is_folder:
-        return _read_folder(path, depth_unit_mm, num_frames, size, strict)
+        return _read_folder(path, depth_unit_mm, num_frames, size, strict, choose)
     if not is_file:
         raise MissingClipError("is missing, or is neither a file nor a folder; check the path", path=path)
     with access_errors(path), path.open("rb") as file:
@@ -73,11 +77,16 @@ def read_clip(
     with access_errors(path):
         if head[:4] == b"RIFF" and head[8:] == b"WEBP":
             return read_webp(path, num_frames, size)
-        return read_video(path, num_frames, size, strict)
+        return read_video(path, num_frames, size, strict, choose)
 
 
 def _read_folder(
-    folder: Path, depth_unit_mm: float | None, num_frames: int | None, size: int | None, strict: bool
+    folder: Path,
+    depth_unit_mm: float | None,
+    num_frames: int | None,
+    size: int | None,
+    strict: bool,
+    choose: Choose | None,
 ) -> Clip:
     numbered = numbered_frames(folder)
     files, note, faults = list(numbered.values()), order_note(numbered), None if strict else []
@@ -85,14 +94,15 @@ def _read_folder(
     if num_frames is not None and num_frames <= len(files):
         every = len(files) / num_frames
         files = [files[number] for number in sample_frames(len(files), num_frames)]
-    frames = read_frames(files, size, faults)
+    chosen = range(len(files)) if choose is None else choose(len(files), None)
+    frames = read_frames(files, size, faults, None if choose is None else chosen)
     notes = [note] if note else []
     damaged = {fault.path: f"{Path(fault.path).name}: {fault.reason}" for fault in faults or ()}
     if damaged:
         some = "; ".join(list(damaged.values())[:3])
         notes.append(f"damaged, {len(damaged)} of {len(files)} frames are left out: {some}")
     clip = clip_from(frames, str(folder), depth_unit_mm, notes=tuple(notes))
-    own = picture_size(next(file for file in files if str(file) not in damaged))
+    own = picture_size(next(files[number] for number in chosen if str(files[number]) not in damaged))
     return replace(clip, fps=clip.fps / every, source_size=None if frames.shape[1:3] == own else own)
 
 

@@ -1,9 +1,12 @@
 """Which frames of a clip are taken: the authors' rule by number, and the same rule by time where the rate varies."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float64
+
+# Of a count of frames, and their times where the rate varies, the numbers of those to take, ascending.
+Choose = Callable[[int, Float64[np.ndarray, " time"] | None], Sequence[int]]
 
 
 def sample_frames(

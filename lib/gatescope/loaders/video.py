@@ -13,18 +13,24 @@ from jaxtyping import UInt8
 from gatescope.loaders.clip import DEFAULT_FPS, Clip
 from gatescope.loaders.completeness import missing_part
 from gatescope.loaders.errors import DamagedClipError, OversizedClipError
-from gatescope.loaders.limits import MAX_CLIP_BYTES, check_count, fitted_size
+from gatescope.loaders.limits import MAX_CLIP_BYTES, MAX_VIDEO_BYTES, check_count, fitted_size
 from gatescope.loaders.opening import opened_video
 from gatescope.loaders.orientation import display_matrix, upright
-from gatescope.loaders.sampling import sample_frames, varying_times
+from gatescope.loaders.sampling import Choose, sample_frames, varying_times
 
 _RATE_TOLERANCE = 0.1  # by which a stated rate may differ from that of the frames' times
 # Codecs whose packets all show a frame, and whose decoder drops frames without a word if a header is damaged.
 _ALWAYS_SHOWN = ("h264", "hevc")
 
 
-def read_video(path: Path, num_frames: int | None = None, size: int | None = None, strict: bool = True) -> Clip:
-    """Return the clip in a video file; see `read_clip` for `num_frames`, `size` and `strict`.
+def read_video(
+    path: Path,
+    num_frames: int | None = None,
+    size: int | None = None,
+    strict: bool = True,
+    choose: Choose | None = None,
+) -> Clip:
+    """Return the clip in a video file; see `read_clip` for `num_frames`, `size`, `strict` and `choose`.
 
     Frames stand in the order and at the times at which a player shows them. A count of frames or a duration that the
     container states is not believed: what decodes counts. Damage is what a decoder or demuxer reports, and bytes that
@@ -32,8 +38,10 @@ def read_video(path: Path, num_frames: int | None = None, size: int | None = Non
     decodes, since neither H.264 nor GIF has checksums; two merged images of a GIF.
 
     Raises DamagedClipError if the file is no video, a frame does not decode, or bytes are missing at the end;
-    OversizedClipError if a frame or the whole is too large (`fitted_size`).
+    OversizedClipError if the file, a frame or the whole is too large (`fitted_size`).
     """
+    if path.stat().st_size > MAX_VIDEO_BYTES:
+        raise OversizedClipError(f"exceeds {MAX_VIDEO_BYTES >> 20} MiB; cut it to one gesture", path=path)
     missing = missing_part(path)
     if missing and strict:
         raise _cut_off(path, missing)
@@ -41,10 +49,11 @@ def read_video(path: Path, num_frames: int | None = None, size: int | None = Non
     shown = packets
     while True:
         faults = None if strict else [f"it is cut off: {missing}"] if missing else []
-        chosen = _chosen(shown, num_frames)
-        clip, found = _decode(path, chosen, size, begun, faults)
+        chosen = _chosen(shown, num_frames, choose)
+        num_fitted = len(set(chosen)) if choose is None else max(len(packets), len(shown))
+        clip, found = _decode(path, chosen, size, begun, faults, num_fitted)
         # What is hidden, dropped or split in two is known only once it is decoded.
-        if [number for number in chosen if number < len(found)] == _chosen(found, num_frames):
+        if [number for number in chosen if number < len(found)] == _chosen(found, num_frames, choose):
             break
         shown = found
     # Of fields, two make a frame.
@@ -55,8 +64,8 @@ def read_video(path: Path, num_frames: int | None = None, size: int | None = Non
         faults.append(reason)
     if faults:
         clip = replace(clip, notes=(*clip.notes, f"damaged, the frames are those that decode: {'; '.join(faults[:3])}"))
-    if num_frames is not None and num_frames <= len(found):
-        return replace(clip, fps=clip.fps * num_frames / len(found), times_s=None)
+    if choose is not None or (num_frames is not None and num_frames <= len(found)):
+        return replace(clip, fps=clip.fps * len(clip.frames) / len(found), times_s=None)
     return clip
 
 
@@ -121,9 +130,12 @@ def _survey(path: Path, strict: bool) -> tuple[float | None, list[float | None],
 
 
 def _decode(
-    path: Path, chosen: Sequence[int], size: int | None, begun: float | None, faults: list[str] | None
+    path: Path, chosen: Sequence[int], size: int | None, begun: float | None, faults: list[str] | None, num_fitted: int
 ) -> tuple[Clip, list[float | None]]:
-    """Return a clip of the chosen of the frames shown, which ascend and may repeat, and the times of all frames."""
+    """Return a clip of the chosen of the frames shown, which ascend and may repeat, and the times of all frames.
+
+    The frames have the size at which `num_fitted` fit.
+    """
     frames, own, matrix, times, taken = np.empty(0, np.uint8), None, None, [], np.unique(chosen).tolist()
     with opened_video(path) as (container, stream):
         for frame in _shown(container, stream, path, begun, faults):
@@ -137,7 +149,7 @@ def _decode(
             num_kept = bisect_left(taken, len(times) - 1)
             if num_kept == len(taken) or taken[num_kept] != len(times) - 1:
                 continue
-            width, height = fitted_size(*own[::-1], len(taken), size, path)
+            width, height = fitted_size(*own[::-1], num_fitted, size, path)
             shown = frame
             if (height, width) != own:
                 shown = frame.reformat(width, height, "rgb24", interpolation=Interpolation.AREA)
@@ -210,7 +222,9 @@ def _shown(
             return
 
 
-def _chosen(times: Sequence[float | None], num_frames: int | None) -> list[int]:
+def _chosen(times: Sequence[float | None], num_frames: int | None, choose: Choose | None) -> list[int]:
+    if choose is not None:
+        return list(choose(len(times), varying_times(times)))
     if num_frames is None or num_frames > len(times):
         return list(range(len(times)))
     return sample_frames(len(times), num_frames, times_s=varying_times(times))

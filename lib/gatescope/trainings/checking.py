@@ -10,14 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gatescope.loaders import Clip, ClipError, JesterClips, VideoClips
+from gatescope.loaders import ClipError, JesterClips, VideoClips
 from gatescope.loaders.datasets import RecordedClips, parts_at
 from gatescope.loaders.lists import Entry
 from gatescope.loaders.packed import PackedFrame
 from gatescope.trainings.outlook import outlook
+from gatescope.trainings.recorded_sets import lacking
 
 LISTING_S, DECODING_S = 15, 10  # for looking into folders, and for decoding clips
 _SHOWN = 3  # faults of one kind that are written out
+_TIMED = 30  # good clips that are read as a training reads them
 
 Split = str | None
 
@@ -54,17 +56,19 @@ def check(root: str | Path, *, every: bool = False, outside: bool = False) -> Re
         try:
             splits[split] = opened()
         except ClipError as error:
-            report.obstacles.append(str(error))
+            if str(error) not in report.obstacles:  # the splits share their labels
+                report.obstacles.append(str(error))
     for split, clips in splits.items():
         report.lines.append(f"{clips.layout}: {_counts(split, clips)}")
         report.faults("  left out", clips.skipped)
-    _require(splits, report)
+    if not report.obstacles:
+        _require(splits, report)
     looked = [(clips, entry) for clips in splits.values() for entry in clips.entries]
     random.Random(0).shuffle(looked)  # the next run looks at the same
     _look_into_folders(looked, math.inf if every else LISTING_S, report)
-    sample = _decode(looked, math.inf if every else DECODING_S, report)
-    if sample is not None and not report.obstacles:
-        report.lines += outlook(root, [splits[split] for split in _parts_of_training(splits)], *sample)
+    good, bytes_per_clip = _decode(looked, math.inf if every else DECODING_S, report)
+    if good and not report.obstacles:
+        report.lines += outlook(root, [splits[split] for split in _parts_of_training(splits)], good, bytes_per_clip)
     return report
 
 
@@ -88,17 +92,15 @@ def _require(splits: Mapping[Split, RecordedClips], report: Report) -> None:
     """Add what a training needs and these splits lack."""
     needed = _parts_of_training(splits)
     for split in needed:
-        if split not in splits or not len(splits[split]):
-            report.obstacles.append(f"there is no clip for {split}, which a training needs")
-            continue
-        counts = Counter(entry.label for entry in splits[split].entries)
-        if missing := counts.pop(None, 0):
-            where = f" for {split}" if split else ""
-            report.obstacles.append(f"{missing:,} clips{where} have no label; give each one, or leave them out")
-        elif split in (None, "train") and len(counts) < 2:
-            report.obstacles.append(f"there are clips of {len(counts)} class; a training needs two or more")
-        elif split is None and min(counts.values()) < 2:
-            report.obstacles.append("a class has a single clip; it needs one to train on and one to validate on")
+        report.obstacles += lacking(split, splits.get(split, ()))
+    if (
+        None in splits
+        and not report.obstacles
+        and min(Counter(each.label for each in splits[None].entries).values()) < 2
+    ):
+        report.obstacles.append("a class has a single clip; it needs one to train on and one to validate on")
+    if any(clips.skipped for clips in splits.values() if isinstance(clips, VideoClips)):
+        report.obstacles.append("a training of one's own clips leaves none out; mend the lines above, or remove them")
 
 
 def _parts_of_training(splits: Mapping[Split, RecordedClips]) -> list[Split]:
@@ -146,9 +148,9 @@ def _look_into_folders(looked: list[tuple[RecordedClips, Entry]], seconds: float
 
 def _decode(
     looked: list[tuple[RecordedClips, Entry]], seconds: float, report: Report
-) -> tuple[Clip, float, float] | None:
-    """Decode some clips; return one, the seconds and the bytes on disk that a clip takes, or None if none is good."""
-    sizes, bad, on_disk, taken, one = Counter(), [], [], 0.0, None
+) -> tuple[list[tuple[RecordedClips, Entry]], float]:
+    """Decode some clips; return some that are good, and the bytes on disk that a clip takes."""
+    sizes, bad, on_disk, taken, good = Counter(), [], [], 0.0, []
     for clips, entry in _within(looked, seconds):
         start = time.perf_counter()
         try:
@@ -157,7 +159,7 @@ def _decode(
             bad.append((str(error.path), error.reason))
             continue
         taken += time.perf_counter() - start
-        one = one or clip
+        good.append((clips, entry))
         sizes[clip.frames.shape[1:3]] += 1
         on_disk.append(_bytes_of(clips, entry))
     num_good = sizes.total()
@@ -165,8 +167,8 @@ def _decode(
     if num_good:
         heights, widths = zip(*sizes, strict=True)
         report.lines.append(
-            f"  pictures {_range(widths)} px wide, {_range(heights)} px high; {num_good / taken:,.0f} clips/s read by "
-            "one process"
+            f"  pictures {_range(widths)} px wide, {_range(heights)} px high; {num_good / taken:,.0f} clips/s read "
+            "whole by one process"
         )
     report.faults("  unreadable", bad)
     if bad:
@@ -174,7 +176,7 @@ def _decode(
             "a training stops at a clip that is unreadable; fetch those again, or move them away to leave them out "
             "(--all finds every one)"
         )
-    return (one, taken / num_good, statistics.mean(on_disk)) if num_good else None
+    return good[:_TIMED], statistics.mean(on_disk or [0])
 
 
 def _range(values: Iterable[int]) -> str:

@@ -2,9 +2,14 @@
 
 import argparse
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from gatescope.files import atomic_write
+from gatescope.formats.arguments import number, processes, seed, workers
+from gatescope.paths import ROOT_FILE
 
 # Each command imports what it needs: torch and Jupyter take seconds, and --help needs neither. It returns None, or the
 # reason why it failed.
@@ -29,17 +34,17 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     choice = command.add_mutually_exclusive_group(required=True)
     choice.add_argument("--cell", help="cell of a gesture network: convlstm, a, b, c, d, or one of STUDY_CELLS")
     choice.add_argument("--variant", help="of poses or neurons: a name in the description's table variants")
-    command.add_argument("--seed", type=int, default=0, help="of weights, order of clips and other draws; default 0")
+    command.add_argument("--seed", type=seed, default=0, help="of weights, order of clips and other draws; default 0")
     command.add_argument("--transform", help="train and validate on changed clips: shuffled, single or reversed")
     command.add_argument("--modality", help="rgb, depth or flow of a recorded set; default the description's")
     command.add_argument("--start", type=Path, metavar="CHECKPOINT", help="start from these weights with a new head")
     command.add_argument("--root", metavar="FOLDER", help="where the recorded set lies, if not where it is described")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the training")
-    command.add_argument("--workers", type=int, default=0, help="processes that load clips for a GPU; default 0")
+    command.add_argument("--workers", type=workers, default=0, help="processes that load clips for a GPU; default 0")
     command = commands.add_parser("clips", help="render the clips of a description, or look for its recorded set")
     command.set_defaults(run=_clips)
     command.add_argument("description", type=Path, help="TOML file as for train")
-    command.add_argument("--processes", type=int, default=1, help="that render at once; default 1")
+    command.add_argument("--processes", type=processes, default=1, help="that render at once; default 1")
     command = commands.add_parser("score", help="keep a trained network's answers on people held out, once")
     command.set_defaults(run=_score)
     command.add_argument("weights", type=Path, help="network.safetensors of a training on rendered gestures")
@@ -53,8 +58,8 @@ def add_commands(commands: argparse._SubParsersAction) -> None:
     command.add_argument("checkpoint", type=Path, help="weights that network.save wrote: .safetensors")
     command.add_argument("clips", type=Path, help="folder with one sub-folder of clips per class")
     command.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="folder of the training")
-    command.add_argument("--epochs", type=int, help="passes over the clips; default 20")
-    command.add_argument("--rate", type=float, help="highest learning rate; default 0.001")
+    command.add_argument("--epochs", type=number(int, 1, 1_000_000), help="passes over the clips; default 20")
+    command.add_argument("--rate", type=number(float, 1e-12, 1e3), help="highest learning rate; default 0.001")
     command = commands.add_parser("hands", help="obtain the two networks that find hands in recordings, 8 MB")
     command.set_defaults(run=_hands)
     what = (
@@ -144,7 +149,21 @@ def _train(asked: argparse.Namespace) -> str | None:
     except (OSError, ValueError, LookupError, TypeError) as error:
         return f"{asked.description}: {error}"
     _fill(training, processes=1)
-    return _follow(run(training, asked.out, num_workers=asked.workers), training.config.epochs, asked.out)
+    rows = run(training, asked.out, num_workers=asked.workers)
+    if asked.root is not None:
+        rows = _with_root(rows, asked.out, asked.root)
+    return _follow(rows, training.config.epochs, asked.out)
+
+
+def _with_root(rows: Iterator, folder: Path, root: str) -> Iterator:
+    """Keep where a training's set lies, once its first row says that the folder is its own."""
+    from gatescope.trainings.processes import is_first
+
+    for row in rows:
+        if row.epoch == 1 and is_first():
+            with atomic_write(folder / ROOT_FILE) as temporary:
+                temporary.write_bytes(os.fsencode(os.path.realpath(root)))
+        yield row
 
 
 def _score(asked: argparse.Namespace) -> str | None:

@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
+from gatescope.formats.arguments import number, parse, seed
 from gatescope.formats.facts import read_toml
 from gatescope.loaders import CachedClips, ClipTensors, GesturePairs
+from gatescope.loaders.limits import MAX_FRAMES
 from gatescope.models import GestureNetwork
+from gatescope.models.config import REACHES
 from gatescope.paths import CACHE, EVIDENCE, RUNS, TRAININGS
 from gatescope.trainings.adaptation import UNDISTURBED, answers_without, predicted_classes
 from gatescope.trainings.descriptions import described_run
@@ -60,12 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train a network on gesture pairs, examine it on the test split's people, and keep the answers with a card."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--cell", required=True)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--reach", type=int, required=True, help="frames that a step of the features sees: 1, 5 or 41")
-    parser.add_argument("--frames", type=int, required=True, help="frames of a clip")
+    parser.add_argument("--seed", type=seed, default=0)
+    parser.add_argument(
+        "--reach", type=int, choices=REACHES, required=True, help="frames that a step of the features sees"
+    )
+    parser.add_argument("--frames", type=number(int, 1, MAX_FRAMES), required=True, help="frames of a clip")
     parser.add_argument("--without", action="store_true", help="train it without memory")
     parser.add_argument("--out", type=Path, default=EVIDENCE / "memory")
-    asked = parser.parse_args(arguments)
+    asked = parse(parser, arguments)
     chosen = {"reach": asked.reach, "num_frames": asked.frames, "memory": not asked.without}
     name = run_name(asked.cell, asked.seed, **chosen)
     if (asked.out / name / "card.json").exists():

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from gatescope.formats.facts import read_toml
-from gatescope.loaders import Clip, IsoGDClips, JesterClips, to_batch
+from gatescope.loaders import IsoGDClips, JesterClips, sample_frames, to_batch
 from gatescope.loaders.datasets import RecordedClips
+from gatescope.loaders.lists import Entry
 from gatescope.loaders.packed import CARD
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.paths import CHECKPOINTS, TRAININGS, named
@@ -29,20 +30,24 @@ _SETS = {JesterClips: "jester", IsoGDClips: "isogd"}
 
 
 def outlook(
-    root: Path, parts: Sequence[RecordedClips], clip: Clip, reading_s: float, bytes_per_clip: float
+    root: Path, parts: Sequence[RecordedClips], some: Sequence[tuple[RecordedClips, Entry]], bytes_per_clip: float
 ) -> list[str]:
     """Return lines on time, memory and disk of a training, and the command that starts it.
 
     `parts` are the training clips and those for validation, or all clips, of which every fifth is then held out;
-    `clip` is one of them, which took `reading_s` to read. The training is the one described for the set, with cell
-    (a); of one's own clips, fine-tuning.
+    `some` of them are read as in training, for the time that it takes. The training is the one described for the set,
+    with cell (a); of one's own clips, fine-tuning.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     num_clips = sum(map(len, parts))
     num_valid = len(parts[1]) if len(parts) > 1 else num_clips // HELD_OUT
     config, training, command = _described(root, parts[0])
     network = GestureNetwork(config).to(device)
-    x = to_batch(clip, **config.input).to(device)
+    start = time.perf_counter()
+    for clips, entry in some:
+        clip = clips.read(entry, lambda count, times_s: sample_frames(count, config.num_frames, times_s=times_s))
+        x = to_batch(clip, **config.input)
+    reading_s, x = (time.perf_counter() - start) / len(some), x.to(device)
     try:
         step_s, look_s, peak = measure(network, x, training.batch_size, choose_precision(training.precision, device))
     except torch.OutOfMemoryError:
