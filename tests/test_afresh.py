@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from nbformat.v4 import new_output
 from PIL import Image
 
@@ -23,6 +24,7 @@ from gatescope.atlas.manifest import compare, read_manifest
 from gatescope.atlas.notebook_parameters import Parameter, ParameterError
 from gatescope.atlas.publish import recover
 from gatescope.atlas.run_folder import folder_of_a_run
+from gatescope.explorer.own_gestures import add_clip
 from gatescope.formats.facts import write_card
 from gatescope.loaders import ClipError, IsoGDClips, JesterClips, VideoClips, read_clip
 from gatescope.loaders.errors import DamagedClipError, OversizedClipError
@@ -31,8 +33,10 @@ from gatescope.loaders.hands.networks import FILES, LICENCE
 from gatescope.loaders.packed import Pack, index_file, read_index, shard_file
 from gatescope.loaders.packing import pack
 from gatescope.models import NetworkConfig
+from gatescope.paths import CHECKPOINTS
+from gatescope.trainings.adaptation import adapt
 from gatescope.trainings.evaluation import Predictions, load_predictions
-from gatescope.trainings.evidence import read_answers
+from gatescope.trainings.evidence import read_answers, score_held_out
 from gatescope.trainings.recipes import TrainConfig
 from gatescope.trainings.runs import run
 from gatescope.trainings.train import Training
@@ -571,15 +575,75 @@ def test_answers_that_are_none_count_as_right_nowhere(tmp_path):
             read_answers(tmp_path)
 
 
-def test_a_training_leaves_nothing_of_the_writers_that_were_killed_before_it_and_all_of_others(tmp_path):
-    for name in (".rows.json.84f9d336.json", ".network.safetensors.84f9d336.safetensors", ".rows.json.swp"):
-        (tmp_path / name).write_text("half")
-    training = Training(
+def small_training():
+    return Training(
         start=NetworkConfig.small("a", num_classes=3, width=1 / 64, size=6, num_frames=4),
         train_clips=noisy_clips(),
         valid_clips=noisy_clips(9),
         config=TrainConfig(epochs=1, batch_size=8),
     )
-    list(run(training, tmp_path))
-    hidden = {path.name for path in tmp_path.iterdir() if path.name.startswith(".")}
-    assert hidden == {".lock", ".rows.json.swp"}
+
+
+def test_a_training_leaves_nothing_of_the_writers_that_were_killed_before_it_and_all_of_others(tmp_path):
+    killed = (
+        ".rows.json.84f9d336.json",
+        ".network.safetensors.84f9d336.safetensors",
+        ".epoch-00001.json.84f9d336.json",
+    )
+    others = (".rows.json.swp", ".epoch-1", "epoch-notes.txt", "epoch-00001.png", "epoch-1/a")
+    for name in (*killed, *others):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(MINE)
+    list(run(small_training(), tmp_path))
+    found = files_of(tmp_path)
+    assert all(found.pop(name) == MINE.encode() for name in others)
+    assert set(found) == {".lock", "network.json", "network.safetensors", "predictions.npz", "rows.json"}
+
+
+def files_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+READERS_FILES = ("rows.json", "predictions.npz", "network.safetensors", "answers.npz", "parts/a", "features/b")
+READERS_FILES += ("00000.npy", "00007.npy", "00001.tar", "00001.tar.gz", ".pack.json.swp")
+
+
+@pytest.mark.parametrize("name", READERS_FILES)
+def test_a_folder_with_files_of_the_readers_is_not_written_to(packed, tmp_path, name):
+    """What a result would replace, or a command remove, was there before any command of ours was."""
+    out, weights = tmp_path / "out", CHECKPOINTS / "a-0" / "network.safetensors"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text(MINE)
+    begin = {
+        "0": lambda: list(pack(tmp_path / "jester", out)),
+        ".": lambda: list(pack(tmp_path / "jester", out)),
+        "r": lambda: list(run(small_training(), out)),
+        "n": lambda: list(run(small_training(), out)),
+        "a": lambda: score_held_out(weights, out, 2, tmp_path),
+        "p": lambda: list(adapt(weights, out, num_train=2, num_test=2, cache=tmp_path)),
+        "f": lambda: list(adapt(weights, out, num_train=2, num_test=2, cache=tmp_path)),
+    }["r" if name == "predictions.npz" else name[0]]
+    with pytest.raises(ValueError, match=f"holds {name.partition('/')[0]}"):
+        begin()
+    assert files_of(out) == {name: MINE.encode()}
+
+
+def test_one_process_answers_into_a_folder(tmp_path):
+    weights = CHECKPOINTS / "a-0" / "network.safetensors"
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / ".lock"), pytest.raises(RuntimeError, match="another process works in"):
+        score_held_out(weights, tmp_path / "out", 2, tmp_path)
+
+
+def test_an_example_of_a_gesture_replaces_none_that_another_kernel_adds(tmp_path, monkeypatch):
+    clip = tmp_path / "a.mp4"
+    clip.write_text("one")
+    first = add_clip(clip, "wave", tmp_path / "own")
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(()))  # as where the other file comes a moment later
+    clip.write_text("two")
+    second = add_clip(clip, "wave", tmp_path / "own")
+    assert (first.read_text(), second.read_text()) == ("one", "two")
+    clip.unlink()
+    with pytest.raises(FileNotFoundError):
+        add_clip(clip, "wave", tmp_path / "own")
+    assert files_of(tmp_path / "own") == {"wave/001.mp4": b"one", "wave/002.mp4": b"two"}

@@ -152,7 +152,7 @@ def _score(asked: argparse.Namespace) -> str | None:
 
     try:
         score_held_out(asked.weights, asked.out)
-    except (OSError, ValueError, FloatingPointError) as error:
+    except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
         return f"{asked.out}: {error}"
     _print_answers(asked.out)
 
@@ -171,7 +171,7 @@ def _adapt(asked: argparse.Namespace) -> str | None:
     try:
         for part in adapt(asked.weights, asked.out):
             print(part, flush=True)
-    except (OSError, ValueError, FloatingPointError) as error:
+    except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
         return f"{asked.out}: {error}"
     _print_answers(asked.out)
 
