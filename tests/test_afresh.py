@@ -25,14 +25,16 @@ from gatescope.atlas.notebook_parameters import Parameter, ParameterError
 from gatescope.atlas.publish import recover
 from gatescope.atlas.run_folder import folder_of_a_run
 from gatescope.explorer.own_gestures import add_clip
+from gatescope.explorer.upload import Upload
 from gatescope.formats.facts import write_card
-from gatescope.loaders import ClipError, IsoGDClips, JesterClips, VideoClips, read_clip
+from gatescope.loaders import ClipError, IsoGDClips, JesterClips, SyntheticGestures, VideoClips, read_clip, to_batch
+from gatescope.loaders.clip import as_seen
 from gatescope.loaders.errors import DamagedClipError, OversizedClipError
 from gatescope.loaders.hands import HandNetworksError, fetch_networks
 from gatescope.loaders.hands.networks import FILES, LICENCE
 from gatescope.loaders.packed import Pack, index_file, read_index, shard_file
 from gatescope.loaders.packing import pack
-from gatescope.models import NetworkConfig
+from gatescope.models import GestureNetwork, NetworkConfig, class_names
 from gatescope.paths import CHECKPOINTS
 from gatescope.trainings.adaptation import adapt
 from gatescope.trainings.evaluation import Predictions, load_predictions
@@ -647,3 +649,103 @@ def test_an_example_of_a_gesture_replaces_none_that_another_kernel_adds(tmp_path
     with pytest.raises(FileNotFoundError):
         add_clip(clip, "wave", tmp_path / "own")
     assert files_of(tmp_path / "own") == {"wave/001.mp4": b"one", "wave/002.mp4": b"two"}
+
+
+FILE = {"name": "a.mp4", "size": 3}
+DROP = {"what": "files", "id": "1", "drop": 0.5, "files": [FILE]}
+PIECE = {"what": "piece", "id": "2", "drop": 0.5, "place": 0}
+CHANNEL = {"what": "channel", "id": "1", "number": 1, "group": 0, "channel": 0}
+ODD_MESSAGES = [
+    *(
+        (each,)
+        for each in (None, 5, "x", [1], {}, {"what": None}, {"what": [1]}, {"what": "nothing"}, {"what": "lost"})
+    ),
+    *((CHANNEL | {name: odd},) for name in ("number", "group", "channel") for odd in (-1, "a", None, 1.5, True)),
+    *(({name: CHANNEL[name] for name in CHANNEL if name != lost},) for lost in CHANNEL),
+    *((DROP | {"files": odd},) for odd in (5, None, {"a": 1}, [5], [{"name": "a"}], [{"size": 3}])),
+    *((DROP | {"files": [FILE | {"size": odd}]},) for odd in (-5, 1e999, "3", None, True)),
+    *((DROP | {"files": [FILE | {"name": odd}]},) for odd in (None, 5, ["a"])),
+    *((DROP | {"class": odd},) for odd in (5, ["x"], None)),
+    *((DROP, PIECE | {"place": odd}) for odd in (-1, "x", None)),
+    (DROP, {name: PIECE[name] for name in PIECE if name != "place"}),
+    ({"what": "lost", "name": 5},),
+    ({"what": "frame", "id": "1", "first": 1},),
+]
+
+
+@pytest.fixture
+def page():
+    """A scrubber with one group of three channels, and what it answers."""
+    from gatescope.explorer.live_scrubber import LiveScrubber
+    from gatescope.pictures.packing import Group
+    from gatescope.pictures.packing import pack as packed_for_page
+
+    picture = LiveScrubber(on_files=Upload.remove, on_cancel=lambda: None, on_frame=lambda frame, first: {"x": np.nan})
+    groups = [Group("a", maps={"layer1.h": np.ones((2, 3, 4, 4), np.float32)})]
+    picture.show(groups, packed_for_page(groups, None, num_channels=3))
+
+    def hear(*messages):
+        sent = []
+        picture.send = lambda content, buffers: sent.append(buffers)
+        for message in messages:
+            needs = isinstance(message, dict) and message.get("what") in ("piece", "frame")
+            picture._hear(picture, message, [memoryview(b"abc")] * needs)
+        return picture.says["words"], sent
+
+    return hear
+
+
+@pytest.mark.parametrize("messages", ODD_MESSAGES, ids=str)
+def test_a_message_of_another_form_is_told_to_the_reader(page, messages):
+    assert page(*messages)[0].startswith("the page sent what this kernel does not know")
+
+
+def test_a_message_may_ask_for_what_is_not_there(page):
+    assert page(CHANNEL)[1] and not page(CHANNEL | {"group": 1})[1] and not page(CHANNEL | {"channel": 3})[1]
+    assert "unknown file" in page(DROP, PIECE | {"place": 1})[0]
+    assert "make up a clip" in page(DROP | {"files": [{"name": f"{n}.png", "size": 0} for n in range(40_000)]})[0]
+    assert "rename it" in page(DROP | {"files": [FILE | {"name": "\ud800.mp4"}]})[0]
+    words, sent = page({"what": "frame", "id": "1", "first": True})
+    assert "JSON" in words and sent == [[b""]]
+
+
+def test_a_live_picture_is_small():
+    from gatescope.explorer.live_window import LiveWindow
+
+    network = GestureNetwork(NetworkConfig.small("a", num_classes=3, width=1 / 64, size=16, num_frames=4)).eval()
+    for side, said in ((3000, "too large"), (14_000, "too large|bomb")):
+        picture = io.BytesIO()
+        Image.new("L", (side, side)).save(picture, "JPEG")
+        with pytest.raises(ClipError, match=said):
+            LiveWindow(network).look(picture.getvalue())
+    for names in (5, "abc", {"a": 1}, [1, 2], [None]):
+        network.card = {"data": {"names": names}}
+        with pytest.raises(ValueError, match="a list of texts"):
+            class_names(network)
+
+
+INPUT = {"num_frames": 4, "size": 16, "mean": (0, 0, 0)}
+ODD_INPUTS = [{"num_frames": odd} for odd in (0, -1, 10**9, 2.5, "4", True, None)]
+ODD_INPUTS += [{"size": odd} for odd in (0, -1, 10**6, 2.5, "4", True, None)]
+ODD_INPUTS += [{"num_frames": 1 << 15, "size": 1 << 12}, {"mean": (float("nan"),) * 3}]
+
+
+@pytest.mark.parametrize("odd", ODD_INPUTS, ids=str)
+def test_an_input_that_no_network_has_is_refused_before_it_is_made(tmp_path, odd):
+    frames = some_frames(3)
+    (tmp_path / "clip").mkdir()
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / "clip" / f"{number}.png")
+    clip = read_clip(frames)
+    with pytest.raises((ValueError, TypeError), match="whole number|exceed|finite|Type-check"):
+        to_batch(clip, **(INPUT | odd))
+    if "mean" in odd:
+        return
+    asked = {name: INPUT[name] for name in ("num_frames", "size")} | odd
+    with pytest.raises((ValueError, TypeError), match="whole number|exceed|Type-check"):
+        as_seen(clip, **asked)
+    with pytest.raises((ValueError, TypeError), match="whole number|exceed|Type-check"):
+        SyntheticGestures("train", 1, asked["size"] or 0, num_frames=asked["num_frames"])
+    if None not in odd.values() and len(odd) == 1 and odd != {"size": 10**6}:
+        with pytest.raises((ValueError, TypeError), match="whole|Type-check"):
+            read_clip(tmp_path / "clip", **odd)
