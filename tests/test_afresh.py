@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from filelock import FileLock
 from nbformat.v4 import new_output
 from PIL import Image
 
 from clip_files import some_frames, write_isogd, write_jester, write_jpegs, write_video
-from gatescope.atlas.manifest import compare, read_manifest
+from gatescope.atlas.manifest import compare, load_manifest, read_manifest
 from gatescope.atlas.notebook_parameters import Parameter, ParameterError
 from gatescope.atlas.publish import recover
 from gatescope.atlas.run_folder import folder_of_a_run
@@ -36,6 +37,9 @@ from gatescope.loaders.packed import Pack, index_file, read_index, shard_file
 from gatescope.loaders.packing import pack
 from gatescope.models import GestureNetwork, NetworkConfig, class_names
 from gatescope.paths import CHECKPOINTS
+from gatescope.pictures.scrubber import Scrubber
+from gatescope.recordings import find_gates, intervene, record
+from gatescope.recordings.attribution import conductance, grad_cam, integrated_gradients
 from gatescope.trainings.adaptation import adapt
 from gatescope.trainings.evaluation import Predictions, load_predictions
 from gatescope.trainings.evidence import read_answers, score_held_out
@@ -731,12 +735,8 @@ ODD_INPUTS += [{"num_frames": 1 << 15, "size": 1 << 12}, {"mean": (float("nan"),
 
 
 @pytest.mark.parametrize("odd", ODD_INPUTS, ids=str)
-def test_an_input_that_no_network_has_is_refused_before_it_is_made(tmp_path, odd):
-    frames = some_frames(3)
-    (tmp_path / "clip").mkdir()
-    for number, frame in enumerate(frames):
-        Image.fromarray(frame).save(tmp_path / "clip" / f"{number}.png")
-    clip = read_clip(frames)
+def test_an_input_that_no_network_has_is_refused_before_it_is_made(odd):
+    clip = read_clip(some_frames(3))
     with pytest.raises((ValueError, TypeError), match="whole number|exceed|finite|Type-check"):
         to_batch(clip, **(INPUT | odd))
     if "mean" in odd:
@@ -746,6 +746,107 @@ def test_an_input_that_no_network_has_is_refused_before_it_is_made(tmp_path, odd
         as_seen(clip, **asked)
     with pytest.raises((ValueError, TypeError), match="whole number|exceed|Type-check"):
         SyntheticGestures("train", 1, asked["size"] or 0, num_frames=asked["num_frames"])
-    if None not in odd.values() and len(odd) == 1 and odd != {"size": 10**6}:
-        with pytest.raises((ValueError, TypeError), match="whole|Type-check"):
-            read_clip(tmp_path / "clip", **odd)
+
+
+DESCRIPTION = {
+    "clips": {"num_train": 2, "num_valid": 2, "size": 24},
+    "network": {"size": 24, "width": 0.02, "num_frames": 4},
+    "training": {"epochs": 1},
+}
+ODD_FIELDS = [
+    *((table, odd) for table in DESCRIPTION for odd in (5, "a", [1])),
+    *(({"clips": {"set": odd}}) for odd in (5, [1], {"a": 1})),
+    *(({"clips": {name: odd}}) for name in ("num_train", "size", "num_frames") for odd in (1.5, "4", True, [1])),
+    *(({"clips": {"classes": odd}}) for odd in (5, "ab", ["x"])),
+    *(({"clips": {name: 1}}) for name in ("foo", "split", "num_clips", "modalities")),
+    *(({"network": {name: odd}}) for name, odd in (("size", "a"), ("cells", ["a"]), ("num_classes", 3), ("foo", 1))),
+    *(({"training": {name: odd}}) for name, odd in (("seed", 3), ("transform", "single"), ("foo", 1))),
+    {"clips": {"num_frames": 100_000_000}},
+    {"network": {"num_frames": 2_000_000_000}},
+    {"network": {"size": 100_000}},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_FIELDS, ids=str)
+def test_a_description_of_anything_else_is_refused_in_words(tmp_path, capsys, odd):
+    from gatescope.__main__ import main
+
+    if isinstance(odd, tuple):
+        described = "".join(f"{name} = {json.dumps(odd[1])}\n" for name in [odd[0]])
+        others = {name: fields for name, fields in DESCRIPTION.items() if name != odd[0]}
+    else:
+        described, others = "", {name: fields | odd.get(name, {}) for name, fields in DESCRIPTION.items()}
+    for name, fields in others.items():
+        values = (f"{key} = {json.dumps(value).replace(': ', ' = ')}\n" for key, value in fields.items())
+        described += f"[{name}]\n{''.join(values).replace(chr(34) + 'a' + chr(34) + ' =', 'a =')}"
+    (tmp_path / "a.toml").write_text(described)
+    for more in ([], ["--root", "x"], ["--modality", "depth"]) if isinstance(odd, tuple) else ([],):
+        assert main(["train", str(tmp_path / "a.toml"), "--cell", "a", "--out", str(tmp_path / "out"), *more]) == 1
+        said = capsys.readouterr().err
+        assert said.strip().endswith(tuple("abcdefghijklmnopqrstuvwxyz0123456789'\"])}{")) and "Traceback" not in said
+        if isinstance(odd, tuple):
+            assert f"{odd[0]} must be a table" in said
+
+
+@pytest.mark.parametrize(
+    "command", ["check ", "train a.toml --cell a --out ", "pack a --out ", "site --out ", "clips "]
+)
+def test_an_empty_path_is_not_the_working_folder(capsys, command):
+    from gatescope.__main__ import main
+
+    with pytest.raises(SystemExit):
+        main(command.split(" "))
+    assert "a path is needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("read", [load_manifest])
+def test_a_manifest_that_is_no_file_is_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        with pytest.raises(OSError, match="a pipe, a socket or a device"):
+            read(tmp_path / name)
+
+
+def test_what_names_or_replaces_a_value_is_told_if_it_cannot():
+    network = GestureNetwork(NetworkConfig.small("a", num_classes=3, width=1 / 64, size=16, num_frames=4)).eval()
+    x, classes = torch.zeros(1, 3, 4, 16, 16), torch.tensor([0])
+    for change in (0, np.zeros((1, 4)), torch.zeros(()), None, "x"):
+        with (
+            pytest.raises(TypeError, match="function, or a tensor|Type-check"),
+            intervene(network, {"layer1.h": change}),
+        ):
+            pass
+    for pattern in (["layer1.h"], 5, None, b"layer1.h"):
+        with pytest.raises(TypeError, match="named by texts|Type-check"), record(network, pattern):
+            pass
+    for no_model in (None, lambda x: x):
+        with pytest.raises(TypeError, match="module is needed|Type-check"):
+            find_gates(no_model, x)
+    for label in (3, -1):
+        wrong = torch.tensor([label])
+        for explain in (
+            lambda: integrated_gradients(network, x, x, wrong),
+            lambda: grad_cam(network, x, wrong),
+            lambda: conductance(network, network.encode(x), network.encode(x), wrong, ["layer1.h"]),
+        ):
+            with pytest.raises(ValueError, match="none of the network's 3"):
+                explain()
+    for settings in ({"num_pieces": 0}, {"num_pieces": 10**9}, {"tolerance": float("nan")}, {"tolerance": -1.0}):
+        with pytest.raises(ValueError, match="num_pieces 1 to"):
+            integrated_gradients(network, x, x, classes, **settings)
+    with pytest.raises(ValueError, match="num_steps must be"):
+        conductance(network, x, x, classes, ["layer1.h"], num_steps=0)
+
+
+def test_a_scrubber_of_anything_else_is_refused():
+    maps = torch.zeros(1, 2, 3, 4, 4)
+    for odd in (maps.to("meta"), maps.to_sparse(), np.zeros(maps.shape, np.longdouble), np.float32(1), [1], "a", None):
+        with pytest.raises((ValueError, TypeError)) as raised:
+            Scrubber({"layer1.h": odd, "layer1.c": maps})
+        assert "layer1.h" in str(raised.value) or "Type-check" in str(raised.value)
+    with pytest.raises(ValueError, match="are shown"):
+        Scrubber({"layer1.h": maps[:, :1, :1, :1, :1].expand(1, 4000, 1, 300, 300)})
+    for num_channels in (0, -1):
+        with pytest.raises(ValueError, match="num_channels must be"):
+            Scrubber({"layer1.h": maps}, num_channels=num_channels)

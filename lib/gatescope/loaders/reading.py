@@ -17,7 +17,6 @@ from gatescope.loaders.clip import Clip
 from gatescope.loaders.errors import ClipAccessError, ClipError, MissingClipError, access_errors
 from gatescope.loaders.frame_order import order_note
 from gatescope.loaders.frames import numbered_frames, picture_size, read_frames
-from gatescope.loaders.limits import MAX_FRAMES, is_whole
 from gatescope.loaders.sampling import sample_frames
 from gatescope.loaders.video import read_video
 
@@ -50,8 +49,8 @@ def read_clip(
     Raises a ClipError that names the file: missing, damaged, not accessible, too large, depth without its unit or a
     unit without depth. Raises ValueError for a URL, or frames of another shape or type.
     """
-    if any(asked is not None and not (is_whole(asked) and 1 <= asked <= MAX_FRAMES) for asked in (num_frames, size)):
-        raise ValueError(f"num_frames and size must be whole, 1 to {MAX_FRAMES:,}; got {num_frames!r} and {size!r}")
+    if any(asked is not None and asked < 1 for asked in (num_frames, size)):
+        raise ValueError(f"num_frames and size must be 1 or more; got {num_frames} and {size}")
     if not isinstance(path, str | os.PathLike):
         return _from_array(as_array(path), "array", depth_unit_mm, num_frames, size)
     if isinstance(path, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
