@@ -755,7 +755,7 @@ DESCRIPTION = {
 }
 ODD_FIELDS = [
     *((table, odd) for table in DESCRIPTION for odd in (5, "a", [1])),
-    *(({"clips": {"set": odd}}) for odd in (5, [1], {"a": 1})),
+    *(({"clips": {"set": odd}}) for odd in (5, [1])),
     *(({"clips": {name: odd}}) for name in ("num_train", "size", "num_frames") for odd in (1.5, "4", True, [1])),
     *(({"clips": {"classes": odd}}) for odd in (5, "ab", ["x"])),
     *(({"clips": {name: 1}}) for name in ("foo", "split", "num_clips", "modalities")),
@@ -771,21 +771,18 @@ ODD_FIELDS = [
 def test_a_description_of_anything_else_is_refused_in_words(tmp_path, capsys, odd):
     from gatescope.__main__ import main
 
-    if isinstance(odd, tuple):
-        described = "".join(f"{name} = {json.dumps(odd[1])}\n" for name in [odd[0]])
-        others = {name: fields for name, fields in DESCRIPTION.items() if name != odd[0]}
-    else:
-        described, others = "", {name: fields | odd.get(name, {}) for name, fields in DESCRIPTION.items()}
-    for name, fields in others.items():
-        values = (f"{key} = {json.dumps(value).replace(': ', ' = ')}\n" for key, value in fields.items())
-        described += f"[{name}]\n{''.join(values).replace(chr(34) + 'a' + chr(34) + ' =', 'a =')}"
-    (tmp_path / "a.toml").write_text(described)
-    for more in ([], ["--root", "x"], ["--modality", "depth"]) if isinstance(odd, tuple) else ([],):
-        assert main(["train", str(tmp_path / "a.toml"), "--cell", "a", "--out", str(tmp_path / "out"), *more]) == 1
+    no_table = isinstance(odd, tuple)
+    described = f"{odd[0]} = {json.dumps(odd[1])}\n" if no_table else ""
+    for name, fields in DESCRIPTION.items():
+        if not no_table or name != odd[0]:
+            known = fields | ({} if no_table else odd.get(name, {}))
+            described += f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in known.items())
+    file = tmp_path / "a.toml"
+    file.write_text(described)
+    for more in ([], ["--root", "x"], ["--modality", "depth"]) if no_table else ([],):
+        assert main(["train", str(file), "--cell", "a", "--out", str(tmp_path / "out"), *more]) == 1
         said = capsys.readouterr().err
-        assert said.strip().endswith(tuple("abcdefghijklmnopqrstuvwxyz0123456789'\"])}{")) and "Traceback" not in said
-        if isinstance(odd, tuple):
-            assert f"{odd[0]} must be a table" in said
+        assert said.startswith(f"{file}: {odd[0]} must be a table" if no_table else str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -825,13 +822,12 @@ def test_what_names_or_replaces_a_value_is_told_if_it_cannot():
             find_gates(no_model, x)
     for label in (3, -1):
         wrong = torch.tensor([label])
-        for explain in (
-            lambda: integrated_gradients(network, x, x, wrong),
-            lambda: grad_cam(network, x, wrong),
-            lambda: conductance(network, network.encode(x), network.encode(x), wrong, ["layer1.h"]),
-        ):
-            with pytest.raises(ValueError, match="none of the network's 3"):
-                explain()
+        with pytest.raises(ValueError, match="none of the network's 3"):
+            integrated_gradients(network, x, x, wrong)
+        with pytest.raises(ValueError, match="none of the network's 3"):
+            grad_cam(network, x, wrong)
+        with pytest.raises(ValueError, match="none of the network's 3"):
+            conductance(network, network.encode(x), network.encode(x), wrong, ["layer1.h"])
     for settings in ({"num_pieces": 0}, {"num_pieces": 10**9}, {"tolerance": float("nan")}, {"tolerance": -1.0}):
         with pytest.raises(ValueError, match="num_pieces 1 to"):
             integrated_gradients(network, x, x, classes, **settings)
