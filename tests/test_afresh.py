@@ -28,16 +28,27 @@ from gatescope.atlas.run_folder import folder_of_a_run
 from gatescope.explorer.own_gestures import add_clip
 from gatescope.explorer.upload import Upload
 from gatescope.formats.facts import write_card
-from gatescope.loaders import ClipError, IsoGDClips, JesterClips, SyntheticGestures, VideoClips, read_clip, to_batch
+from gatescope.loaders import (
+    Clip,
+    ClipError,
+    IsoGDClips,
+    JesterClips,
+    SyntheticGestures,
+    VideoClips,
+    read_clip,
+    to_batch,
+)
 from gatescope.loaders.clip import as_seen
 from gatescope.loaders.errors import DamagedClipError, OversizedClipError
 from gatescope.loaders.hands import HandNetworksError, fetch_networks
 from gatescope.loaders.hands.networks import FILES, LICENCE
 from gatescope.loaders.packed import Pack, index_file, read_index, shard_file
 from gatescope.loaders.packing import pack
-from gatescope.models import GestureNetwork, NetworkConfig, class_names
+from gatescope.measures.estimates import estimate
+from gatescope.models import GestureNetwork, NetworkConfig, RecurrentLayer, class_names
 from gatescope.paths import CHECKPOINTS
 from gatescope.pictures.scrubber import Scrubber
+from gatescope.pictures.stepper import Stepper
 from gatescope.recordings import find_gates, intervene, record
 from gatescope.recordings.attribution import conductance, grad_cam, integrated_gradients
 from gatescope.trainings.adaptation import adapt
@@ -45,7 +56,7 @@ from gatescope.trainings.evaluation import Predictions, load_predictions
 from gatescope.trainings.evidence import read_answers, score_held_out
 from gatescope.trainings.recipes import TrainConfig
 from gatescope.trainings.runs import run
-from gatescope.trainings.train import Training
+from gatescope.trainings.train import Training, fit
 from hostile_files import npy
 from site_trees import executed, picture, write_tree
 from small_training import noisy_clips
@@ -846,3 +857,58 @@ def test_a_scrubber_of_anything_else_is_refused():
     for num_channels in (0, -1):
         with pytest.raises(ValueError, match="num_channels must be"):
             Scrubber({"layer1.h": maps}, num_channels=num_channels)
+
+
+def no_network(value):
+    class Other(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 1)
+
+        def forward(self, x):
+            return value
+
+    return Other()
+
+
+PAIR = torch.zeros(3, 4, 6, 6), 0
+NO_TRAININGS = [
+    (torch.nn.Flatten(), PAIR, "no weight that can be trained"),
+    (no_network(1).to("meta"), PAIR, "no weight that can be trained"),
+    (no_network(1).requires_grad_(False), PAIR, "no weight that can be trained"),
+    (no_network((torch.zeros(2, 3), 1)), PAIR, "must return logits"),
+    (no_network(None), PAIR, "must return logits"),
+    (no_network(torch.zeros(2)), PAIR, "must return logits"),
+    (no_network(torch.zeros(2, 3)), PAIR[0], "pairs of a tensor and a label"),
+    (no_network(torch.zeros(2, 3)), (*PAIR, 1), "pairs of a tensor and a label"),
+    (no_network(torch.zeros(2, 3)), ([1], 0), "pairs of a tensor and a label"),
+    (no_network(torch.zeros(2, 3)), (PAIR[0], 1.5), "labels must be whole"),
+]
+
+
+@pytest.mark.parametrize(("network", "item", "said"), NO_TRAININGS)
+def test_a_network_or_clips_of_another_form_are_not_trained_on(network, item, said):
+    with pytest.raises((ValueError, TypeError), match=f"{said}|Type-check"):
+        list(fit(network, [item] * 2, None, TrainConfig(epochs=1, batch_size=2)))
+
+
+def test_values_that_no_picture_can_show_are_refused():
+    frames = np.zeros((4, 8, 8, 3), np.uint8)
+    flow = np.full((3, 8, 8, 2), np.nan, np.float32)
+    with pytest.raises(ValueError, match="not finite"):
+        to_batch(Clip(frames=frames, fps=12.0, source="x", flow=flow), **INPUT, modality="flow")
+    for parts in ({"frames": [1]}, {"frames": None}, {"times_s": [0, 1, 2, 3]}):
+        with pytest.raises(TypeError, match="must be a NumPy array|Type-check"):
+            Clip(**({"frames": frames, "fps": 12.0, "source": "x"} | parts))
+    clip, layer, x = (
+        Clip(frames=frames, fps=12.0, source="x"),
+        RecurrentLayer("convlstm", 2, 3),
+        torch.zeros(1, 2, 2, 4, 4),
+    )
+    for asked in ({"channel": 3}, {"channel": -1}, {"step": 2}, {"step": -1}, {"step": 1.5}):
+        with pytest.raises((ValueError, TypeError), match="must be 0 to|Type-check"):
+            Stepper(layer, x, clip, **asked)
+    with pytest.raises(ValueError, match="not finite"):
+        Stepper(layer, x * torch.nan, clip)
+    with pytest.raises((ValueError, TypeError), match="seeds, clips|Type-check"):
+        estimate(np.zeros(4))

@@ -36,7 +36,7 @@ class Clip:
     """One recording in memory.
 
     Left, right and clockwise are the performer's; the camera is not mirrored. Camera axes: x right, y down, z
-    away from the camera. Raises ValueError if the parts do not fit each other.
+    away from the camera. Raises ValueError if the parts do not fit each other, TypeError for what is no array.
     """
 
     frames: UInt8[np.ndarray, "time height width 3"]  # RGB; a depth-only clip shows its depth in grey
@@ -56,6 +56,9 @@ class Clip:
 
     def __post_init__(self):
         frames = self.frames
+        for name in ("frames", *_PARTS):
+            if not isinstance(part := getattr(self, name), np.ndarray) and (part is not None or name == "frames"):
+                raise TypeError(f"{name} must be a NumPy array; got {type(part).__name__}: np.asarray makes one")
         if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or frames.size == 0:
             raise ValueError(
                 "frames must be (time, height, width, 3) uint8 with at least one frame; "
@@ -144,7 +147,11 @@ def flow_to_picture(
 
     Relative to the frame's size, so that one motion gives one picture at any resolution. This is our choice; the
     mapping of the authors' flow pictures (mean 128) is not known.
+
+    Raises ValueError for flow that is not finite.
     """
+    if not np.isfinite(flow).all():
+        raise ValueError("flow holds values that are not finite; with_flow(clip) estimates it anew")
     scaled = flow / (FULL_FLOW * min(flow.shape[1:3]))
     channels = np.concatenate([scaled, np.linalg.norm(scaled, axis=-1, keepdims=True)], axis=-1)
     return (128 + 127 * channels.clip(-1, 1)).round().astype(np.uint8)
