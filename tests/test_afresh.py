@@ -15,27 +15,48 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from filelock import FileLock
 from nbformat.v4 import new_output
 from PIL import Image
 
 from clip_files import some_frames, write_isogd, write_jester, write_jpegs, write_video
-from gatescope.atlas.manifest import compare, read_manifest
+from gatescope.atlas.manifest import compare, load_manifest, read_manifest
 from gatescope.atlas.notebook_parameters import Parameter, ParameterError
 from gatescope.atlas.publish import recover
 from gatescope.atlas.run_folder import folder_of_a_run
+from gatescope.explorer.own_gestures import add_clip
+from gatescope.explorer.upload import Upload
 from gatescope.formats.facts import write_card
-from gatescope.loaders import ClipError, IsoGDClips, JesterClips, VideoClips, read_clip
+from gatescope.loaders import (
+    Clip,
+    ClipError,
+    IsoGDClips,
+    JesterClips,
+    SyntheticGestures,
+    VideoClips,
+    read_clip,
+    to_batch,
+)
+from gatescope.loaders.clip import as_seen
 from gatescope.loaders.errors import DamagedClipError, OversizedClipError
 from gatescope.loaders.hands import HandNetworksError, fetch_networks
 from gatescope.loaders.hands.networks import FILES, LICENCE
 from gatescope.loaders.packed import Pack, index_file, read_index, shard_file
 from gatescope.loaders.packing import pack
-from gatescope.models import NetworkConfig
+from gatescope.measures.estimates import estimate
+from gatescope.models import GestureNetwork, NetworkConfig, RecurrentLayer, class_names
+from gatescope.paths import CHECKPOINTS
+from gatescope.pictures.scrubber import Scrubber
+from gatescope.pictures.stepper import Stepper
+from gatescope.recordings import find_gates, intervene, record
+from gatescope.recordings.attribution import conductance, grad_cam, integrated_gradients
+from gatescope.trainings.adaptation import adapt
 from gatescope.trainings.evaluation import Predictions, load_predictions
-from gatescope.trainings.evidence import read_answers
+from gatescope.trainings.evidence import read_answers, score_held_out
 from gatescope.trainings.recipes import TrainConfig
 from gatescope.trainings.runs import run
-from gatescope.trainings.train import Training
+from gatescope.trainings.train import Training, fit
 from hostile_files import npy
 from site_trees import executed, picture, write_tree
 from small_training import noisy_clips
@@ -571,15 +592,323 @@ def test_answers_that_are_none_count_as_right_nowhere(tmp_path):
             read_answers(tmp_path)
 
 
-def test_a_training_leaves_nothing_of_the_writers_that_were_killed_before_it_and_all_of_others(tmp_path):
-    for name in (".rows.json.84f9d336.json", ".network.safetensors.84f9d336.safetensors", ".rows.json.swp"):
-        (tmp_path / name).write_text("half")
-    training = Training(
+def small_training():
+    return Training(
         start=NetworkConfig.small("a", num_classes=3, width=1 / 64, size=6, num_frames=4),
         train_clips=noisy_clips(),
         valid_clips=noisy_clips(9),
         config=TrainConfig(epochs=1, batch_size=8),
     )
-    list(run(training, tmp_path))
-    hidden = {path.name for path in tmp_path.iterdir() if path.name.startswith(".")}
-    assert hidden == {".lock", ".rows.json.swp"}
+
+
+def test_a_training_leaves_nothing_of_the_writers_that_were_killed_before_it_and_all_of_others(tmp_path):
+    killed = (
+        ".rows.json.84f9d336.json",
+        ".network.safetensors.84f9d336.safetensors",
+        ".epoch-00001.json.84f9d336.json",
+    )
+    others = (".rows.json.swp", ".epoch-1", "epoch-notes.txt", "epoch-00001.png", "epoch-1/a")
+    for name in (*killed, *others):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(MINE)
+    list(run(small_training(), tmp_path))
+    found = files_of(tmp_path)
+    assert all(found.pop(name) == MINE.encode() for name in others)
+    assert set(found) == {".lock", "network.json", "network.safetensors", "predictions.npz", "rows.json"}
+
+
+def files_of(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+READERS_FILES = ("rows.json", "predictions.npz", "network.safetensors", "answers.npz", "parts/a", "features/b")
+READERS_FILES += ("00000.npy", "00007.npy", "00001.tar", "00001.tar.gz", ".pack.json.swp")
+
+
+@pytest.mark.parametrize("name", READERS_FILES)
+def test_a_folder_with_files_of_the_readers_is_not_written_to(packed, tmp_path, name):
+    """What a result would replace, or a command remove, was there before any command of ours was."""
+    out, weights = tmp_path / "out", CHECKPOINTS / "a-0" / "network.safetensors"
+    (out / name).parent.mkdir(parents=True)
+    (out / name).write_text(MINE)
+    begin = {
+        "0": lambda: list(pack(tmp_path / "jester", out)),
+        ".": lambda: list(pack(tmp_path / "jester", out)),
+        "r": lambda: list(run(small_training(), out)),
+        "n": lambda: list(run(small_training(), out)),
+        "a": lambda: score_held_out(weights, out, 2, tmp_path),
+        "p": lambda: list(adapt(weights, out, num_train=2, num_test=2, cache=tmp_path)),
+        "f": lambda: list(adapt(weights, out, num_train=2, num_test=2, cache=tmp_path)),
+    }["r" if name == "predictions.npz" else name[0]]
+    with pytest.raises(ValueError, match=f"holds {name.partition('/')[0]}"):
+        begin()
+    assert files_of(out) == {name: MINE.encode()}
+
+
+def test_one_process_answers_into_a_folder(tmp_path):
+    weights = CHECKPOINTS / "a-0" / "network.safetensors"
+    (tmp_path / "out").mkdir()
+    with FileLock(tmp_path / "out" / ".lock"), pytest.raises(RuntimeError, match="another process works in"):
+        score_held_out(weights, tmp_path / "out", 2, tmp_path)
+
+
+def test_an_example_of_a_gesture_replaces_none_that_another_kernel_adds(tmp_path, monkeypatch):
+    clip = tmp_path / "a.mp4"
+    clip.write_text("one")
+    first = add_clip(clip, "wave", tmp_path / "own")
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter(()))  # as where the other file comes a moment later
+    clip.write_text("two")
+    second = add_clip(clip, "wave", tmp_path / "own")
+    assert (first.read_text(), second.read_text()) == ("one", "two")
+    clip.unlink()
+    with pytest.raises(FileNotFoundError):
+        add_clip(clip, "wave", tmp_path / "own")
+    assert files_of(tmp_path / "own") == {"wave/001.mp4": b"one", "wave/002.mp4": b"two"}
+
+
+FILE = {"name": "a.mp4", "size": 3}
+DROP = {"what": "files", "id": "1", "drop": 0.5, "files": [FILE]}
+PIECE = {"what": "piece", "id": "2", "drop": 0.5, "place": 0}
+CHANNEL = {"what": "channel", "id": "1", "number": 1, "group": 0, "channel": 0}
+ODD_MESSAGES = [
+    *(
+        (each,)
+        for each in (None, 5, "x", [1], {}, {"what": None}, {"what": [1]}, {"what": "nothing"}, {"what": "lost"})
+    ),
+    *((CHANNEL | {name: odd},) for name in ("number", "group", "channel") for odd in (-1, "a", None, 1.5, True)),
+    *(({name: CHANNEL[name] for name in CHANNEL if name != lost},) for lost in CHANNEL),
+    *((DROP | {"files": odd},) for odd in (5, None, {"a": 1}, [5], [{"name": "a"}], [{"size": 3}])),
+    *((DROP | {"files": [FILE | {"size": odd}]},) for odd in (-5, 1e999, "3", None, True)),
+    *((DROP | {"files": [FILE | {"name": odd}]},) for odd in (None, 5, ["a"])),
+    *((DROP | {"class": odd},) for odd in (5, ["x"], None)),
+    *((DROP, PIECE | {"place": odd}) for odd in (-1, "x", None)),
+    (DROP, {name: PIECE[name] for name in PIECE if name != "place"}),
+    ({"what": "lost", "name": 5},),
+    ({"what": "frame", "id": "1", "first": 1},),
+]
+
+
+@pytest.fixture
+def page():
+    """A scrubber with one group of three channels, and what it answers."""
+    from gatescope.explorer.live_scrubber import LiveScrubber
+    from gatescope.pictures.packing import Group
+    from gatescope.pictures.packing import pack as packed_for_page
+
+    picture = LiveScrubber(on_files=Upload.remove, on_cancel=lambda: None, on_frame=lambda frame, first: {"x": np.nan})
+    groups = [Group("a", maps={"layer1.h": np.ones((2, 3, 4, 4), np.float32)})]
+    picture.show(groups, packed_for_page(groups, None, num_channels=3))
+
+    def hear(*messages):
+        sent = []
+        picture.send = lambda content, buffers: sent.append(buffers)
+        for message in messages:
+            needs = isinstance(message, dict) and message.get("what") in ("piece", "frame")
+            picture._hear(picture, message, [memoryview(b"abc")] * needs)
+        return picture.says["words"], sent
+
+    return hear
+
+
+@pytest.mark.parametrize("messages", ODD_MESSAGES, ids=str)
+def test_a_message_of_another_form_is_told_to_the_reader(page, messages):
+    assert page(*messages)[0].startswith("the page sent what this kernel does not know")
+
+
+def test_a_message_may_ask_for_what_is_not_there(page):
+    assert page(CHANNEL)[1] and not page(CHANNEL | {"group": 1})[1] and not page(CHANNEL | {"channel": 3})[1]
+    assert "unknown file" in page(DROP, PIECE | {"place": 1})[0]
+    assert "make up a clip" in page(DROP | {"files": [{"name": f"{n}.png", "size": 0} for n in range(40_000)]})[0]
+    assert "rename it" in page(DROP | {"files": [FILE | {"name": "\ud800.mp4"}]})[0]
+    words, sent = page({"what": "frame", "id": "1", "first": True})
+    assert "JSON" in words and sent == [[b""]]
+
+
+def test_a_live_picture_is_small():
+    from gatescope.explorer.live_window import LiveWindow
+
+    network = GestureNetwork(NetworkConfig.small("a", num_classes=3, width=1 / 64, size=16, num_frames=4)).eval()
+    for side, said in ((3000, "too large"), (14_000, "too large|bomb")):
+        picture = io.BytesIO()
+        Image.new("L", (side, side)).save(picture, "JPEG")
+        with pytest.raises(ClipError, match=said):
+            LiveWindow(network).look(picture.getvalue())
+    for names in (5, "abc", {"a": 1}, [1, 2], [None]):
+        network.card = {"data": {"names": names}}
+        with pytest.raises(ValueError, match="a list of texts"):
+            class_names(network)
+
+
+INPUT = {"num_frames": 4, "size": 16, "mean": (0, 0, 0)}
+ODD_INPUTS = [{"num_frames": odd} for odd in (0, -1, 10**9, 2.5, "4", True, None)]
+ODD_INPUTS += [{"size": odd} for odd in (0, -1, 10**6, 2.5, "4", True, None)]
+ODD_INPUTS += [{"num_frames": 1 << 15, "size": 1 << 12}, {"mean": (float("nan"),) * 3}]
+
+
+@pytest.mark.parametrize("odd", ODD_INPUTS, ids=str)
+def test_an_input_that_no_network_has_is_refused_before_it_is_made(odd):
+    clip = read_clip(some_frames(3))
+    with pytest.raises((ValueError, TypeError), match="whole number|exceed|finite|Type-check"):
+        to_batch(clip, **(INPUT | odd))
+    if "mean" in odd:
+        return
+    asked = {name: INPUT[name] for name in ("num_frames", "size")} | odd
+    with pytest.raises((ValueError, TypeError), match="whole number|exceed|Type-check"):
+        as_seen(clip, **asked)
+    with pytest.raises((ValueError, TypeError), match="whole number|exceed|Type-check"):
+        SyntheticGestures("train", 1, asked["size"] or 0, num_frames=asked["num_frames"])
+
+
+DESCRIPTION = {
+    "clips": {"num_train": 2, "num_valid": 2, "size": 24},
+    "network": {"size": 24, "width": 0.02, "num_frames": 4},
+    "training": {"epochs": 1},
+}
+ODD_FIELDS = [
+    *((table, odd) for table in DESCRIPTION for odd in (5, "a", [1])),
+    *(({"clips": {"set": odd}}) for odd in (5, [1])),
+    *(({"clips": {name: odd}}) for name in ("num_train", "size", "num_frames") for odd in (1.5, "4", True, [1])),
+    *(({"clips": {"classes": odd}}) for odd in (5, "ab", ["x"])),
+    *(({"clips": {name: 1}}) for name in ("foo", "split", "num_clips", "modalities")),
+    *(({"network": {name: odd}}) for name, odd in (("size", "a"), ("cells", ["a"]), ("num_classes", 3), ("foo", 1))),
+    *(({"training": {name: odd}}) for name, odd in (("seed", 3), ("transform", "single"), ("foo", 1))),
+    {"clips": {"num_frames": 100_000_000}},
+    {"network": {"num_frames": 2_000_000_000}},
+    {"network": {"size": 100_000}},
+]
+
+
+@pytest.mark.parametrize("odd", ODD_FIELDS, ids=str)
+def test_a_description_of_anything_else_is_refused_in_words(tmp_path, capsys, odd):
+    from gatescope.__main__ import main
+
+    no_table = isinstance(odd, tuple)
+    described = f"{odd[0]} = {json.dumps(odd[1])}\n" if no_table else ""
+    for name, fields in DESCRIPTION.items():
+        if not no_table or name != odd[0]:
+            known = fields | ({} if no_table else odd.get(name, {}))
+            described += f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in known.items())
+    file = tmp_path / "a.toml"
+    file.write_text(described)
+    for more in ([], ["--root", "x"], ["--modality", "depth"]) if no_table else ([],):
+        assert main(["train", str(file), "--cell", "a", "--out", str(tmp_path / "out"), *more]) == 1
+        said = capsys.readouterr().err
+        assert said.startswith(f"{file}: {odd[0]} must be a table" if no_table else str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "command", ["check ", "train a.toml --cell a --out ", "pack a --out ", "site --out ", "clips "]
+)
+def test_an_empty_path_is_not_the_working_folder(capsys, command):
+    from gatescope.__main__ import main
+
+    with pytest.raises(SystemExit):
+        main(command.split(" "))
+    assert "a path is needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("read", [load_manifest])
+def test_a_manifest_that_is_no_file_is_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        with pytest.raises(OSError, match="a pipe, a socket or a device"):
+            read(tmp_path / name)
+
+
+def test_what_names_or_replaces_a_value_is_told_if_it_cannot():
+    network = GestureNetwork(NetworkConfig.small("a", num_classes=3, width=1 / 64, size=16, num_frames=4)).eval()
+    x, classes = torch.zeros(1, 3, 4, 16, 16), torch.tensor([0])
+    for change in (0, np.zeros((1, 4)), torch.zeros(()), None, "x"):
+        with (
+            pytest.raises(TypeError, match="function, or a tensor|Type-check"),
+            intervene(network, {"layer1.h": change}),
+        ):
+            pass
+    for pattern in (["layer1.h"], 5, None, b"layer1.h"):
+        with pytest.raises(TypeError, match="named by texts|Type-check"), record(network, pattern):
+            pass
+    for no_model in (None, lambda x: x):
+        with pytest.raises(TypeError, match="module is needed|Type-check"):
+            find_gates(no_model, x)
+    for label in (3, -1):
+        wrong = torch.tensor([label])
+        with pytest.raises(ValueError, match="none of the network's 3"):
+            integrated_gradients(network, x, x, wrong)
+        with pytest.raises(ValueError, match="none of the network's 3"):
+            grad_cam(network, x, wrong)
+        with pytest.raises(ValueError, match="none of the network's 3"):
+            conductance(network, network.encode(x), network.encode(x), wrong, ["layer1.h"])
+    for settings in ({"num_pieces": 0}, {"num_pieces": 10**9}, {"tolerance": float("nan")}, {"tolerance": -1.0}):
+        with pytest.raises(ValueError, match="num_pieces 1 to"):
+            integrated_gradients(network, x, x, classes, **settings)
+    with pytest.raises(ValueError, match="num_steps must be"):
+        conductance(network, x, x, classes, ["layer1.h"], num_steps=0)
+
+
+def test_a_scrubber_of_anything_else_is_refused():
+    maps = torch.zeros(1, 2, 3, 4, 4)
+    for odd in (maps.to("meta"), maps.to_sparse(), np.zeros(maps.shape, np.longdouble), np.float32(1), [1], "a", None):
+        with pytest.raises((ValueError, TypeError)) as raised:
+            Scrubber({"layer1.h": odd, "layer1.c": maps})
+        assert "layer1.h" in str(raised.value) or "Type-check" in str(raised.value)
+    with pytest.raises(ValueError, match="are shown"):
+        Scrubber({"layer1.h": maps[:, :1, :1, :1, :1].expand(1, 4000, 1, 300, 300)})
+    for num_channels in (0, -1):
+        with pytest.raises(ValueError, match="num_channels must be"):
+            Scrubber({"layer1.h": maps}, num_channels=num_channels)
+
+
+def no_network(value):
+    class Other(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 1)
+
+        def forward(self, x):
+            return value
+
+    return Other()
+
+
+PAIR = torch.zeros(3, 4, 6, 6), 0
+NO_TRAININGS = [
+    (torch.nn.Flatten(), PAIR, "no weight that can be trained"),
+    (no_network(1).to("meta"), PAIR, "no weight that can be trained"),
+    (no_network(1).requires_grad_(False), PAIR, "no weight that can be trained"),
+    (no_network((torch.zeros(2, 3), 1)), PAIR, "must return logits"),
+    (no_network(None), PAIR, "must return logits"),
+    (no_network(torch.zeros(2)), PAIR, "must return logits"),
+    (no_network(torch.zeros(2, 3)), PAIR[0], "pairs of a tensor and a label"),
+    (no_network(torch.zeros(2, 3)), (*PAIR, 1), "pairs of a tensor and a label"),
+    (no_network(torch.zeros(2, 3)), ([1], 0), "pairs of a tensor and a label"),
+    (no_network(torch.zeros(2, 3)), (PAIR[0], 1.5), "labels must be whole"),
+]
+
+
+@pytest.mark.parametrize(("network", "item", "said"), NO_TRAININGS)
+def test_a_network_or_clips_of_another_form_are_not_trained_on(network, item, said):
+    with pytest.raises((ValueError, TypeError), match=f"{said}|Type-check"):
+        list(fit(network, [item] * 2, None, TrainConfig(epochs=1, batch_size=2)))
+
+
+def test_values_that_no_picture_can_show_are_refused():
+    frames = np.zeros((4, 8, 8, 3), np.uint8)
+    flow = np.full((3, 8, 8, 2), np.nan, np.float32)
+    with pytest.raises(ValueError, match="not finite"):
+        to_batch(Clip(frames=frames, fps=12.0, source="x", flow=flow), **INPUT, modality="flow")
+    for parts in ({"frames": [1]}, {"frames": None}, {"times_s": [0, 1, 2, 3]}):
+        with pytest.raises(TypeError, match="must be a NumPy array|Type-check"):
+            Clip(**({"frames": frames, "fps": 12.0, "source": "x"} | parts))
+    clip, layer, x = (
+        Clip(frames=frames, fps=12.0, source="x"),
+        RecurrentLayer("convlstm", 2, 3),
+        torch.zeros(1, 2, 2, 4, 4),
+    )
+    for asked in ({"channel": 3}, {"channel": -1}, {"step": 2}, {"step": -1}, {"step": 1.5}):
+        with pytest.raises((ValueError, TypeError), match="must be 0 to|Type-check"):
+            Stepper(layer, x, clip, **asked)
+    with pytest.raises(ValueError, match="not finite"):
+        Stepper(layer, x * torch.nan, clip)
+    with pytest.raises((ValueError, TypeError), match="seeds, clips|Type-check"):
+        estimate(np.zeros(4))

@@ -153,7 +153,7 @@ def test_no_flipped_bit_passes(library, tmp_path):
 
 
 def test_two_states_are_kept_and_what_a_killed_writer_left_goes(library, tmp_path):
-    (tmp_path / ".epoch-00001.json.x7").write_text("half")
+    (tmp_path / ".epoch-00001.json.84f9d336.json").write_text("half")
     library.train(tmp_path, stop_after=4)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == [".lock", *(f"epoch-0000{n}.{end}" for n in (3, 4) for end in ("json", "safetensors"))]

@@ -250,5 +250,5 @@ def test_nothing_of_others_is_overwritten_and_what_is_no_set_of_frames_refused(r
     out = packed(root, tmp_path / "packed")
     with pytest.raises(ClipError, match="is a pack already"):
         list(pack(out, tmp_path / "again"))
-    with FileLock(out / ".lock"), pytest.raises(RuntimeError, match="another process packs"):
+    with FileLock(out / ".lock"), pytest.raises(RuntimeError, match="another process works in"):
         list(pack(root, out))

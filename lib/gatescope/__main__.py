@@ -5,6 +5,8 @@ import io
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
+from typing import Any
 
 from gatescope.atlas import commands as of_notebooks
 from gatescope.formats.arguments import parse
@@ -14,7 +16,7 @@ from gatescope.trainings import commands as of_trainings
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit status, 0 only if it succeeded."""
     parser = argparse.ArgumentParser(prog="gatescope", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", required=True, parser_class=_Command)
     of_notebooks.add_commands(commands)
     of_trainings.add_commands(commands)
     asked = parse(parser, arguments)
@@ -36,6 +38,18 @@ def main(arguments: list[str] | None = None) -> int:
     if failure:
         print(failure, file=sys.stderr)
     return 0 if failure is None else 1
+
+
+class _Command(argparse.ArgumentParser):
+    def __init__(self, **settings: Any):
+        super().__init__(**settings)
+        self.register("type", Path, _path)
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("a path is needed; got an empty one, which would be the working folder")
+    return Path(text)
 
 
 def _flush() -> None:

@@ -7,11 +7,14 @@ import secrets
 import stat
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from gatescope.paths import LIBRARY
 
+LOCK = ".lock"  # in a folder that a process of ours holds or held
 CODE = (".py", ".js", ".css", ".mplstyle", ".j2")
 PACKAGES = ("gatescope", "rendered_people")
 
@@ -77,6 +80,33 @@ def put_in_place(temporary: Path, path: Path) -> None:
     _sync(temporary)
     os.replace(temporary, path)
     _sync(path.parent)
+
+
+def check_own(folder: Path, names: Iterable[str]) -> None:
+    """Raise ValueError if a folder in which no process of ours ever worked holds files of these names already."""
+    if not (folder / LOCK).exists() and (found := [name for name in names if os.path.lexists(folder / name)]):
+        raise ValueError(f"{folder} holds {found[0]}, which would be replaced or removed; name a new folder")
+
+
+@contextmanager
+def held(folder: Path, names: Iterable[str]) -> Iterator[None]:
+    """Make a folder and hold it for one process within the block, which writes and removes files of these names.
+
+    Raises ValueError as `check_own` does, RuntimeError if another process holds it.
+    """
+    check_own(folder, names)
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(FileLock(folder / LOCK, timeout=0))
+        except Timeout:
+            raise RuntimeError(f"another process works in {folder}; wait for it or name another folder") from None
+        yield
+
+
+def temporary_of(name: str) -> str:
+    """Return the expression that matches the names of the temporary files of `atomic_write` for files so called."""
+    return rf"\.(?:{name})\.[0-9a-f]{{8}}(?:\.\w+)?"
 
 
 def warn_not_kept(folder: Path, error: OSError) -> None:

@@ -45,7 +45,7 @@ def _differs(suffix: str, old: bytes, new: bytes) -> str | None:
         return f"had the size {sizes[0]}, has {sizes[1]}" if sizes[0] != sizes[1] else None
     try:
         before, after = _gray(old), _gray(new)
-    except OSError as error:
+    except (OSError, Image.DecompressionBombError) as error:
         return f"cannot be compared with the committed one: {error}"
     if before.shape != after.shape:
         return f"had {before.shape[1]} x {before.shape[0]} pixels, has {after.shape[1]} x {after.shape[0]}"

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gatescope.files import is_plain_name
+from gatescope.files import is_plain_name, read_bytes
+
+_MOST_BYTES = 1 << 24
 
 # Of each kind of number, as math.isclose takes them; 1e-9 more for trained ones, so that 0.85 and 0.75 agree too.
 TOLERANCES = {
@@ -81,8 +83,11 @@ def read_manifest(text: str) -> dict[str, dict[str, Any]]:
 
 
 def load_manifest(path: Path) -> dict[str, dict[str, Any]]:
-    """Return the figures of a manifest file by name; empty where there is no file yet."""
-    return read_manifest(path.read_text("utf-8")) if path.exists() else {}
+    """Return the figures of a manifest file by name; empty where there is no file yet.
+
+    Raises ValueError for anything else, OSError for what is no file.
+    """
+    return read_manifest(read_bytes(path, _MOST_BYTES).decode()) if path.exists() else {}
 
 
 def manifest_text(figures: Mapping[str, Mapping[str, Any]]) -> str:

@@ -9,6 +9,7 @@ import anywidget
 import traitlets
 
 from gatescope.explorer.comparison import channel_of
+from gatescope.explorer.messages import NOT_KNOWN, is_known
 from gatescope.explorer.own_gestures import class_name
 from gatescope.explorer.upload import MAX_BYTES, Upload, printable
 from gatescope.loaders import ClipError
@@ -82,7 +83,10 @@ class LiveScrubber(anywidget.AnyWidget):
         """Say what is in progress or went wrong, below the controls and to screen readers."""
         self.says = {"words": words, "busy": busy, "wrong": wrong}
 
-    def _hear(self, _: Any, message: dict[str, Any], buffers: list[memoryview]) -> None:
+    def _hear(self, _: Any, message: Any, buffers: list[memoryview]) -> None:
+        if not is_known(message, buffers):
+            self._drop()
+            return self.say(NOT_KNOWN, wrong=True)
         try:
             reply = self._answer(message, buffers)
         except (ValueError, OSError) as error:  # a ClipError is a ValueError
@@ -114,16 +118,16 @@ class LiveScrubber(anywidget.AnyWidget):
             case "here":
                 return TAKEN
             case "frame":
-                return json.dumps(self._on_frame(bytes(buffers[0]), message["first"])).encode()
+                return json.dumps(self._on_frame(bytes(buffers[0]), message["first"]), allow_nan=False).encode()
             case "cancel":
                 self._drop()
                 self._on_cancel()
         return None
 
     def _channel(self, number: int, place: int, channel: int) -> bytes | None:
-        """Return a channel of every map of a group; None for a picture that is no longer shown."""
+        """Return a channel of every map of a group; None for a picture, group or channel that is not shown."""
         newest, groups, packed = self._shown
-        if number != newest:
+        if number != newest or place >= len(groups) or channel >= groups[place].num_channels:
             return None
         names = [panel["name"] for panel in packed.header["groups"][place]["panels"]]
         return channel_of(groups[place], names, channel)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from gatescope.loaders import Clip, ClipError, to_batch
@@ -21,6 +21,8 @@ from gatescope.recordings import record
 
 WINDOW_S = 3.0  # which a network's frames span, as in the clips that it was trained on
 SHOWN = 3  # classes
+MAX_PIXELS = 1 << 22  # of a picture; the page sends 128 x 128
+_BOMBS = Image.DecompressionBombError, Image.DecompressionBombWarning
 GATES = ("attention", "f", "i", "o")  # the first that is a map is shown
 
 
@@ -39,8 +41,11 @@ class LiveWindow:
         """
         begun = perf_counter()
         try:
-            frame = np.asarray(Image.open(io.BytesIO(picture), formats=["JPEG"]).convert("RGB"))
-        except (OSError, UnidentifiedImageError) as error:
+            with Image.open(io.BytesIO(picture), formats=["JPEG"]) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
+                    raise ClipError(f"a live picture of {opened.width} x {opened.height} px is too large: watch again")
+                frame = np.asarray(opened.convert("RGB"))
+        except (OSError, *_BOMBS) as error:
             raise ClipError(f"the camera's picture does not decode ({error}): watch again") from None
         if self.frames and self.frames[0].shape != frame.shape:
             self.frames.clear()

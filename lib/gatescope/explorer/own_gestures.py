@@ -1,9 +1,10 @@
 """OwnGestures: clips that a reader recorded, in a folder for each class, and trainings on them."""
 
+import itertools
 import shutil
 import unicodedata
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import ipywidgets as widgets
@@ -46,9 +47,18 @@ def add_clip(file: Path, name: str, folder: Path = OWN) -> Path:
     """
     inside = folder / class_name(name)
     numbers = [int(path.stem) for path in inside.glob("*") if path.stem.isdecimal()] if inside.is_dir() else []
-    path = inside / f"{max(numbers, default=0) + 1:03d}{file.suffix.lower()}"
-    with atomic_write(path) as temporary:
-        shutil.copyfile(file, temporary)
+    inside.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(max(numbers, default=0) + 1):
+        path = inside / f"{number:03d}{file.suffix.lower()}"
+        with suppress(FileExistsError):  # another kernel may have taken the number
+            path.touch(exist_ok=False)
+            break
+    try:
+        with atomic_write(path) as temporary:
+            shutil.copyfile(file, temporary)
+    except BaseException:
+        path.unlink()
+        raise
     return path
 
 

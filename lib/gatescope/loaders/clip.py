@@ -12,6 +12,7 @@ from torch import Tensor
 
 from gatescope.loaders.errors import check_one_of
 from gatescope.loaders.hands.measured import MeasuredHands
+from gatescope.loaders.limits import check_input
 from gatescope.loaders.sampling import sample_frames
 
 MODALITIES = ("rgb", "depth", "flow")
@@ -35,7 +36,7 @@ class Clip:
     """One recording in memory.
 
     Left, right and clockwise are the performer's; the camera is not mirrored. Camera axes: x right, y down, z
-    away from the camera. Raises ValueError if the parts do not fit each other.
+    away from the camera. Raises ValueError if the parts do not fit each other, TypeError for what is no array.
     """
 
     frames: UInt8[np.ndarray, "time height width 3"]  # RGB; a depth-only clip shows its depth in grey
@@ -55,6 +56,9 @@ class Clip:
 
     def __post_init__(self):
         frames = self.frames
+        for name in ("frames", *_PARTS):
+            if not isinstance(part := getattr(self, name), np.ndarray) and (part is not None or name == "frames"):
+                raise TypeError(f"{name} must be a NumPy array; got {type(part).__name__}: np.asarray makes one")
         if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or frames.size == 0:
             raise ValueError(
                 "frames must be (time, height, width, 3) uint8 with at least one frame; "
@@ -143,7 +147,11 @@ def flow_to_picture(
 
     Relative to the frame's size, so that one motion gives one picture at any resolution. This is our choice; the
     mapping of the authors' flow pictures (mean 128) is not known.
+
+    Raises ValueError for flow that is not finite.
     """
+    if not np.isfinite(flow).all():
+        raise ValueError("flow holds values that are not finite; with_flow(clip) estimates it anew")
     scaled = flow / (FULL_FLOW * min(flow.shape[1:3]))
     channels = np.concatenate([scaled, np.linalg.norm(scaled, axis=-1, keepdims=True)], axis=-1)
     return (128 + 127 * channels.clip(-1, 1)).round().astype(np.uint8)
@@ -170,12 +178,16 @@ def to_batch(
     `mean`: 1 leaves only motion and removes held poses. The paper does not do this; its networks are large and
     trained for long, while small ones learn motion within minutes only this way.
 
-    Raises ValueError if the modality is unknown, the clip does not have it, or `clip_mean` is out of range.
+    Raises ValueError if the modality is unknown, the clip does not have it, `clip_mean` is out of range, `mean` is not
+    finite, or the input would be too large.
     """
     if not 0 <= clip_mean <= 1:
         raise ValueError(f"clip_mean must be a fraction, 0 to 1, of the clip's mean picture; got {clip_mean}")
     if len(mean) != 3:
         raise ValueError(f"mean must have one value for each of 3 channels; got {tuple(mean)}")
+    if not np.isfinite(np.asarray(mean, np.float64)).all():
+        raise ValueError(f"mean must be finite grey levels; got {tuple(mean)}")
+    check_input(num_frames, size)
     pictures = _pictures(clip, modality)
     times_s = None if clip.times_s is None else clip.times_s[: len(pictures)]  # flow has one field less
     chosen = sample_frames(len(pictures), num_frames, train=rng is not None, rng=rng, times_s=times_s)
@@ -211,6 +223,7 @@ def as_seen(clip: Clip, num_frames: int, size: int) -> Clip:
     The hand mask is converted too, and how surely it was measured. Depth, joints and flow belong to the clip's own
     frames and pixels and are kept only if nothing has to be sampled or resized.
     """
+    check_input(num_frames, size)
     chosen = sample_frames(len(clip.frames), num_frames, times_s=clip.times_s)
     if chosen == list(range(len(clip.frames))) and clip.frames.shape[1:3] == (size, size):
         return clip

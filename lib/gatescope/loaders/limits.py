@@ -3,9 +3,12 @@
 import math
 from pathlib import Path
 
+import numpy as np
+
 from gatescope.loaders.errors import OversizedClipError
 
 MAX_FRAME_PIXELS = 1 << 24  # 4096 x 4096
+MAX_SIDE = 1 << 12  # px, of frames that a network takes
 MAX_PICTURE_BYTES = 1 << 28  # of a picture's file, which may be read whole
 MAX_VIDEO_BYTES = 3 << 29  # of a video's file, which is read whole to count its frames: 20 minutes of 10 Mbit/s
 MAX_SCANS = 100  # of a JPEG, each of which takes the time of a whole picture; ten are usual
@@ -13,6 +16,20 @@ MAX_FRAMES = 1 << 15  # 18 minutes at 30 frames a second
 MAX_CLIP_BYTES = 1 << 31  # in memory at the peak, where frames keep their size
 FITTED_BYTES = 1 << 28  # of the frames of a clip that is scaled while it is read
 _SMALLEST_SIDE = 112  # px of the short side below which frames are not scaled unless asked to: what networks take
+
+
+def is_whole(number: object) -> bool:
+    """Return whether a value is an integer, Python's or NumPy's, and no truth value."""
+    return isinstance(number, int | np.integer) and not isinstance(number, bool)
+
+
+def check_input(num_frames: int, size: int) -> None:
+    """Raise ValueError unless so many frames of `size` px are a whole number of each, and fit as a network's input."""
+    for name, number, most in (("num_frames", num_frames, MAX_FRAMES), ("size", size, MAX_SIDE)):
+        if not (is_whole(number) and 1 <= number <= most):
+            raise ValueError(f"{name} must be a whole number from 1 to {most:,}; got {number!r}")
+    if num_frames * size**2 * 12 > MAX_CLIP_BYTES:  # three channels of float32
+        raise ValueError(f"{num_frames} frames of {size} px exceed {MAX_CLIP_BYTES >> 30} GiB; take fewer or smaller")
 
 
 def check_frame(width: int, height: int, path: Path | str) -> None:

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock, Timeout
 
-from gatescope.files import atomic_write, read_bytes, sha256_of
+from gatescope.files import LOCK, atomic_write, held, read_bytes, sha256_of, temporary_of
 from gatescope.loaders.errors import ClipError, ListError, access_errors
 from gatescope.loaders.isogd import IsoGDClips, isogd_lists
 from gatescope.loaders.jester import JesterClips, jester_lists
@@ -20,8 +19,8 @@ from gatescope.loaders.lists import Entry, as_skipped
 from gatescope.loaders.packed import BLOCK, CARD, MAX_CLIP_BYTES, index_file, read_index, row_type, shard_file
 
 CLIPS_PER_SHARD = 1_000  # of Jester about 90 MB
-# All that a pack's folder may hold, unfinished files included.
-_OWN = r"\.?(\d{5}\.(tar|npy)|pack\.json|jester-v1-\w+\.csv|\w+_(rgb|depth)_list\.txt)(\..*)?|\.lock"
+# All that a pack's folder may hold, and what a writer that was killed leaves there.
+_OWN = r"\d{5}\.(?:tar|npy)|pack\.json|jester-v1-\w+\.csv|\w+_(?:rgb|depth)_list\.txt"
 
 FrameClips = JesterClips | IsoGDClips
 Planned = tuple[FrameClips, Entry]
@@ -41,14 +40,13 @@ def pack(root: str | Path, out: str | Path, *, outside: bool = False) -> Iterato
     """
     root, out = Path(root), Path(out)
     parts = _parts(root, outside)
-    out.mkdir(parents=True, exist_ok=True)
-    if foreign := sorted(path.name for path in out.iterdir() if not re.fullmatch(_OWN, path.name)):
+    there = sorted(path.name for path in out.iterdir()) if out.exists() else []
+    known = f"{_OWN}|{temporary_of(_OWN)}|{re.escape(LOCK)}"
+    if foreign := [name for name in there if not re.fullmatch(known, name)]:
         raise ValueError(f"{out} holds {foreign[0]}, which no pack does; name a new folder")
-    try:
-        with FileLock(out / ".lock", timeout=0):
-            yield from _write(parts, out)
-    except Timeout:
-        raise RuntimeError(f"another process packs into {out}; wait for it or name another folder") from None
+    # A pack that was handed on may lack the lock.
+    with held(out, () if CARD in there else there):
+        yield from _write(parts, out)
 
 
 def _parts(root: Path, outside: bool) -> list[FrameClips]:

@@ -104,8 +104,10 @@ def estimate(
     were drawn, and not clips. With one seed the interval covers the sampling of clips only. NaN is left out; the mean
     of nothing is NaN. The mean of a Bool array is a proportion, whose interval stays within its bounds.
 
-    Raises ValueError if `minus` or `people` has another number of clips.
+    Raises ValueError for values of another form, or if `minus` or `people` has another number of clips.
     """
+    if values.ndim != 2:
+        raise ValueError(f"needed values (seeds, clips), one seed as values[None]; got {values.shape}")
     num_clips = values.shape[1]
     if any(other is not None and other.shape[-1] != num_clips for other in (minus, people)):
         raise ValueError(f"needed the same {num_clips} clips; got minus {np.shape(minus)}, people {np.shape(people)}")

@@ -79,9 +79,15 @@ def untrained(config: NetworkConfig, seed: int, x: Clips) -> GestureNetwork:
 
 
 def class_names(network: GestureNetwork) -> list[str]:
-    """Return the names of a network's classes from its card, or none without a card."""
+    """Return the names of a network's classes from its card, or none without a card.
+
+    Raises ValueError for a card whose names are anything else than texts.
+    """
     data = (network.card or {}).get("data")
-    return data.get("names", []) if isinstance(data, dict) else []
+    names = data.get("names", []) if isinstance(data, dict) else []
+    if not (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"names of classes are a list of texts; the network's card has {str(names)[:100]}")
+    return list(names)
 
 
 def _kept() -> list[str]:

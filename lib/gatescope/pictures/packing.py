@@ -118,9 +118,11 @@ def pack(
 
     Without a clip there are no frames, and panels have the shape of the first map.
 
-    Raises ValueError if there is nothing to show, a map is empty, numbers of steps or classes differ, or frames do not
-    divide into steps.
+    Raises ValueError if there is nothing to show, no channel is asked for, a map is empty, numbers of steps or classes
+    differ, or frames do not divide into steps.
     """
+    if num_channels < 1:
+        raise ValueError(f"num_channels must be 1 or more; got {num_channels}")
     steps = {len(each) for group in groups for each in (*group.maps.values(), *group.strips.values())}
     if len(steps) != 1:
         raise ValueError(f"recordings of one clip with equally many steps are needed; got {sorted(steps) or 'none'}")

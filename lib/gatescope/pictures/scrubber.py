@@ -2,6 +2,7 @@
 
 import html
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -29,6 +30,7 @@ from gatescope.pictures.packing import Group, Packed, pack
 from gatescope.pictures.quantities import QUANTITIES
 from gatescope.recordings import Watched, watch
 
+MAX_VALUES = 1 << 26  # of one quantity, in all channels and steps
 MAX_DATA = 1_000_000  # characters; with a film strip and the code an output stays below 1.5 MB
 RANKING = ("h", "hidden", "c")  # channels of a layer are ranked by the first of these that was recorded
 Recorded = Mapping[str, Tensor | np.ndarray]
@@ -65,6 +67,8 @@ class Scrubber:
 
         Raises ValueError for a recording of several clips, or one that does not fit the clip.
         """
+        if not isinstance(seen, Watched | Mapping):
+            raise TypeError(f"a scrubber shows what `record` or `watch` returned; got {type(seen).__name__}")
         if isinstance(seen, Watched) or all(isinstance(value, Tensor | np.ndarray) for value in seen.values()):
             seen = {"": seen}
         self.clip, self.classes, self.title = clip, classes, title
@@ -230,9 +234,16 @@ def _orders(group: Group, gradients: Recorded) -> dict[str, Float[np.ndarray, " 
 def _of_one_clip(
     name: str, value: Tensor | np.ndarray, grid: tuple[int, int] | None = None
 ) -> Float[np.ndarray, "step channel *space"]:
-    if len(value) != 1:
+    if not isinstance(name, str) or not isinstance(value, Tensor | np.ndarray):
+        raise TypeError(f"a scrubber shows tensors or arrays by name; got {name!r:.80}: {type(value).__name__}")
+    if value.ndim and len(value) != 1:
         raise ValueError(f"a scrubber shows one clip; {name} was recorded of {len(value)}: take one, as value[:1]")
-    one = torch.as_tensor(value)[0].detach().float().cpu().numpy()
+    if math.prod(value.shape) > MAX_VALUES:
+        raise ValueError(f"{name} holds {math.prod(value.shape):,} values; at most {MAX_VALUES:,} are shown: cut it")
+    try:
+        one = torch.as_tensor(value)[0].detach().float().cpu().numpy()
+    except (TypeError, IndexError, RuntimeError) as error:  # no numbers, no axis, or a tensor without values
+        raise ValueError(f"{name} holds no plain numbers to show ({error})") from None
     if one.ndim == 3 and grid is not None and one.shape[1] == grid[0] * grid[1]:
         return one.transpose(0, 2, 1).reshape(len(one), -1, *grid)
     if one.ndim not in (2, 4):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from gatescope.loaders import Clip
+from gatescope.loaders.limits import is_whole
 from gatescope.models import CELLS, RecurrentLayer
 from gatescope.models.convolutions import SeparableConv2d
 from gatescope.pictures.elements import bundle, element_html
@@ -55,7 +56,7 @@ class Stepper:
         `x` is the layer's input for `clip`. Without `step` that with most of the hand is shown first, or the middle.
 
         Raises ValueError for a layer that is neither ConvLSTM nor (a) with the paper's conventions, for several clips,
-        or if the frames do not divide into the steps.
+        a channel or step that is not there, an input that is not finite, or if the frames do not divide into the steps.
         """
         if layer.cell not in (CELLS["convlstm"], CELLS["a"]) or layer.conventions.constant_gate_kernels:
             raise ValueError("a stepper shows ConvLSTM or (a), with the conventions of the paper")
@@ -66,6 +67,11 @@ class Stepper:
             )
         self.clip, self.title, self.pooled = clip, title, layer.cell == CELLS["a"]
         self.num_steps = x.shape[1]
+        for name, chosen, count in (("channel", channel, layer.hidden_channels), ("step", step, self.num_steps)):
+            if chosen is not None and not (is_whole(chosen) and 0 <= chosen < count):
+                raise ValueError(f"{name} must be 0 to {count - 1}, or None; got {chosen!r}")
+        if not torch.isfinite(x).all():
+            raise ValueError("the layer's input holds values that are not finite")
         self.first = _fullest(clip, self.num_steps) if step is None else step
         self.all_channels = terms_of(layer, x)
         spread = sum(self.all_channels[name].std((2, 3)).mean(0) for name in PARTS)

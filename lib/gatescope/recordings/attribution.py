@@ -53,7 +53,11 @@ def integrated_gradients(
     The path is cut into `num_pieces`, which captum integrates with one gradient each; a clip's worst quarter of them is
     halved until the sum is within tolerance or there are MAX_PIECES. Errors are relative to the difference in score, or
     to one logit where that is smaller.
+
+    Raises ValueError for a class that the network does not have, no piece or more than MAX_PIECES.
     """
+    if not (1 <= num_pieces <= MAX_PIECES and tolerance >= 0):
+        raise ValueError(f"needed num_pieces 1 to {MAX_PIECES}, tolerance >= 0; got {num_pieces} and {tolerance}")
     clips = zip(x, reference, classes.tolist(), strict=True)
     found = [_along_path(network, *clip, tolerance, num_pieces) for clip in clips]
     values, errors, gradients = zip(*found, strict=True)
@@ -72,7 +76,8 @@ def _along_path(
 
     @torch.no_grad()
     def scores(at: Tensor) -> Tensor:
-        return torch.cat([network(point(part))[:, label] for part in at.split(BATCH_SIZE)]).double()
+        parts = (network(point(part)) for part in at.split(BATCH_SIZE))
+        return torch.cat([chosen(part, torch.full((len(part),), label)) for part in parts]).double()
 
     def integrate(low: Tensor, high: Tensor) -> Tensor:
         ends = zip(low.split(BATCH_SIZE), high.split(BATCH_SIZE), strict=True)
@@ -146,8 +151,10 @@ def conductance(
     Of a GestureNetwork `features` are those of `encode`; of any other network they are what it takes. `points` and
     `names` are as in `record`.
 
-    Raises LookupError if there is no such point after the features.
+    Raises LookupError if there is no such point after the features, ValueError for no step or an unknown class.
     """
+    if num_steps < 1:
+        raise ValueError(f"num_steps must be 1 or more; got {num_steps}")
     score_of = network.score if isinstance(network, GestureNetwork) else network
     found: dict[str, Tensor] = {}
     before: dict[str, tuple[Tensor, Tensor]] = {}
@@ -177,5 +184,7 @@ def at_pixels(maps: Float[Tensor, "clips step rows columns"], x: Clips) -> Float
 
 
 def chosen(scores: Float[Tensor, "clips classes"], classes: Classes) -> Float[Tensor, " clips"]:
-    """Return each clip's score of its class."""
+    """Return each clip's score of its class; raises ValueError for a class that the network does not have."""
+    if len(wrong := classes[(classes < 0) | (classes >= scores.shape[1])]):
+        raise ValueError(f"class {wrong[0]} is none of the network's {scores.shape[1]} (from 0)")
     return scores.gather(1, classes[:, None])[:, 0]

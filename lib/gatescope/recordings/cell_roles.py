@@ -1,6 +1,6 @@
 """Roles in a recurrent cell: which values are its gates, candidate and states, at every step of a trace."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from gatescope.recordings.cell_forms import (
@@ -169,8 +169,9 @@ def _outputs(
     Of several the one from which the next state is computed most directly. Without `recurs` it may be one from which
     none is, the first; with `recurs` it must have an activation and take part in the next state.
     """
+    cells = {operation for each, form in forms.items() for operation in (each, *form.terms)}
     offered = [
-        _products_on(state, forms, [values[k] for values in roles.values()], activated=recurs)
+        _products_on(state, cells, [values[k] for values in roles.values()], activated=recurs)
         for k, state in enumerate(chain)
     ]
     places = []
@@ -187,16 +188,18 @@ def _outputs(
 
 
 def _products_on(
-    state: Operation, forms: Forms, taken: Sequence[Value], *, activated: bool
+    state: Operation, cells: Set[Operation], taken: Sequence[Value], *, activated: bool
 ) -> list[tuple[Operation, Value]]:
-    """Return the products of a gate and something computed from a state, in its module and in order, with the gate."""
-    terms = {term for form in forms.values() for term in form.terms}
+    """Return the products of a gate and something computed from a state, in its module and in order, with the gate.
+
+    What is computed from `cells`, the operations of all cells, is another step's.
+    """
     seen, active, edge, hits = {state}, set(), [state], []
     for _ in range(NEAR):
         after = []
         for operation in edge:
             for user in operation.users:
-                if user in seen or user in forms or user in terms:
+                if user in seen or user in cells:
                     continue
                 seen.add(user)
                 if user.kind in CANDIDATES or operation in active:

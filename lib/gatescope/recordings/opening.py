@@ -9,7 +9,7 @@ from torch import nn
 from gatescope.models.hooks import HookPoint
 from gatescope.recordings.names import Point
 from gatescope.recordings.tap import Tap
-from gatescope.recordings.taps import tapped
+from gatescope.recordings.taps import check_module, tapped
 
 Names = Mapping[str, str]  # what a value is called here, and its name as `Point` reads it or that of a hook point
 
@@ -28,9 +28,14 @@ def opened(network: nn.Module, patterns: Iterable[str | Names]) -> Iterator[dict
     Mappings alone stand for all that they name, and nothing at all for all hook points. A hook point that is yielded
     is a layer to captum; as one layer has one output there, it takes the name of one step, as `cell:sigmoid.1#3` is.
 
-    Raises LookupError if a pattern matches nothing, and as `tapped` does.
+    Raises LookupError if a pattern matches nothing, TypeError for what is no module or no pattern, and as `tapped`
+    does.
     """
     patterns = list(patterns)
+    check_module(network)
+    if odd := [each for each in patterns if not isinstance(each, str | Mapping)]:
+        reason = "points are named by texts, one argument each, or by what find_gates returns"
+        raise TypeError(f"{reason}; got {type(odd[0]).__name__}: {str(odd[0])[:80]}")
     own = hook_points(network)
     given = {name: where for each in patterns if not isinstance(each, str) for name, where in each.items()}
     if not given and any(not isinstance(each, str) for each in patterns):

@@ -132,8 +132,12 @@ def intervene(
     that an outer one has replaced.
 
     Raises LookupError if a name matches no hook point; it lists those that exist. Raises ValueError if a replacement
-    has another shape than the value that it replaces.
+    has another shape than the value that it replaces, TypeError for a change that is neither function nor tensor.
     """
+    for name, change in changes.items():
+        if not callable(change) and not (isinstance(change, Tensor) and change.ndim > 1):
+            needed = "a function, or a tensor (batch, time, ...) such as another recording's"
+            raise TypeError(f"what replaces {name} must be {needed}; got {type(change).__name__}: {str(change)[:80]}")
     with ExitStack() as cleanup:
         for pattern, change in changes.items():
             points = cleanup.enter_context(opened(network, [pattern, *([names] if names else [])]))

@@ -67,8 +67,18 @@ def _no_hook() -> Callable:
     return _nothing
 
 
+def check_module(network: object) -> None:
+    """Raise TypeError unless this is a torch module."""
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"a torch module is needed, a model or a layer; got {type(network).__name__}")
+
+
 def check_visible(model: nn.Module) -> None:
-    """Raise ValueError for a model of which Python does not see the forward pass; the message says what to do."""
+    """Raise ValueError for a model of which Python does not see the forward pass; the message says what to do.
+
+    Raises TypeError for what is no model.
+    """
+    check_module(model)
     for name, module in model.named_modules():
         where = f"{name} of the model" if name else "the model"
         if isinstance(module, torch.jit.ScriptModule):

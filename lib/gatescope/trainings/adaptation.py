@@ -12,13 +12,13 @@ from jaxtyping import UInt8
 from torch import nn
 from torch.utils.data import Dataset
 
-from gatescope.files import code_digest
+from gatescope.files import code_digest, held
 from gatescope.formats.facts import needed
 from gatescope.loaders import CachedClips, SyntheticGestures
 from gatescope.models import GestureNetwork
 from gatescope.paths import CACHE
 from gatescope.trainings.evaluation import evaluate
-from gatescope.trainings.evidence import CARD, Answers, held_out, keep_answers, read_answers
+from gatescope.trainings.evidence import ANSWERS, CARD, Answers, held_out, keep_answers, read_answers
 from gatescope.trainings.features import FrozenFeatures
 from gatescope.trainings.recipes import TrainConfig
 from gatescope.trainings.removals import Remainder, parts_of
@@ -28,6 +28,7 @@ ADAPTATION = TrainConfig(epochs=3)
 NUM_TRAIN, NUM_TEST = 1200, 1200  # clips
 NUM_FOR_CONSTANTS = 128  # training clips over which a constant gate is a mean at first
 UNDISTURBED = "undisturbed"
+SCRATCH = ("parts", "features")  # folders of what is not finished
 
 
 def adapt(
@@ -52,7 +53,8 @@ def adapt(
         print(answers.right("memory, adapted").mean() - answers.right("nothing, adapted").mean())
 
     Raises FileNotFoundError without the weights; ValueError if the network's card describes no rendered clips, or
-    `folder` holds answers of other weights, to other clips or after another adaptation.
+    `folder` holds answers of other weights, to other clips or after another adaptation, or files of others;
+    RuntimeError if another process works there.
     """
     folder, network = Path(folder), GestureNetwork.load(weights)
     config = replace(ADAPTATION, **needed(network.card, "seed", path=weights))
@@ -67,26 +69,27 @@ def adapt(
         yield from parts_of(network)
         return
     test = held_out(network, num_test, cache)
-    trained = needed(network.card, "config", "data", "seed", "training", "metrics", path=weights)
-    shown = {name: value for name, value in network.card["data"]["clips"].items() if not name.startswith("num_")}
-    train = CachedClips(SyntheticGestures("train", num_train, **shown, modalities=()), folder=cache)
-    learnt, asked = (FrozenFeatures(network, clips, pool=1, folder=folder / "features") for clips in (train, test))
-    labels = np.array([test.label(index) for index in range(num_test)], np.uint8)
-    people = np.array([test.clips.performer(index) for index in range(num_test)], np.int16)
-    predicted: dict[str, np.ndarray] = {}
-    for part in parts_of(network):
-        kept = folder / "parts" / part.replace(" ", "-")
-        if (kept / CARD).exists() and read_answers(kept)[1]["code"] != code_digest():
-            shutil.rmtree(kept)  # of other code than the rest would be
-        if not (kept / CARD).exists():
-            # The card last, so that a part is there as a whole or not at all.
-            found = answers_without(part, network, learnt, asked, config)
-            keep_answers(kept, Answers(labels, people, found), **facts)
-        predicted |= _known(kept, facts).predicted
-        yield part
-    keep_answers(folder, Answers(labels, people, predicted), **facts, trained=trained)
-    for scratch in ("parts", "features"):
-        shutil.rmtree(folder / scratch, ignore_errors=True)
+    with held(folder, (ANSWERS, *SCRATCH)):
+        trained = needed(network.card, "config", "data", "seed", "training", "metrics", path=weights)
+        shown = {name: value for name, value in network.card["data"]["clips"].items() if not name.startswith("num_")}
+        train = CachedClips(SyntheticGestures("train", num_train, **shown, modalities=()), folder=cache)
+        learnt, asked = (FrozenFeatures(network, clips, pool=1, folder=folder / "features") for clips in (train, test))
+        labels = np.array([test.label(index) for index in range(num_test)], np.uint8)
+        people = np.array([test.clips.performer(index) for index in range(num_test)], np.int16)
+        predicted: dict[str, np.ndarray] = {}
+        for part in parts_of(network):
+            kept = folder / "parts" / part.replace(" ", "-")
+            if (kept / CARD).exists() and read_answers(kept)[1]["code"] != code_digest():
+                shutil.rmtree(kept)  # of other code than the rest would be
+            if not (kept / CARD).exists():
+                # The card last, so that a part is there as a whole or not at all.
+                found = answers_without(part, network, learnt, asked, config)
+                keep_answers(kept, Answers(labels, people, found), **facts)
+            predicted |= _known(kept, facts).predicted
+            yield part
+        keep_answers(folder, Answers(labels, people, predicted), **facts, trained=trained)
+        for scratch in SCRATCH:
+            shutil.rmtree(folder / scratch, ignore_errors=True)
 
 
 def answers_without(

@@ -103,16 +103,26 @@ def _pack(asked: argparse.Namespace) -> str | None:
 
 def _clips(asked: argparse.Namespace) -> str | None:
     from gatescope.formats.facts import read_toml
-    from gatescope.trainings.descriptions import described_run
+    from gatescope.trainings.descriptions import check_tables, described_run
 
     try:
         description = read_toml(asked.description)
+        check_tables(description)
         # The cell decides nothing about its clips.
         named = [{"variant": name} for name in description.get("variants", ())] or [{"cell": "a"}]
         for each in named:
             _fill(described_run(description, **each, seed=0), asked.processes)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        return f"{asked.description}: {error}"
+    except (OSError, ValueError, LookupError, TypeError, MemoryError) as error:
+        return f"{asked.description}: {_said(error)}"
+
+
+def _said(error: Exception) -> str:
+    """Return what is wrong with a description in words: Python's own errors tell neither that nor where."""
+    if isinstance(error, TypeError):
+        return f"a field is missing, unknown or of another type than is needed: {error}"
+    if isinstance(error, MemoryError):
+        return "its network or its clips take more memory than there is"
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
 def _fill(training: Any, processes: int) -> None:
@@ -135,19 +145,20 @@ def _fill(training: Any, processes: int) -> None:
 
 def _train(asked: argparse.Namespace) -> str | None:
     from gatescope.formats.facts import read_toml
-    from gatescope.trainings.descriptions import described_run, with_modality
+    from gatescope.trainings.descriptions import check_tables, described_run, with_modality
     from gatescope.trainings.runs import run
 
     try:
         description = read_toml(asked.description)
+        check_tables(description)
         if asked.root is not None:
             description["clips"]["root"] = asked.root
         if asked.modality is not None:
             description = with_modality(description, asked.modality)
         named = {name: getattr(asked, name) for name in ("cell", "variant", "seed", "transform", "start")}
         training = described_run(description, **named)
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        return f"{asked.description}: {error}"
+    except (OSError, ValueError, LookupError, TypeError, MemoryError) as error:
+        return f"{asked.description}: {_said(error)}"
     _fill(training, processes=1)
     rows = run(training, asked.out, num_workers=asked.workers)
     if asked.root is not None:
@@ -171,7 +182,7 @@ def _score(asked: argparse.Namespace) -> str | None:
 
     try:
         score_held_out(asked.weights, asked.out)
-    except (OSError, ValueError, FloatingPointError) as error:
+    except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
         return f"{asked.out}: {error}"
     _print_answers(asked.out)
 
@@ -190,7 +201,7 @@ def _adapt(asked: argparse.Namespace) -> str | None:
     try:
         for part in adapt(asked.weights, asked.out):
             print(part, flush=True)
-    except (OSError, ValueError, FloatingPointError) as error:
+    except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
         return f"{asked.out}: {error}"
     _print_answers(asked.out)
 
@@ -219,8 +230,8 @@ def _follow(rows: Iterator, num_epochs: int, folder: Path) -> str | None:
     try:
         for _ in show_progress(rows, num_epochs, folder.name) if is_first() else rows:
             pass
-    except (OSError, ValueError, RuntimeError, FloatingPointError) as error:
-        return f"{folder}: {error}"
+    except (OSError, ValueError, RuntimeError, FloatingPointError, MemoryError) as error:
+        return f"{folder}: {error or 'its network or its clips take more memory than there is'}"
     if not is_first():
         return None
     if (folder / PREDICTIONS).exists():
@@ -233,9 +244,11 @@ def _follow(rows: Iterator, num_epochs: int, folder: Path) -> str | None:
 def _hands(asked: argparse.Namespace) -> str | None:
     from gatescope.loaders.hands.networks import NO_RUNTIME, fetch_networks, has_networks
 
+    if other := {"measure": asked.source, "fetch": asked.clips}[asked.action]:
+        return f"hands {asked.action} takes no {other}; see gatescope hands --help"
     try:
         if asked.action == "measure":
-            return _measure_hands(asked.clips)
+            return _measure_hands(asked.clips and asked.clips.absolute())
         paths = fetch_networks(asked.source)
     except (OSError, ValueError) as error:
         return str(error)

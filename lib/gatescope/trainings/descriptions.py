@@ -91,6 +91,7 @@ def described_run(
     if set(description) != set(tables):
         needed = f"{', '.join(tables[:-1])} and {tables[-1]}"
         raise ValueError(f"such a description has the tables {needed}; got {', '.join(description) or 'none'}")
+    check_tables(description)
     if task is None and (cell is None or variant is not None):
         raise ValueError(f"a training on gestures takes a cell and no variant; got {cell} and {variant}")
     if task is not None and (variant is None or any(other is not None for other in (cell, transform, start))):
@@ -120,11 +121,24 @@ def described_run(
     )
 
 
+def check_tables(description: Mapping[str, Any]) -> None:
+    """Raise ValueError unless what stands for a table in a description, or in one of its variants, is one."""
+    variants = description.get("variants", {})
+    variants = variants if isinstance(variants, Mapping) else {"variants": variants}
+    tables = {name: description[name] for name in TABLES if name in description} | dict(variants)
+    for variant, each in variants.items():
+        tables |= {f"{variant}.{name}": own for name, own in each.items()} if isinstance(each, Mapping) else {}
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            raise ValueError(f"{name} must be a table of fields; got {table!r:.80}")
+
+
 def with_modality(description: Mapping[str, Any], modality: str) -> Table:
     """Return the description with another modality of its recorded set, and the authors' mean for it.
 
     Raises LookupError where they give none.
     """
+    check_tables(description)
     name = description["clips"].get("set")
     if (name, modality) not in MEANS:
         raise LookupError(f"no {modality} of {name}; there are {', '.join(' '.join(pair) for pair in MEANS)}")
@@ -137,7 +151,7 @@ def with_modality(description: Mapping[str, Any], modality: str) -> Table:
 
 
 def _gestures(clips: Table, network: Table, seed: int, cache: Path, cell: str, start: str | Path | None) -> Parts:
-    rendered = clips.get("set", "gestures") in RENDERED
+    rendered = clips.get("set", "gestures") in [*RENDERED]
     made, data = _rendered(clips, cache) if rendered else _recorded(clips)
     config = NetworkConfig.small(cell, num_classes=len(data["names"]), **network)
     begun = config if start is None else _pretrained(Path(start), config, seed)
@@ -148,10 +162,12 @@ def _gestures(clips: Table, network: Table, seed: int, cache: Path, cell: str, s
 
 
 def _recorded(clips: Table) -> tuple[dict[str, RecordedClips], Table]:
-    if clips["set"] not in RECORDED:
+    if not isinstance(clips["set"], str) or clips["set"] not in RECORDED:
         raise LookupError(
             f"no set {clips['set']!r}; there are {', '.join([*RECORDED, *RENDERED])}; gestures without one"
         )
+    if not clips.get("root"):
+        raise ValueError(f"{clips['set']} needs a root, the folder where it lies")
     made = recorded_splits(**clips)
     return made, {
         "source": clips["set"],

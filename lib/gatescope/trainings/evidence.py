@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int16, UInt8
 
-from gatescope.files import atomic_write, code_digest, sha256_of
+from gatescope.files import atomic_write, code_digest, held, sha256_of
 from gatescope.formats.arrays import read_arrays
 from gatescope.formats.facts import check_files, needed, read_card, write_card
 from gatescope.loaders import CachedClips, ClipTensors, SyntheticGestures
@@ -128,7 +128,8 @@ def score_held_out(weights: Path, folder: Path, num_clips: int = NUM_CLIPS, cach
     """Return the answers of a trained network on the test people, computed once and kept in `folder`.
 
     The conditions are `undisturbed` and `no memory`, every step from an empty state. Raises ValueError if `folder`
-    holds the answers of other weights, or to other clips: a test set is for one look.
+    holds the answers of other weights or to other clips (a test set is for one look), or files of others; RuntimeError
+    if another process works there.
     """
     network = GestureNetwork.load(weights)
     facts = {"weights_sha256": network.card["weights_sha256"], "num_clips": num_clips}
@@ -138,12 +139,13 @@ def score_held_out(weights: Path, folder: Path, num_clips: int = NUM_CLIPS, cach
             raise ValueError(f"{folder} holds answers with another {other[0]}; the test people are scored once")
         return answers
     clips = held_out(network, num_clips, cache)
-    people = np.array([clips.clips.performer(index) for index in range(num_clips)], np.int16)
-    inputs = ClipTensors(clips, **network.config.input)
-    without = GestureNetwork.load(weights, replace(network.config, memory=False))
-    found = {name: evaluate(each, inputs) for name, each in (("undisturbed", network), ("no memory", without))}
-    predicted = {name: each.logits.argmax(1).astype(np.uint8) for name, each in found.items()}
-    answers = Answers(found["undisturbed"].labels.astype(np.uint8), people, predicted)
-    trained = needed(network.card, "config", "data", "seed", "training", path=weights)
-    keep_answers(folder, answers, **facts, trained=trained)
+    with held(folder, (ANSWERS,)):
+        people = np.array([clips.clips.performer(index) for index in range(num_clips)], np.int16)
+        inputs = ClipTensors(clips, **network.config.input)
+        without = GestureNetwork.load(weights, replace(network.config, memory=False))
+        found = {name: evaluate(each, inputs) for name, each in (("undisturbed", network), ("no memory", without))}
+        predicted = {name: each.logits.argmax(1).astype(np.uint8) for name, each in found.items()}
+        answers = Answers(found["undisturbed"].labels.astype(np.uint8), people, predicted)
+        trained = needed(network.card, "config", "data", "seed", "training", path=weights)
+        keep_answers(folder, answers, **facts, trained=trained)
     return answers

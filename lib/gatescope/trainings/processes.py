@@ -29,6 +29,8 @@ from lightning_fabric.strategies import DDPStrategy
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from gatescope.files import LOCK
+
 Own = TypeVar("Own")
 
 ENDED = "another process of this training has ended; the same command, started again, goes on from the last whole epoch"
@@ -112,7 +114,7 @@ def joined(fabric: Fabric, own: Own) -> Own:
 @contextmanager
 def only_one(fabric: Fabric, folder: Path) -> Iterator[None]:
     """Hold the folder for this training, by its first process; raises RuntimeError in all if another one has it."""
-    lock, taken = FileLock(folder / ".lock", timeout=0), False
+    lock, taken = FileLock(folder / LOCK, timeout=0), False
     if fabric.global_rank == 0:
         folder.mkdir(parents=True, exist_ok=True)
         try:

@@ -3,13 +3,14 @@
 import copy
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
-from gatescope.files import atomic_write, sha256_of, sha256_of_contents
+from gatescope.files import atomic_write, check_own, sha256_of, sha256_of_contents, temporary_of
 from gatescope.loaders import ClipTensors, VideoClips, read_clip
 from gatescope.loaders.folders import find_clips
 from gatescope.models import GestureNetwork
@@ -37,8 +38,8 @@ def run(training: Training, folder: str | Path, *, num_workers: int = 0) -> Iter
         network = GestureNetwork.load("runs/a-0/network.safetensors")
         print(load_predictions(Path("runs/a-0/predictions.npz"))["clips"].accuracy())
 
-    Raises ValueError if `folder` holds another training, or a finished one that is damaged; RuntimeError and
-    FloatingPointError as `fit` does.
+    Raises ValueError if `folder` holds another training, a finished one that is damaged, or files of others that would
+    be replaced; RuntimeError and FloatingPointError as `fit` does.
     """
     folder = Path(folder)
     training = _begun(training)
@@ -50,6 +51,8 @@ def run(training: Training, folder: str | Path, *, num_workers: int = 0) -> Iter
             raise ValueError(f"{folder} holds another training, finished: {difference}; take another folder")
         yield from read_rows(folder, task.row)
         return
+    names = (task.results, "rows.json", "network.safetensors", "network.json")
+    check_own(folder, names)
     rows = []
     clips = training.train_clips, training.valid_clips
     for row in fit(training.start, *clips, training.config, folder, data=data, task=task, num_workers=num_workers):
@@ -72,9 +75,9 @@ def run(training: Training, folder: str | Path, *, num_workers: int = 0) -> Iter
     )
     remove_states(folder)
     # Temporary files of a killed writer.
-    for name in (task.results, "rows.json", "network.safetensors", "network.json"):
-        for unfinished in folder.glob(f".{name}.{'[0-9a-f]' * 8}{Path(name).suffix}"):
-            unfinished.unlink(missing_ok=True)
+    for path in folder.iterdir():
+        if re.fullmatch(temporary_of("|".join(map(re.escape, names))), path.name):
+            path.unlink(missing_ok=True)
 
 
 def _begun(training: Training) -> Training:

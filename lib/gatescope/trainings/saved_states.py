@@ -1,5 +1,6 @@
 """State of a training on disk: written atomically, verified before use, without pickles."""
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from gatescope.files import temporary_of
 from gatescope.models.cards import read_weights, write_weights
 
+_STATE = r"epoch-\d{5}\.(?:json|safetensors)"
 KEPT = 2  # states; if the last is damaged, the one before it is used
 
 
@@ -41,8 +44,8 @@ def remove_states(folder: Path, kept: int = 0) -> None:
     cards = _cards(folder)
     used = {path.stem for path in cards[:kept]}
     # The cards first: tensors without a card are not used.
-    for path in [*cards, *folder.glob("epoch-*"), *folder.glob(".epoch-*")]:
-        if path.stem not in used:
+    for path in [*cards, *folder.iterdir()]:
+        if re.fullmatch(f"{_STATE}|{temporary_of(_STATE)}", path.name) and path.stem not in used:
             path.unlink(missing_ok=True)
 
 
@@ -85,4 +88,5 @@ def first_difference(wanted: Any, found: Any, name: str = "") -> str | None:
 
 def _cards(folder: Path) -> list[Path]:
     """Return the cards of all states, the newest first."""
-    return sorted(folder.glob("epoch-*.json"), reverse=True)
+    found = [path for path in folder.glob("epoch-*.json") if re.fullmatch(_STATE, path.name)]
+    return sorted(found, reverse=True)

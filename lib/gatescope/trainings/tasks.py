@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -99,9 +100,14 @@ class Classification(Task):
     def loss(self, module: nn.Module, x: Tensor, target: Tensor) -> Step:
         """Return the mean cross-entropy and the number of clips classified right.
 
-        Raises ValueError for a label outside the network's classes.
+        Raises ValueError for a label outside the network's classes, or logits or labels of another form.
         """
         logits = self.logits(module, x, target)
+        if not isinstance(logits, Tensor) or logits.ndim != 2:
+            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+            raise ValueError(f"the network must return logits, (batch, classes); got {got}")
+        if target.dtype != torch.int64:
+            raise ValueError(f"labels must be whole numbers, 0-based class indices; got {target.dtype}")
         # cross_entropy ignores a label of -100 without a word.
         if len(wrong := target[(target < 0) | (target >= logits.shape[1])]):
             raise ValueError(f"label {wrong[0]} is none of the network's {logits.shape[1]} classes (from 0)")

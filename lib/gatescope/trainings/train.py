@@ -223,17 +223,25 @@ def _generator(config: TrainConfig, epoch: int, purpose: int, rank: int = 0) -> 
 def describe(training: Training) -> dict[str, Any]:
     """Return in JSON's types all that decides how the training of a network ends.
 
-    Two trainings that differ in it are different trainings. Raises ValueError if there is no clip.
+    Two trainings that differ in it are different trainings. Raises ValueError if there is no clip, if the first is no
+    pair of a tensor and a label, or if no weight can be trained.
     """
     network, train_clips, valid_clips = training.start, training.train_clips, training.valid_clips
     if len(train_clips) == 0 or (valid_clips is not None and len(valid_clips) == 0):
         raise ValueError("there is no clip to train on, or none to validate on; give one or more, or no valid_clips")
+    if not any(weight.requires_grad and not weight.is_meta for weight in network.parameters()):
+        raise ValueError(
+            "the network has no weight that can be trained: all are frozen, on the meta device, or none is"
+        )
+    first = train_clips[0]
+    if not (isinstance(first, tuple | list) and len(first) == 2 and isinstance(first[0], Tensor | np.ndarray)):
+        raise ValueError(f"clips are pairs of a tensor and a label, as ClipTensors gives; got {type(first).__name__}")
     about = getattr(network, "config", None)
     shapes = {name: " ".join(map(str, weight.shape)) for name, weight in network.named_parameters()}
     facts = {
         "config": asdict(training.config),
         "network": about.to_json() if hasattr(about, "to_json") else shapes,
         "data": training.data,
-        "clips": {"train": len(train_clips), "valid": len(valid_clips or ()), "shape": list(train_clips[0][0].shape)},
+        "clips": {"train": len(train_clips), "valid": len(valid_clips or ()), "shape": list(first[0].shape)},
     }
     return json.loads(json.dumps(facts))

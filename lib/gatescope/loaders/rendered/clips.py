@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from gatescope.loaders.clip import Clip
 from gatescope.loaders.errors import check_one_of
+from gatescope.loaders.limits import check_input, is_whole
 
 if TYPE_CHECKING:
     from rendered_people.person import Person
@@ -28,11 +29,15 @@ class RenderedClips(Dataset, ABC):
 
     def __init__(self, split: str, num_clips: int, size: int, seed: int, num_frames: int):
         check_one_of("split", split, SPLITS)
-        if num_clips < 0 or not 8 <= size <= MAX_SIZE or num_frames < 1 or seed < 0:
+        numbers = num_clips, size, num_frames, seed
+        if not (
+            all(map(is_whole, numbers)) and num_clips >= 0 and 8 <= size <= MAX_SIZE and num_frames >= 1 and seed >= 0
+        ):
             raise ValueError(
-                f"needed num_clips >= 0, size 8 to {MAX_SIZE} px, num_frames >= 1 and seed >= 0; "
-                f"got {num_clips}, {size}, {num_frames} and {seed}"
+                f"needed whole numbers, num_clips >= 0, size 8 to {MAX_SIZE} px, num_frames >= 1 and seed >= 0; "
+                f"got {', '.join(map(repr, numbers))}"
             )
+        check_input(num_frames, size)
         self.split, self.num_clips, self.size = split, whole(num_clips), whole(size)
         self.seed, self.num_frames = whole(seed), whole(num_frames)
 
