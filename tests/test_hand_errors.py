@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,7 @@ def test_what_is_kept_is_read_and_a_damaged_file_is_refused(clip, tmp_path):
     keep_errors([rows, rows], tmp_path, size=96)
     found, card = read_errors(tmp_path)
     assert card["size"] == 96 and len(card["networks"]) == 2
+    assert card["litert"] == metadata.version("ai-edge-litert")
     for name in hand_errors._COLUMNS:
         assert np.array_equal(
             getattr(found, name), np.concatenate([getattr(rows, name)] * 2), equal_nan=name not in ("mask",)
