@@ -198,8 +198,9 @@ def test_two_hundred_damaged_files_end_well(whole, tmp_path):
                 unit = DEPTH_UNIT_MM if Path(original).name == "depth" else None
                 originals[original] = read_clip(original, unit)
             shape = list(originals[original].frames.shape)
-            # A GIF states no number of frames: a changed length byte can let one image swallow the next.
-            start = 1 if original.endswith(".gif") and "bits" in name else 0
+            # A GIF states no number of frames: a changed length byte can let one image swallow the next. An MP4's index
+            # has no checksum: a changed time can put a frame behind the end, where a player does not show it either.
+            start = 1 if original.endswith((".gif", ".mp4")) and "bits" in name else 0
             assert outcome["shape"][start:] == shape[start:], (name, outcome)
             if "number" in facts:
                 assert tuple(outcome["label"]) == labels[facts["number"]], (name, outcome)

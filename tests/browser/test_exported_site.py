@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from lab import AXE, NO_AXE
 from nbformat.v4 import new_output
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 from viewer import Viewer
 
 from site_trees import executed, hostile_notebook
@@ -66,14 +66,24 @@ def address(request, site):
         server.shutdown()
 
 
-def test_no_page_fails_or_is_wider_than_the_window(page, site, address):
+def unpacked(page: Page) -> None:
+    """Wait until each viewer has its height."""
+    expect(page.locator(":is(.gatescope-scrubber, .gatescope-stepper):not([data-ready])")).to_have_count(0)
+
+
+def test_no_page_fails_or_is_wider_than_the_window_and_folded_code_takes_little_of_it(page, site, address):
     for path in sorted(site.rglob("*.html")):
         if path.stem != HOSTILE:
             page.goto(f"{address}/{path.relative_to(site).as_posix()}")
+            unpacked(page)
             for width in WIDTHS_PX:
                 page.set_viewport_size({"width": width, "height": 900})
                 beyond = page.evaluate("document.documentElement.scrollWidth - innerWidth")
                 assert beyond <= 0, f"{path.name} at {width} px"
+            page.set_viewport_size({"width": 1280, "height": 900})
+            whole = page.evaluate("document.documentElement.scrollHeight")
+            page.add_style_tag(content=".code { display: none; }")
+            assert 1 - page.evaluate("document.documentElement.scrollHeight") / whole < 0.03, path.name
 
 
 def test_a_formula_is_drawn(page, address):
@@ -180,18 +190,6 @@ def test_a_page_lets_no_markup_run_a_script_or_ask_another_host(attacked, site, 
         assert page.evaluate("window.attacked") is None, markup
         spoilt.unlink()
     assert asked == []
-
-
-def test_folded_code_takes_little_of_a_page(page, site):
-    for path in sorted((site / "notebooks").glob("*.html")):
-        if path.stem != HOSTILE:
-            page.goto(path.as_uri())
-            # A viewer has its height once its data are unpacked.
-            viewers = page.locator(".gatescope-scrubber, .gatescope-stepper")
-            expect(viewers.and_(page.locator(":not([data-ready])"))).to_have_count(0)
-            whole = page.evaluate("document.documentElement.scrollHeight")
-            page.add_style_tag(content=".code { display: none; }")
-            assert 1 - page.evaluate("document.documentElement.scrollHeight") / whole < 0.03, path.name
 
 
 def test_a_switch_unfolds_all_code_and_is_remembered(page, address):
@@ -338,8 +336,7 @@ def test_axe_finds_nothing_serious(browser, site):
         for path in ("index", "README", "notebooks/00_start_here", *(f"notebooks/{name}" for name in names)):
             page = context.new_page()
             page.goto((site / f"{path}.html").as_uri())
-            viewers = ":is(.gatescope-scrubber, .gatescope-stepper):not([data-ready])"
-            page.wait_for_function(f"() => !document.querySelector('{viewers}')")  # each has unpacked
+            unpacked(page)
             page.evaluate(AXE.read_text())
             for colours in ("light", "dark"):
                 page.emulate_media(color_scheme=colours)

@@ -124,12 +124,15 @@ function cameraOf(give, reaches, fits, look) {
       return name.focus();
     }
     await show(stream, "the camera's picture, as in a mirror", "live");
+    let kept = 0;
     for (let place = 1; place <= ROW; place++) {
       const file = await record(stream, signal, place === 1 ? COUNTDOWN_S : BREAK_S, `${place} of ${ROW}: `);
       if (signal.aborted) return;
-      if (file.size && !(await give(file, about))) return rest("Python did not take the recording; why is said below.");
+      if (!file.size) continue; // stopped too early
+      if (!(await give(file, about))) return rest("Python did not take the recording; why is said below.");
+      kept++;
     }
-    rest(`${ROW} examples of ${about.class} are recorded: now another class, or train on them.`);
+    rest(`${kept} examples of ${about.class} are recorded: now another class, or train on them.`);
     name.value = "";
     name.focus();
   });

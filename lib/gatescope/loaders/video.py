@@ -35,7 +35,8 @@ def read_video(
     Frames stand in the order and at the times at which a player shows them. A count of frames or a duration that the
     container states is not believed: what decodes counts. Damage is what a decoder or demuxer reports, and bytes that
     `missing_part` misses. Not detectable: truncation between two blocks of a stream recorded live; damage that still
-    decodes, since neither H.264 nor GIF has checksums; two merged images of a GIF.
+    decodes, since neither H.264 nor GIF has checksums; two merged images of a GIF; a frame that a changed time in an
+    MP4's index puts behind the end.
 
     Raises DamagedClipError if the file is no video, a frame does not decode, or bytes are missing at the end;
     OversizedClipError if the file, a frame or the whole is too large (`fitted_size`).
