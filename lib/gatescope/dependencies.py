@@ -22,7 +22,7 @@ def digest_of(modules: Iterable[str], source: str = "") -> str:
 
 @lru_cache(maxsize=100)  # one for all trainings
 def _digest_of(modules: tuple[str, ...], source: str, state: str) -> str:
-    return sha256_of_files(files_behind(modules, source), LIBRARY)
+    return sha256_of_files(_files_behind(modules, source, state), LIBRARY)
 
 
 def training_digest() -> str:
@@ -40,9 +40,11 @@ def files_behind(modules: Iterable[str], source: str = "") -> list[Path]:
 
     Raises LookupError for a module that the library does not have, SyntaxError for a source that is not Python.
     """
+    return _files_behind(modules, source, _state(library_files()))
+
+
+def _files_behind(modules: Iterable[str], source: str, state: str) -> list[Path]:
     texts: dict[Path, str] = {}
-    library = library_files()
-    state = _state(library)
     waiting = [*modules, *imported(source)]
     while waiting:
         name = waiting.pop()
@@ -53,8 +55,7 @@ def files_behind(modules: Iterable[str], source: str = "") -> list[Path]:
             texts[path] = path.read_text("utf-8")
             package = name if path.name == "__init__.py" else name.rpartition(".")[0]
             waiting += _imported_in(texts[path], package, state)
-    code = "\n".join([source, *texts.values()])
-    beside = [path for path in library if path.suffix != ".py" and any(name in code for name in _names(path))]
+    beside = {path for text in [source, *texts.values()] for path in _named_in(text, state)}
     return sorted([*texts, *beside])
 
 
@@ -69,6 +70,17 @@ def imported(source: str, package: str = "") -> list[str]:
 def _imported_in(source: str, package: str, state: str) -> list[str]:
     """Return what `imported` does, once for each state of the library's files."""
     return imported(source, package)
+
+
+@lru_cache(maxsize=1000)
+def _named_in(source: str, state: str) -> list[Path]:
+    """Return the library's files beside its code that a text names, once for each state of the library."""
+    return [path for path, names in _beside(state) if any(name in source for name in names)]
+
+
+@lru_cache(maxsize=2)
+def _beside(state: str) -> list[tuple[Path, tuple[str, str]]]:
+    return [(path, _names(path)) for path in library_files() if path.suffix != ".py"]
 
 
 def _state(library: Iterable[Path]) -> str:

@@ -14,11 +14,10 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 
-from gatescope.formats.facts import read_toml
+from gatescope.atlas.installed import off_lock, pins, plain_name, project_table, said, wrong_with
 from gatescope.paths import CACHE, DATA, FIGURES, MANIFEST, NOTEBOOKS, ROOT
 
 OK, NOTE, FAULT = "ok", "note", "FAULT"
@@ -57,7 +56,7 @@ def report() -> Iterator[Fact]:
             yield from check()
         # Whatever a missing or a broken package raises when it is used.
         except Exception as error:
-            yield Fact(FAULT, f"{check.__name__}: could not be looked at, {_said(error)}")
+            yield Fact(FAULT, f"{check.__name__}: could not be looked at, {said(error)}")
 
 
 def next_step(facts: list[Fact]) -> str:
@@ -70,7 +69,7 @@ def next_step(facts: list[Fact]) -> str:
 
 def python() -> Iterator[Fact]:
     """Yield Python's version and where it is."""
-    least = _project()["requires-python"].removeprefix(">=")
+    least = project_table()["requires-python"].removeprefix(">=")
     what = f"Python {platform.python_version()} at {sys.executable}"
     if sys.version_info < tuple(map(int, least.split("."))):
         yield Fact(
@@ -82,36 +81,24 @@ def python() -> Iterator[Fact]:
 
 def packages() -> Iterator[Fact]:
     """Yield what pyproject.toml asks for and is missing, too old or broken, and what differs from the lock."""
-    project = _project()
-    pins = _pins()
+    project, pinned = project_table(), pins()
     faults, asked = 0, {line: FAULT for line in project["dependencies"]}
     asked |= {line: NOTE for line in project["optional-dependencies"]["dev"]}  # `make test` alone needs them
     for line, mark in asked.items():
         name, least = re.fullmatch(r"([\w.-]+)(?:>=([\d.]+))?", line).groups()
-        if wrong := _wrong(name, least):
+        if wrong := wrong_with(name, least):
             faults += 1
-            anew = f"--force-reinstall --no-deps {name}=={pins[_plain(name)]}"
+            anew = f"--force-reinstall --no-deps {name}=={pinned[plain_name(name)]}"
             yield Fact(mark, f"{name} {wrong}", f"{PIP} {anew if 'broken' in wrong else '-r requirements.lock'}")
     if not faults:
         yield Fact(OK, f"all {len(asked)} packages that gatescope and its tests ask for, the compiled ones imported")
     others = off_lock()
     if others:
         shown = ", ".join(others[:5]) + (", ..." if len(others) > 5 else "")
-        text = f"{len(others)} of {len(pins)} packages are not those of requirements.lock: {shown}"
+        text = f"{len(others)} of {len(pinned)} packages are not those of requirements.lock: {shown}"
         yield Fact(NOTE, text, f"{PIP} -r requirements.lock")
     else:
-        yield Fact(OK, f"all {len(pins)} packages of requirements.lock, at its versions")
-
-
-def off_lock() -> list[str]:
-    """Return what is not installed at the version of requirements.lock, with both versions."""
-    found = {name: _version(name) for name in _pins()}
-    # A build, +cpu, is not part of what is pinned.
-    return [
-        f"{name} {found[name] or 'missing'} ({pin})"
-        for name, pin in _pins().items()
-        if found[name].split("+")[0] != pin
-    ]
+        yield Fact(OK, f"all {len(pinned)} packages of requirements.lock, at its versions")
 
 
 def browser() -> Iterator[Fact]:
@@ -192,7 +179,7 @@ def data_sets(data: Path = DATA) -> Iterator[Fact]:
         try:
             yield Fact(OK, f"{name}: {_first_clip(name, data / folder)}")
         except (OSError, ValueError, LookupError) as error:
-            yield Fact(FAULT, f"{name}: found in data/{folder}, but {_said(error)}", f"less data/{folder}/README.md")
+            yield Fact(FAULT, f"{name}: found in data/{folder}, but {said(error)}", f"less data/{folder}/README.md")
 
 
 def notebooks() -> Iterator[Fact]:
@@ -237,53 +224,3 @@ def _first_clip(name: str, folder: Path) -> str:
     return (
         f"{len(clips)} clips for validation, {len(clips.skipped)} left out; the first has {len(clips[0].frames)} frames"
     )
-
-
-def _wrong(name: str, least: str | None) -> str:
-    """What is wrong with an installed package; empty where nothing is."""
-    if not (found := _version(name)):
-        return "is missing"
-    if least and _numbers(found) < _numbers(least):
-        return f"is {found}, {least} or later is needed"
-    for module in _compiled(name):
-        try:
-            import_module(module)
-        # A library that does not load raises anything.
-        except Exception as error:
-            return f"{found} is broken: {_said(error)}"
-    return ""
-
-
-def _compiled(name: str) -> set[str]:
-    """The top modules of a package that hold compiled code: what may be there and not load."""
-    parts = [path.parts for path in metadata.files(name) or () if path.suffix in {".so", ".pyd", ".dylib"}]
-    return {first for first, *rest in parts if rest and first.isidentifier() and not first.endswith("libs")}
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name) or ""
-    except metadata.PackageNotFoundError:
-        return ""
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", version.split("+")[0])[:3]))
-
-
-def _project() -> dict:
-    return read_toml(ROOT / "pyproject.toml")["project"]
-
-
-@cache
-def _pins() -> dict[str, str]:
-    lock = (ROOT / "requirements.lock").read_text("utf-8")
-    return {_plain(name): pin for name, pin in re.findall(r"^([\w.-]+)==(.+)$", lock, re.MULTILINE)}
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _said(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -74,7 +74,7 @@ def is_stale(folder: Path, description: Path, modality: str | None = None) -> bo
 
         with suppress(LookupError):  # a word that is none, of a name that somebody chose
             now = with_modality(now, modality)
-    if (own := folder / ROOT_FILE).is_file():
+    if isinstance(now.get("clips"), dict) and (own := folder / ROOT_FILE).is_file():
         now["clips"] = {**now["clips"], "root": os.fsdecode(own.read_bytes())}
     if listed := _listed(now):
         now["listed_sha256"] = listed

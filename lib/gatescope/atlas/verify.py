@@ -11,8 +11,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from gatescope.atlas.doctor import off_lock
 from gatescope.atlas.freshness import mark_of
+from gatescope.atlas.installed import off_lock
 from gatescope.atlas.manifest import load_manifest, read_manifest
 from gatescope.atlas.run_folder import folder_of_a_run
 from gatescope.files import atomic_write
