@@ -646,6 +646,16 @@ def test_a_folder_with_files_of_the_readers_is_not_written_to(packed, tmp_path, 
     assert files_of(out) == {name: MINE.encode()}
 
 
+def test_a_card_replaces_no_file_that_is_none(tmp_path):
+    network = GestureNetwork(NetworkConfig.small("a", num_classes=3, width=1 / 64, size=16, num_frames=4))
+    (tmp_path / "config.json").write_text('{"mine": 1}')
+    with pytest.raises(ValueError, match="is no card and would be replaced"):
+        network.save(tmp_path / "config.safetensors")
+    assert files_of(tmp_path) == {"config.json": b'{"mine": 1}'}
+    for _ in range(2):
+        network.save(tmp_path / "network.safetensors")
+
+
 def test_one_process_answers_into_a_folder(tmp_path):
     weights = CHECKPOINTS / "a-0" / "network.safetensors"
     (tmp_path / "out").mkdir()
