@@ -19,6 +19,7 @@ import torch
 from filelock import FileLock
 from nbformat.v4 import new_output
 from PIL import Image
+from torch import Tensor
 
 from clip_files import some_frames, write_isogd, write_jester, write_jpegs, write_video
 from gatescope.atlas.manifest import compare, load_manifest, read_manifest
@@ -645,6 +646,16 @@ def test_a_folder_with_files_of_the_readers_is_not_written_to(packed, tmp_path, 
     assert files_of(out) == {name: MINE.encode()}
 
 
+def test_a_card_replaces_no_file_that_is_none(tmp_path):
+    network = GestureNetwork(NetworkConfig.small("a", num_classes=3, width=1 / 64, size=16, num_frames=4))
+    (tmp_path / "config.json").write_text('{"mine": 1}')
+    with pytest.raises(ValueError, match="is no card and would be replaced"):
+        network.save(tmp_path / "config.safetensors")
+    assert files_of(tmp_path) == {"config.json": b'{"mine": 1}'}
+    for _ in range(2):
+        network.save(tmp_path / "network.safetensors")
+
+
 def test_one_process_answers_into_a_folder(tmp_path):
     weights = CHECKPOINTS / "a-0" / "network.safetensors"
     (tmp_path / "out").mkdir()
@@ -828,6 +839,9 @@ def test_what_names_or_replaces_a_value_is_told_if_it_cannot():
     for pattern in (["layer1.h"], 5, None, b"layer1.h"):
         with pytest.raises(TypeError, match="named by texts|Type-check"), record(network, pattern):
             pass
+    for changes in (None, ["layer1.h"], "layer1.h"):
+        with pytest.raises(TypeError, match="given by name|Type-check"), intervene(network, changes):
+            pass
     for no_model in (None, lambda x: x):
         with pytest.raises(TypeError, match="module is needed|Type-check"):
             find_gates(no_model, x)
@@ -912,3 +926,35 @@ def test_values_that_no_picture_can_show_are_refused():
         Stepper(layer, x * torch.nan, clip)
     with pytest.raises((ValueError, TypeError), match="seeds, clips|Type-check"):
         estimate(np.zeros(4))
+
+
+class Unrolled(torch.nn.Module):
+    """An LSTM written by hand, which returns what `made` makes of its last state."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.of_input, self.of_state, self.made = torch.nn.Linear(3, 16), torch.nn.Linear(4, 16), made
+
+    def forward(self, x):
+        h = c = x.new_zeros(len(x), 4)
+        for step in x.unbind(1):
+            i, f, o, g = (self.of_input(step) + self.of_state(h)).chunk(4, 1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+        return self.made(h)
+
+
+def in_a_circle(h):
+    found = [h]
+    found += [found, found]
+    return found
+
+
+@pytest.mark.parametrize("made", [Tensor.to_sparse, in_a_circle, lambda h: None, lambda h: {"a": [(h, {"b": h})]}])
+def test_gates_are_found_whatever_a_model_returns(made):
+    assert len(find_gates(Unrolled(made), torch.randn(2, 4, 3))) == 6
+
+
+def test_gates_are_found_without_values():
+    found = find_gates(Unrolled(lambda h: h).to("meta"), torch.randn(2, 4, 3, device="meta"))
+    assert dict(found) == dict(find_gates(Unrolled(lambda h: h), torch.randn(2, 4, 3)))

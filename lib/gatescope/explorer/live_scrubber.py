@@ -86,7 +86,10 @@ class LiveScrubber(anywidget.AnyWidget):
     def _hear(self, _: Any, message: Any, buffers: list[memoryview]) -> None:
         if not is_known(message, buffers):
             self._drop()
-            return self.say(NOT_KNOWN, wrong=True)
+            self.say(NOT_KNOWN, wrong=True)
+            if isinstance(message, dict) and "id" in message:  # the page waits for a reply
+                self.send({"id": message["id"]}, [b""])
+            return
         try:
             reply = self._answer(message, buffers)
         except (ValueError, OSError) as error:  # a ClipError is a ValueError

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gatescope.files import atomic_write, code_digest, read_bytes, regular_file
-from gatescope.formats.facts import DIGEST, read_card, with_digest, write_card
+from gatescope.formats.facts import DIGEST, read_card, read_json, with_digest, write_card
 from gatescope.models.config_fields import Config
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)  # types that a network's weights may have
@@ -65,11 +65,12 @@ class SavedNetwork(nn.Module):
         The card holds the config, a hash of the library's code, what is given here, the weights' SHA-256 and that of
         all these facts. Each file is replaced whole or not at all, the weights first: a crash between the two leaves a
         pair that `load` refuses. Raises ValueError or TypeError, and writes nothing, if a fact cannot stand in JSON or
-        has a name that the card uses.
+        has a name that the card uses, or if a JSON file that is no card stands in the card's place.
         """
         own = {"config": self.config.to_json(), "code": code_digest()}
         if taken := facts.keys() & (own.keys() | {"weights_sha256", DIGEST}):
             raise ValueError(f"the card has {', '.join(sorted(taken))} of its own; name these facts otherwise")
+        _check_free(card_path(Path(path)))
         card = {**own, "data": data, "seed": seed, "metrics": metrics, **facts}
         self.card = write_weights(Path(path), self.state_dict(), card)
         return self.card
@@ -109,6 +110,15 @@ def card_path(path: Path) -> Path:
     if path.suffix != ".safetensors":
         raise ValueError(f"weights need a .safetensors file, which can hold no pickled code; got {path}")
     return path.with_suffix(".json")
+
+
+def _check_free(beside: Path) -> None:
+    try:
+        found = read_json(beside)
+    except (OSError, ValueError):  # none, or what is left of one
+        return
+    if not (isinstance(found, dict) and DIGEST in found):
+        raise ValueError(f"{beside} is no card and would be replaced by one: name the weights otherwise, or move it")
 
 
 def write_weights(path: Path, tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> dict[str, Any]:

@@ -134,6 +134,8 @@ def intervene(
     Raises LookupError if a name matches no hook point; it lists those that exist. Raises ValueError if a replacement
     has another shape than the value that it replaces, TypeError for a change that is neither function nor tensor.
     """
+    if not isinstance(changes, Mapping):
+        raise TypeError(f"changes are given by name, as {{'layer1.f': change}}; got {type(changes).__name__}")
     for name, change in changes.items():
         if not callable(change) and not (isinstance(change, Tensor) and change.ndim > 1):
             needed = "a function, or a tensor (batch, time, ...) such as another recording's"

@@ -62,6 +62,7 @@ class Value:
 
 
 OUTSIDE = Value(None)
+NESTED = 12  # lists and dictionaries within each other that are looked into: one may hold itself
 
 
 @dataclass
@@ -144,7 +145,12 @@ class _Tracer(TorchFunctionMode):
             self.values[id(tensor)] = tensor, Value(operation, keys)
             if not keys:
                 operation.shape = tuple(tensor.shape)
-                if tensor.is_floating_point() and tensor.numel():
+                if (
+                    tensor.is_floating_point()
+                    and tensor.numel()
+                    and tensor.layout is torch.strided
+                    and not tensor.is_meta
+                ):
                     with torch._C.DisableTorchFunction():
                         operation.low, operation.high = float(tensor.min()), float(tensor.max())
         return result
@@ -169,6 +175,8 @@ def _flat(value: Any) -> Iterable[Value]:
 def _tensors(value: Any, keys: tuple = ()) -> Iterable[tuple[tuple, Tensor]]:
     if isinstance(value, Tensor):
         yield keys, value
+    elif len(keys) > NESTED:
+        return
     elif isinstance(value, list | tuple):
         for place, each in enumerate(value):
             yield from _tensors(each, (*keys, place))

@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from torch import nn
 from torch.utils.data import Dataset
 
-from gatescope.files import code_digest, held
+from gatescope.files import LOCK, code_digest, held
 from gatescope.formats.facts import needed
 from gatescope.loaders import CachedClips, SyntheticGestures
 from gatescope.models import GestureNetwork
@@ -90,6 +90,7 @@ def adapt(
         keep_answers(folder, Answers(labels, people, predicted), **facts, trained=trained)
         for scratch in SCRATCH:
             shutil.rmtree(folder / scratch, ignore_errors=True)
+    (folder / LOCK).unlink(missing_ok=True)  # the card says that it is finished
 
 
 def answers_without(

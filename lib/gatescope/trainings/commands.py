@@ -117,11 +117,11 @@ def _clips(asked: argparse.Namespace) -> str | None:
 
 
 def _said(error: Exception) -> str:
-    """Return what is wrong with a description in words: Python's own errors tell neither that nor where."""
+    """Return what is wrong in words: Python's and torch's own errors of types and of memory tell nobody what to do."""
     if isinstance(error, TypeError):
         return f"a field is missing, unknown or of another type than is needed: {error}"
-    if isinstance(error, MemoryError):
-        return "its network or its clips take more memory than there is"
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return "its network or its clips take more memory than there is; make them smaller, or take fewer at once"
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
@@ -231,7 +231,7 @@ def _follow(rows: Iterator, num_epochs: int, folder: Path) -> str | None:
         for _ in show_progress(rows, num_epochs, folder.name) if is_first() else rows:
             pass
     except (OSError, ValueError, RuntimeError, FloatingPointError, MemoryError) as error:
-        return f"{folder}: {error or 'its network or its clips take more memory than there is'}"
+        return f"{folder}: {_said(error)}"
     if not is_first():
         return None
     if (folder / PREDICTIONS).exists():

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Int16, UInt8
 
-from gatescope.files import atomic_write, code_digest, held, sha256_of
+from gatescope.files import LOCK, atomic_write, code_digest, held, sha256_of
 from gatescope.formats.arrays import read_arrays
 from gatescope.formats.facts import check_files, needed, read_card, write_card
 from gatescope.loaders import CachedClips, ClipTensors, SyntheticGestures
@@ -148,4 +148,5 @@ def score_held_out(weights: Path, folder: Path, num_clips: int = NUM_CLIPS, cach
         answers = Answers(found["undisturbed"].labels.astype(np.uint8), people, predicted)
         trained = needed(network.card, "config", "data", "seed", "training", path=weights)
         keep_answers(folder, answers, **facts, trained=trained)
+    (folder / LOCK).unlink(missing_ok=True)  # the card says that it is finished
     return answers

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from gatescope.files import temporary_of
 from gatescope.models.cards import read_weights, write_weights
 
-_STATE = r"epoch-\d{5}\.(?:json|safetensors)"
+_STATE = r"epoch-\d{5,}\.(?:json|safetensors)"
 KEPT = 2  # states; if the last is damaged, the one before it is used
 
 
@@ -89,4 +89,4 @@ def first_difference(wanted: Any, found: Any, name: str = "") -> str | None:
 def _cards(folder: Path) -> list[Path]:
     """Return the cards of all states, the newest first."""
     found = [path for path in folder.glob("epoch-*.json") if re.fullmatch(_STATE, path.name)]
-    return sorted(found, reverse=True)
+    return sorted(found, key=lambda path: int(path.stem.removeprefix("epoch-")), reverse=True)

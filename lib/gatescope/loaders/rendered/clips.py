@@ -34,7 +34,7 @@ class RenderedClips(Dataset, ABC):
             all(map(is_whole, numbers)) and num_clips >= 0 and 8 <= size <= MAX_SIZE and num_frames >= 1 and seed >= 0
         ):
             raise ValueError(
-                f"needed whole numbers, num_clips >= 0, size 8 to {MAX_SIZE} px, num_frames >= 1 and seed >= 0; "
+                f"needed num_clips >= 0, size 8 to {MAX_SIZE} px, num_frames >= 1 and seed >= 0, whole numbers all; "
                 f"got {', '.join(map(repr, numbers))}"
             )
         check_input(num_frames, size)
