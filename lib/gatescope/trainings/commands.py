@@ -212,10 +212,7 @@ def _fine_tune(asked: argparse.Namespace) -> str | None:
     from gatescope.trainings.runs import FINE_TUNING, fine_tune
 
     given = {name: value for name in ("epochs", "rate") if (value := getattr(asked, name)) is not None}
-    try:
-        config = replace(FINE_TUNING, **given)
-    except ValueError as error:
-        return str(error)
+    config = replace(FINE_TUNING, **given)
     return _follow(fine_tune(asked.checkpoint, asked.clips, asked.out, config), config.epochs, asked.out)
 
 
