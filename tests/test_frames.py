@@ -7,6 +7,7 @@ from PIL import Image
 
 from clip_files import some_frames, write_jpegs
 from gatescope.loaders import VideoClips, read_clip
+from gatescope.loaders.datasets import recorded
 from gatescope.loaders.errors import ClipError, DamagedClipError
 from gatescope.loaders.frame_order import numbered, order_note
 
@@ -258,6 +259,12 @@ def test_what_is_no_number_of_frames_or_pixels_or_millimetres_is_refused_in_one_
 def test_what_is_no_path_is_no_video_in_one_sentence(paths):
     with pytest.raises(ValueError, match="takes a path, or a list of paths; got"):
         VideoClips(paths)
+
+
+@pytest.mark.parametrize("opened", [read_clip, VideoClips, recorded])
+def test_an_empty_path_is_not_the_working_folder(opened):
+    with pytest.raises(ValueError, match="the path is empty; name"):
+        opened("")
 
 
 def test_an_array_with_a_mask_that_hides_nothing_is_a_clip():

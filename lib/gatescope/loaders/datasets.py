@@ -36,8 +36,10 @@ def recorded(clips: str | Path) -> RecordedClips:
     A relative path begins at the top of the repository. Of a set with splits, those for validation are taken if there
     are any. Of several clips, unusable ones are left out.
 
-    Raises FileNotFoundError if the path does not exist, ClipError if it holds no clip.
+    Raises ValueError for an empty path, FileNotFoundError if it does not exist, ClipError if it holds no clip.
     """
+    if clips == "":
+        raise ValueError("the path is empty; name a video, a folder of frames or videos, or a data set")
     path = ROOT / os.path.expanduser(clips)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist; name a video, a folder of frames or videos, or a data set")

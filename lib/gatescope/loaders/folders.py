@@ -63,6 +63,8 @@ class VideoClips(ClipList):
             return self._check_names("paths")
         if labels is not None:
             raise ValueError(f"labels belong to a sequence of paths; got one path, {paths}: put it in a list")
+        if paths == "":
+            raise ValueError("the path is empty; name a folder of videos, or a table")
         path = Path(os.path.expanduser(paths))
         entries, skipped = find_clips(path, strict=strict)
         self.layout = "a folder of clips" if path.is_dir() else f"clips listed in {path.name}"

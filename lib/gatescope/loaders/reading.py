@@ -49,14 +49,16 @@ def read_clip(
     `strict=False` returns what decodes of a damaged file; `Clip.notes` say what is damaged.
 
     Raises a ClipError that names the file: missing, damaged, not accessible, too large, depth without its unit or a
-    unit without depth. Raises ValueError for a URL, anything else that is no clip, masked
-    frames, or those of another shape or type.
+    unit without depth. Raises ValueError for a URL, an empty path, anything else that is no clip,
+    masked frames, or those of another shape or type.
     """
     for asked in (num_frames, size):
         if asked is not None and not (isinstance(asked, int | integer) and asked >= 1):
             raise ValueError(f"num_frames and size must be whole numbers, 1 or more; got {num_frames} and {size}")
     if not isinstance(path, str | os.PathLike):
         return _from_array(as_array(path), "array", depth_unit_mm, num_frames, size)
+    if path == "":
+        raise ValueError("the path is empty; name a video file or a folder of frames")
     if isinstance(path, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", path):
         raise ValueError(f"{path} is an address, no path; fetch it first: curl --location --output clip.mp4 '{path}'")
     path = Path(os.path.expanduser(path))
