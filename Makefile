@@ -33,8 +33,10 @@ export GATESCOPE_CLIP := $(value clip)
 export GATESCOPE_PROFILE := $(value PROFILE)
 export GATESCOPE_CORES := $(value CORES)
 
-ifneq ($(words $(VENV)),1)
-  $(error VENV=$(VENV) has a space in its name, which make cannot follow: take a folder without one)
+# Names that a shell or make would read otherwise.
+ODD := $(filter -%,$(value VENV)) $(foreach odd,$$ ` " ' \ ; & | < > ( ) { } [ ] * ? ! : %,$(findstring $(odd),$(value VENV)))
+ifneq ($(words $(value VENV))$(strip $(ODD)),1)
+  $(error VENV=$(value VENV) has a space or a sign in its name, which make cannot follow: take a folder without)
 endif
 ifneq ($(filter-out slurm,$(value EXECUTOR)),)
   $(error EXECUTOR=$(value EXECUTOR) must be slurm, or nothing)

@@ -241,6 +241,21 @@ def test_a_shard_that_a_wrong_clock_wrote_is_written_again(packed, tmp_path):
     assert bytes(content) in held and shard_file(packed, 0).stat().st_mtime_ns < future
 
 
+def test_folders_that_changed_their_names_with_each_other_are_packed_again(tmp_path):
+    root, out = write_jester(tmp_path / "jester", num_clips=2), tmp_path / "pack"
+    one, two, aside = (root / "20bn-jester-v1" / name for name in ("1", "2", "3"))
+    for frame in two.iterdir():  # of the same sizes
+        content = bytearray((one / frame.name).read_bytes())
+        content[-20] ^= 1
+        frame.write_bytes(content)
+    list(pack(root, out))
+    for before, after in ((one, aside), (two, one), (aside, two)):
+        before.rename(after)
+    list(pack(root, out))
+    for packed, read in zip(JesterClips(out), JesterClips(root), strict=True):
+        assert np.array_equal(packed.frames, read.frames)
+
+
 def test_a_home_that_nobody_has_is_a_path_like_others(tmp_path):
     for read in (fetch_networks, VideoClips, read_clip):
         with pytest.raises(ValueError, match="^~nosuchuser/clips"):
@@ -805,6 +820,32 @@ def test_a_description_of_anything_else_is_refused_in_words(tmp_path, capsys, od
         assert main(["train", str(file), "--cell", "a", "--out", str(tmp_path / "out"), *more]) == 1
         said = capsys.readouterr().err
         assert said.startswith(f"{file}: {odd[0]} must be a table" if no_table else str(tmp_path))
+
+
+@pytest.mark.parametrize("command", ["train", "clips"])
+def test_clips_that_cannot_be_held_or_made_are_told_in_words(tmp_path, capsys, monkeypatch, command):
+    from concurrent.futures.process import BrokenProcessPool
+
+    from gatescope.__main__ import main
+    from gatescope.loaders import CachedClips
+
+    def asked(text, choice):
+        (tmp_path / "a.toml").write_text(text)
+        more = [*choice, "--out", str(tmp_path / "out")] if command == "train" else []
+        assert main([command, str(tmp_path / "a.toml"), *more]) == 1
+        return capsys.readouterr().err
+
+    large = "num_train = 1200\nnum_valid = 12\nsize = 20000\nnum_frames = 1000\n"
+    text = f'task = "neurons"\n[clips]\n{large}[network]\n[training]\n[variants.x]\n'
+    assert "more memory than there is" in asked(text, ["--variant", "x"])
+
+    def killed(self, processes=1):
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(CachedClips, "fill", killed)
+    text = "[clips]\nnum_train = 2\nnum_valid = 2\nsize = 16\n[network]\nsize = 16\n[training]\n"
+    assert "was killed, perhaps for want of memory" in asked(text, ["--cell", "a"])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

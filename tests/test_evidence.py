@@ -111,6 +111,26 @@ def test_only_rendered_people_are_held_out():
         held_out(GestureNetwork(NetworkConfig.small("a", num_classes=3)), 5)
 
 
+def described(clips):
+    network = GestureNetwork(NetworkConfig.small("a", num_classes=3, width=1 / 64, size=16, num_frames=4))
+    network.card = {"data": {"source": "rendered gestures", "clips": clips}}
+    return network
+
+
+def test_clips_are_held_out_as_long_as_those_that_were_learnt():
+    clips = held_out(described({"size": 16, "num_train": 6, "num_valid": 3, "num_frames": 20}), 5)
+    assert len(clips) == 5 and clips.clips.num_frames == 20
+
+
+ODD_CLIPS = (5, "x", [1], None, {"more": 1}, {"split": "train"}, {"size": "a"}, {"classes": "ab"}, {"classes": 5})
+
+
+@pytest.mark.parametrize("odd", ODD_CLIPS, ids=str)
+def test_a_card_that_describes_no_clips_is_refused_in_words(odd):
+    with pytest.raises(ValueError, match="describes no clips that can be rendered|must be|needed"):
+        held_out(described({"size": 16} | odd if isinstance(odd, dict) else odd), 5)
+
+
 def test_a_clip_with_another_label_has_its_own_performer():
     clips = SyntheticGestures("test", 40, 16, num_frames=1, modalities=())
     people = [clips.performer(index) for index in range(40)]

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from gatescope.explorer.library import Library, is_rendered_only
+from gatescope.explorer.library import Library
 from gatescope.loaders import SyntheticGestures, to_batch
 from gatescope.measures.distance import NEAREST
+from gatescope.measures.sample import is_rendered_only, rendered
 from gatescope.models import GestureNetwork, NetworkConfig
 from gatescope.recordings import intervene, record
 
@@ -82,7 +83,11 @@ def test_a_distance_is_that_to_the_nearest_training_clips_beside_the_validation_
 
 def test_a_network_without_rendered_clips_on_its_card_is_not_said_to_know_only_those(library):
     assert is_rendered_only(library.network)
-    assert not is_rendered_only(GestureNetwork(NetworkConfig.small("a", num_classes=3, width=1 / 32, size=32)))
+    other = GestureNetwork(NetworkConfig.small("a", num_classes=3, width=1 / 32, size=32))
+    for card in (None, {}, {"data": None}, {"data": {"source": "jester", "clips": {"set": "jester"}}}):
+        other.card = card
+        assert not is_rendered_only(other)
+        assert len(rendered(other, 1).names) == 27
 
 
 def test_work_that_nobody_wants_ends_at_a_report(library, tmp_path):

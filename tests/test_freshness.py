@@ -85,6 +85,23 @@ def test_what_a_parameter_names_counts_by_what_it_holds(tmp_path):
     assert [one == other for one, other in zip(digests(), after, strict=True)] == [False, False, True, False]
 
 
+def test_what_is_read_with_a_file_counts_too(tmp_path):
+    path = write_notebook(tmp_path, "07_line", FINISH)
+    for name in ("a.mp4", "b.mp4", "n.safetensors", "n.json", "notes.txt"):
+        (tmp_path / name).write_text("one")
+    (tmp_path / "clips.csv").write_text("path,label\na.mp4,up\n../else.mp4,down\n")
+
+    def digests():
+        return [inputs_digest(path, {"clips": name}) for name in ("clips.csv", "n.safetensors", "notes.txt")]
+
+    before = digests()
+    (tmp_path / "b.mp4").write_text("two")
+    assert digests() == before
+    (tmp_path / "a.mp4").write_text("two")
+    (tmp_path / "n.json").write_text("two")
+    assert [one == other for one, other in zip(digests(), before, strict=True)] == [False, False, True]
+
+
 @pytest.mark.parametrize("text", ["", ".", "..", "/", "a\0b", "n" * 300, "~no such person/clip"])
 def test_a_parameter_that_names_no_file_is_only_a_text(tmp_path, text):
     path = write_notebook(tmp_path, "07_line", FINISH)

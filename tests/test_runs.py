@@ -247,6 +247,28 @@ def test_other_contents_under_the_same_names_are_another_training(runs, finished
         tuned()
 
 
+def test_other_labels_in_a_table_are_another_training(runs, tmp_path):
+    from gatescope.models import GestureNetwork, NetworkConfig
+    from gatescope.trainings.recipes import TrainConfig
+
+    config = NetworkConfig.small("a", num_classes=3, width=1 / 64, size=16, num_frames=4)
+    GestureNetwork(config).save(tmp_path / "network.safetensors")
+    for number in range(4):
+        write_video(tmp_path / f"{number}.mp4", some_frames(4, 32, 32, seed=number))
+    table = tmp_path / "clips.csv"
+
+    def tuned(labels):
+        rows = [f"{n}.mp4,{label},{'train' if n < 2 else 'valid'}" for n, label in enumerate(labels)]
+        table.write_text("\n".join(["path,label,split", *rows]) + "\n")
+        weights, config = tmp_path / "network.safetensors", TrainConfig(epochs=1, batch_size=2)
+        return list(runs.fine_tune(weights, table, tmp_path / "mine", config))
+
+    first = tuned("abab")
+    assert tuned("abab") == first
+    with pytest.raises(ValueError, match=r"another training, finished: data\.clips_sha256 is"):
+        tuned("baab")
+
+
 MISSING = ("training", "config", "data", "clips", "metrics", "files")
 
 

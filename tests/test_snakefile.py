@@ -145,6 +145,14 @@ def test_no_value_of_make_is_read_by_make_or_a_shell_or_removes_anything(tmp_pat
     assert asked.count(value) == 3  # CORES, as it was written
 
 
+@pytest.mark.parametrize("folder", ["", "a b", "-x", "it's", "a&b", "a;b", "`x`", "$(shell touch ran)", "a(b", "a:b"])
+def test_an_environment_whose_name_a_shell_or_make_would_read_is_refused(tmp_path, folder):
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    run = subprocess.run(["make", "site", f"VENV={folder}"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 2 and "make cannot follow" in run.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["Makefile"]
+
+
 def test_a_notebook_that_is_none_is_refused_in_words(tree):
     (tree / "notebooks" / "07_line.ipynb").write_text("{")
     _, printed = make(tree, fails=True)

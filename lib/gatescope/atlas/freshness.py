@@ -107,14 +107,34 @@ def _code_behind(source: str) -> str:
 def _contents(tree: Path, text: str) -> str | None:
     """Return a hash of the file or folder that a parameter names, None if it names none that can be read.
 
-    The file may change under its name, and so may a frame in a folder.
+    The file may change under its name, and so may a frame in a folder, a clip that a table lists, and the card of
+    weights.
     """
     try:
-        path = Path(os.path.realpath(tree / Path(text).expanduser()))
+        named = Path(os.path.abspath(tree / Path(text).expanduser()))
+        path = Path(os.path.realpath(named))
         # An empty name stands for no clip, and a tree does not depend on all of itself.
-        return None if tree.resolve().is_relative_to(path) else _hash_of(path, _with_times(files_in(path)))
+        if tree.resolve().is_relative_to(path):
+            return None
+        others = [each for each in _read_with(named) if each.exists()]
+        return _digest([_hash_of(each, _with_times(files_in(each))) for each in (path, *others)])
     except (OSError, ValueError, RuntimeError):
         return None
+
+
+def _read_with(path: Path) -> list[Path]:
+    """Return what is read together with a file: the clips of a table, or the card of weights."""
+    if path.suffix == ".safetensors":
+        return [path.with_suffix(".json")]
+    if path.suffix.lower() not in (".csv", ".tsv", ".txt"):
+        return []
+    from gatescope.loaders.folders import find_clips  # as in `_listed`
+
+    try:
+        listed = [entry.path for _, entry in find_clips(path, strict=False)[0]]
+    except (OSError, ValueError):
+        return []  # a text of another kind
+    return [each for each in listed if each.resolve().is_relative_to(path.parent.resolve())]  # no others are read
 
 
 def _lists_behind(tree: Path, training: Value | None) -> str | None:

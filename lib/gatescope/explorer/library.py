@@ -104,8 +104,7 @@ class Library:
         See `gatescope.measures.distance` for what a distance is.
         """
         if self._training is None:
-            facts = rendered(self.network, 1)
-            clips = SyntheticGestures("train", TRAINING_CLIPS * len(facts.names), **_facts(self.network), modalities=())
+            clips = rendered(self.network, TRAINING_CLIPS * len(rendered(self.network, 1).names), "train", ())
             self._fill(clips, report)
             report("encoding the training clips")
             made = CachedClips(clips, self._cache)
@@ -128,16 +127,6 @@ class Library:
         report(f"rendering {len(clips)} clips, once")
         for present in CachedClips(clips, self._cache).fill():
             report(f"{present} of {len(clips)} clips are rendered")
-
-
-def is_rendered_only(network: GestureNetwork) -> bool:
-    """Return whether a network's card says that it was trained on rendered gestures."""
-    return "clips" in ((network.card or {}).get("data") or {})
-
-
-def _facts(network: GestureNetwork) -> dict:
-    facts = (network.card or {}).get("data", {}).get("clips", {"size": network.config.size})
-    return {name: value for name, value in facts.items() if not name.startswith("num_")}
 
 
 def _centred(courses: Float[np.ndarray, "clip step"]) -> Float[np.ndarray, "clip step"]:

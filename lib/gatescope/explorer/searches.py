@@ -8,10 +8,10 @@ from jaxtyping import Float
 
 from gatescope.explorer.answers import BOTH, KINDS, LAYERS, UNTRAINED, Answer, Exploration, Question
 from gatescope.explorer.explanations import GATES, TOGETHER
-from gatescope.explorer.library import is_rendered_only
 from gatescope.explorer.request_thread import Report
 from gatescope.loaders import Clip, to_batch
 from gatescope.measures.distance import NEAREST
+from gatescope.measures.sample import is_rendered_only
 
 
 def finding(exploration: Exploration, question: Question, report: Report) -> tuple[Question, str]:

@@ -141,8 +141,11 @@ def _stands(out: Path, number: int, named: dict[str, dict[int, Path]]) -> bool:
             for row, frames in zip(rows, named.values(), strict=True):
                 stats = [path.stat() for path in frames.values()]
                 size = sum(BLOCK + stat.st_size + -stat.st_size % BLOCK for stat in stats)
-                # The time of a change, which unlike that of a file's content is kept by no copy.
-                if size != row["size"] or max(stat.st_ctime_ns for stat in stats) > written:
+                # The time of a change, which unlike that of a file's content is kept by no copy; of folders too, which
+                # may have changed their names with each other.
+                folders = {path.parent for path in frames.values()}
+                changed = max(stat.st_ctime_ns for stat in [*stats, *(folder.lstat() for folder in folders)])
+                if size != row["size"] or changed > written:
                     return False
                 file.seek(int(row["start"]))
                 if zlib.crc32(file.read(int(row["size"]))) != row["crc"]:

@@ -21,6 +21,8 @@ from gatescope.models import GestureNetwork
 from gatescope.models.checkpoints import class_names
 from gatescope.paths import CACHE, HANDS, ROOT, named
 
+RENDERED = "rendered gestures"  # the source that such a card names, or it names none
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -160,8 +162,22 @@ def open_sample(
     )
 
 
-def rendered(network: GestureNetwork, num_clips: int) -> SyntheticGestures:
-    """Return rendered clips as the network was validated on; of all classes if its card describes none."""
-    facts = dict((network.card or {}).get("data", {}).get("clips", {"size": network.config.size}))
-    facts = {name: value for name, value in facts.items() if not name.startswith("num_")}
-    return SyntheticGestures("valid", num_clips, **facts, modalities=("hand_mask", "flow"))
+def is_rendered_only(network: GestureNetwork) -> bool:
+    """Return whether a network's card says that it was trained on rendered gestures."""
+    data = (network.card or {}).get("data")
+    return isinstance(data, dict) and "clips" in data and data.get("source", RENDERED) == RENDERED
+
+
+def rendered(
+    network: GestureNetwork, num_clips: int, split: str = "valid", modalities: tuple[str, ...] = ("hand_mask", "flow")
+) -> SyntheticGestures:
+    """Return rendered clips like those the network learnt from; of all classes if its card describes none.
+
+    Raises ValueError for a card that describes what cannot be rendered.
+    """
+    facts = network.card["data"]["clips"] if is_rendered_only(network) else {"size": network.config.size}
+    try:
+        facts = {name: value for name, value in facts.items() if name not in ("num_train", "num_valid")}
+        return SyntheticGestures(split, num_clips, **facts, modalities=modalities)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"the network's card describes no clips that can be rendered: {error}") from None

@@ -14,7 +14,8 @@ from torch.utils.data import Dataset
 
 from gatescope.files import LOCK, code_digest, held
 from gatescope.formats.facts import needed
-from gatescope.loaders import CachedClips, SyntheticGestures
+from gatescope.loaders import CachedClips
+from gatescope.measures.sample import rendered
 from gatescope.models import GestureNetwork
 from gatescope.paths import CACHE
 from gatescope.trainings.evaluation import evaluate
@@ -71,8 +72,7 @@ def adapt(
     test = held_out(network, num_test, cache)
     with held(folder, (ANSWERS, *SCRATCH)):
         trained = needed(network.card, "config", "data", "seed", "training", "metrics", path=weights)
-        shown = {name: value for name, value in network.card["data"]["clips"].items() if not name.startswith("num_")}
-        train = CachedClips(SyntheticGestures("train", num_train, **shown, modalities=()), folder=cache)
+        train = CachedClips(rendered(network, num_train, "train", ()), folder=cache)
         learnt, asked = (FrozenFeatures(network, clips, pool=1, folder=folder / "features") for clips in (train, test))
         labels = np.array([test.label(index) for index in range(num_test)], np.uint8)
         people = np.array([test.clips.performer(index) for index in range(num_test)], np.int16)

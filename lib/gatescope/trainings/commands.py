@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def _clips(asked: argparse.Namespace) -> str | None:
         named = [{"variant": name} for name in description.get("variants", ())] or [{"cell": "a"}]
         for each in named:
             _fill(described_run(description, **each, seed=0), asked.processes)
-    except (OSError, ValueError, LookupError, TypeError, MemoryError) as error:
+    except (OSError, ValueError, LookupError, TypeError, MemoryError, RuntimeError) as error:
         return f"{asked.description}: {_said(error)}"
 
 
@@ -122,6 +123,8 @@ def _said(error: Exception) -> str:
         return f"a field is missing, unknown or of another type than is needed: {error}"
     if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "its network or its clips take more memory than there is; make them smaller, or take fewer at once"
+    if isinstance(error, BrokenExecutor):
+        return "a process that rendered was killed, perhaps for want of memory; what is done stays: take fewer"
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
@@ -157,9 +160,9 @@ def _train(asked: argparse.Namespace) -> str | None:
             description = with_modality(description, asked.modality)
         named = {name: getattr(asked, name) for name in ("cell", "variant", "seed", "transform", "start")}
         training = described_run(description, **named)
-    except (OSError, ValueError, LookupError, TypeError, MemoryError) as error:
+        _fill(training, processes=1)
+    except (OSError, ValueError, LookupError, TypeError, MemoryError, RuntimeError) as error:
         return f"{asked.description}: {_said(error)}"
-    _fill(training, processes=1)
     rows = run(training, asked.out, num_workers=asked.workers)
     if asked.root is not None:
         rows = _with_root(rows, asked.out, asked.root)

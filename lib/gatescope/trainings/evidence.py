@@ -11,8 +11,9 @@ from jaxtyping import Bool, Int16, UInt8
 from gatescope.files import LOCK, atomic_write, code_digest, held, sha256_of
 from gatescope.formats.arrays import read_arrays
 from gatescope.formats.facts import check_files, needed, read_card, write_card
-from gatescope.loaders import CachedClips, ClipTensors, SyntheticGestures
+from gatescope.loaders import CachedClips, ClipTensors
 from gatescope.measures.estimates import Estimate, estimate
+from gatescope.measures.sample import is_rendered_only, rendered
 from gatescope.models import GestureNetwork
 from gatescope.paths import CACHE
 from gatescope.trainings.evaluation import evaluate
@@ -117,11 +118,9 @@ def held_out(network: GestureNetwork, num_clips: int, cache: Path = CACHE) -> Ca
 
     Raises ValueError for a network whose card describes no rendered clips.
     """
-    data = (network.card or {}).get("data")
-    if not isinstance(data, dict) or data.get("source") != "rendered gestures" or "clips" not in data:
+    if not is_rendered_only(network):
         raise ValueError("held-out people are rendered: the network's card must describe rendered gestures")
-    facts = {name: value for name, value in data["clips"].items() if not name.startswith("num_")}
-    return CachedClips(SyntheticGestures("test", num_clips, **facts, modalities=()), folder=cache)
+    return CachedClips(rendered(network, num_clips, "test", ()), folder=cache)
 
 
 def score_held_out(weights: Path, folder: Path, num_clips: int = NUM_CLIPS, cache: Path = CACHE) -> Answers:

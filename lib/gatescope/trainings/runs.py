@@ -126,8 +126,10 @@ def fine_tune(
         torch.manual_seed(config.seed)
         network = before.with_classes(len(names))
     base = clips if Path(clips).is_dir() else Path(clips).parent
-    # What a clip holds counts, and not its name alone.
-    held = [[path.relative_to(base).as_posix(), sha256_of_contents(path)] for path, _ in train + valid]
+    # What a clip holds counts and what it is called, by a table that may have changed, and not its name alone.
+    held = [
+        [path.relative_to(base).as_posix(), names[label], sha256_of_contents(path)] for path, label in train + valid
+    ]
     data = {
         "source": "clips of one's own",
         "names": names,
