@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from gatescope.paths import LIBRARY
 
 LOCK = ".lock"  # in a folder that a process of ours holds or held
@@ -94,6 +92,8 @@ def held(folder: Path, names: Iterable[str]) -> Iterator[None]:
 
     Raises ValueError as `check_own` does, RuntimeError if another process holds it.
     """
+    from filelock import FileLock, Timeout  # the doctor reads files where no package is
+
     check_own(folder, names)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
