@@ -92,7 +92,7 @@ def held(folder: Path, names: Iterable[str]) -> Iterator[None]:
 
     Raises ValueError as `check_own` does, RuntimeError if another process holds it.
     """
-    from filelock import FileLock, Timeout  # the doctor runs without any package
+    from filelock import FileLock, Timeout  # the doctor reads files where no package is
 
     check_own(folder, names)
     folder.mkdir(parents=True, exist_ok=True)
