@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxtyping import Shaped
-from numpy import integer, ndarray
+from numpy import ndarray
 from torch import Tensor
 
 from gatescope.loaders.animation import read_webp
@@ -17,6 +17,7 @@ from gatescope.loaders.clip import Clip
 from gatescope.loaders.errors import ClipAccessError, ClipError, MissingClipError, access_errors
 from gatescope.loaders.frame_order import order_note
 from gatescope.loaders.frames import numbered_frames, picture_size, read_frames
+from gatescope.loaders.limits import is_whole
 from gatescope.loaders.sampling import Choose, sample_frames
 from gatescope.loaders.video import read_video
 
@@ -34,10 +35,10 @@ def read_clip(
 
     Video: whatever FFmpeg opens and holds its own frames, and animated WebP; the content decides, not the name.
     `read_video` says which damage is noticed. Folder: jpg, png, bmp, webp and tif files, in the order of `numbered`
-    (2 before 10); other and hidden files are ignored, gaps in the numbers
-    allowed, a file of several pictures refused. 16-bit grey pictures are depth; 0
-    is no reading. All are turned and mirrored as a viewer shows them. In memory: an array, a tensor or a list of
-    pictures, uint8 (T, H, W, 3) or (T, 3, H, W) in RGB or RGBA, (T, H, W) in grey; uint16 (T, H, W) is depth.
+    (2 before 10); other and hidden files are ignored, gaps in the numbers allowed, a file of several pictures refused.
+    16-bit grey pictures are depth; 0 is no reading. All are turned and mirrored as a viewer shows them. In memory: an
+    array, a tensor or a list of pictures, uint8 (T, H, W, 3) or (T, 3, H, W) in RGB or RGBA, (T, H, W) in grey; uint16
+    (T, H, W) is depth.
     Folders and arrays get `DEFAULT_FPS`; `dataclasses.replace(clip, fps=30)` gives another. `depth_unit_mm` is the
     millimetres per unit of a 16-bit frame (1 for Kinect, 0.125 for Intel's SR305).
 
@@ -53,7 +54,7 @@ def read_clip(
     masked frames, or those of another shape or type.
     """
     for asked in (num_frames, size):
-        if asked is not None and not (isinstance(asked, int | integer) and asked >= 1):
+        if asked is not None and not (is_whole(asked) and asked >= 1):
             raise ValueError(f"num_frames and size must be whole numbers, 1 or more; got {num_frames} and {size}")
     if not isinstance(path, str | os.PathLike):
         return _from_array(as_array(path), "array", depth_unit_mm, num_frames, size)
