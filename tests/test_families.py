@@ -205,3 +205,8 @@ def test_confusable_gestures_are_twenty_in_six_families():
         for label in members:
             name = JESTER_LABELS[label]
             assert name.startswith(words[family]) or name.endswith(words[family])
+
+
+def test_more_clips_than_memory_holds_are_refused():
+    with pytest.raises(ValueError, match=r"1,000,000 clips of 8 frames of 16 px exceed 2 GiB"):
+        PermutationFamilies("train", 1_000_000)

@@ -262,6 +262,8 @@ def test_the_right_files_are_taken_from_a_wheel_or_a_folder_with_their_licence(t
         assert [path.read_bytes() for path in paths] == list(contents.values())
         assert (paths[0].parent / "LICENSE").read_bytes() == b"the licence"
         assert "Apache 2.0" in (paths[0].parent / "NOTICE").read_text(encoding="utf-8")
+    with pytest.raises(HandNetworksError, match="palm.tflite is missing"):  # a whole disk is not searched
+        fetch_networks(tmp_path, tmp_path / "three")
 
 
 def test_the_command_tells_a_wrong_source_and_names_it(tmp_path, capsys):

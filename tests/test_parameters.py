@@ -45,6 +45,8 @@ def test_each_line_gives_name_type_and_default():
         ("sizes: list[int] = ['a']", "must be a int"),
         ("size: int = 1\nsize: int = 2", "twice"),
         ("size: int = ", "parse"),
+        ("num_clips: int = 0", "1 or more"),
+        ("margin: float = 1e999", "finite"),
     ],
 )
 def test_a_cell_out_of_form_is_refused(source, reason):

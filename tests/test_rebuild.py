@@ -236,6 +236,10 @@ def test_a_notebook_that_cannot_run_as_asked_is_refused_before_its_kernel_starts
     with pytest.raises(RebuildError, match="kernelspec"):
         rebuild(path)
     assert not any(folder.name != "rebuilt" for folder in (tree / "build").iterdir() if folder.is_dir())
+    alone = path.rename(tree / path.name)
+    with pytest.raises(RebuildError, match="needed a notebook in a folder named notebooks"):
+        rebuild(alone)
+    assert not (tree.parent / "build").exists()
 
 
 def test_a_rebuild_takes_back_one_that_was_killed_while_it_wrote(tree):

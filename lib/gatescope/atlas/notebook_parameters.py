@@ -2,6 +2,7 @@
 
 import ast
 import io
+import math
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,7 +30,11 @@ class Parameter:
     default: Value
 
     def check(self, value: object) -> Value:
-        """Return `value` as this parameter holds it, an int as float; raises ParameterError for another type."""
+        """Return `value` as this parameter holds it, an int as float.
+
+        Raises ParameterError for another type, a float that is not finite, and fewer than one where the name begins
+        with `num_`.
+        """
         if self.type.startswith("list[") and isinstance(value, list):
             element = Parameter(f"an element of {self.name}", self.type[5:-1], "")
             return [element.check(item) for item in value]
@@ -38,6 +43,10 @@ class Parameter:
         # Not isinstance, which takes a bool for an int.
         if type(value) is not SCALARS.get(self.type):
             raise ParameterError(f"{self.name} must be a {self.type}; got {value!r}")
+        if self.type == "int" and self.name.startswith("num_") and value < 1:
+            raise ParameterError(f"{self.name} is a number of things, so 1 or more; got {value!r}")
+        if self.type == "float" and not math.isfinite(value):
+            raise ParameterError(f"{self.name} must be a finite number; got {value!r}")
         return value
 
     def parse(self, text: str) -> Value:

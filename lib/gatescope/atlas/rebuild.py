@@ -64,6 +64,10 @@ def rebuild(notebook: Path, given: Mapping[str, object] | None = None) -> dict[s
     """
     notebook = Path(os.path.realpath(notebook))
     tree = notebook.parent.parent
+    if notebook.parent.name != "notebooks":
+        raise RebuildError(
+            f"needed a notebook in a folder named notebooks, beside which its figures are written; got {notebook}"
+        )
     build = tree / "build"
     with _lock(build):
         recover(build / "undo")

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gatescope.loaders.errors import check_one_of
+from gatescope.loaders.limits import MAX_CLIP_BYTES
 from gatescope.loaders.rendered.clips import SPLITS
 
 FAMILIES = ("notched bar", "open ring", "sweep", "ramp")
@@ -57,6 +58,11 @@ class PermutationFamilies(Dataset):
             raise ValueError(
                 "needed num_clips >= 0, seed >= 0, size >= 12 px, num_frames >= 3 and noise >= 0; "
                 f"got {num_clips}, {seed}, {size}, {num_frames} and {noise}"
+            )
+        if num_clips * num_frames * size**2 * 4 > MAX_CLIP_BYTES:
+            raise ValueError(
+                f"{num_clips:,} clips of {num_frames} frames of {size} px exceed {MAX_CLIP_BYTES >> 30} GiB; "
+                "take fewer or smaller"
             )
         self.split, self.seed = split, whole(seed)
         self.size, self.num_frames, self.noise = whole(size), whole(num_frames), float(noise)

@@ -114,7 +114,8 @@ def made_by() -> dict[str, Any]:
 def fetch_networks(source: Path | None = None, folder: Path = HANDS) -> list[Path]:
     """Put the two networks, their licence and a notice below `folder`; return their paths.
 
-    `source` is a wheel or a folder that holds the files, at any depth; without one, pip downloads the wheel, 36 MB.
+    `source` is a wheel, or a folder that holds the files, or holds them where an unpacked wheel does; without one, pip
+    downloads the wheel, 36 MB.
     Raises HandNetworksError if pip fails, or a file is missing or is another by its hash; `folder` is then as it was.
     """
     with tempfile.TemporaryDirectory() as name:
@@ -130,16 +131,19 @@ def fetch_networks(source: Path | None = None, folder: Path = HANDS) -> list[Pat
             raise HandNetworksError(f"{source} is neither a wheel nor a folder; name one that holds {FILES[0].name}")
         contents = {}
         for file in FILES:
-            path = next(iter(sorted(found.rglob(file.name))), found / file.name)
-            contents[file.name] = _checked(path, file)
-        licence = next(iter(sorted(found.rglob("LICENSE"))), None)
-        if licence is not None:
+            contents[file.name] = _checked(_within(found, file.member), file)
+        if (licence := _within(found, LICENCE)).is_file():
             contents["LICENSE"] = read_bytes(licence, _MOST_BYTES)
         contents["NOTICE"] = NOTICE.encode()
         for name, content in contents.items():
             with atomic_write(Path(folder) / name) as path:
                 path.write_bytes(content)
     return [Path(folder) / file.name for file in FILES]
+
+
+def _within(folder: Path, member: str) -> Path:
+    whole = folder / member
+    return whole if whole.is_file() else folder / Path(member).name
 
 
 def _downloaded(folder: Path) -> Path:
