@@ -29,6 +29,10 @@ PATIENCE_MS = 90_000  # of a busy machine, in which Lab loads or a kernel starts
 HERE = Path(__file__).parent
 AXE = HERE.parent.parent / "build" / "node_modules" / "axe-core" / "axe.min.js"
 NO_AXE = f"{AXE} is missing: npm install --no-save --prefix build axe-core"
+CLOSE = """async () => {
+    for (const one of jupyterapp.shell.widgets("main")) if (one.context) one.context.model.dirty = false;
+    await jupyterapp.commands.execute("application:close-all");
+}"""
 RUN = """\
 from samples import known, make_clip, make_recording
 from gatescope.pictures import Scrubber
@@ -130,23 +134,45 @@ class Server:
 
 
 class Lab:
-    """A window of JupyterLab with one notebook open in it."""
+    """A window of JupyterLab, where one notebook at a time is open."""
 
     def __init__(self, page: Page, server: Server):
         self.page, self.server = page, server
 
     def open(self, path: Path) -> None:
-        """In a workspace of its own: with its kernel ready to run, or with "No Kernel" where it names none."""
+        """With its kernel ready to run, or with "No Kernel" where it names none."""
+        if self.page.url.startswith(self.server.url):
+            self.path = path
+            self.command("docmanager:open", path=path.name)
+            self._settle()
+        else:
+            self.load(path)
+
+    def load(self, path: Path) -> None:
+        """As `open`, with Lab loaded anew, in a workspace of its own."""
         self.path = path
         self.page.goto(
             f"{self.server.url}/lab/workspaces/{path.stem}/tree/{path.name}?token={self.server.token}",
             timeout=PATIENCE_MS,
         )
+        self._settle()
+
+    def _settle(self) -> None:
         expect(self.notebook).to_be_visible(timeout=PATIENCE_MS)
-        if "kernelspec" in nbformat.read(path, as_version=4).metadata:
+        if "kernelspec" in nbformat.read(self.path, as_version=4).metadata:
             self.wait_for_kernel()
         else:
             self._choose("No Kernel")
+
+    def close_all(self) -> None:
+        """Every notebook and view, without a question whether it shall be saved."""
+        self.page.mouse.move(0, 0)
+        self.page.evaluate(CLOSE)
+        expect(self.page.locator(".jp-NotebookPanel, .jp-LinkedOutputView")).to_have_count(0)
+
+    def end_kernels(self) -> None:
+        for session in self.server.ask("sessions"):
+            self.server.ask(f"sessions/{session['id']}", "DELETE")
 
     @property
     def notebook(self) -> Locator:
