@@ -9,9 +9,25 @@ import pytest
 from lab import Lab, Server
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 from samples import known, make_clip, make_recording
+from xdist.scheduler import LoadScopeScheduling
 
 PATIENCE_MS = 60_000  # for what a page does on a machine that is busy with other things
 WINDOW = {"width": 1280, "height": 900}
+
+
+class Together(LoadScopeScheduling):
+    """Tests in JupyterLab run in one process, those of the site in one; any other where there is time.
+
+    xdist's own groups do nothing under pytest 9.2, whose tests keep their names.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return next((end for end in ("lab.py", "site.py") if path.endswith(end)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log) -> Together:
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +114,7 @@ def lab(request, browser, jupyter, windows) -> Iterator[Lab]:
         lab.page.context.close()
     else:
         lab.close_all()
-    lab.end_kernels()
+    jupyter.end_kernels()
     check(asked, failed)
 
 

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 from urllib.error import URLError
@@ -47,6 +48,8 @@ class Server:
         self.data = folder / "data"
         self._own = folder
         self._log = folder / "log"
+        self._ending: list[Thread] = []
+        self._written = 0
 
     def __enter__(self) -> Self:
         import gatescope
@@ -93,6 +96,8 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for thread in self._ending:
+            thread.join()
         self.ask("shutdown", "POST")  # ends its kernels before itself
         try:
             self._process.wait(20)
@@ -107,6 +112,12 @@ class Server:
         with urlopen(Request(f"{self.url}/api/{what}", headers=header, method=method), timeout=30) as answer:
             return json.loads(answer.read() or "null")
 
+    def end_kernels(self) -> None:
+        """In the background: a kernel takes two seconds to end."""
+        for session in self.ask("sessions"):
+            self._ending.append(Thread(target=self.ask, args=(f"sessions/{session['id']}", "DELETE")))
+            self._ending[-1].start()
+
     def write(self, name: str, *cells: str | dict[str, Any], trusted: bool = True) -> Path:
         """A notebook: a text is the source of a cell, a dictionary is the output, by type, of a cell that was run.
 
@@ -119,7 +130,8 @@ class Server:
             for cell in cells
         ]
         notebook = v4.new_notebook(cells=made, metadata=KERNEL if all(isinstance(cell, str) for cell in cells) else {})
-        path = self.folder / name
+        self._written += 1
+        path = self.folder / f"{self._written}_{name}"  # another path is another kernel, also while the last one ends
         nbformat.write(notebook, path)
         if trusted:
             NotebookNotary(data_dir=str(self.data)).sign(nbformat.read(path, as_version=4))
@@ -169,10 +181,6 @@ class Lab:
         self.page.mouse.move(0, 0)
         self.page.evaluate(CLOSE)
         expect(self.page.locator(".jp-NotebookPanel, .jp-LinkedOutputView")).to_have_count(0)
-
-    def end_kernels(self) -> None:
-        for session in self.server.ask("sessions"):
-            self.server.ask(f"sessions/{session['id']}", "DELETE")
 
     @property
     def notebook(self) -> Locator:
