@@ -9,8 +9,25 @@ import pytest
 from lab import Lab, Server
 from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
 from samples import known, make_clip, make_recording
+from xdist.scheduler import LoadScopeScheduling
 
 PATIENCE_MS = 60_000  # for what a page does on a machine that is busy with other things
+WINDOW = {"width": 1280, "height": 900}
+
+
+class Together(LoadScopeScheduling):
+    """Tests in JupyterLab run in one process, those of the site in one; any other where there is time.
+
+    xdist's own groups do nothing under pytest 9.2, whose tests keep their names.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        return next((end for end in ("lab.py", "site.py") if path.endswith(end)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config, log) -> Together:
+    return Together(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -29,25 +46,20 @@ def browser(playwright) -> Iterator[Browser]:
     browser.close()
 
 
-@pytest.fixture
-def asked() -> list[str]:
-    """Every URL that the page asked for, also of a socket, in order."""
-    return []
-
-
-@pytest.fixture
-def page(browser, asked) -> Iterator[Page]:
-    """A page without a past. Afterwards: no script failed on it, and it asked no other machine for anything."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+def open_page(browser: Browser, asked: list[str], failed: list[str]) -> Page:
+    """A page without a past, which tells every URL that it asks for, also of a socket, and what fails on it."""
+    context = browser.new_context(viewport=WINDOW)
     context.on("request", lambda request: asked.append(request.url))
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     page.on("websocket", lambda socket: asked.append(socket.url))
-    failed: list[str] = []
     page.on("pageerror", lambda error: failed.append(error.stack or error.message))
     page.on("console", lambda said: failed.append(f"{said.text} {said.location}") if said.type == "error" else None)
-    yield page
-    context.close()
+    return page
+
+
+def check(asked: list[str], failed: list[str]) -> None:
+    """No script failed on a page, and it asked no other machine for anything."""
     elsewhere = [url for url in asked if urlsplit(url).hostname not in {None, "localhost", "127.0.0.1"}]
     assert not elsewhere, f"asked other machines: {elsewhere}"
     # JupyterLab's own scripts complain, of a kernel or a widget's model that went away for one.
@@ -56,15 +68,54 @@ def page(browser, asked) -> Iterator[Page]:
     assert not ours, f"errors on the page: {ours}"
 
 
+@pytest.fixture
+def asked() -> list[str]:
+    """Every URL that the page asked for, in order."""
+    return []
+
+
+@pytest.fixture
+def page(browser, asked) -> Iterator[Page]:
+    """A page without a past, which is checked afterwards."""
+    failed: list[str] = []
+    page = open_page(browser, asked, failed)
+    yield page
+    page.context.close()
+    check(asked, failed)
+
+
 @pytest.fixture(scope="session")
 def jupyter(tmp_path_factory) -> Iterator[Server]:
     with Server(tmp_path_factory.mktemp("jupyter")) as server:
         yield server
 
 
+@pytest.fixture(scope="session")
+def windows() -> list[tuple[Lab, list[str], list[str]]]:
+    """The open window of JupyterLab, if there is one, with what it asked for and what failed in it."""
+    return []
+
+
 @pytest.fixture
-def lab(page, jupyter) -> Lab:
-    return Lab(page, jupyter)
+def lab(request, browser, jupyter, windows) -> Iterator[Lab]:
+    """A window without an open notebook: that of the test before, if it passed. To load Lab takes four seconds."""
+    if not windows:
+        asked, failed = [], []
+        windows.append((Lab(open_page(browser, asked, failed), jupyter), asked, failed))
+    lab, asked, failed = windows[0]
+    asked.clear()
+    failed.clear()
+    before = request.session.testsfailed
+    lab.page.set_viewport_size(WINDOW)
+    lab.page.emulate_media(color_scheme="null")
+    yield lab
+    if request.session.testsfailed > before:
+        windows.clear()
+        lab.page.context.close()
+    else:
+        lab.close_all()
+    jupyter.end_kernels()
+    check(asked, failed)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 from urllib.error import URLError
@@ -29,6 +30,10 @@ PATIENCE_MS = 90_000  # of a busy machine, in which Lab loads or a kernel starts
 HERE = Path(__file__).parent
 AXE = HERE.parent.parent / "build" / "node_modules" / "axe-core" / "axe.min.js"
 NO_AXE = f"{AXE} is missing: npm install --no-save --prefix build axe-core"
+CLOSE = """async () => {
+    for (const one of jupyterapp.shell.widgets("main")) if (one.context) one.context.model.dirty = false;
+    await jupyterapp.commands.execute("application:close-all");
+}"""
 RUN = """\
 from samples import known, make_clip, make_recording
 from gatescope.pictures import Scrubber
@@ -43,6 +48,8 @@ class Server:
         self.data = folder / "data"
         self._own = folder
         self._log = folder / "log"
+        self._ending: list[Thread] = []
+        self._written = 0
 
     def __enter__(self) -> Self:
         import gatescope
@@ -89,6 +96,8 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for thread in self._ending:
+            thread.join()
         self.ask("shutdown", "POST")  # ends its kernels before itself
         try:
             self._process.wait(20)
@@ -103,6 +112,12 @@ class Server:
         with urlopen(Request(f"{self.url}/api/{what}", headers=header, method=method), timeout=30) as answer:
             return json.loads(answer.read() or "null")
 
+    def end_kernels(self) -> None:
+        """In the background: a kernel takes two seconds to end."""
+        for session in self.ask("sessions"):
+            self._ending.append(Thread(target=self.ask, args=(f"sessions/{session['id']}", "DELETE")))
+            self._ending[-1].start()
+
     def write(self, name: str, *cells: str | dict[str, Any], trusted: bool = True) -> Path:
         """A notebook: a text is the source of a cell, a dictionary is the output, by type, of a cell that was run.
 
@@ -115,7 +130,8 @@ class Server:
             for cell in cells
         ]
         notebook = v4.new_notebook(cells=made, metadata=KERNEL if all(isinstance(cell, str) for cell in cells) else {})
-        path = self.folder / name
+        self._written += 1
+        path = self.folder / f"{self._written}_{name}"  # another path is another kernel, also while the last one ends
         nbformat.write(notebook, path)
         if trusted:
             NotebookNotary(data_dir=str(self.data)).sign(nbformat.read(path, as_version=4))
@@ -130,23 +146,41 @@ class Server:
 
 
 class Lab:
-    """A window of JupyterLab with one notebook open in it."""
+    """A window of JupyterLab, where one notebook at a time is open."""
 
     def __init__(self, page: Page, server: Server):
         self.page, self.server = page, server
 
     def open(self, path: Path) -> None:
-        """In a workspace of its own: with its kernel ready to run, or with "No Kernel" where it names none."""
+        """With its kernel ready to run, or with "No Kernel" where it names none."""
+        if self.page.url.startswith(self.server.url):
+            self.path = path
+            self.command("docmanager:open", path=path.name)
+            self._settle()
+        else:
+            self.load(path)
+
+    def load(self, path: Path) -> None:
+        """As `open`, with Lab loaded anew, in a workspace of its own."""
         self.path = path
         self.page.goto(
             f"{self.server.url}/lab/workspaces/{path.stem}/tree/{path.name}?token={self.server.token}",
             timeout=PATIENCE_MS,
         )
+        self._settle()
+
+    def _settle(self) -> None:
         expect(self.notebook).to_be_visible(timeout=PATIENCE_MS)
-        if "kernelspec" in nbformat.read(path, as_version=4).metadata:
+        if "kernelspec" in nbformat.read(self.path, as_version=4).metadata:
             self.wait_for_kernel()
         else:
             self._choose("No Kernel")
+
+    def close_all(self) -> None:
+        """Every notebook and view, without a question whether it shall be saved."""
+        self.page.mouse.move(0, 0)
+        self.page.evaluate(CLOSE)
+        expect(self.page.locator(".jp-NotebookPanel, .jp-LinkedOutputView")).to_have_count(0)
 
     @property
     def notebook(self) -> Locator:

@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 import chromium
 import pytest
+from lab import Lab
 from playwright.sync_api import Locator, Page, expect
 from samples import camera_file, camera_options
 from test_explorer_in_lab import Explorer
@@ -55,6 +56,12 @@ def browser(playwright, shared, tmp_path_factory):
     browser = chromium.launch(playwright, *camera_options(path))
     yield browser
     browser.close()
+
+
+@pytest.fixture
+def lab(page, jupyter) -> Lab:
+    """In a window of the browser with the camera."""
+    return Lab(page, jupyter)
 
 
 def camera_of(place: Page | Locator) -> Locator:

@@ -39,7 +39,7 @@ def test_run_all_then_drag_save_and_reload_without_a_kernel(lab, jupyter, record
     viewer.drag(to=2)
     assert shows(viewer, recording, step=2, channel=4)
 
-    lab.open(lab.path)
+    lab.load(lab.path)
     lab.choose_no_kernel()
     viewer = Viewer(lab.page)
     viewer.choose("channel", "5")

@@ -17,7 +17,6 @@ from gatescope.loaders.folders import CLIP_SUFFIXES
 from gatescope.loaders.layouts import SPLITS
 from gatescope.models.checkpoints import WEIGHTS, checkpoint
 from gatescope.paths import OWN, OWN_RUNS, ROOT
-from gatescope.trainings.results import read_card
 
 LONGEST_NAME = 60  # characters
 SCALE = 2  # short side of what a training reads, in sides of what its network gets
@@ -143,7 +142,9 @@ class OwnGestures:
         self._rest("The training is cancelled.")
 
     def _fit(self, name: str, report: Report) -> None:
-        from gatescope.trainings.runs import FINE_TUNING, fine_tune  # takes two seconds, and most readers train nothing
+        # Takes two seconds, and most readers train nothing.
+        from gatescope.trainings.results import read_card
+        from gatescope.trainings.runs import FINE_TUNING, fine_tune
 
         start, self.bar.max = checkpoint(name), FINE_TUNING.epochs
         number = 1 + max((int(each.name) for each in self.runs.glob("*") if each.name.isdecimal()), default=0)

@@ -6,7 +6,6 @@ from types import CodeType
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch._dynamo import reset_code
 from torch._higher_order_ops.scan import scan as graph_loop  # torch has no public name for it
 
 Steps = Float[Tensor, "time batch channel _ _"]  # f may hold one value for all positions
@@ -67,6 +66,6 @@ def exported_loop(
     # ruled out here.
     for constant in graph_loop.__code__.co_consts:
         if isinstance(constant, CodeType):
-            reset_code(constant)
+            torch._dynamo.reset_code(constant)  # which torch loads here: more than a second that only an export needs
     last, outputs = graph_loop(body, state, x.transpose(0, 1).contiguous())
     return outputs.transpose(0, 1), last
