@@ -70,7 +70,7 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses "$$GATESCOPE_CORES" --dist worksteal \
-	  -m "not torture and not cluster and not (browser and slow)"
+	  -m "not torture and not cluster and not browser"
 
 # In two processes, one with JupyterLab and one with the site, which tests/browser/conftest.py keeps apart.
 browser-test: $(INSTALLED)
