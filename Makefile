@@ -3,7 +3,7 @@
 #                  and the trainings they show, anew with FORCE=1; as jobs of a cluster with EXECUTOR=slurm
 #   make trainings the trainings that a profile's table lists    PROFILE=paper  EXECUTOR=slurm
 #   make test      lint, format, tests, notebook rules           CORES=2
-#   make browser-test  everything in a real chromium and a real JupyterLab: minutes
+#   make browser-test  what is seen, in a real chromium and a real JupyterLab     CORES=2
 #   make torture   kills, full disks, 20,000 spoilt files, hostile ones: half an hour, some of it as root only
 #   make cluster-test  a sweep as jobs of a Slurm that the test starts, as root: two minutes
 #   make lab       open JupyterLab at the first notebook         LAB_OPTIONS=--allow-root
@@ -70,13 +70,13 @@ test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses "$$GATESCOPE_CORES" --dist worksteal \
-	  -m "not torture and not cluster and not (browser and slow)"
+	  -m "not torture and not cluster and not browser"
 
-# One after another: each process would start a JupyterLab of its own, and dragging wants a processor for itself.
+# In two processes, one with JupyterLab and one with the site, which tests/browser/conftest.py keeps apart.
 browser-test: $(INSTALLED)
 	@command -v chromium || command -v chromium-browser || command -v google-chrome || \
 	  { echo "no chromium, chromium-browser or google-chrome on the path: apt-get install chromium" >&2; exit 2; }
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m browser tests/browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses "$$GATESCOPE_CORES" -m browser tests/browser
 
 # One after another: what is measured is a process's memory and time.
 torture: $(INSTALLED)

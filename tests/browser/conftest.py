@@ -15,15 +15,19 @@ PATIENCE_MS = 60_000  # for what a page does on a machine that is busy with othe
 WINDOW = {"width": 1280, "height": 900}
 
 
+# Their tests share nothing that takes long to make.
+ALONE = tuple(f"test_{name}.py" for name in ("everyone", "explorable", "exported_page"))
+
+
 class Together(LoadScopeScheduling):
-    """Tests in JupyterLab run in one process, those of the site in one; any other where there is time.
+    """Tests in JupyterLab run in one process, as do those of a file; some wherever there is time.
 
     xdist's own groups do nothing under pytest 9.2, whose tests keep their names.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        return next((end for end in ("lab.py", "site.py") if path.endswith(end)), nodeid)
+        return nodeid if path.endswith(ALONE) else "lab" if path.endswith("lab.py") else path
 
 
 def pytest_xdist_make_scheduler(config, log) -> Together:
