@@ -23,6 +23,13 @@ def is_whole(number: object) -> bool:
     return isinstance(number, int | np.integer) and not isinstance(number, bool)
 
 
+def is_number(number: object) -> bool:
+    """Return whether a value is a finite real number, Python's or NumPy's, and no truth value."""
+    if isinstance(number, int):
+        return not isinstance(number, bool) and abs(number) < 1 << 1000  # the rest may be no float
+    return isinstance(number, float | np.integer | np.floating) and bool(np.isfinite(number))
+
+
 def check_input(num_frames: int, size: int) -> None:
     """Raise ValueError unless so many frames of `size` px are a whole number of each, and fit as a network's input."""
     for name, number, most in (("num_frames", num_frames, MAX_FRAMES), ("size", size, MAX_SIDE)):

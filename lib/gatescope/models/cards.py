@@ -182,10 +182,9 @@ def state_without_values(network_type: type[SavedNetwork], config: Config) -> di
 
 
 def check_fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
-    """Raise ValueError for the first tensor that the network cannot take: of another shape or type, not finite, or a
-    variance below 0.
+    """Raise ValueError for the first tensor that the network cannot take: of another shape or type, or not finite.
 
-    Weights may have any of the types FLOATS, but all the same one.
+    Weights may have any of the types FLOATS, but all the same one; a variance is 0 or more.
     """
     for name in (*wanted, *sorted(found)):
         in_file, in_network = (tuple(part[name].shape) if name in part else "missing" for part in (found, wanted))
