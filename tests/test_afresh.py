@@ -859,6 +859,23 @@ def test_an_empty_path_is_not_the_working_folder(capsys, command):
     assert "a path is needed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("given", ["1_0", "１", "0x1", " 1", "1\n"])
+def test_a_number_is_written_in_plain_digits(capsys, given):
+    from gatescope.__main__ import main
+
+    with pytest.raises(SystemExit):
+        main(["fine-tune", "a.safetensors", "clips", "--out", "out", "--epochs", given, "--rate", given])
+    assert capsys.readouterr().err.count("must be a ") == 2
+
+
+def test_a_path_holds_no_nul(capsys):
+    from gatescope.__main__ import main
+
+    with pytest.raises(SystemExit):
+        main(["pack", "a\0b", "--out", "out"])
+    assert "no path holds a NUL" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("read", [load_manifest])
 def test_a_manifest_that_is_no_file_is_not_waited_for(tmp_path, read):
     os.mkfifo(tmp_path / "pipe")
