@@ -113,6 +113,12 @@ def test_labels_may_carry_their_index(tmp_path, text, labels):
     assert [entry.label for entry in JesterClips(tmp_path).entries] == labels * 2
 
 
+def test_a_header_above_labels_is_none_of_them(tmp_path):
+    (write_jester(tmp_path) / "jester-v1-labels.csv").write_text("Label\nwave\nclap\npoint\n")
+    with pytest.raises(ListError, match="line 1: is 'Label', a header by its look"):
+        JesterClips(tmp_path, strict=False)
+
+
 @pytest.mark.parametrize(
     "text", ["0;wave\n2;clap\n3;point\n", "0;wave\n1;clap\n1;point\n", "4;wave\n5;clap\n6;point\n"]
 )

@@ -188,8 +188,8 @@ def read_table(path: Path, obtain: str) -> Iterator[Row]:
 def name_indices(path: Path, obtain: str) -> tuple[str, ...]:
     """Return the names in a file of labels: one a line, or each with its index, from 0 or 1, before or behind it.
 
-    Raises ListError if a line is blank, no text, or repeats another, or the indices are not consecutive: every label
-    would be in doubt.
+    Raises ListError if a line is blank, no text, a header above names without indices, or repeats another, or the
+    indices are not consecutive: every label would be in doubt.
     """
     lines = list(read_lines(path, obtain))
     while lines and not lines[-1]:
@@ -205,6 +205,11 @@ def name_indices(path: Path, obtain: str) -> tuple[str, ...]:
             raise ListError(f"its indices are not 0, 1, 2 and so on, each once; {obtain}", path=path)
         names = [found[index] for index in sorted(found)]
         lines = names
+    elif names[0].lower() in _HEADERS["label"] and len(names) > 1:
+        reason = (
+            f"is {names[0]!r}, a header by its look, which would be label 0; remove it, or give each line its index"
+        )
+        raise ListError(reason, path=path, line=1)
     counts = Counter(names)
     for number, name in enumerate(names, start=1):
         if not name or not name.isprintable() or "\ufffd" in name:
