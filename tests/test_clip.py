@@ -331,3 +331,12 @@ def test_a_truth_value_is_no_number(tmp_path):
         VideoClips(["a.mkv", "b.mkv"], [True, False])
     with pytest.raises(ValueError, match="unit_mm must be"):
         read_bvh(tmp_path / "walk.bvh", unit_mm=True)
+
+
+def test_times_that_do_not_ascend_and_masks_are_refused():
+    for times in ([3.0, 2, 1, 0], [0, 1, 2, math.nan]):
+        with pytest.raises(ValueError, match="times_s must ascend"):
+            sample_frames(4, 2, times_s=np.array(times))
+    frames = np.ma.array(np.zeros((2, 8, 8, 3), np.uint8), mask=True)
+    with pytest.raises(TypeError, match="frames is masked"):
+        Clip(frames=frames, fps=12.0, source="made")

@@ -58,6 +58,8 @@ class Clip:
         for name in ("frames", *_PARTS):
             if not isinstance(part := getattr(self, name), np.ndarray) and (part is not None or name == "frames"):
                 raise TypeError(f"{name} must be a NumPy array; got {type(part).__name__}: np.asarray makes one")
+            if isinstance(part, np.ma.MaskedArray):
+                raise TypeError(f"{name} is masked, and a clip's have no mask: give it filled, as by filled(0)")
         if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or frames.size == 0:
             raise ValueError(
                 "frames must be (time, height, width, 3) uint8 with at least one frame; "
