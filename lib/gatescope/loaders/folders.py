@@ -39,7 +39,8 @@ class VideoClips(ClipList):
     clips, and must be given where there are several. `layout` says what was found. See `ClipList` for `strict`.
 
     Raises ValueError if labels are not as many as paths, negative, or a split must be chosen; ClipError if there is
-    no clip, clips lie both beside and in the folders of classes, or a class's name is no text.
+    no clip, clips lie both beside and in the folders of classes, a class's name is no text or looks like another's, or
+    all labels of a table are numbers but not all whole and from 0.
     """
 
     def __init__(
