@@ -763,6 +763,9 @@ def test_a_live_picture_is_small():
         network.card = {"data": {"names": names}}
         with pytest.raises(ValueError, match="a list of texts"):
             class_names(network)
+    network.card = {"data": {"names": ["up", "down"]}}
+    with pytest.raises(ValueError, match="names 2 classes, and it has 3"):
+        class_names(network)
 
 
 INPUT = {"num_frames": 4, "size": 16, "mean": (0, 0, 0)}
