@@ -763,6 +763,9 @@ def test_a_live_picture_is_small():
         network.card = {"data": {"names": names}}
         with pytest.raises(ValueError, match="a list of texts"):
             class_names(network)
+    network.card = {"data": {"names": ["up", "down"]}}
+    with pytest.raises(ValueError, match="names 2 classes, and it has 3"):
+        class_names(network)
 
 
 INPUT = {"num_frames": 4, "size": 16, "mean": (0, 0, 0)}
@@ -857,6 +860,23 @@ def test_an_empty_path_is_not_the_working_folder(capsys, command):
     with pytest.raises(SystemExit):
         main(command.split(" "))
     assert "a path is needed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["1_0", "１", "0x1", " 1", "1\n"])
+def test_a_number_is_written_in_plain_digits(capsys, given):
+    from gatescope.__main__ import main
+
+    with pytest.raises(SystemExit):
+        main(["fine-tune", "a.safetensors", "clips", "--out", "out", "--epochs", given, "--rate", given])
+    assert capsys.readouterr().err.count("must be a ") == 2
+
+
+def test_a_path_holds_no_nul(capsys):
+    from gatescope.__main__ import main
+
+    with pytest.raises(SystemExit):
+        main(["pack", "a\0b", "--out", "out"])
+    assert "no path holds a NUL" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("read", [load_manifest])

@@ -316,3 +316,27 @@ def test_clip_without_label_is_no_training_example():
         ClipTensors([make_clip(label=None)], **INPUT)[0]
     with pytest.raises(IndexError, match="outside the 1 clips"):
         ClipTensors([make_clip()], **INPUT)[1]
+
+
+def test_a_truth_value_is_no_number(tmp_path):
+    from gatescope.loaders import VideoClips, read_bvh, read_clip
+
+    frames = np.zeros((2, 8, 8, 3), np.uint8)
+    for wrong in ({"fps": True}, {"fps": 10**400}, {"fps": 12.0, "label": True}):
+        with pytest.raises(ValueError, match=f"{list(wrong)[-1]} must be"):
+            Clip(frames=frames, source="made", **wrong)
+    with pytest.raises(ValueError, match="give depth_unit_mm"):
+        read_clip(np.zeros((2, 8, 8), np.uint16), True)
+    with pytest.raises(ValueError, match="labels must be"):
+        VideoClips(["a.mkv", "b.mkv"], [True, False])
+    with pytest.raises(ValueError, match="unit_mm must be"):
+        read_bvh(tmp_path / "walk.bvh", unit_mm=True)
+
+
+def test_times_that_do_not_ascend_and_masks_are_refused():
+    for times in ([3.0, 2, 1, 0], [0, 1, 2, math.nan]):
+        with pytest.raises(ValueError, match="times_s must ascend"):
+            sample_frames(4, 2, times_s=np.array(times))
+    frames = np.ma.array(np.zeros((2, 8, 8, 3), np.uint8), mask=True)
+    with pytest.raises(TypeError, match="frames is masked"):
+        Clip(frames=frames, fps=12.0, source="made")

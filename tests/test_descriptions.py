@@ -214,3 +214,17 @@ def test_an_unknown_set_or_a_missing_root_is_named(described_run, tmp_path):
         described_run({**DESCRIPTION, "clips": clips}, cell="a", seed=0)
     with pytest.raises(FileNotFoundError, match="data/jester/README.md"):
         described_run({**DESCRIPTION, "clips": {**clips, "set": "jester"}}, cell="a", seed=0)
+
+
+@pytest.mark.parametrize("odd", ["no", "false", 1, []])
+def test_only_the_truth_value_lets_links_lead_out_of_a_root(described_run, tmp_path, odd):
+    description = jester(tmp_path)
+    description["clips"]["outside"] = odd
+    with pytest.raises(ValueError, match="outside must be true or false"):
+        described_run(description, cell="a", seed=0)
+
+
+def test_a_number_of_clips_that_is_none_is_named(described_run):
+    tables = {"clips": {"num_train": 4, "num_valid": "4"}, "network": {}, "training": {}}
+    with pytest.raises(ValueError, match="num_valid must be a whole number of clips; got '4'"):
+        described_run(tables, cell="a", seed=0)

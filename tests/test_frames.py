@@ -294,3 +294,11 @@ def test_the_home_folder_has_its_short_name(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     write_jpegs(tmp_path / "frames", FRAMES)
     assert read_clip("~/frames").frames.shape == FRAMES.shape
+
+
+@pytest.mark.parametrize("tags", [b"", b"\xff\xff" + 3000 * b"\x00\x01\x03\x00\x01\x00\x00\x00\x01\x00\x00\x00"])
+def test_a_picture_whose_tags_cannot_be_read_is_shown_as_it_is(tmp_path, tags):
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + tags
+    for number, frame in enumerate(some_frames(2)):
+        Image.fromarray(frame).save(tmp_path / f"{number}.jpg", exif=exif)
+    assert read_clip(tmp_path).frames.shape == some_frames(2).shape

@@ -208,8 +208,10 @@ def test_the_split_s_subjects_must_be_there(root):
         Human36M(root, "train")
     with pytest.raises(ValueError, match="split must be one of train, test"):
         Human36M(root, "valid")
-    with pytest.raises(ValueError, match="every must be 1 or more"):
+    with pytest.raises(ValueError, match="every must be a whole number, 1 or more"):
         Human36M(root, "test", every=0)
+    with pytest.raises(ValueError, match="size must be a whole number from 1 to 4,096"):
+        Human36M(root, "test", size=1_000_000)
 
 
 @pytest.mark.parametrize("content", ["", "<w0>[1 2 3]</w0>"])
@@ -254,6 +256,8 @@ WRONG_POSES = {
     "pixels of NaN": ("S11/Eating/pixels", lambda old: old * np.float32(np.nan), "pixels holds a .* at most 4096"),
     "a number": (EATING, lambda old: np.float32(1), r"got .*\(1,\)"),
     "a path": ("S11/%2e%2e/world", lambda old: np.zeros((1, 17, 3), np.float32), "is no name of an action"),
+    "no rotations": ("S11/cameras", lambda old: 1.1 * old, "S11/cameras holds no rotations"),
+    "a mirror": ("S11/cameras", lambda old: old * [-1, 1, 1], "S11/cameras holds no rotations"),
     "no cameras": ("S11/cameras", lambda old: None, r"S11/cameras, .* got \[\(0,\)"),
     "objects": (EATING, lambda old: old.astype(object), "cannot be read .*convert it again"),
 }

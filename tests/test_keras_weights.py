@@ -1,5 +1,6 @@
 """A file that is not the authors' network, or not all of it, is refused with what is amiss."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -190,3 +191,56 @@ def test_a_layer_of_another_cell_is_not_taken_for_this_one():
     weights = {name.removeprefix("w/"): arrays[name] for name in arrays.files if name.startswith("w/")}
     with pytest.raises(ValueError, match="cannot be divided among|numbers in"):
         recurrent_state("a", weights)
+
+
+def another_of_its_name(file):
+    group = file["Classes"]
+    group["other/kernel:0"] = np.ones((64, 27), np.float32)
+    group.attrs["weight_names"] = np.array([*group.attrs["weight_names"], b"other/kernel:0"])
+
+
+def variance_below_0(file):
+    file["BatchNorm_1_0/BatchNorm_1_0/moving_variance:0"][...] = -1
+
+
+def names_that_are_numbers(file):
+    file.attrs["layer_names"] = np.arange(3)
+
+
+def a_name_of_nothing(file):
+    file.attrs["layer_names"] = np.array([b"nothing"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (another_of_its_name, "Classes has two weights kernel"),
+        (variance_below_0, "negative variance in res3d.stem_norm.running_var"),
+        (names_that_are_numbers, r"layer_names must be a list of texts; it is \(3,\) int64"),
+        (a_name_of_nothing, "nothing is missing"),
+    ],
+)
+def test_what_would_give_another_network_is_refused(copy, spoil, says):
+    with h5py.File(copy, "r+") as file:
+        spoil(file)
+    with pytest.raises(ValueError, match=says):
+        load_keras_weights(copy)
+
+
+def test_many_names_that_are_one_long_text_are_not_read(tmp_path):
+    """Texts without a stated length are places in a heap: all may be the same, gigabytes of a small file."""
+    path, num_names, long = tmp_path / "names.h5", 900, 50_000
+    with h5py.File(path, "w") as file:
+        for name, texts in {"long": ["A" * long], "layer_names": [f"C{n:05}" for n in range(num_names)]}.items():
+            file.attrs.create(name, texts, dtype=h5py.string_dtype())
+    content = bytearray(path.read_bytes())
+    place = content.find(long.to_bytes(4, "little") + content.find(b"GCOL").to_bytes(8, "little"))
+    one = bytes(content[place : place + 16])
+    for heap in re.finditer(rb"GCOL", bytes(content)):
+        of_name = (6).to_bytes(4, "little") + heap.start().to_bytes(8, "little")
+        for found in re.finditer(re.escape(of_name), bytes(content)):
+            content[found.start() : found.start() + 16] = one
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"may hold {num_names} texts of") as refused:
+        load_keras_weights(path)
+    assert len(str(refused.value)) < 1000

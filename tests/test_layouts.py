@@ -113,6 +113,12 @@ def test_labels_may_carry_their_index(tmp_path, text, labels):
     assert [entry.label for entry in JesterClips(tmp_path).entries] == labels * 2
 
 
+def test_a_header_above_labels_is_none_of_them(tmp_path):
+    (write_jester(tmp_path) / "jester-v1-labels.csv").write_text("Label\nwave\nclap\npoint\n")
+    with pytest.raises(ListError, match="line 1: is 'Label', a header by its look"):
+        JesterClips(tmp_path, strict=False)
+
+
 @pytest.mark.parametrize(
     "text", ["0;wave\n2;clap\n3;point\n", "0;wave\n1;clap\n1;point\n", "4;wave\n5;clap\n6;point\n"]
 )
@@ -359,3 +365,27 @@ def test_labels_by_name_are_numbered_in_the_order_of_the_names(tmp_path):
     ]
     with pytest.raises(ValueError, match="all names, or all"):
         VideoClips(paths, ["wave", 1, 2])
+
+
+AMBIGUOUS = {
+    "numbers with a point": ("path,label\na.mkv,10.0\nb.mkv,2.0\n", "line 2: labels are names, or whole numbers"),
+    "numbers with a sign": ("a.mkv,0\nb.mkv,-1\n", "line 2: labels are names, or whole numbers"),
+    "digits of another script": ("a.mkv,0\nb.mkv,１２\n", "line 2: labels are names, or whole numbers"),
+    "an underscore": ("a.mkv,1_000\nb.mkv,2\n", "line 1: labels are names, or whole numbers"),
+    "two normal forms": ("a.mkv,\u00e9\nb.mkv,e\u0301\n", "two classes look the same"),
+    "two spaces": ("a.mkv,swipe  left\nb.mkv,swipe left\n", "two classes look the same"),
+    "a column twice": ("path,label,label\na.mkv,x,y\nb.mkv,y,x\n", "line 1: has two columns label"),
+    "two tables in one": ("path,label\na.mkv,x\npath,label\nb.mkv,y\n", "line 3: is a header below other lines"),
+    "one clip by two paths": ("a.mkv,x\nb.mkv,y\nfolder/../a.mkv,y\n", "line 3: names .* also in line 1"),
+}
+
+
+@pytest.mark.parametrize("kind", AMBIGUOUS)
+def test_a_table_that_can_be_read_in_two_ways_is_not_read(tmp_path, kind):
+    text, says = AMBIGUOUS[kind]
+    (tmp_path / "folder").mkdir()
+    for name in ("a.mkv", "b.mkv"):
+        (tmp_path / name).touch()
+    (tmp_path / "clips.csv").write_text(text, "utf-8")
+    with pytest.raises(ListError, match=says):
+        VideoClips(tmp_path / "clips.csv")

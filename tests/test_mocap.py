@@ -325,6 +325,12 @@ def test_a_name_that_is_there_twice_gets_a_number(tmp_path):
         "Hips (2)",
         "Hips (2) end",
     )
+    taken = (
+        SMALL.replace("Hips", "Arm (2)")
+        .replace("End Site", "JOINT Arm")
+        .replace("OFFSET 0 1 0", "OFFSET 0 1 0 CHANNELS 0")
+    )
+    assert read_bvh(write(tmp_path / "b.bvh", taken)).names == ("Arm (2)", "Arm", "Arm (3)")
 
 
 def renamed(text, names):
@@ -450,6 +456,8 @@ FAULTS = {
     "no frame time": (SMALL.replace("Frame Time: 0.01\n", ""), 18, "'Frame Time: '"),
     "frame time zero": (SMALL.replace("0.01", "0.0"), 18, "millionth of a second or more .* got '0.0'"),
     "frame time below zero": (SMALL.replace("0.01", "-0.01"), 18, "got '-0.01'"),
+    "frame time of years": (SMALL.replace("0.01", "1e9"), 18, "at most an hour .* got '1e9'"),
+    "two offsets": (SMALL.replace("OFFSET 0 2 0", "OFFSET 0 2 0 OFFSET 0 3 0"), 8, "'Arm' has two OFFSETs"),
     "frame time infinite": (SMALL.replace("0.01", "inf"), 18, "got 'inf'"),
     "a short row": (SMALL.replace("1 2 3 0 0 0 90 0 0", "1 2 3 0 0 0 90 0"), 20, "holds 8 numbers where .* 9 channels"),
     "a long row": (SMALL.replace("1 2 3 0 0 0 90 0 0", "1 2 3 0 0 0 90 0 0 0"), 20, "holds more numbers"),

@@ -401,3 +401,16 @@ def test_a_mistake_on_the_command_line_is_named(command, tmp_path):
     status, _, err = command("fine-tune", tmp_path / "none.safetensors", tmp_path, "--out", tmp_path / "a")
     assert status == 1
     assert "none.safetensors" in err
+
+
+def test_a_training_is_kept_in_no_clip_and_in_no_file(runs, finished, own_clips, tmp_path):
+    """A clip's folder would change by it, and so the training that is to go on; a file can be no folder."""
+    (tmp_path / "file").touch()
+    clip = next(own_clips.glob("*/*"))
+    for folder, says in (
+        (clip, "lies in the clip"),
+        (clip / "out", "lies in the clip"),
+        (tmp_path / "file" / "out", "file is no"),
+    ):
+        with pytest.raises(ValueError, match=says):
+            next(runs.fine_tune(finished[0] / "network.safetensors", own_clips, folder))

@@ -368,6 +368,13 @@ def test_too_many_pixels_are_scaled_to_fit_and_too_many_frames_refused(tmp_path,
     with pytest.raises(OversizedClipError, match=r"read_clip\(path, num_frames=16, size=112\)"):
         read_clip(path)
     assert read_clip(path, size=48).frames.shape == (10, 48, 64, 3)
+    pictures = [Image.fromarray(frame) for frame in some_frames(10, 288, 384)]
+    pictures[0].save(tmp_path / "clip.webp", save_all=True, append_images=pictures[1:])
+    with monkeypatch.context() as within:
+        within.setattr("gatescope.loaders.limits.MAX_DECODED", 9 * 288 * 384)
+        for moving in (path, tmp_path / "clip.webp"):
+            with pytest.raises(OversizedClipError, match="more than 9 frames of 384 x 288"):
+                read_clip(moving, num_frames=2, size=48)
     monkeypatch.setattr("gatescope.loaders.limits.MAX_FRAMES", 9)
     with pytest.raises(OversizedClipError, match="more than 9 frames"):
         read_clip(path, num_frames=2)

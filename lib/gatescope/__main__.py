@@ -49,6 +49,8 @@ class _Command(argparse.ArgumentParser):
 def _path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError("a path is needed; got an empty one, which would be the working folder")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError("no path holds a NUL character; this one does")
     return Path(text)
 
 

@@ -81,7 +81,13 @@ def put_in_place(temporary: Path, path: Path) -> None:
 
 
 def check_own(folder: Path, names: Iterable[str]) -> None:
-    """Raise ValueError if a folder in which no process of ours ever worked holds files of these names already."""
+    """Raise ValueError if a folder in which no process of ours ever worked holds files of these names already.
+
+    Also if it is or lies below what is no folder, and can be none.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise ValueError(f"{there} is no folder, and one is needed here; name another")
     if not (folder / LOCK).exists() and (found := [name for name in names if os.path.lexists(folder / name)]):
         raise ValueError(f"{folder} holds {found[0]}, which would be replaced or removed; name a new folder")
 

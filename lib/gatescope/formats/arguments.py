@@ -1,5 +1,6 @@
 """Numbers of a command line: what each may be, all looked at before anything is done."""
 
+import re
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ def number(kind: type[int] | type[float], least: float, most: float) -> Callable
 
     def read(text: str) -> int | float | _Fault:
         try:
-            value = kind(text)
+            # Python would also take 1_0 and the digits of other scripts.
+            value = kind(text if re.fullmatch(r"[-+.\w]+", text, re.ASCII) and "_" not in text else "")
         except ValueError:
             return _Fault(f"{needed}; got {text[:40]!r}")
         return value if least <= value <= most else _Fault(f"{needed}; got {text[:40]}")

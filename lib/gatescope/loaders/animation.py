@@ -36,6 +36,7 @@ def read_webp(path: Path, num_frames: int | None = None, size: int | None = None
     if num_frames is not None and num_frames <= count:
         chosen = sample_frames(count, num_frames, times_s=varying)
     with opened_picture(path, moves=True) as image:
+        check_count(count, path, *image.size)
         width, height = fitted_size(*image.size, len(set(chosen)), size, path)
         own = image.size[::-1]
         frames = np.empty((len(chosen), height, width, 3), np.uint8)

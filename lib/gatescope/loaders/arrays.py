@@ -12,7 +12,7 @@ from jaxtyping import Shaped
 from gatescope.formats.arrays import DamagedArraysError, read_array
 from gatescope.loaders.clip import DEFAULT_FPS, Clip, depth_to_grey
 from gatescope.loaders.errors import ClipError, DamagedClipError, OversizedClipError, access_errors
-from gatescope.loaders.limits import MAX_CLIP_BYTES
+from gatescope.loaders.limits import MAX_CLIP_BYTES, is_number
 
 _MOST_BYTES = 12  # of a value at the peak: depth as read, in mm, sorted for its percentiles, in grey
 _MOST_MM = 1e6  # of a unit of depth
@@ -61,7 +61,7 @@ def clip_from(frames: Shaped[np.ndarray, "..."], source: str, depth_unit_mm: Any
     """
     frames = frames.astype(frames.dtype.newbyteorder("="), copy=False)
     if frames.dtype == np.uint16 and frames.ndim == 3:
-        if not isinstance(depth_unit_mm, int | float | np.number) or not 0 < depth_unit_mm < _MOST_MM:
+        if not is_number(depth_unit_mm) or not 0 < depth_unit_mm < _MOST_MM:
             raise ClipError(
                 "holds 16-bit depth: give depth_unit_mm, the millimetres per unit (1 for Kinect, 0.125 for "
                 f"Intel's SR305); got {depth_unit_mm}",

@@ -19,6 +19,7 @@ MAX_JOINTS = 1024  # a body with fingers, toes and a face has a few hundred
 MAX_PLACES = 1 << 25  # joints times frames: 75 joints for an hour at 120 frames a second
 MAX_LINE_BYTES = 1 << 21
 _BLOCK_BYTES = 1 << 23  # of motion read at a time
+_LONGEST_FRAME_S = 3600.0
 _MAX_CHANNELS = 9  # of one joint
 _START_BYTES = 1 << 16  # that show how a file's lines end
 _CONVERTED_BYTES = 1 << 26  # of a file that is converted first, in memory
@@ -141,6 +142,8 @@ class BvhFile:
                 raise self._damaged(f"ROOT or MOTION was expected; got {word[:40]!r}")
             joint = self.joints[open_joints[-1]]
             if keyword == "offset":
+                if joint.offset is not None:
+                    raise self._damaged(f"{joint.name!r} has two OFFSETs; keep the right one")
                 joint.offset = self._offset(words)
             elif keyword == "channels":
                 joint.channels += self._channels(joint, words)
@@ -176,9 +179,10 @@ class BvhFile:
         if not named:
             wanted = "End Site" if keyword.startswith("end") else f"{keyword.upper()} and a name"
             raise self._damaged(f"{wanted} was expected; got {' '.join(parts)[:40]!r}", line)
-        if name in self._names:
-            count = self._copies[name] = self._copies.get(name, 1) + 1
-            name = f"{name} ({count})"
+        own = name
+        while name in self._names:
+            count = self._copies[own] = self._copies.get(own, 1) + 1
+            name = f"{own} ({count})"
         if index == MAX_JOINTS:
             raise OversizedClipError(f"has more than {MAX_JOINTS} joints; cut it", path=self._path, line=line)
         self._names.add(name)
@@ -220,8 +224,9 @@ class BvhFile:
     def _read_frame_time(self) -> float:
         found = self._labelled("frame time")
         seconds = _number(found)
-        if not seconds >= 1e-6:
-            raise self._damaged(f"'Frame Time: ' and a millionth of a second or more was expected; got {found[:40]!r}")
+        if not 1e-6 <= seconds <= _LONGEST_FRAME_S:
+            needed = "'Frame Time: ' and a millionth of a second or more and at most an hour was expected"
+            raise self._damaged(f"{needed}; got {found[:40]!r}")
         return seconds
 
     def _labelled(self, label: str) -> str:

@@ -1,6 +1,5 @@
 """Clip: the frames of one recording with depth, mask, flow and joints where known, and its conversion to a batch."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from gatescope.loaders.errors import check_one_of
 from gatescope.loaders.hands.measured import MeasuredHands
-from gatescope.loaders.limits import check_input
+from gatescope.loaders.limits import check_input, is_number, is_whole
 from gatescope.loaders.sampling import sample_frames
 
 MODALITIES = ("rgb", "depth", "flow")
@@ -59,14 +58,16 @@ class Clip:
         for name in ("frames", *_PARTS):
             if not isinstance(part := getattr(self, name), np.ndarray) and (part is not None or name == "frames"):
                 raise TypeError(f"{name} must be a NumPy array; got {type(part).__name__}: np.asarray makes one")
+            if isinstance(part, np.ma.MaskedArray):
+                raise TypeError(f"{name} is masked, and a clip's have no mask: give it filled, as by filled(0)")
         if frames.ndim != 4 or frames.shape[3] != 3 or frames.dtype != np.uint8 or frames.size == 0:
             raise ValueError(
                 "frames must be (time, height, width, 3) uint8 with at least one frame; "
                 f"got {frames.shape} {frames.dtype}"
             )
-        if not (math.isfinite(self.fps) and self.fps > 0):
+        if not (is_number(self.fps) and self.fps > 0):
             raise ValueError(f"fps must be a positive number of frames per second; got {self.fps}")
-        if self.label is not None and not (isinstance(self.label, int | np.integer) and self.label >= 0):
+        if self.label is not None and not (is_whole(self.label) and self.label >= 0):
             raise ValueError(f"label must be a 0-based class index or None; got {self.label}")
         if self.hands is not None and (self.hand_mask is None or len(self.hands.joints) != len(frames)):
             raise ValueError(

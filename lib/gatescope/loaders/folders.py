@@ -3,6 +3,7 @@
 import operator
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
@@ -38,7 +39,8 @@ class VideoClips(ClipList):
     clips, and must be given where there are several. `layout` says what was found. See `ClipList` for `strict`.
 
     Raises ValueError if labels are not as many as paths, negative, or a split must be chosen; ClipError if there is
-    no clip, clips lie both beside and in the folders of classes, or a class's name is no text.
+    no clip, clips lie both beside and in the folders of classes, a class's name is no text or looks like another's, or
+    all labels of a table are numbers but not all whole and from 0.
     """
 
     def __init__(
@@ -88,8 +90,13 @@ class VideoClips(ClipList):
 
     def _check_names(self, path: object) -> None:
         # A folder may be called by bytes that are no text, which neither a card nor a page can hold.
-        if bad := next((name for name in self.labels if not name.isprintable()), None):
+        if bad := next((name for name in self.labels if not name or not name.isprintable()), None):
             raise ListError(f"the class's name {bad!a} is no text; rename it", path=path)
+        seen: dict[str, str] = {}
+        for name in self.labels:
+            if (other := seen.setdefault(" ".join(unicodedata.normalize("NFC", name).split()), name)) is not name:
+                reason = f"two classes look the same, {other!a} and {name!a}; write both in one way, or rename one"
+                raise ListError(reason, path=path)
 
     def _labelled(self, paths: Sequence[str | Path], labels: Sequence[int | str] | None) -> list[Entry]:
         if labels is not None and len(labels) != len(paths):
@@ -103,9 +110,9 @@ class VideoClips(ClipList):
             self.labels, names = tuple(sorted(set(labels))), list(labels)
             labels = [self.labels.index(label) for label in labels]
         else:
+            if wrong := [label for label in labels if isinstance(label, bool) or operator.index(label) < 0]:
+                raise ValueError(f"labels must be 0-based class indices, or names; got {wrong[0]!r}")
             labels = [operator.index(label) for label in labels]
-            if min(labels, default=0) < 0:
-                raise ValueError(f"labels must be 0-based class indices; got {min(labels)}")
         return [
             Entry(folder=Path(path).parent, file=Path(path).name, line=line, label=label, name=name)
             for line, (path, label, name) in enumerate(zip(paths, labels, names, strict=True), start=1)
@@ -194,7 +201,12 @@ def _inside_class(folder: Path) -> Iterator[tuple[str | None, Path]]:
 
 def _table(path: Path, strict: bool) -> tuple[list[tuple[str | None, Entry]], list[tuple[str, str]]]:
     rows = list(read_table(path, _OBTAIN))
-    has_names = any(row.label and not re.fullmatch(r"\d{1,9}", row.label, re.ASCII) for row in rows)
+    odd = [row for row in rows if row.label and not re.fullmatch(r"\d{1,9}", row.label, re.ASCII)]
+    has_names = bool(odd)
+    # As names they would be classes in the order of their texts, 10.0 before 2.0.
+    if odd and all(map(_is_number, (row.label for row in rows if row.label))):
+        reason = f"labels are names, or whole numbers from 0 as 7 is one; got {odd[0].shown}"
+        raise ListError(reason, path=path, line=odd[0].line)
     shared = cache(Path)
     parts: dict[tuple[Path, str], str | None] = {}
 
@@ -214,3 +226,11 @@ def _table(path: Path, strict: bool) -> tuple[list[tuple[str | None, Entry]], li
 
     entries, skipped = read_entries(path, rows, parse, obtain=_OBTAIN, strict=strict)
     return [(parts[entry.folder, entry.file], entry) for entry in entries], skipped
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

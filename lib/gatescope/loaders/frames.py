@@ -170,6 +170,8 @@ def opened_picture(file: Picture, *, moves: bool = False) -> Iterator[Image.Imag
         with warnings.catch_warnings(), file.open("rb") as content:
             # Pillow warns from 89 million pixels on; far smaller pictures are refused here, before decoding.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
+            # A viewer shows a picture whose tags cannot be read, and Pillow's note on them does not name it.
+            warnings.filterwarnings("ignore", ".*(EXIF|Metadata)", UserWarning, r"PIL\.TiffImagePlugin")
             if content.seek(0, os.SEEK_END) > MAX_PICTURE_BYTES:
                 reason = f"the file exceeds {MAX_PICTURE_BYTES >> 20} MiB; save the picture again"
                 raise OversizedClipError(reason, path=str(file))

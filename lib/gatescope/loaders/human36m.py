@@ -23,6 +23,7 @@ from gatescope.loaders.errors import (
     access_errors,
     check_one_of,
 )
+from gatescope.loaders.limits import check_input, is_whole
 from gatescope.loaders.lists import as_skipped
 from gatescope.loaders.video import read_video_frames
 from rendered_people.skeleton import PARENTS
@@ -32,6 +33,7 @@ CAMERAS = ("54138969", "55011271", "58860488", "60457274")  # serial numbers, in
 FPS = 50.0
 MARGIN = 1.15  # of the crop around the outermost joint: hands, feet and crown reach beyond their joints
 _MOST_MM, _MOST_PX = 100_000.0, 4096.0  # larger coordinates are a fault of the file
+_ROTATION_ERROR = 1e-3  # of the products of a rotation's rows
 _MOST_BYTES = 1 << 30  # of poses; those of all subjects take 400 MB
 _OBTAIN = "see data/human36m/README.md for how to obtain it"
 # Actions have one name in the poses' files and, for some subjects, another in the videos'.
@@ -76,8 +78,9 @@ class Human36M(Dataset):
         strict: bool = True,
     ):
         check_one_of("split", split, SPLITS)
-        if min(size, num_frames, every) < 1:
-            raise ValueError(f"size, num_frames and every must be 1 or more; got {size}, {num_frames} and {every}")
+        check_input(num_frames, size)
+        if not (is_whole(every) and every >= 1):
+            raise ValueError(f"every must be a whole number, 1 or more; got {every!r}")
         self.root, self.size, self.num_frames, self.every = Path(root), size, num_frames, every
         self.skipped: list[tuple[str, str]] = []
         self._clips: list[tuple[Recording, int]] = []
@@ -143,6 +146,9 @@ def _recordings(root: Path, subjects: tuple[str, ...]) -> Iterator[Recording]:
             for name, part, most in zip(names, parts, (_MOST_MM, _MOST_MM, _MOST_PX), strict=True):
                 if not (np.abs(part) <= most).all():
                     raise DamagedClipError(f"{name} holds a value that is no number of at most {most:g}", path=path)
+            turns = cameras[:, :3]
+            if np.abs(turns @ turns.mT - np.eye(3)).max() > _ROTATION_ERROR or np.linalg.det(turns).min() < 0:
+                raise DamagedClipError(f"{names[0]} holds no rotations; convert it again, {_OBTAIN}", path=path)
             for serial, camera, view in zip(CAMERAS, cameras, pixels, strict=True):
                 yield Recording(_video(root, subject, action, serial), action, camera, world, view)
 

@@ -41,7 +41,7 @@ _INDEXED = re.compile(r'([0-9]{1,6})\s*[;,\t]\s*"?([^;,\t]+?)"?|"?([^;,\t]+?)"?\
 
 def split_named(split: str) -> str:
     """Return train, valid or test for any of the split's usual names; raise ValueError for another."""
-    found = [name for name, aliases in SPLITS.items() if split.lower() in aliases]
+    found = [name for name, aliases in SPLITS.items() if str(split).lower() in aliases]
     if not found:
         raise ValueError(f"split must be one of {', '.join(SPLITS)}; got {split!r}")
     return found[0]
@@ -144,6 +144,8 @@ def read_table(path: Path, obtain: str) -> Iterator[Row]:
 
     Quotes around a cell and spaces beside it are taken off, blank lines passed over. Without a header the first column
     is the path and the second, if there is one, the label.
+
+    Raises ListError for a header that has one of these columns twice, or that stands below another line.
     """
     columns, separator = None, None
     for number, text in enumerate(read_lines(path, obtain), start=1):
@@ -165,12 +167,19 @@ def read_table(path: Path, obtain: str) -> Iterator[Row]:
             }
             width = len(cells)
             if places["path"] is not None:
+                read = [header[place] for place in places.values() if place is not None]
+                if twice := [name for name in read if header.count(name) > 1]:
+                    reason = f"has two columns {twice[0]}, and one of them would not be read; remove it"
+                    raise ListError(reason, path=path, line=number)
                 columns = places
                 continue
             columns = {"path": 0, "label": 1 if width > 1 else None, "split": None}
             if width > 2:
                 reason = f"has {width} columns and no header; write one above, as path{separator}label"
                 raise ListError(reason, path=path, line=number)
+        elif all(any(cell.lower() in _HEADERS[kind] for cell in cells) for kind in ("path", "label")):
+            reason = f"is a header below other lines, no clip; remove it, or what is above: {text[:80]!r}"
+            raise ListError(reason, path=path, line=number)
         fits = len(cells) == width
         found = {kind: cells[place] if fits and place is not None else None for kind, place in columns.items()}
         yield Row(line=number, text=text, **found)
@@ -179,8 +188,8 @@ def read_table(path: Path, obtain: str) -> Iterator[Row]:
 def name_indices(path: Path, obtain: str) -> tuple[str, ...]:
     """Return the names in a file of labels: one a line, or each with its index, from 0 or 1, before or behind it.
 
-    Raises ListError if a line is blank, no text, or repeats another, or the indices are not consecutive: every label
-    would be in doubt.
+    Raises ListError if a line is blank, no text, a header above names without indices, or repeats another, or the
+    indices are not consecutive: every label would be in doubt.
     """
     lines = list(read_lines(path, obtain))
     while lines and not lines[-1]:
@@ -196,6 +205,11 @@ def name_indices(path: Path, obtain: str) -> tuple[str, ...]:
             raise ListError(f"its indices are not 0, 1, 2 and so on, each once; {obtain}", path=path)
         names = [found[index] for index in sorted(found)]
         lines = names
+    elif names[0].lower() in _HEADERS["label"] and len(names) > 1:
+        reason = (
+            f"is {names[0]!r}, a header by its look, which would be label 0; remove it, or give each line its index"
+        )
+        raise ListError(reason, path=path, line=1)
     counts = Counter(names)
     for number, name in enumerate(names, start=1):
         if not name or not name.isprintable() or "\ufffd" in name:

@@ -13,6 +13,7 @@ MAX_PICTURE_BYTES = 1 << 28  # of a picture's file, which may be read whole
 MAX_VIDEO_BYTES = 3 << 29  # of a video's file, which is read whole to count its frames: 20 minutes of 10 Mbit/s
 MAX_SCANS = 100  # of a JPEG, each of which takes the time of a whole picture; ten are usual
 MAX_FRAMES = 1 << 15  # 18 minutes at 30 frames a second
+MAX_DECODED = 1 << 34  # pixels of a video's frames, taken or not: ten seconds' work; 1080p for 4 minutes at 30 a second
 MAX_CLIP_BYTES = 1 << 31  # in memory at the peak, where frames keep their size
 FITTED_BYTES = 1 << 28  # of the frames of a clip that is scaled while it is read
 _SMALLEST_SIDE = 112  # px of the short side below which frames are not scaled unless asked to: what networks take
@@ -21,6 +22,13 @@ _SMALLEST_SIDE = 112  # px of the short side below which frames are not scaled u
 def is_whole(number: object) -> bool:
     """Return whether a value is an integer, Python's or NumPy's, and no truth value."""
     return isinstance(number, int | np.integer) and not isinstance(number, bool)
+
+
+def is_number(number: object) -> bool:
+    """Return whether a value is a finite real number, Python's or NumPy's, and no truth value."""
+    if isinstance(number, int):
+        return not isinstance(number, bool) and abs(number) < 1 << 1000  # the rest may be no float
+    return isinstance(number, float | np.integer | np.floating) and bool(np.isfinite(number))
 
 
 def check_input(num_frames: int, size: int) -> None:
@@ -39,10 +47,14 @@ def check_frame(width: int, height: int, path: Path | str) -> None:
         raise OversizedClipError(reason, path=path)
 
 
-def check_count(num_frames: int, path: Path | str) -> None:
-    """Raise OversizedClipError for more than MAX_FRAMES frames."""
+def check_count(num_frames: int, path: Path | str, width: int = 0, height: int = 0) -> None:
+    """Raise OversizedClipError for more than MAX_FRAMES frames, or MAX_DECODED pixels in frames of this size."""
     if num_frames > MAX_FRAMES:
         raise OversizedClipError(f"holds more than {MAX_FRAMES} frames; cut it to one gesture", path=path)
+    if num_frames * width * height > MAX_DECODED:
+        most = MAX_DECODED // (width * height)
+        reason = f"holds more than {most} frames of {width} x {height}; cut it to one gesture, or scale it down"
+        raise OversizedClipError(reason, path=path)
 
 
 def fitted_size(width: int, height: int, num_frames: int, size: int | None, path: Path | str) -> tuple[int, int]:

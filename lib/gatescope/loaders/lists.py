@@ -219,18 +219,19 @@ def read_entries(
             skipped.append(as_skipped(error))
     if not entries and not skipped:
         raise ListError(f"names no clip; {obtain}", path=path)
-    lines: dict[tuple[Path, str], list[int]] = {}
+    lines: dict[tuple[str, str], list[int]] = {}
+    real = cache(os.path.realpath)  # one folder may have many names
     for entry in entries:
-        lines.setdefault((entry.folder, entry.file), []).append(entry.line)
+        lines.setdefault((real(entry.folder), entry.file), []).append(entry.line)
     # Of a clip named more than once, it is unknown which line is right.
     repeated = {clip: same for clip, same in lines.items() if len(same) > 1}
     for (folder, file), same in repeated.items():
-        reason = f"names {folder / file} also in line {', '.join(map(str, same[:-1]))}; keep the right one"
+        reason = f"names {Path(folder, file)} also in line {', '.join(map(str, same[:-1]))}; keep the right one"
         error = ListError(reason, path=path, line=same[-1])
         if strict:
             raise error
         skipped.append(as_skipped(error))
-    return [entry for entry in entries if (entry.folder, entry.file) not in repeated], skipped
+    return [entry for entry in entries if (real(entry.folder), entry.file) not in repeated], skipped
 
 
 def as_skipped(error: ClipError) -> tuple[str, str]:

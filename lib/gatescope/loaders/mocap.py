@@ -11,6 +11,7 @@ from jaxtyping import Float32, Float64
 from gatescope.files import regular_file
 from gatescope.loaders.bvh import BvhFile, BvhJoint
 from gatescope.loaders.errors import DamagedClipError, access_errors
+from gatescope.loaders.limits import is_number
 from gatescope.loaders.mocap_names import places_of
 from rendered_people.body_motion import BodyMotion, with_steady_bones
 from rendered_people.skeleton import JOINT_NAMES
@@ -95,9 +96,9 @@ def read_bvh(path: str | Path, *, unit_mm: float | None = None, up: str | None =
     Raises a ClipError that names file and line: missing, not accessible, malformed, too large.
     """
     path = Path(path)
-    if unit_mm is not None and not (math.isfinite(unit_mm) and 0 < unit_mm <= 1e6):
+    if unit_mm is not None and not (is_number(unit_mm) and 0 < unit_mm <= 1e6):
         raise ValueError(f"unit_mm must be the millimetres per unit, above 0; got {unit_mm}")
-    if up is not None and up.removeprefix("-") not in _TURNS:
+    if up is not None and str(up).removeprefix("-") not in _TURNS:
         raise ValueError(f"up must be x, y or z, or one of them with a minus; got {up!r}")
     with access_errors(path), regular_file(path).open("rb") as file:
         bvh = BvhFile(file, path)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from gatescope.files import LOCK, atomic_write, held, read_bytes, sha256_of, temporary_of
+from gatescope.files import LOCK, atomic_write, check_own, held, read_bytes, sha256_of, temporary_of
 from gatescope.loaders.errors import ClipError, ListError, access_errors
 from gatescope.loaders.isogd import IsoGDClips, isogd_lists
 from gatescope.loaders.jester import JesterClips, jester_lists
@@ -40,6 +40,7 @@ def pack(root: str | Path, out: str | Path, *, outside: bool = False) -> Iterato
     """
     root, out = Path(root), Path(out)
     parts = _parts(root, outside)
+    check_own(out, ())
     there = sorted(path.name for path in out.iterdir()) if out.exists() else []
     known = f"{_OWN}|{temporary_of(_OWN)}|{re.escape(LOCK)}"
     if foreign := [name for name in there if not re.fullmatch(known, name)]:

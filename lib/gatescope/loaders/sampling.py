@@ -25,7 +25,8 @@ def sample_frames(
     `times_s`, each frame's time where the rate varies (`Clip.times_s`), turns the places n / L k into times, the clip
     being n mean frames long: taken is the frame that is on the screen then, which may be one twice.
 
-    Raises ValueError if a count is not positive, training comes without `rng`, or times are not as many as frames.
+    Raises ValueError if a count is not positive, training comes without `rng`, or times do not ascend or are not as
+    many as frames.
     """
     if num_frames < 1 or length < 1:
         raise ValueError(f"num_frames and length must be at least 1; got {num_frames} and {length}")
@@ -33,6 +34,8 @@ def sample_frames(
         raise ValueError("training needs rng, e.g. numpy.random.RandomState(0); test time takes train=False")
     if times_s is not None and len(times_s) != num_frames:
         raise ValueError(f"times_s must hold one time for each of {num_frames} frames; got {len(times_s)}")
+    if times_s is not None and not (np.diff(times_s) >= 0).all():  # NaN neither
+        raise ValueError(f"times_s must ascend, in s; got {np.asarray(times_s)}")
     step = num_frames // length
     if step == 0:
         return [min(k, num_frames - 1) for k in range(length)]

@@ -118,7 +118,7 @@ def _survey(path: Path, strict: bool) -> tuple[float | None, list[float | None],
             for packet in container.demux(stream):
                 if packet.size and not packet.is_discard:
                     packets.append((_seconds(packet), packet.is_keyframe))
-                    check_count(len(packets), path)
+                    check_count(len(packets), path, stream.width, stream.height)
     except DamagedClipError:
         if strict or not packets:
             raise
@@ -146,7 +146,7 @@ def _decode(
                 reason = f"frame {len(times)} is {(frame.height, frame.width)} where frame 0 is {own}; cut it there"
                 raise DamagedClipError(reason, path=path)
             times.append(_seconds(frame))
-            check_count(len(times), path)
+            check_count(len(times), path, frame.width, frame.height)
             num_kept = bisect_left(taken, len(times) - 1)
             if num_kept == len(taken) or taken[num_kept] != len(times) - 1:
                 continue

@@ -184,7 +184,7 @@ def state_without_values(network_type: type[SavedNetwork], config: Config) -> di
 def check_fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
     """Raise ValueError for the first tensor that the network cannot take: of another shape or type, or not finite.
 
-    Weights may have any of the types FLOATS, but all the same one.
+    Weights may have any of the types FLOATS, but all the same one; a variance is 0 or more.
     """
     for name in (*wanted, *sorted(found)):
         in_file, in_network = (tuple(part[name].shape) if name in part else "missing" for part in (found, wanted))
@@ -204,3 +204,5 @@ def check_fit(path: Path, found: Mapping[str, Tensor], wanted: Mapping[str, Tens
             raise ValueError(f"{path} does not fit this network: {name} is {dtype}, {tensor.dtype} is needed")
         if not torch.isfinite(found[name]).all():
             raise ValueError(f"{path} holds a value in {name} that is not finite; train or save it again")
+        if name.endswith("running_var") and (found[name] < 0).any():  # a norm would make NaN of every clip
+            raise ValueError(f"{path} holds a negative variance in {name}; train or save it again")

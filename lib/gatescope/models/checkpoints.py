@@ -81,12 +81,14 @@ def untrained(config: NetworkConfig, seed: int, x: Clips) -> GestureNetwork:
 def class_names(network: GestureNetwork) -> list[str]:
     """Return the names of a network's classes from its card, or none without a card.
 
-    Raises ValueError for a card whose names are anything else than texts.
+    Raises ValueError for a card whose names are anything else than texts, or not one for each class.
     """
     data = (network.card or {}).get("data")
     names = data.get("names", []) if isinstance(data, dict) else []
     if not (isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)):
         raise ValueError(f"names of classes are a list of texts; the network's card has {str(names)[:100]}")
+    if names and len(names) != network.config.num_classes:
+        raise ValueError(f"the network's card names {len(names)} classes, and it has {network.config.num_classes}")
     return list(names)
 
 

@@ -1,6 +1,8 @@
 """The authors' weights, Keras layers in an HDF5 file, as a GestureNetwork; layers are matched by name."""
 
 import math
+import mmap
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -101,19 +103,24 @@ def read_layers(path: Path) -> dict[str, dict[str, np.ndarray]]:
         with h5py.File(path, "r") as file:
             root = _inside(file, "model_weights") if "model_weights" in file else file  # of a whole model
             layers: dict[str, dict[str, np.ndarray]] = {}
-            for layer in _names(root, "layer"):
+            longest = _longest_text(path)
+            for layer in _names(root, "layer", longest):
                 group = _inside(root, layer)
                 layers[layer] = {}
-                for name in _names(group, "weight"):
+                for name in _names(group, "weight", longest):
                     weights = _inside(group, name)
                     size -= _num_bytes(weights)
                     if size < 0:
                         raise ValueError(f"{layer}: its weights say that they are larger than the file")
-                    # `BatchNorm_1_0/gamma:0` is `gamma`.
-                    layers[layer][name.rpartition("/")[2].removesuffix(":0")] = _values(weights)
+                    short = name.rpartition("/")[2].removesuffix(":0")  # `BatchNorm_1_0/gamma:0` is `gamma`
+                    if short in layers[layer]:
+                        raise ValueError(f"{layer} has two weights {short}, and one of them is another's")
+                    layers[layer][short] = _values(weights)
             return layers
     except (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, MemoryError) as error:
-        raise ValueError(f"{path} is not a whole Keras weight file (HDF5 with layer_names): {error}") from None
+        raise ValueError(
+            f"{path} is not a whole Keras weight file (HDF5 with layer_names): {str(error)[:400]}"
+        ) from None
 
 
 def recurrent_state(cell: str, weights: Weights) -> State:
@@ -226,6 +233,8 @@ def _inside(group: Any, name: str) -> Any:
     import h5py
 
     for part in name.split("/"):
+        if not isinstance(group, h5py.Group) or part not in group:
+            raise ValueError(f"{name} is missing")
         if not isinstance(group.get(part, getlink=True), h5py.HardLink):
             raise ValueError(f"{name} is a link to another place, and links are not followed")
         group = group[part]
@@ -256,9 +265,26 @@ def _values(weights: Any) -> np.ndarray:
     return values
 
 
-def _names(group: Any, what: str) -> list[str]:
+def _names(group: Any, what: str, longest: int) -> list[str]:
     """List the names in an HDF5 group's attribute, which are text or bytes depending on the version of Keras."""
+    import h5py
+
+    if f"{what}_names" not in group.attrs:
+        raise ValueError(f"{group.name} has no {what}_names")
     about = group.attrs.get_id(f"{what}_names")
-    if math.prod(about.shape) * about.dtype.itemsize > _MAX_NAMES_BYTES:
-        raise ValueError(f"{what}_names says that it is {about.shape} {about.dtype}")
+    text = h5py.check_string_dtype(about.dtype)
+    if about.shape == (0,):
+        return []
+    if text is None or len(about.shape or ()) != 1:
+        raise ValueError(f"{what}_names must be a list of texts; it is {about.shape} {about.dtype}")
+    # Of texts that state no length, any number may be one and the same.
+    if math.prod(about.shape) * (text.length or longest) > _MAX_NAMES_BYTES:
+        raise ValueError(f"{what}_names may hold {about.shape[0]} texts of {text.length or longest:,} bytes")
     return [name.decode() if isinstance(name, bytes) else str(name) for name in group.attrs[f"{what}_names"]]
+
+
+def _longest_text(path: Path) -> int:
+    """Return the size of the largest heap of an HDF5 file, which no text without a stated length exceeds."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        heaps = re.finditer(rb"GCOL\x01\0\0\0(.{8})", content, re.DOTALL)
+        return max((int.from_bytes(heap[1], "little") for heap in heaps), default=1)

@@ -5,7 +5,8 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from gatescope.recordings.names import Point
 from gatescope.recordings.passes import Pass
@@ -65,6 +66,39 @@ def _nothing(*_: Any) -> None:
 
 def _no_hook() -> Callable:
     return _nothing
+
+
+@contextmanager
+def as_found(model: nn.Module) -> Iterator[None]:
+    """Have a model in eval mode within the block; then modes, buffers and torch's random numbers are as they were.
+
+    A kernel of several steps without dropout keeps its mode: cuDNN has no gradient of it in eval mode.
+    """
+    modes, buffers = {module: module.training for module in model.modules()}, []
+    for module in modes:
+        for name, buffer in module._buffers.items():
+            if buffer is not None and not is_lazy(buffer) and not buffer.is_inference():
+                buffers.append((module, name, buffer, buffer._version, buffer.clone()))
+    devices = {each.device for each in model.parameters() if each.device.type == "cuda"}
+    with ExitStack() as cleanup:
+        cleanup.enter_context(torch.random.fork_rng(devices))
+        for module, training in modes.items():
+            cleanup.callback(setattr, module, "training", training)
+            module.training = training and isinstance(module, nn.RNNBase) and not module.dropout
+        try:
+            yield
+        finally:
+            for module, name, buffer, version, before in buffers:
+                module._buffers[name] = buffer
+                if buffer._version != version:
+                    with torch.no_grad():
+                        buffer.copy_(before)
+
+
+def arguments_of(x: Any) -> tuple:
+    """Return a model's arguments, `x` or a tuple of all; of tensors copies, which a model may write to."""
+    given = x if type(x) is tuple else (x,)  # a packed sequence is a tuple too
+    return tuple(each.clone() if isinstance(each, Tensor) else each for each in given)
 
 
 def check_module(network: object) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from gatescope.recordings.passes import operation_of
-from gatescope.recordings.taps import check_visible
+from gatescope.recordings.taps import arguments_of, as_found, check_visible
 
 # Operations that give the same numbers at other places, or some of them.
 PASSING = {
@@ -78,22 +78,21 @@ class Trace:
 
 @torch.no_grad()
 def traced(model: nn.Module, x: Any) -> Trace:
-    """Run a model once in eval mode and return its Trace. `x` is its argument, or a tuple of all of them.
+    """Run a model once in eval mode, leave it `as_found`, and return its Trace. `x` is as for `arguments_of`.
 
     Raises ValueError for a model whose forward pass Python does not see.
     """
     check_visible(model)
     names = {module: name for name, module in model.named_modules()}
-    modes = {module: module.training for module in names}
     tracer = _Tracer(names)
     with ExitStack() as cleanup:
-        for module, training in modes.items():
-            cleanup.callback(setattr, module, "training", training)
-            module.training = False
+        cleanup.enter_context(as_found(model))
+        for module in names:
             cleanup.enter_context(module.register_forward_pre_hook(tracer.enter))
             cleanup.enter_context(module.register_forward_hook(tracer.leave, always_call=True))
+        arguments = arguments_of(x)
         with tracer:
-            model(*x) if isinstance(x, tuple) else model(x)
+            model(*arguments)
     types = {name: type(module).__qualname__ for module, name in names.items()}
     return Trace(tracer.operations, tracer.outputs, tracer.kinds, tracer.calls, types)
 
@@ -151,7 +150,8 @@ class _Tracer(TorchFunctionMode):
                     and tensor.layout is torch.strided
                     and not tensor.is_meta
                 ):
-                    with torch._C.DisableTorchFunction():
+                    # Within vmap no value is known.
+                    with torch._C.DisableTorchFunction(), suppress(RuntimeError):
                         operation.low, operation.high = float(tensor.min()), float(tensor.max())
         return result
 

@@ -23,6 +23,7 @@ from gatescope.loaders import (
 )
 from gatescope.loaders.datasets import RecordedClips
 from gatescope.loaders.families import FAMILY_OF
+from gatescope.loaders.limits import is_whole
 from gatescope.models import MEANS, DSTSConfig, GestureNetwork, NetworkConfig, RPSMConfig
 from gatescope.paths import CACHE, CHECKPOINTS
 from gatescope.trainings.features import FrozenFeatures
@@ -242,6 +243,8 @@ def _counts(clips: Table) -> dict[str, int]:
     if missing := {"num_train", "num_valid"} - set(clips):
         raise ValueError(f"the table clips needs {' and '.join(sorted(missing))}")
     counts = {split: clips.pop(f"num_{split}") for split in ("train", "valid")}
+    if odd := {f"num_{split}": count for split, count in counts.items() if not is_whole(count)}:
+        raise ValueError(f"{next(iter(odd))} must be a whole number of clips; got {next(iter(odd.values()))!r:.80}")
     if beyond := [count for count in counts.values() if count > MOST_CLIPS]:
         raise ValueError(f"at most {MOST_CLIPS:,} clips are rendered for a split; got {beyond[0]:,}")
     return counts

@@ -20,6 +20,8 @@ def recorded_splits(*, set: str, root: str | Path, **settings: Any) -> dict[str,
     `set` is one of RECORDED. Raises ClipError if it is not at its root, its lists cannot be read, or a training on it
     would lack something.
     """
+    if not isinstance(outside := settings.get("outside", False), bool):
+        raise ValueError(f"outside must be true or false, which lets links lead out of the root; got {outside!r}")
     found = {split: RECORDED[set](root, split, **settings, strict=False) for split in SPLITS}
     if obstacles := [reason for split, clips in found.items() for reason in lacking(split, clips)]:
         raise ListError("; ".join(obstacles), path=root)

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -125,6 +126,9 @@ def fine_tune(
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         network = before.with_classes(len(names))
+    place = Path(os.path.realpath(folder))
+    if inside := [path for path, _ in train + valid if place.is_relative_to(os.path.realpath(path))]:
+        raise ValueError(f"{folder} lies in the clip {inside[0]}, which would change by it; name another folder")
     base = clips if Path(clips).is_dir() else Path(clips).parent
     # What a clip holds counts and what it is called, by a table that may have changed, and not its name alone.
     held = [
