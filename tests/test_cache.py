@@ -205,7 +205,7 @@ print(json.dumps([[worker.exitcode for worker in workers], *(last_of(end) for en
 def test_two_processes_filling_at_once_lose_nothing_even_if_one_is_killed(gestures, cached_type, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(LIBRARY)}
     command = [sys.executable, "-c", FILLING, str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     ended, first, second = json.loads(done.stdout)
     assert ended == [-signal.SIGKILL, 0, 0]
