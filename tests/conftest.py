@@ -47,7 +47,7 @@ def once(make):
 
 
 # A function inside another is decorated whenever the outer one runs. The two empty functions that check what it gets
-# and gives depend on its signature alone; to write and compile them each time took a third of all tests' time.
+# and gives depend on its signature alone; to write and compile them each time took up to a third of a test's time.
 for name in ("_make_fn_with_signature", "_apply_typechecker"):
     setattr(_decorator, name, once(getattr(_decorator, name)))
 
