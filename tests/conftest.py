@@ -1,10 +1,11 @@
 """The shape checker goes in before the package is imported; real clips are used where they are found."""
 
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
-from jaxtyping import config, install_import_hook
+from jaxtyping import _decorator, config, install_import_hook
 from jaxtyping._import_hook import _JaxtypingLoader
 
 sys.modules["rfc3987_syntax"] = None  # as in gatescope.atlas.commands: a second to import, for nothing
@@ -30,6 +31,25 @@ def execute(loader, module):
 # The hook's own way looks for bytecode that it made, also of torch and all else that a module imports, and where it
 # finds none compiles 1,600 files: six seconds for every process that runs tests.
 _JaxtypingLoader.exec_module = execute
+
+
+def once(make):
+    """`make`, whose results are kept where what it was given can be told apart."""
+    kept = cache(make)
+
+    def made(*given, **named):
+        try:
+            return kept(*given, **named)
+        except TypeError:  # a default value that has no hash
+            return make(*given, **named)
+
+    return made
+
+
+# A function inside another is decorated whenever the outer one runs. The two empty functions that check what it gets
+# and gives depend on its signature alone; to write and compile them each time took up to a third of a test's time.
+for name in ("_make_fn_with_signature", "_apply_typechecker"):
+    setattr(_decorator, name, once(getattr(_decorator, name)))
 
 
 # Leaf modules by name: the hook takes all that lies below a name, so a package would bring the compiled ones back.

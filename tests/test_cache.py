@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -168,32 +167,50 @@ def test_a_worker_that_starts_afresh_reads_the_same_clips(gestures, cached_type,
         assert same(clip, gestures[index])
 
 
+# Forked, since they would take most of their time to import the library.
+FILLING = """
+import json, sys, time
+from multiprocessing import get_context
+from gatescope.loaders.cache import CachedClips
+from gatescope.loaders.rendered import SyntheticGestures
+
+def fill(end):
+    cached = CachedClips(SyntheticGestures("train", 162, 16, seed=3, num_frames=3), sys.argv[1])
+    write, written = cached._write, []
+    cached._write = lambda number, clips: (written.append(number), write(number, clips))
+    for count in cached.fill():
+        end.send(count)
+    end.send(written)
+
+def last_of(end):
+    while not isinstance(said := end.recv(), list):
+        pass
+    return said
+
+fork = get_context("fork")
+ends = [fork.Pipe() for _ in range(3)]
+workers = [fork.Process(target=fill, args=(end,)) for _, end in ends]
+for worker in workers:
+    worker.start()
+ends[0][0].recv()
+time.sleep(0.15)
+workers[0].kill()
+for worker in workers:
+    worker.join()
+print(json.dumps([[worker.exitcode for worker in workers], *(last_of(end) for end, _ in ends[1:])]))
+"""
+
+
 @pytest.mark.slow
 def test_two_processes_filling_at_once_lose_nothing_even_if_one_is_killed(gestures, cached_type, tmp_path):
-    code = (
-        "import sys\n"
-        "from gatescope.loaders.cache import CachedClips\n"
-        "from gatescope.loaders.rendered import SyntheticGestures\n"
-        "clips = SyntheticGestures('train', 162, 16, seed=3, num_frames=3)\n"
-        "cached = CachedClips(clips, sys.argv[1])\n"
-        "write, written = cached._write, []\n"
-        "cached._write = lambda number, clips: (written.append(number), write(number, clips))\n"
-        "for count in cached.fill():\n"
-        "    print(count, flush=True)\n"
-        "print(written)\n"
-    )
     environment = os.environ | {"PYTHONPATH": str(LIBRARY)}
-    command = [sys.executable, "-c", code, str(tmp_path)]
-    workers = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) for _ in range(3)]
-    workers[0].stdout.readline()
-    time.sleep(0.15)
-    workers[0].send_signal(signal.SIGKILL)
-    assert [worker.wait(timeout=120) for worker in workers] == [-signal.SIGKILL, 0, 0]
-    written = [json.loads(worker.stdout.read().splitlines()[-1]) for worker in workers[1:]]
-    for worker in workers:
-        worker.stdout.close()
+    command = [sys.executable, "-c", FILLING, str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ended, first, second = json.loads(done.stdout)
+    assert ended == [-signal.SIGKILL, 0, 0]
     # Nothing is rendered twice: whoever comes second waits, or begins elsewhere.
-    assert not set(written[0]) & set(written[1])
+    assert not set(first) & set(second)
     whole = type(gestures)("train", 162, 16, seed=3, num_frames=3)
     cached = cached_type(whole, tmp_path)
     assert list(cached.fill()) == []

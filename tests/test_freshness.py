@@ -27,19 +27,22 @@ def library(tmp_path, monkeypatch):
     return copy
 
 
-def stale_after(edit):
-    """The committed notebooks that `edit` makes stale."""
+def stale_after(*edited):
+    """The committed notebooks that a change of each file makes stale, one file after the other."""
     before = {path: inputs_digest(path, {}) for path in COMMITTED}
-    edit()
-    return {path for path in COMMITTED if inputs_digest(path, {}) != before[path]}
+    for file in edited:
+        append(file)
+        after = {path: inputs_digest(path, {}) for path in COMMITTED}
+        yield {path for path in COMMITTED if after[path] != before[path]}
+        before = after
 
 
 def append(path):
-    return lambda: path.write_text(path.read_text() + "\n")
+    path.write_text(path.read_text() + "\n")
 
 
 @pytest.mark.slow
-def test_an_edited_module_makes_the_notebooks_stale_that_import_it_and_no_other(library):
+def test_an_edited_file_makes_the_notebooks_stale_that_use_it_and_no_other(library):
     code = {
         path: [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
         for path in COMMITTED
@@ -47,15 +50,14 @@ def test_an_edited_module_makes_the_notebooks_stale_that_import_it_and_no_other(
     asks = re.compile(r"^from gatescope\.pictures import .*\bscores\b", re.MULTILINE)
     asking = {path for path, cells in code.items() if asks.search("\n".join(cells))}
     assert 0 < len(asking) < len(COMMITTED)
-    assert stale_after(append(library / "gatescope/pictures/scores.py")) == asking
-
-
-@pytest.mark.slow
-def test_what_every_notebook_uses_makes_all_stale_and_the_site_none(library):
-    assert stale_after(append(library / "gatescope/atlas/figures.py")) == set(COMMITTED)
-    assert stale_after(append(library / "gatescope/pictures/style.mplstyle")) == set(COMMITTED)
-    assert stale_after(append(library / "gatescope/atlas/site.py")) == set()
-    assert stale_after(append(library / "gatescope/atlas/site_template/site.css")) == set()
+    wanted = {
+        "pictures/scores.py": asking,
+        "atlas/figures.py": set(COMMITTED),
+        "pictures/style.mplstyle": set(COMMITTED),
+        "atlas/site.py": set(),
+        "atlas/site_template/site.css": set(),
+    }
+    assert list(stale_after(*(library / "gatescope" / name for name in wanted))) == list(wanted.values())
 
 
 def test_each_parameter_counts_by_name_and_value(tmp_path):
@@ -115,5 +117,5 @@ def test_a_parameter_that_names_no_file_is_only_a_text(tmp_path, text):
 def test_a_cell_whose_imports_cannot_be_followed_counts_on_the_whole_library(tmp_path, library, cell):
     path = write_notebook(tmp_path, "07_line", cell, FINISH)
     before = inputs_digest(path, {})
-    append(library / "gatescope/atlas/site.py")()
+    append(library / "gatescope/atlas/site.py")
     assert inputs_digest(path, {}) != before

@@ -375,7 +375,7 @@ def test_gestures_are_told_apart_only_by_frames_in_order():
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        train, test = joint_clips(1, 100), joint_clips(2, 30)
+        train, test = joint_clips(1, 80), joint_clips(2, 20)
         scores = {how: accuracy(train, test, how) for how in ("ordered", "shuffled", "single")}
     finally:
         torch.set_num_threads(threads)

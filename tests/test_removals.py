@@ -40,6 +40,21 @@ def features(networks):
     return torch.randn(CLIPS, channels, STEPS, 4, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
+@pytest.fixture(scope="module")
+def undisturbed(networks, features):
+    """What each layer of each network gives for each clip, by its equations as loops."""
+
+    def of(network):
+        x, layers = features.transpose(1, 2).numpy(), []
+        for layer in (network.layer1, network.layer2):
+            slow = SlowRemoval(layer.cell, layer.state_dict(), "nothing")
+            layers.append([slow.clip(place, clip) for place, clip in enumerate(x)])
+            x = np.stack([clip["h"] for clip in layers[-1]])
+        return layers
+
+    return {cell: of(network) for cell, network in networks.items()}
+
+
 def of_gates(reduced, features):
     """The gates of both layers, and attention on X, by name."""
     # The attention of a gate is a hook point too, before the gate's own; that on X has no other.
@@ -54,18 +69,6 @@ def test_nothing_removed_changes_no_bit(networks, features, cell):
     with torch.no_grad():
         scores = networks[cell].score(features.transpose(1, 2))
         assert torch.equal(Remainder(networks[cell], "nothing", features).eval()(features), scores)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("cell", CELLS)
-def test_the_network_it_was_made_from_stays_as_it_is(networks, features, cell):
-    before = copy.deepcopy(networks[cell].state_dict())
-    for part in parts_of(networks[cell]):
-        reduced = Remainder(networks[cell], part, features)
-        list(fit(reduced.float(), TensorDataset(features.float(), torch.arange(CLIPS)), None, TrainConfig(epochs=1)))
-    after = networks[cell].state_dict()
-    assert all(torch.equal(value, after[name]) for name, value in before.items())
-    assert all(weight.requires_grad for weight in networks[cell].parameters())
 
 
 def test_pooled_gates_have_no_space_to_remove(networks, features):
@@ -97,7 +100,8 @@ def test_what_a_cell_lacks_cannot_be_removed_and_all_else_can(features, cell, la
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
-def test_what_is_removed_is_still_gone_after_training(networks, features, cell):
+def test_what_is_removed_is_still_gone_after_training_and_the_network_is_as_it_was(networks, features, cell):
+    untouched = copy.deepcopy(networks[cell].state_dict())
     data = TensorDataset(features.float(), torch.arange(CLIPS))
     for part in parts_of(networks[cell]):
         reduced = Remainder(networks[cell], part, features).float()
@@ -124,6 +128,9 @@ def test_what_is_removed_is_still_gone_after_training(networks, features, cell):
         of_candidate = {name for name in recurrent if ".candidate." in name}
         wanted = {"H from gates": recurrent - of_candidate, "H": recurrent, "all but C": recurrent}
         assert zero == wanted.get(part, set())
+    after = networks[cell].state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in untouched.items())
+    assert all(weight.requires_grad for weight in networks[cell].parameters())
 
 
 @pytest.mark.slow
@@ -186,7 +193,7 @@ class SlowRemoval(SlowLayer):
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("part", PARTS)
-def test_the_layers_without_a_part_are_the_equations_without_it(networks, features, cell, part):
+def test_the_layers_without_a_part_are_the_equations_without_it(networks, features, undisturbed, cell, part):
     network = networks[cell]
     if part not in parts_of(network):
         pytest.skip("it has no such part")
@@ -194,19 +201,21 @@ def test_the_layers_without_a_part_are_the_equations_without_it(networks, featur
     with torch.no_grad():
         found = reduced.layer2(reduced.layer1(features.transpose(1, 2))).numpy()
     x = whole = features.transpose(1, 2).numpy()
-    for layer in (network.layer1, network.layer2):
+    for layer, of_whole in zip((network.layer1, network.layer2), undisturbed[cell], strict=True):
         weights = layer.state_dict()
+        recorded = None
         # Constants come from the whole network's clips; the course in time from the layer as it is fed here.
-        undisturbed = SlowRemoval(layer.cell, weights, "nothing")
-        given = whole if part in ("space and time course", "all but C") else x
-        if part in ("H from gates", "H"):
-            recorded = None
-        elif part == "all but C":
+        if part == "all but C":
             forgetful = SlowRemoval(layer.cell, weights, "H")
-            recorded = [forgetful.clip(place, clip) for place, clip in enumerate(given)]
-        else:
-            recorded = [undisturbed.clip(place, clip) for place, clip in enumerate(given)]
+            recorded = [forgetful.clip(place, clip) for place, clip in enumerate(whole)]
+        elif part == "space and time course":
+            recorded = of_whole
+        elif part == "time course":
+            plain = SlowRemoval(layer.cell, weights, "nothing")
+            recorded = [plain.clip(place, clip) for place, clip in enumerate(x)]
+        elif part == "space":
+            recorded = []  # its means are of what is there
         slow = SlowRemoval(layer.cell, weights, part, recorded)
         x = np.stack([slow.clip(place, clip)["h"] for place, clip in enumerate(x)])
-        whole = np.stack([undisturbed.clip(place, clip)["h"] for place, clip in enumerate(whole)])
+        whole = np.stack([clip["h"] for clip in of_whole])
     np.testing.assert_allclose(found, x, rtol=1e-6, atol=1e-9)

@@ -168,6 +168,7 @@ def test_no_page_loads_anything_from_another_host(pages):
         assert all((path.parent / each).is_file() for each in loaded if not each.startswith("data:"))
 
 
+@pytest.mark.slow
 def test_the_browser_is_told_to_run_only_the_sites_scripts_and_to_ask_no_other_host(pages):
     for path, page in pages.items():
         policy = page.find("meta", {"http-equiv": "Content-Security-Policy"})["content"]
@@ -205,11 +206,13 @@ def test_a_page_has_one_title_a_language_and_ids_of_its_own(pages):
         assert page.select_one("a.skip")["href"] == "#page"
 
 
+@pytest.mark.slow
 def test_every_picture_says_what_it_shows(pages):
     for page in pages.values():
         assert [str(image)[:80] for image in page.select("img") if not image.get("alt")] == []
 
 
+@pytest.mark.slow
 def test_no_formula_is_left_as_tex(pages):
     for path in pages:
         said = re.sub(r"<(pre|code|script)\b.*?</\1>", "", source(path), flags=re.DOTALL)
@@ -282,6 +285,7 @@ def test_a_hostile_title_shows_as_text(write_site, tmp_path):
     assert read(path).title.text.startswith(title)
 
 
+@pytest.mark.slow
 def test_a_thumbnail_is_small(committed, site):
     sizes = {path.name: path.stat().st_size for folder in (committed, site) for path in folder.rglob("*.jpg")}
     assert max(sizes.values()) <= 30_000
