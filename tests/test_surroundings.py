@@ -1,6 +1,7 @@
 """Where neither the library's folder nor the home folder can be written, it runs all the same."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -44,3 +45,16 @@ def test_where_no_memory_can_be_shared_clips_are_made_and_read_in_one_process(tm
     assert list(clips.fill()) == [2]
     for tensors in (ClipTensors(clips, num_frames=4, size=16, mean=(0, 0, 0)), PoseTensors(clips)):
         tensors.set_epoch(1)
+
+
+def test_a_working_folder_that_was_removed_and_a_backend_that_nobody_has_are_told_or_passed_over(tmp_path):
+    gone = tmp_path / "gone"
+    surroundings = os.environ | {"PYTHONPATH": str(LIBRARY), "MPLBACKEND": "nonsense"}
+    command = [sys.executable, "-m", "gatescope", "rebuild", "a.ipynb"]
+    for before, said in (("", "a.ipynb is no file"), (f"rmdir {gone}; ", "^the working folder was removed")):
+        gone.mkdir(exist_ok=True)
+        line = f'{before}exec "$@"'
+        done = subprocess.run(
+            ["sh", "-c", line, "sh", *command], cwd=gone, env=surroundings, capture_output=True, text=True, check=False
+        )
+        assert re.search(said, done.stderr) and "Traceback" not in done.stderr
