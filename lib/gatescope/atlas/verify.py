@@ -20,7 +20,7 @@ from gatescope.files import atomic_write
 VERIFIED = "figures/verified.json"  # the record of the last run that was whole and found no departure
 NOT_COMPARED = "measured"  # kind of numbers
 # What a git hook or a reader's shell may set, so that git looks into another repository than that of its folder.
-ELSEWHERE = {f"GIT_{name}" for name in ("DIR", "WORK_TREE", "INDEX_FILE", "COMMON_DIR", "OBJECT_DIRECTORY", "NAMESPACE")}
+ELSEWHERE = {f"GIT_{name}" for name in ("DIR", "WORK_TREE", "INDEX_FILE", "COMMON_DIR", "OBJECT_DIRECTORY")}
 QUIET = ["--quiet", "rules", "progress", "host", "reason"]
 
 
