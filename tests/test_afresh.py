@@ -518,6 +518,15 @@ def test_an_output_of_another_form_is_refused_with_its_notebook(write_site, tmp_
     assert "00_a.ipynb" in said or odd == "half a surrogate"
 
 
+def test_an_output_of_a_kind_that_no_page_shows_says_so(write_site, tmp_path):
+    node = executed(
+        "# 00 · A\n\n**Why?**", [new_output("display_data", {"image/<gif": "R0lG", "application/json": {}})]
+    )
+    write_site(write_tree(tmp_path / "tree", **{"00_a": node}), tmp_path / "site")
+    page = (tmp_path / "site" / "notebooks" / "00_a.html").read_text()
+    assert "(application/json, image/&lt;gif, which this page does not show)" in page
+
+
 def test_a_large_picture_is_not_decoded(write_site, tmp_path):
     whole = bytearray(zlib.compress(b""))
     header = struct.pack(">IIBBBBB", 13_000, 13_000, 8, 0, 0, 0, 0)

@@ -104,6 +104,17 @@ def test_what_is_read_with_a_file_counts_too(tmp_path):
     assert [one == other for one, other in zip(digests(), before, strict=True)] == [False, False, True]
 
 
+def test_a_readers_clip_counts_anew_once_hands_can_be_found_and_nothing_else_does(tmp_path, monkeypatch):
+    path = write_notebook(tmp_path, "07_line", FINISH)
+    (tmp_path / "a.mp4").write_text("one")
+
+    def digests(there):
+        monkeypatch.setattr("gatescope.loaders.hands.networks.has_networks", lambda: there)
+        return [inputs_digest(path, given) for given in ({"clips": ["a.mp4"]}, {"clip": "no file"}, {})]
+
+    assert [one == other for one, other in zip(digests(False), digests(True), strict=True)] == [False, True, True]
+
+
 @pytest.mark.parametrize("text", ["", ".", "..", "/", "a\0b", "n" * 300, "~no such person/clip"])
 def test_a_parameter_that_names_no_file_is_only_a_text(tmp_path, text):
     path = write_notebook(tmp_path, "07_line", FINISH)

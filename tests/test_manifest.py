@@ -173,6 +173,10 @@ def test_the_command_compares_with_the_last_commit(tmp_path, monkeypatch, capsys
     subprocess.run([*git, "init", "--quiet"], check=True)
     assert main(["compare"]) == 1
     assert "no committed figures/manifest.json" in capsys.readouterr().err
+    (tmp_path / ".git").rename(tmp_path / "git")
+    assert main(["compare"]) == 1
+    assert "fatal: not a git repository" in capsys.readouterr().err
+    (tmp_path / "git").rename(tmp_path / ".git")
     figures = {"05-forget": entry(accuracy=trained(0.84), steps=exact(16))}
     (manifest.parent / "05-forget.png").write_bytes(b"a picture")
     figures["05-forget"]["files"] = {"05-forget.png": sha256_of(manifest.parent / "05-forget.png")}
@@ -180,6 +184,12 @@ def test_the_command_compares_with_the_last_commit(tmp_path, monkeypatch, capsys
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "--quiet", "-m", "figures"], check=True)
     assert main(["compare"]) == 0
+    with monkeypatch.context() as patch:  # as within a hook of another repository
+        patch.setenv("GIT_DIR", str(tmp_path / "other"))
+        assert main(["compare"]) == 0
+        patch.setenv("PATH", str(tmp_path))
+        assert main(["compare"]) == 1
+        assert "git is not on the path" in capsys.readouterr().err
     rebuilt = deepcopy(figures)
     rebuilt["05-forget"]["numbers"]["accuracy"]["value"] = 0.5
     (manifest.parent / "05-forget.png").unlink()

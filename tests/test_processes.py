@@ -57,6 +57,26 @@ def test_a_job_of_one_process_trains_as_a_laptop_does(fitted, srun, monkeypatch,
     assert within == fitted()
 
 
+HALF = [
+    ({"SLURM_STEP_NUM_TASKS": ""}, "SLURM_STEP_NUM_TASKS must be a whole number from 1; got ''"),
+    ({"SLURM_STEP_NUM_TASKS": "abc"}, "start this with srun, .* or unset SLURM_STEP_NUM_TASKS"),
+    ({"SLURM_STEP_NUM_TASKS": "2"}, "SLURM_PROCID must be a whole number from 0; got none"),
+    ({**STEP, "SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "2"}, "SLURM_STEP_NUM_NODES"),
+    ({"TORCHELASTIC_RUN_ID": "7"}, "start this with torchrun, .* or unset TORCHELASTIC_RUN_ID"),
+    ({"TORCHELASTIC_RUN_ID": "7", "WORLD_SIZE": "2", "RANK": "x"}, "RANK must be .*; got 'x'"),
+]
+
+
+@pytest.mark.parametrize(("variables", "said"), HALF)
+def test_what_a_cluster_left_half_set_is_told_in_words(monkeypatch, variables, said):
+    from gatescope.trainings.processes import cluster
+
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=said):
+        cluster()
+
+
 @pytest.mark.slow
 def test_two_processes_that_lose_one_twice_train_as_one_process_does(tmp_path):
     folder = tmp_path / "two"

@@ -3,6 +3,8 @@
 import ast
 import json
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -137,3 +139,13 @@ def test_a_missing_encoding_is_noticed_in_every_way_to_write_it(tmp_path):
     path = tmp_path / "module.py"
     path.write_text("\n".join([*calls, *named, "open(p, encoding='utf-8')"]))
     assert [line for line, _ in text_without_encoding(path)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_git_changes_no_byte_of_what_is_compared_to_the_byte(tmp_path):
+    shutil.copy(REPOSITORY / ".gitattributes", tmp_path)
+    (tmp_path / "a.svg").write_bytes(b"<svg>\n</svg>\n")
+    git = ["git", "-C", str(tmp_path), "-c", "core.autocrlf=true", "-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "-m", "a"], ["rm", "--quiet", "a.svg"]):
+        subprocess.run([*git, *words], check=True)
+    subprocess.run([*git, "checkout", "--quiet", "HEAD", "a.svg"], check=True)
+    assert (tmp_path / "a.svg").read_bytes() == b"<svg>\n</svg>\n"

@@ -247,6 +247,15 @@ def test_other_contents_under_the_same_names_are_another_training(runs, finished
         tuned()
 
 
+@pytest.mark.parametrize("name", ["own", "own/mine", "own/wave/mine", "link/mine"])
+def test_a_training_among_the_clips_that_it_learns_from_would_be_a_class_of_them(runs, own_clips, tmp_path, name):
+    (tmp_path / "link").symlink_to(own_clips)
+    before = sorted(own_clips.rglob("*"))
+    with pytest.raises(ValueError, match="lies in the clips' folder"):
+        list(runs.fine_tune(tmp_path / "network.safetensors", own_clips, tmp_path / name))
+    assert sorted(own_clips.rglob("*")) == before
+
+
 def test_other_labels_in_a_table_are_another_training(runs, tmp_path):
     from gatescope.models import GestureNetwork, NetworkConfig
     from gatescope.trainings.recipes import TrainConfig

@@ -361,7 +361,7 @@ def test_the_live_scrubbers_pins_are_places_in_a_picture():
     assert (live.step, live.channel, live.pins) == (None, None, None)
     live.pins = [(0.25, 1)]
     assert live.pins == [[0.25, 1.0]]
-    for wrong in ([(0.5, 1.5)], [(0.5,)], [(0, 0)] * 7):
+    for wrong in ([(0.5, 1.5)], [(0.5,)], [(0, 0)] * 7, [("0", "1")], ["01"], [5], [None], [(float("nan"), 0)]):
         with pytest.raises(TraitError):
             live.pins = wrong
     with pytest.raises(TraitError):

@@ -12,6 +12,8 @@ from gatescope.atlas import commands as of_notebooks
 from gatescope.formats.arguments import parse
 from gatescope.trainings import commands as of_trainings
 
+NOWHERE = "the working folder was removed, or moved out of reach; change to one that is there, with cd"
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit status, 0 only if it succeeded."""
@@ -23,8 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file's name may hold bytes that are no text
+    os.environ.pop("MPLBACKEND", None)  # no command opens a window, and matplotlib refuses a name that it does not know
     try:
-        failure = asked.run(asked)
+        failure = asked.run(asked) if _is_somewhere() else NOWHERE
         _flush()
     except KeyboardInterrupt:
         failure = "stopped"
@@ -38,6 +41,14 @@ def main(arguments: list[str] | None = None) -> int:
     if failure:
         print(failure, file=sys.stderr)
     return 0 if failure is None else 1
+
+
+def _is_somewhere() -> bool:
+    """Whether the working folder is there: torch's libraries end a process that has none."""
+    try:
+        return bool(os.getcwd())
+    except FileNotFoundError:
+        return False
 
 
 class _Command(argparse.ArgumentParser):

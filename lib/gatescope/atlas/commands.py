@@ -60,16 +60,20 @@ def _rebuild(asked: argparse.Namespace) -> str | None:
 
 
 def _compare(asked: argparse.Namespace) -> str | None:
-    import subprocess
-
     from gatescope.atlas.figure_files import compare_files
     from gatescope.atlas.manifest import compare, load_manifest, read_manifest
+    from gatescope.atlas.verify import VerifyError, git
 
     def committed(name: str) -> bytes | None:
-        command = ["git", "show", f"HEAD:./{name}"]
-        shown = subprocess.run(command, cwd=MANIFEST.parent, capture_output=True, check=False)
-        return None if shown.returncode else shown.stdout
+        try:
+            return git(MANIFEST.parent, "show", f"HEAD:./{name}")
+        except VerifyError:
+            return None
 
+    try:
+        git(MANIFEST.parent, "rev-parse", "--git-dir")
+    except VerifyError as error:
+        return str(error)
     if (text := committed(MANIFEST.name)) is None:
         return f"no committed {MANIFEST.relative_to(ROOT).as_posix()} to compare with"
     try:

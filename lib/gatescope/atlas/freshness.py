@@ -28,14 +28,19 @@ def inputs_digest(notebook: Path, given: Mapping[str, Value], data: str | None =
     """Return a hash of all that decides what a notebook shows.
 
     This is its cells and parameters, the files and folders that these name, the code behind them, the lock, and the
-    descriptions of trainings, weights and results that its tree holds; and the lists of the recorded set of the
-    training that it names. `data` is the `data_digest` of its tree, where the caller has it.
+    descriptions of trainings, weights and results that its tree holds; the lists of the recorded set of the training
+    that it names; and of a reader's clips, whether hands can be found in them. `data` is the `data_digest` of its
+    tree, where the caller has it.
     """
     tree = notebook.parent.parent
     written = own_cells(nbformat.read(notebook, as_version=nbformat.NO_CONVERT))
     cells = [[cell.cell_type, cell.source, cell.metadata.get("tags", [])] for cell in written]
     texts = [text for value in given.values() for text in (value if isinstance(value, list) else [value])]
     named = {text: _contents(tree, text) for text in texts if isinstance(text, str)}
+    if any(named.values()):
+        from gatescope.loaders.hands.networks import has_networks  # torch takes seconds, as in `_listed`
+
+        named["hands"] = has_networks()  # a reader's clips have theirs measured from then on
     if listed := _lists_behind(tree, given.get("training")):
         named["lists"] = listed
     code = _code_behind("\n".join(source for kind, source, _ in cells if kind == "code"))

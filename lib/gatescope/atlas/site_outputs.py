@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from gatescope.atlas.site_folder import SiteError
 
 PLOTLY_MIME = "application/vnd.plotly.v1+json"
-# Kinds of output that the template shows, the preferred first; every output has the last.
+# Kinds of output that the template shows, the preferred first; an output of no such kind gets the last.
 SHOWN = [PLOTLY_MIME, "text/html", "text/markdown", "image/png", "image/jpeg", "text/plain"]
 PICTURES = ("image/png", "image/jpeg")
 THUMBNAIL_PX = (480, 270)
@@ -36,6 +36,8 @@ def join_captions(path: Path, node: nbformat.NotebookNode) -> None:
                 kept[-1].metadata.caption = True
                 continue
             kept.append(output)
+            if data and not data.keys() & set(SHOWN):
+                data["text/plain"] = f"({', '.join(data)}, which this page does not show)"
             kind = next((kind for kind in SHOWN if kind in data), None)
             alt = _alt(output, kind) if kind in PICTURES else None
             if kind == PLOTLY_MIME and not _is_figure(data[kind]):

@@ -19,6 +19,8 @@ from gatescope.files import atomic_write
 
 VERIFIED = "figures/verified.json"  # the record of the last run that was whole and found no departure
 NOT_COMPARED = "measured"  # kind of numbers
+# What a git hook or a reader's shell may set, so that git looks into another repository than that of its folder.
+ELSEWHERE = {f"GIT_{name}" for name in ("DIR", "WORK_TREE", "INDEX_FILE", "COMMON_DIR", "OBJECT_DIRECTORY")}
 QUIET = ["--quiet", "rules", "progress", "host", "reason"]
 
 
@@ -164,8 +166,20 @@ def _run(clone: Path, module: str, *words: str, **how: Any) -> subprocess.Comple
     return subprocess.run(command, cwd=clone, env=env, encoding="utf-8", check=False, **how)
 
 
-def _git(tree: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=tree, capture_output=True, encoding="utf-8", check=False)
+def git(tree: Path, *words: str) -> bytes:
+    """Return what git prints in a tree, whatever repository a hook or a shell of the reader's names beside it.
+
+    Raises VerifyError where git is missing or refuses, in its own words.
+    """
+    env = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
+    try:
+        done = subprocess.run(["git", *words], cwd=tree, env=env, capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise VerifyError("git is not on the path: install it; what was committed is read by it") from error
     if done.returncode:
-        raise VerifyError(f"git {words[0]} failed in {tree}: {done.stderr.strip()}")
+        raise VerifyError(f"git {words[0]} failed in {tree}: {done.stderr.decode(errors='replace').strip()}")
     return done.stdout
+
+
+def _git(tree: Path, *words: str) -> str:
+    return git(tree, *words).decode()

@@ -69,7 +69,8 @@ class LiveScrubber(anywidget.AnyWidget):
         if pins is None:
             return None
         for pin in pins:
-            if len(pin) != 2 or not all(0 <= part <= 1 for part in pin):
+            numbers = isinstance(pin, list | tuple) and all(isinstance(part, int | float) for part in pin)
+            if not numbers or len(pin) != 2 or not all(0 <= part <= 1 for part in pin):
                 raise traitlets.TraitError(f"a pin is (x, y), parts of a picture from 0 to 1; got {pin!r}")
         return [[float(part) for part in pin] for pin in pins]
 

@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from functools import lru_cache
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -65,9 +66,12 @@ class CachedClips(Dataset):
         # Processes that fill the same cache should begin at different shards.
         random.Random(os.getpid()).shuffle(missing)
         present = len(self) - sum(num_clips[number] for number in missing)
-        # Forked workers would inherit the threads and locks of torch and OpenCV.
-        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-            done = pool.map(self._fill_one, missing) if processes > 1 else map(self._fill_one, missing)
+        with ExitStack() as stack:
+            done = map(self._fill_one, missing)
+            if processes > 1:
+                # Forked workers would inherit the threads and locks of torch and OpenCV.
+                pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
+                done = stack.enter_context(pool).map(self._fill_one, missing)
             for number in done:
                 present += num_clips[number]
                 yield present

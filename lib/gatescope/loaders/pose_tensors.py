@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float32
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gatescope.loaders.tensors import Clips
+from gatescope.loaders.tensors import Clips, shared_number
 
 BOARD = 0.8  # side of the board, in sides of the image: little more than head or feet stays visible
 REACH = 0.1  # distance of its centre from the image's, and so from the pelvis, at most, in sides of the image
@@ -31,8 +31,7 @@ class PoseTensors(Dataset):
             raise ValueError(f"hidden must be the fraction of frames with a board, from 0 to below 1; got {hidden}")
         self.clips, self.hidden, self.length = clips, hidden, length
         self.train, self.seed = train, seed
-        # In shared memory, so that workers which outlive an epoch see the next one's number.
-        self._epoch = torch.full((), _EVERY_EPOCH, dtype=torch.int64).share_memory_()
+        self._epoch = shared_number(_EVERY_EPOCH)
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next pass over the clips draw its own boards and starts, in training."""

@@ -1,5 +1,6 @@
 """Clips as training examples: a torch Dataset whose items do not depend on the number of workers."""
 
+from mmap import mmap
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -22,6 +23,15 @@ class Clips(Protocol):
     def __getitem__(self, index: int) -> Clip: ...
 
 
+def shared_number(value: int) -> Tensor:
+    """Return a number that workers which outlive an epoch see change.
+
+    Forked ones see this memory itself, and torch shares it with others when it is sent to them. A file in /dev/shm,
+    which share_memory_ makes, may not be there, or be on a full disk, where nobody asked for a worker.
+    """
+    return torch.frombuffer(mmap(-1, 8), dtype=torch.int64).reshape(()).fill_(value)
+
+
 class ClipTensors(Dataset):
     """Pairs of a clip's tensor (3, T, H, W), made by `to_batch` with the settings `input`, and its label.
 
@@ -33,8 +43,7 @@ class ClipTensors(Dataset):
     def __init__(self, clips: Clips, *, train: bool = False, seed: int = 0, **input: Any):
         self.clips, self.input = clips, input
         self.train, self.seed = train, seed
-        # In shared memory, so that workers which outlive an epoch see the next one's number.
-        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._epoch = shared_number(0)
 
     def set_epoch(self, epoch: int) -> None:
         """Let the next pass over the clips draw its own jitter and crops."""

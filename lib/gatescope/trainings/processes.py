@@ -33,20 +33,42 @@ from gatescope.files import LOCK
 
 Own = TypeVar("Own")
 
+# What starts processes, and the variable by which it is known.
+TORCHRUN, SRUN = ("torchrun", "TORCHELASTIC_RUN_ID"), ("srun", "SLURM_STEP_NUM_TASKS")
 ENDED = "another process of this training has ended; the same command, started again, goes on from the last whole epoch"
 
 
 def cluster() -> ClusterEnvironment | None:
-    """Return the environment of a process that trains together with others, None for one that trains alone."""
+    """Return the environment of a process that trains together with others, None for one that trains alone.
+
+    Raises ValueError where what started it left out, or spoilt, a variable that tells which of them it is.
+    """
     if TorchElasticEnvironment.detect():
-        return TorchElasticEnvironment() if int(os.environ["WORLD_SIZE"]) > 1 else None
+        size = _told("WORLD_SIZE", TORCHRUN, least=1)
+        for name in ("RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE") if size > 1 else ():
+            _told(name, TORCHRUN)
+        return TorchElasticEnvironment() if size > 1 else None
     # Tasks of the step, not of the job: a script of a job with many tasks is one process until it calls srun.
-    if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) == 1:
+    if "SLURM_STEP_NUM_TASKS" not in os.environ or _told("SLURM_STEP_NUM_TASKS", SRUN, least=1) == 1:
         return None
+    for name in ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID", "SLURM_NTASKS"):
+        _told(name, SRUN)
+    _told("SLURM_STEP_NUM_NODES", SRUN, least=1)
     with warnings.catch_warnings():
         # Said also of srun in a job that is named `interactive`, as salloc names it.
         warnings.filterwarnings("ignore", "The `srun` command is available")
         return SLURMEnvironment()
+
+
+def _told(name: str, whose: tuple[str, str], least: int = 0) -> int:
+    text = os.environ.get(name)
+    if text is None or not text.isdecimal() or int(text) < least:
+        starter, mark = whose
+        raise ValueError(
+            f"the variable {name} must be a whole number from {least}; got {'none' if text is None else repr(text)}: "
+            f"start this with {starter}, which sets it, or unset {mark} to train in one process"
+        )
+    return int(text)
 
 
 def is_first() -> bool:
