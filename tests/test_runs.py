@@ -249,6 +249,10 @@ def test_other_contents_under_the_same_names_are_another_training(runs, finished
 
 @pytest.mark.parametrize("name", ["own", "own/mine", "own/wave/mine", "link/mine"])
 def test_a_training_among_the_clips_that_it_learns_from_would_be_a_class_of_them(runs, own_clips, tmp_path, name):
+    from gatescope.models import GestureNetwork, NetworkConfig
+
+    config = NetworkConfig.small("a", num_classes=3, width=1 / 64, size=16, num_frames=4)
+    GestureNetwork(config).save(tmp_path / "network.safetensors")
     (tmp_path / "link").symlink_to(own_clips)
     before = sorted(own_clips.rglob("*"))
     with pytest.raises(ValueError, match="lies in the clips' folder"):

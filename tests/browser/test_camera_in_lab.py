@@ -14,6 +14,7 @@ pytestmark = pytest.mark.browser
 # Whatever Python's own code connects to or starts; the kernel's sockets to its server are there before.
 WATCHED = """\
 import os, pathlib, sys, tempfile
+import matplotlib.font_manager  # where nobody did before, it asks a program for the machine's fonts
 tempfile.tempdir, asked = tempfile.mkdtemp(), []
 events = {"socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen", "os.system", "os.posix_spawn"}
 sys.addaudithook(lambda event, given: asked.append(event) if event in events else None)
@@ -24,6 +25,7 @@ shown"""
 TELL = """\
 frames = shown.answer.original.frames
 print("asked", asked, "left", [name for name in os.listdir(tempfile.tempdir) if "torch" not in name])
+print("loaded", [name for name in ("lightning_fabric", "torch._dynamo") if name in sys.modules])
 print(len(frames), "frames of", frames.shape[1:], "hand", shown.answer.clip.hand_source)"""
 # Beside the widget: a kernel that answers everything or nothing, and every stream that a camera gave.
 PAGE = """<!DOCTYPE html><meta charset="utf-8"><body><script type="module">
@@ -128,6 +130,7 @@ def test_a_gesture_is_recorded_and_treated_as_a_dropped_video(page, lab, jupyter
     lab.cells.nth(1).locator(".jp-InputPrompt").click()
     lab.command("notebook:run-cell")
     expect(lab.cells.nth(1)).to_contain_text("asked [] left []")
+    expect(lab.cells.nth(1)).to_contain_text("loaded []")  # over a second, for who trains nothing
     expect(lab.cells.nth(1)).to_contain_text(f"(480, 640, 3) hand {'measured' if has_networks() else 'none'}")
     server = urlsplit(jupyter.url).netloc
     assert {urlsplit(url).netloc for url in asked if not url.startswith(("blob:", "data:"))} == {server}
@@ -148,8 +151,10 @@ def test_a_gesture_is_recorded_and_treated_as_a_dropped_video(page, lab, jupyter
 )
 def test_where_nothing_can_be_recorded_one_sentence_says_why(browser, address, said):
     page = browser.new_page()
+    page.clock.install()
     camera = open_at(page, address)
     camera.get_by_role("button", name="Record a gesture").click()
+    page.clock.fast_forward(5000)  # ms, for which a kernel is waited for
     expect(camera.get_by_role("status")).to_contain_text(said)
     assert camera.get_by_role("status").inner_text().endswith(".")
     # It can be tried again.

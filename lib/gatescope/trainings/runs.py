@@ -121,9 +121,9 @@ def fine_tune(
     Raises FileNotFoundError if the checkpoint or the folder is missing, ValueError if either cannot be used (a clip's
     error names its file), RuntimeError and FloatingPointError as `fit` does.
     """
+    before = GestureNetwork.load(checkpoint)
     if Path(clips).is_dir() and Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(clips)):
         raise ValueError(f"{folder} lies in the clips' folder {clips}, where it would be a class; name another folder")
-    before = GestureNetwork.load(checkpoint)
     names, train, valid = labelled_clips(Path(clips))
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
