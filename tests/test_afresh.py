@@ -847,6 +847,7 @@ def test_clips_that_cannot_be_held_or_made_are_told_in_words(tmp_path, capsys, m
         assert main([command, str(tmp_path / "a.toml"), *more]) == 1
         return capsys.readouterr().err
 
+    monkeypatch.setattr("gatescope.loaders.families.MAX_CLIP_BYTES", 1 << 60)  # as on a machine of less memory
     large = "num_train = 1200\nnum_valid = 12\nsize = 20000\nnum_frames = 1000\n"
     text = f'task = "neurons"\n[clips]\n{large}[network]\n[training]\n[variants.x]\n'
     assert "more memory than there is" in asked(text, ["--variant", "x"])
