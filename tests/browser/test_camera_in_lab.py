@@ -107,7 +107,6 @@ def test_a_gesture_is_recorded_and_treated_as_a_dropped_video(page, lab, jupyter
     title = explorer.box.locator(".scrubber .title")
     expect(title).to_contain_text("gesture 1.", timeout=60_000)
     if has_networks():
-        explorer.says("Looking for the hand")
         expect(title).to_contain_text("measured hand")
     explorer.says("Measured hand: outlined" if has_networks() else "hands fetch")
     for name, said in (("../wave", "needs a plain name"), ("wave", "Kept as an example of wave")):
