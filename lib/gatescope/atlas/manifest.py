@@ -15,7 +15,8 @@ _MOST_BYTES = 1 << 24
 # Of each kind of number, as math.isclose takes them; 1e-9 more for trained ones, so that 0.85 and 0.75 agree too.
 TOLERANCES = {
     "exact": {"rel_tol": 0.0},
-    "computed": {"rel_tol": 1e-4, "abs_tol": 1e-12},  # from given weights, on another processor
+    # From given weights, on another processor; the second of float32's sums of parts near 1, whose rest is near 0.
+    "computed": {"rel_tol": 1e-4, "abs_tol": 1e-6},
     "trained": {"rel_tol": 0.0, "abs_tol": 0.10 + 1e-9},  # ten percentage points
     "measured": {"abs_tol": math.inf},
 }
